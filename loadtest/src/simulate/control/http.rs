@@ -1,0 +1,72 @@
+//! [`Control`] over HTTP, under `/__sim/`, for tests that do not run in this process.
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::{Control, Order};
+use crate::simulate::{Reply, Request, Script, Simulator};
+
+/// Where the control lives; no provider has such a path.
+pub(in crate::simulate) const PREFIX: &str = "/__sim/";
+
+/// A white square of one pixel: what the pictures of the answers link to.
+const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\0\0\0\0:~\x9bU\0\0\0\nIDATx\xdac\xf8\x0f\0\x01\
+    \x01\x01\0\x1c\xb0\x8c\x99\0\0\0\0IEND\xaeB`\x82";
+
+/// Answers a request under [`PREFIX`].
+pub(in crate::simulate) fn reply(
+    request: &Request,
+    control: &Control,
+    simulator: &dyn Simulator,
+) -> Reply {
+    let done = |result: Result<(), String>| match result {
+        Ok(()) => Reply::json(200, &json!({"ok": true})),
+        Err(why) => Reply::json(400, &json!({"ok": false, "error": why})),
+    };
+    let name = request.path.strip_prefix(PREFIX).unwrap_or_default();
+    match (request.method.as_str(), name) {
+        ("POST", "fault") => done(fault(request, control)),
+        ("DELETE", "fault") => done(Ok(control.clear_faults())),
+        ("GET", "fault") => Reply::json(200, &json!({"faults": control.known_faults()})),
+        ("POST", "script") => done(script(request, control)),
+        ("DELETE", "script") => done(Ok(control.clear_scripts())),
+        ("GET", "script") => Reply::json(200, &json!({"quirks": control.known_quirks()})),
+        ("POST", "reset") => done(Ok(control.reset(simulator))),
+        ("GET", "log") => shown(serde_json::to_value(control.log())),
+        ("GET", "state") => shown(serde_json::to_value(control.state())),
+        ("GET", "env") => Reply::json(200, &Value::Object(env(simulator))),
+        ("GET", "picture.png") => Reply::new(200, "image/png", PICTURE),
+        _ => Reply::json(404, &json!({"ok": false, "error": "no such control"})),
+    }
+}
+
+fn fault(request: &Request, control: &Control) -> Result<(), String> {
+    let order: Order = read(request)?;
+    control.order(order).map_err(|unknown| unknown.to_string())
+}
+
+fn script(request: &Request, control: &Control) -> Result<(), String> {
+    let script: Script = read(request)?;
+    control
+        .script(script)
+        .map_err(|unknown| unknown.to_string())
+}
+
+fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
+    serde_json::from_slice(&request.body).map_err(|error| error.to_string())
+}
+
+fn shown(value: serde_json::Result<Value>) -> Reply {
+    match value {
+        Ok(value) => Reply::json(200, &value),
+        Err(error) => Reply::json(500, &json!({"ok": false, "error": error.to_string()})),
+    }
+}
+
+fn env(simulator: &dyn Simulator) -> serde_json::Map<String, Value> {
+    let settings = simulator.env(crate::simulate::ACCOUNTS);
+    settings
+        .into_iter()
+        .map(|(name, value)| (name, Value::String(value)))
+        .collect()
+}

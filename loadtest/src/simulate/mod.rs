@@ -1,0 +1,99 @@
+//! Faithful, strict servers for the providers, each on its own port.
+//!
+//! In the order in which a request meets them:
+//!
+//! - `server`: the socket. Reads the whole request, asks the simulator for a [`reply`], plays it to the client and
+//!   notices when the client goes away.
+//! - `request`, `form`: what came in, and the strict reading of multipart forms.
+//! - one module a provider ([`qwen`], [`xinghuo`], [`openai`]): the service as its wire page has it, as a plain function
+//!   from request to reply.
+//! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
+//! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
+//!
+//! A new simulator is one module and one line in the registry.
+
+pub mod control;
+mod faults;
+mod form;
+mod pieces;
+mod prompt;
+mod qwen;
+mod reply;
+mod request;
+mod running;
+pub mod script;
+mod server;
+
+use std::{io, net::IpAddr, net::Ipv4Addr, time::Duration};
+
+use self::{control::Control, faults::Fault, reply::Reply, request::Request};
+pub use self::{
+    control::{Call, State, Turn},
+    running::Running,
+    script::Script,
+};
+
+/// Every simulator: its name and how it is made.
+const REGISTRY: &[(&str, New)] = &[("qwen", qwen::simulator)];
+
+/// Makes a simulator that answers at the given base URL (without a trailing slash).
+type New = fn(base: &str) -> Box<dyn Simulator>;
+
+/// How a simulator is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port; 0 takes a free one.
+    pub port: u16,
+    /// The pause before each piece of an answer. A script or a `pace:` directive overrides it.
+    pub pace: Duration,
+    /// How many of the fake accounts [`Running::env`] names, 1 to [`ACCOUNTS`]. All of them are always accepted.
+    pub accounts: usize,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            pace: Duration::ZERO,
+            accounts: 1,
+        }
+    }
+}
+
+/// How many fake accounts every simulator accepts.
+pub const ACCOUNTS: usize = 3;
+
+/// The names of all simulators.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.iter().map(|(name, _)| *name)
+}
+
+/// Starts the simulator `name` on a thread of its own; it runs until the returned value is dropped.
+pub fn start(name: &str, options: Options) -> io::Result<Running> {
+    let (name, new) = REGISTRY
+        .iter()
+        .find(|(known, _)| *known == name)
+        .ok_or_else(|| {
+            let known: Vec<_> = names().collect();
+            let message = format!("no simulator {name:?}; there are {}", known.join(", "));
+            io::Error::new(io::ErrorKind::NotFound, message)
+        })?;
+    running::start(name, *new, &options)
+}
+
+/// A provider's service as a plain function; the sockets and the clock are the server's.
+trait Simulator: Send + Sync {
+    /// The faults that this service knows, besides the shared ones of `faults`.
+    fn faults(&self) -> &'static [Fault];
+    /// The `quirks` of a [`Script`] that this service understands.
+    fn quirks(&self) -> &'static [&'static str];
+    /// The settings that point a worker here, with the first `accounts` fake credentials.
+    fn env(&self, accounts: usize) -> Vec<(String, String)>;
+    /// Answers one call and writes down in `call` what it understood.
+    fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply;
+    /// Forgets every conversation and upload.
+    fn reset(&self);
+}

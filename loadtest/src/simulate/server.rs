@@ -1,0 +1,158 @@
+//! The socket: reads a request to its end, asks the simulator, plays the reply, and notices a client that goes away.
+
+use std::{
+    future::Future,
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::StatusCode, web};
+use bytes::Bytes;
+use futures_util::Stream;
+use tokio::time::{Sleep, sleep};
+
+use super::{
+    Simulator,
+    control::{
+        Answering, Call, Control, Kind,
+        http::{self, PREFIX},
+    },
+    reply::{Act, Acts, Body, Delay, Ending, Reply},
+    request::Request,
+};
+
+/// The largest request that is read: the 100 MB that the pages allow for a file, and its form.
+pub(super) const MAX_REQUEST_BYTES: usize = 110 << 20;
+
+/// One simulator as its connections see it.
+pub(super) struct Service {
+    pub(super) simulator: Box<dyn Simulator>,
+    pub(super) control: Arc<Control>,
+}
+
+/// Answers every request, whatever its method and path.
+pub(super) async fn serve(
+    head: HttpRequest,
+    body: Bytes,
+    service: web::Data<Service>,
+) -> HttpResponse {
+    let request = Request {
+        method: head.method().to_string(),
+        path: head.path().to_owned(),
+        query: head.query_string().to_owned(),
+        headers: head.headers().clone(),
+        body,
+    };
+    if request.path.starts_with(PREFIX) {
+        return response(
+            http::reply(&request, &service.control, &*service.simulator),
+            None,
+        );
+    }
+    let mut call = Call {
+        method: request.method.clone(),
+        path: request.path.clone(),
+        ..Call::default()
+    };
+    let mut reply = service
+        .simulator
+        .reply(&request, &mut call, &service.control);
+    if let Some(drawn) = &call.drawn {
+        reply = drawn.bend(reply);
+    }
+    call.status = reply.status;
+    let kind = match reply.body {
+        Body::Stream(_) => Kind::Stream,
+        Body::Whole(_) => Kind::Plain,
+    };
+    let answering = service.control.record(call, kind);
+    // Dropped by the server when the client goes away in the meantime, and `answering` with it.
+    match reply.delay {
+        Some(Delay::For(time)) => sleep(time).await,
+        Some(Delay::Forever) => std::future::pending().await,
+        None => {}
+    }
+    response(reply, Some(answering))
+}
+
+fn response(reply: Reply, answering: Option<Answering>) -> HttpResponse {
+    let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = HttpResponseBuilder::new(status);
+    for header in reply.headers {
+        response.insert_header(header);
+    }
+    match reply.body {
+        Body::Whole(bytes) => {
+            if let Some(mut answering) = answering {
+                answering.sent(bytes.len());
+                answering.over();
+            }
+            response.body(bytes)
+        }
+        Body::Stream(acts) => response.streaming(Play {
+            acts,
+            sleep: None,
+            hanging: false,
+            answering,
+            ending: reply.ending,
+        }),
+    }
+}
+
+/// A body that is played act by act.
+struct Play {
+    acts: Acts,
+    sleep: Option<Pin<Box<Sleep>>>,
+    hanging: bool,
+    answering: Option<Answering>,
+    ending: Ending,
+}
+
+impl Play {
+    fn over(&mut self) {
+        if let Some(answering) = &mut self.answering {
+            answering.over();
+        }
+        self.ending.run();
+    }
+}
+
+impl Stream for Play {
+    type Item = Result<Bytes, io::Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.hanging {
+                // Nothing wakes this: the connection is polled, and this dropped, when the client closes it.
+                return Poll::Pending;
+            }
+            if let Some(sleep) = &mut self.sleep {
+                ready!(sleep.as_mut().poll(cx));
+                self.sleep = None;
+            }
+            match self.acts.next() {
+                Some(Act::Send(bytes) | Act::Say(bytes)) => {
+                    if let Some(answering) = &mut self.answering {
+                        answering.sent(bytes.len());
+                    }
+                    return Poll::Ready(Some(Ok(bytes)));
+                }
+                Some(Act::Pause(time)) => self.sleep = Some(Box::pin(sleep(time))),
+                Some(Act::Done) => self.over(),
+                Some(Act::Hang) => self.hanging = true,
+                Some(Act::Break) => {
+                    self.over();
+                    let broken =
+                        io::Error::new(io::ErrorKind::ConnectionAborted, "broken off on order");
+                    return Poll::Ready(Some(Err(broken)));
+                }
+                None => {
+                    self.over();
+                    return Poll::Ready(None);
+                }
+            }
+        }
+    }
+}
