@@ -5,7 +5,7 @@
 //! - `server`: the socket. Reads the whole request, asks the simulator for a [`reply`], plays it to the client and
 //!   notices when the client goes away.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider ([`qwen`], [`xinghuo`], [`openai`]): the service as its wire page has it, as a plain function
+//! - one module a provider (`openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
 //!   from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -15,6 +15,7 @@
 pub mod control;
 mod faults;
 mod form;
+mod openai;
 mod pieces;
 mod prompt;
 mod qwen;
@@ -23,6 +24,7 @@ mod request;
 mod running;
 pub mod script;
 mod server;
+mod xinghuo;
 
 use std::{io, net::IpAddr, net::Ipv4Addr, time::Duration};
 
@@ -34,7 +36,11 @@ pub use self::{
 };
 
 /// Every simulator: its name and how it is made.
-const REGISTRY: &[(&str, New)] = &[("qwen", qwen::simulator)];
+const REGISTRY: &[(&str, New)] = &[
+    ("openai", openai::simulator),
+    ("qwen", qwen::simulator),
+    ("xinghuo", xinghuo::simulator),
+];
 
 /// Makes a simulator that answers at the given base URL (without a trailing slash).
 type New = fn(base: &str) -> Box<dyn Simulator>;

@@ -19,24 +19,36 @@ pub(in crate::simulate) fn reply(
     control: &Control,
     simulator: &dyn Simulator,
 ) -> Reply {
-    let done = |result: Result<(), String>| match result {
-        Ok(()) => Reply::json(200, &json!({"ok": true})),
-        Err(why) => Reply::json(400, &json!({"ok": false, "error": why})),
-    };
     let name = request.path.strip_prefix(PREFIX).unwrap_or_default();
     match (request.method.as_str(), name) {
         ("POST", "fault") => done(fault(request, control)),
-        ("DELETE", "fault") => done(Ok(control.clear_faults())),
-        ("GET", "fault") => Reply::json(200, &json!({"faults": control.known_faults()})),
         ("POST", "script") => done(script(request, control)),
-        ("DELETE", "script") => done(Ok(control.clear_scripts())),
+        ("DELETE", "fault") => {
+            control.clear_faults();
+            done(Ok(()))
+        }
+        ("DELETE", "script") => {
+            control.clear_scripts();
+            done(Ok(()))
+        }
+        ("POST", "reset") => {
+            control.reset(simulator);
+            done(Ok(()))
+        }
+        ("GET", "fault") => Reply::json(200, &json!({"faults": control.known_faults()})),
         ("GET", "script") => Reply::json(200, &json!({"quirks": control.known_quirks()})),
-        ("POST", "reset") => done(Ok(control.reset(simulator))),
         ("GET", "log") => shown(serde_json::to_value(control.log())),
         ("GET", "state") => shown(serde_json::to_value(control.state())),
         ("GET", "env") => Reply::json(200, &Value::Object(env(simulator))),
         ("GET", "picture.png") => Reply::new(200, "image/png", PICTURE),
         _ => Reply::json(404, &json!({"ok": false, "error": "no such control"})),
+    }
+}
+
+fn done(result: Result<(), String>) -> Reply {
+    match result {
+        Ok(()) => Reply::json(200, &json!({"ok": true})),
+        Err(why) => Reply::json(400, &json!({"ok": false, "error": why})),
     }
 }
 

@@ -10,9 +10,9 @@ use super::refusal::{self, Refusal};
 /// Whole cookies as a user would paste them, one for each way a ticket can look. `$`, `*` and bytes over 0x7f are what
 /// breaks careless readers of `.env` files (§2.2, §2.3).
 const COOKIES: [&str; crate::simulate::ACCOUNTS] = [
-    "tongyi_sso_ticket=sim1$Kq7*vN2_rT9wXy4ZbLm8PdQs5HgFj3CkAeUoRiWtVn6SxGz1Yh0; \
+    "tongyi_sso_ticket=sim1$Kq7*vN2_rT9wXy4ZbLm8PdQs5HgFj3CkAeUoRiWtVn6SxGz1Yh0sim12345; \
      XSRF-TOKEN=48b9ee49-a184-45e2-9f67-fa87213edcdc; cna=sim-1",
-    "tongyi_sso_ticket=sim2$Bw3*hJ8_mC5nVx9QzRtYp1LkDsFg7AeUo4IiWv6TjNc2XsEz0Ma; \
+    "tongyi_sso_ticket=sim2$Bw3*hJ8_mC5nVx9QzRtYp1LkDsFg7AeUo4IiWv6TjNc2XsEz0Masim12345; \
      XSRF-TOKEN=sim%2F02%2Btoken%3D; nick=通义用户; cna=sim-2",
     "login_aliyunid_ticket=sim3$aliyun*0123456789_abcdefghijklmnopqrstuvwxyz_0123456789_abcdefghijklmnopqrstuvwxyz_\
      0123456789_abcdef; XSRF-TOKEN=sim%2F03%2Btoken%3D; cna=sim-3",

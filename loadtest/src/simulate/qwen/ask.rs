@@ -156,9 +156,11 @@ fn switches(body: &Value) -> Result<(bool, bool), String> {
         }
     };
     if let Some(config) = body.get("feature_config") {
-        if flag(config, "thinking_enabled")? != deep_think
-            || flag(config, "search_enabled")? != search
-        {
+        let config = (
+            flag(config, "thinking_enabled")?,
+            flag(config, "search_enabled")?,
+        );
+        if config != (deep_think, search) {
             return Err("feature_config is not in step with params".to_owned());
         }
     }

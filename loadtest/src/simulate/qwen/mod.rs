@@ -167,10 +167,8 @@ impl Qwen {
         if step == ASK {
             return self.ask(&body, account, call, control);
         }
-        if let Some(fault) = control.strike(call)? {
-            if let Some(refusal) = refused(fault) {
-                return Err(refusal);
-            }
+        if let Some(refusal) = control.strike(call)?.and_then(refused) {
+            return Err(refusal);
         }
         let mut state = self.state();
         match step {
@@ -194,10 +192,8 @@ impl Qwen {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        if let Some(fault) = control.strike(call)? {
-            if let Some(refusal) = refused(fault) {
-                return Err(refusal);
-            }
+        if let Some(refusal) = control.strike(call)?.and_then(refused) {
+            return Err(refusal);
         }
         self.state().uploads.store(request, call)
     }

@@ -293,7 +293,7 @@ impl Frames {
     /// One event; the space after `data:` comes and goes (§7.1).
     fn line(&mut self, frame: &Value) -> String {
         self.frames += 1;
-        let space = if self.frames % 3 == 0 && !self.answer.quirk("clean") {
+        let space = if self.frames.is_multiple_of(3) && !self.answer.quirk("clean") {
             ""
         } else {
             " "

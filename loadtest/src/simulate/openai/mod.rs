@@ -1,0 +1,206 @@
+//! A plain OpenAI-compatible upstream. Source: OpenAI's public API reference; there is no wire page for it.
+
+mod ask;
+mod refusal;
+mod stream;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use self::{
+    ask::Ask,
+    refusal::Refusal,
+    stream::{Completion, End},
+};
+use super::{
+    ACCOUNTS, Call, Control, Reply, Request, Simulator,
+    faults::{ASK, Fault},
+    prompt::{Answer, Question},
+};
+
+const FAULTS: &[Fault] = &[
+    ("unauthorized", ASK),
+    ("forbidden", ASK),
+    ("rate_limited", ASK),
+    ("rate_limited_retry_after", ASK),
+    ("insufficient_quota", ASK),
+    ("bad_request", ASK), // names a param
+    ("context_length_exceeded", ASK),
+    ("content_filter", ASK), // HTTP 400
+    ("not_found", ASK),
+    ("server_error", ASK), // HTTP 500 with OpenAI's error body
+    ("overloaded", ASK),   // HTTP 503 with OpenAI's error body
+    ("not_json", ASK),     // a page under HTTP 200
+    ("error_before_text", ASK),
+    ("error_after_text", ASK), // an error object in the stream
+    ("finish_length", ASK),
+    ("finish_content_filter", ASK),
+    ("empty", ASK),
+];
+
+pub(super) fn simulator(base: &str) -> Box<dyn Simulator> {
+    Box::new(OpenAi {
+        base: base.to_owned(),
+    })
+}
+
+struct OpenAi {
+    base: String,
+}
+
+fn key(number: usize) -> String {
+    format!("sk-sim-{number}-Zm9yLXRlc3RzLW9ubHk")
+}
+
+impl Simulator for OpenAi {
+    fn faults(&self) -> &'static [Fault] {
+        FAULTS
+    }
+
+    fn quirks(&self) -> &'static [&'static str] {
+        stream::QUIRKS
+    }
+
+    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+        let keys: Vec<_> = (1..=accounts).map(key).collect();
+        let settings = [
+            ("NAME", "sim".to_owned()),
+            ("BASE_URL", format!("{}/v1", self.base)),
+            ("API_KEY", keys.join(",")),
+            ("MODELS", ask::MODELS.join(",")),
+        ];
+        settings
+            .into_iter()
+            .map(|(name, value)| (format!("OPENAI_COMPAT_1_{name}"), value))
+            .collect()
+    }
+
+    fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply {
+        let result = self.answer(request, call, control);
+        call.ok = result.is_ok();
+        result.unwrap_or_else(|refusal| refusal)
+    }
+
+    /// Nothing is kept between two calls.
+    fn reset(&self) {}
+}
+
+impl OpenAi {
+    fn answer(
+        &self,
+        request: &Request,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let (step, method) = match request.path.as_str() {
+            "/v1/chat/completions" => (ASK, "POST"),
+            "/v1/models" => ("models", "GET"),
+            path => {
+                call.violate("no such path");
+                let message = format!("Invalid URL ({} {path})", request.method);
+                return Err(refusal::error(
+                    404,
+                    "invalid_request_error",
+                    None,
+                    None,
+                    &message,
+                ));
+            }
+        };
+        step.clone_into(&mut call.step);
+        if request.method != method {
+            call.violate(format!("the method is {}, not {method}", request.method));
+            return Err(refusal::error(
+                405,
+                "invalid_request_error",
+                None,
+                None,
+                "Not allowed",
+            ));
+        }
+        let authorization = request.header("authorization");
+        let bearer = authorization.strip_prefix("Bearer ");
+        call.account = (1..=ACCOUNTS).find(|number| bearer == Some(&key(*number)));
+        if call.account.is_none() {
+            call.violate("the Authorization header is not \"Bearer \" and a known key");
+            return Err(refusal::unauthorized());
+        }
+        if step == ASK {
+            return self.ask(request, call, control);
+        }
+        if let Some(refusal) = control.strike(call)?.and_then(refusal::refused) {
+            return Err(refusal);
+        }
+        let model = |id: &str| json!({"id": id, "object": "model", "created": 1_767_780_000, "owned_by": "sim"});
+        Ok(Reply::json(
+            200,
+            &json!({"object": "list", "data": ask::MODELS.map(model)}),
+        ))
+    }
+
+    fn ask(&self, request: &Request, call: &mut Call, control: &Control) -> Result<Reply, Refusal> {
+        let body = request.json().map_err(|what| {
+            call.violate(what.clone());
+            refusal::bad_request(&what, None, None)
+        })?;
+        let ask = ask::read(&body, call)?;
+        call.model = Some(ask.model.clone());
+        call.turns.clone_from(&ask.turns);
+        call.prompt = body.get("messages").map(Value::to_string);
+        call.note("stream", ask.stream);
+        for name in [
+            "temperature",
+            "max_tokens",
+            "tools",
+            "tool_choice",
+            "stream_options",
+            "reasoning_effort",
+            "user",
+        ] {
+            if let Some(value) = body.get(name) {
+                call.note(name, value.clone());
+            }
+        }
+        if !ask::MODELS.contains(&ask.model.as_str()) {
+            return Err(refusal::not_found(&ask.model));
+        }
+        let fault = control.strike(call)?;
+        if let Some(refusal) = fault.and_then(refusal::refused) {
+            return Err(refusal);
+        }
+        let answer = self.say(&ask, control);
+        let end = match fault {
+            Some("error_before_text") => End::Error(0),
+            Some("error_after_text") => End::Error(2),
+            Some("finish_length") => End::Length,
+            Some("finish_content_filter") => End::Filtered,
+            Some("empty") => End::Empty,
+            _ => End::Stop,
+        };
+        let completion = Completion {
+            answer: answer.clone(),
+            end,
+            id: Uuid::new_v4().simple().to_string(),
+            ask,
+        };
+        if !completion.ask.stream {
+            return Ok(Reply::json(200, &completion.whole()));
+        }
+        Ok(Reply::stream(
+            "text/event-stream; charset=utf-8",
+            answer.travel(completion.acts()),
+        ))
+    }
+
+    fn say(&self, ask: &Ask, control: &Control) -> Answer {
+        let user = ask.turns.iter().rev().find(|turn| turn.role == "user");
+        let question = Question {
+            text: user.map(|turn| turn.text.as_str()).unwrap_or_default(),
+            model: &ask.model,
+            thinking: ask.model == ask::REASONER,
+            search: false,
+            base: &self.base,
+        };
+        Answer::new(&question, control)
+    }
+}
