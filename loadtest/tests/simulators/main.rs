@@ -1,0 +1,13 @@
+//! The simulators from outside: what they accept, what they refuse, and how they notice things. The client is a
+//! `TcpStream` and no HTTP library, so that every byte of a request can be got wrong on purpose.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "test code: the lint only excuses functions that are tests themselves"
+)]
+
+mod client;
+mod control;
+mod openai;
+mod qwen;
+mod xinghuo;
