@@ -1,1 +1,21 @@
+//! The hive2api worker. The modules in the order in which a request meets them:
+//!
+//! - [`settings`]: environment variables become checked settings, all mistakes at once.
+//! - [`http`]: the doors. What clients speak: authentication, OpenAI's chat completions and models, errors,
+//!   server-sent events, health and docs.
+//! - [`chat`]: the language between doors and providers: the request, the events of an answer, limits, deltas, tokens.
+//! - [`providers`]: one folder a web chat, and the registry and dispatcher that choose among them.
+//! - [`accounts`]: credentials and the pool that lends them out.
+//! - [`upstream`]: transports to the providers: HTTP, server-sent events, multipart, guarded fetching.
+//! - [`metrics`]: every metric in one place.
+//! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs.
 
+pub mod accounts;
+pub mod chat;
+pub mod http;
+pub mod metrics;
+pub mod providers;
+pub mod server;
+pub mod settings;
+pub mod upstream;
+pub mod watch;

@@ -1,1 +1,161 @@
-fn main() {}
+//! The worker process: read settings, build the app, serve, drain.
+
+use std::{io::Write as _, net::TcpListener, process::ExitCode, sync::Arc};
+
+use hive2api_worker::{
+    chat::tokens,
+    http::App,
+    providers::Registry,
+    server,
+    settings::{LogFormat, Settings, Vars},
+    watch,
+};
+use tracing_subscriber::EnvFilter;
+
+/// `EX_CONFIG` of sysexits.h: the settings are wrong.
+const BAD_SETTINGS: u8 = 78;
+const HELP: &str =
+    "hive2api-worker: one OpenAI-compatible endpoint for the web chats you have an account with.
+
+Usage: hive2api-worker [--health | --version | --help]
+
+Settings come from the environment and from the dotenv file named by ACCOUNTS_FILE (default: .env);
+.env.example lists them all. --health asks the worker on this machine (PORT) whether it lives.
+";
+
+fn main() -> ExitCode {
+    match std::env::args().nth(1).as_deref() {
+        None => {}
+        Some("--help" | "-h") => return say(HELP),
+        Some("--version" | "-V") => {
+            return say(concat!("hive2api-worker ", env!("CARGO_PKG_VERSION"), "\n"));
+        }
+        Some("--health") => return health(),
+        Some(other) => return complain(&[format!("unknown argument {other:?}; see --help")]),
+    }
+    let (environment, path, settings, registry) = match read() {
+        Ok(read) => read,
+        Err(problems) => return complain(&problems),
+    };
+    if rustls::crypto::ring::default_provider()
+        .install_default()
+        .is_err()
+    {
+        return complain(&["a TLS provider is installed already".to_owned()]);
+    }
+    log(&settings);
+    match actix_web::rt::System::new().block_on(serve(
+        App::new(settings, registry),
+        environment,
+        path,
+    )) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "the worker cannot serve");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+type Read = (Vars, std::path::PathBuf, Settings, Registry);
+
+fn read() -> Result<Read, Vec<String>> {
+    let (vars, path) = Vars::load().map_err(|problem| vec![problem])?;
+    let mut problems = Vec::new();
+    let settings = Settings::read(&vars, &mut problems);
+    let registry = Registry::new(&vars, &settings, &mut problems);
+    // What the file may change later is what the environment does not fix.
+    let environment = Vars::environment().map_err(|problem| vec![problem])?;
+    if problems.is_empty() {
+        Ok((environment, path, settings, registry))
+    } else {
+        Err(problems)
+    }
+}
+
+async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io::Result<()> {
+    let app = Arc::new(app);
+    let listener = TcpListener::bind((app.settings.host.as_str(), app.settings.port))?;
+    let server = server::start(Arc::clone(&app), listener)?;
+    for provider in app.registry.providers() {
+        let accounts = provider.accounts().census().ready;
+        tracing::info!(
+            provider = provider.name(),
+            accounts,
+            models = provider.models().len(),
+            "provider"
+        );
+    }
+    tracing::info!(
+        host = app.settings.host,
+        port = app.settings.port,
+        worker = app.settings.worker_name,
+        "serving"
+    );
+    std::thread::spawn(tokens::warm_up);
+    let watching = actix_web::rt::spawn(watch::watch(Arc::clone(&app), environment, path));
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    server::drain_on_signal(app, handle).await?;
+    watching.abort();
+    serving.abort();
+    Ok(())
+}
+
+fn log(settings: &Settings) {
+    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_target(false);
+    match settings.log_format {
+        LogFormat::Json => builder
+            .json()
+            .flatten_event(true)
+            .with_current_span(false)
+            .with_span_list(false)
+            .init(),
+        LogFormat::Text => builder.init(),
+    }
+}
+
+/// Asks the worker on this machine whether it lives; for container health checks.
+fn health() -> ExitCode {
+    use std::io::Read as _;
+    let port = std::env::var("PORT")
+        .ok()
+        .and_then(|port| port.parse().ok())
+        .unwrap_or(8080_u16);
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = std::net::TcpStream::connect_timeout(
+            &([127, 0, 0, 1], port).into(),
+            std::time::Duration::from_secs(2),
+        )?;
+        stream.set_read_timeout(Some(std::time::Duration::from_secs(2)))?;
+        stream
+            .write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status)?;
+        Ok(status.ends_with(b" 200"))
+    };
+    if ask().unwrap_or(false) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn say(text: &str) -> ExitCode {
+    // A closed pipe is the reader's choice.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn complain(problems: &[String]) -> ExitCode {
+    let list: String = problems
+        .iter()
+        .map(|problem| format!("  - {problem}\n"))
+        .collect();
+    let _ =
+        std::io::stderr().write_all(format!("hive2api-worker cannot start:\n{list}").as_bytes());
+    ExitCode::from(BAD_SETTINGS)
+}

@@ -1,0 +1,10 @@
+//! The accounts that a provider may use: credentials that never show themselves ([`Secret`]), and the pool that
+//! lends them out, healthiest and least busy first ([`Pool`]). Source: design.md sections 2 and 4.
+
+mod health;
+mod pool;
+mod secret;
+
+pub use health::{Condition, Patience};
+pub use pool::{Accounts, Census, Choice, Lease, Pool};
+pub use secret::Secret;

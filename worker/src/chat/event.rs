@@ -1,0 +1,119 @@
+//! The events that an answer is made of. Source: design.md section 3.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// One step of an answer. Texts are deltas: each holds only what is new.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ChatEvent {
+    /// New answer text.
+    Text(String),
+    /// New thinking text.
+    Reasoning(String),
+    /// A piece of a tool call.
+    ToolCall(ToolCallDelta),
+    /// A source that the answer rests on. `index` as the provider numbers it.
+    Citation {
+        /// The provider's number of the source, from 1.
+        index: u32,
+        /// Where it is.
+        url: String,
+        /// What it is called.
+        title: String,
+    },
+    /// A picture that the provider made.
+    Image {
+        /// Where it is.
+        url: String,
+    },
+    /// A video that the provider made.
+    Video {
+        /// Where it is.
+        url: String,
+    },
+    /// The provider's own count; replaces our estimate.
+    Usage(Usage),
+    /// The answer is complete.
+    Finish(FinishReason),
+    /// Which upstream conversation this turn belongs to, for whoever continues it.
+    Conversation {
+        /// The upstream conversation's id.
+        id: String,
+        /// The upstream id of this answer, the parent of the next question.
+        message: String,
+    },
+    /// The whole answer text as the provider finally has it, sent before `Finish` by cumulative providers that
+    /// rewrote what they had said. A gathering door uses it in place of the deltas; a streaming door cannot take
+    /// words back and skips it (wire/qwen.md section 7.3).
+    Rewritten(String),
+    /// Members of a delta that only an OpenAI-compatible upstream has (`refusal`, `annotations`, …): passed on.
+    Extra(Map<String, Value>),
+    /// The `logprobs` member of a choice, from an OpenAI-compatible upstream: passed on.
+    Logprobs(Value),
+}
+
+impl ChatEvent {
+    /// Whether a client sees something of this event, so that from here on nothing can be retried.
+    pub fn is_output(&self) -> bool {
+        match self {
+            Self::Text(text) | Self::Reasoning(text) => !text.is_empty(),
+            Self::ToolCall(_)
+            | Self::Citation { .. }
+            | Self::Image { .. }
+            | Self::Video { .. }
+            | Self::Finish(_) => true,
+            Self::Extra(_) | Self::Logprobs(_) => true,
+            Self::Usage(_) | Self::Conversation { .. } | Self::Rewritten(_) => false,
+        }
+    }
+}
+
+/// A piece of a tool call, as OpenAI streams it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ToolCallDelta {
+    /// Which call of the turn, from 0, without gaps.
+    pub index: u32,
+    /// Only in the first piece of a call.
+    pub id: Option<String>,
+    /// Only in the first piece of a call.
+    pub name: Option<String>,
+    /// A piece of the JSON text of the arguments.
+    pub arguments: String,
+}
+
+/// Why an answer ended, in OpenAI's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FinishReason {
+    /// The provider was done, or a stop sequence was met.
+    Stop,
+    /// `max_tokens` was reached.
+    Length,
+    /// Moderation cut the answer off.
+    ContentFilter,
+    /// The turn holds tool calls.
+    ToolCalls,
+}
+
+impl FinishReason {
+    /// The word on the wire.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stop => "stop",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::ToolCalls => "tool_calls",
+        }
+    }
+}
+
+/// Token counts of one turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the conversation that was sent.
+    pub prompt_tokens: u64,
+    /// Tokens of the answer, thinking included.
+    pub completion_tokens: u64,
+    /// Those of them that were thinking.
+    pub reasoning_tokens: u64,
+}

@@ -1,0 +1,18 @@
+//! The language spoken between the doors (`http`) and the providers: the request as a client means it, the
+//! events an answer is made of, and what the gateway itself does to both. It knows neither HTTP nor any provider.
+
+pub mod delta;
+pub mod error;
+pub mod event;
+pub mod fields;
+pub mod limits;
+pub mod message;
+pub mod reasoning;
+pub mod request;
+pub mod tokens;
+
+pub use error::{Kind, ProviderError};
+pub use event::{ChatEvent, FinishReason, ToolCallDelta, Usage};
+pub use fields::Support;
+pub use message::{Content, File, Message, Part, Role};
+pub use request::{ChatRequest, Invalid};

@@ -1,0 +1,116 @@
+//! Token counts. The web chats report none, so these are estimates with OpenAI's `o200k_base` vocabulary; the
+//! docs say so. Counting is incremental: no second copy of an answer is kept.
+
+use tiktoken_rs::{CoreBPE, o200k_base_singleton};
+
+use super::message::Message;
+
+/// Flush threshold of [`Counter`] in bytes: large enough that cutting a text there hardly changes the count.
+const FLUSH_BYTES: usize = 1024;
+/// What OpenAI's own recipe adds for the frame around each message.
+const TOKENS_PER_MESSAGE: u64 = 3;
+
+fn vocabulary() -> &'static CoreBPE {
+    o200k_base_singleton()
+}
+
+/// Loads the vocabulary (some hundred milliseconds), so that the first request need not wait for it.
+pub fn warm_up() {
+    let _ = vocabulary();
+}
+
+/// How many tokens a text has.
+pub fn count(text: &str) -> u64 {
+    vocabulary().encode_ordinary(text).len() as u64
+}
+
+/// How many tokens a conversation has, texts only.
+pub fn count_messages(messages: &[Message]) -> u64 {
+    let each = |message: &Message| TOKENS_PER_MESSAGE + count(&message.text());
+    messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
+}
+
+/// The longest beginning of `text` that has at most `limit` tokens.
+pub fn truncate(text: &str, limit: u64) -> &str {
+    let tokens = vocabulary().encode_ordinary(text);
+    let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+    if tokens.len() <= limit {
+        return text;
+    }
+    let bytes = tokens
+        .get(..limit)
+        .and_then(|tokens| vocabulary().decode_bytes(tokens).ok())
+        .unwrap_or_default();
+    // A token may end inside a character; what is cut there does not count as said.
+    let mut end = bytes.len().min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
+}
+
+/// Counts a text that comes in pieces.
+#[derive(Debug, Default)]
+pub struct Counter {
+    held: String,
+    counted: u64,
+}
+
+impl Counter {
+    /// Takes the next piece.
+    pub fn add(&mut self, piece: &str) {
+        self.held.push_str(piece);
+        if self.held.len() >= FLUSH_BYTES {
+            // Cut before the last word, which may go on in the next piece.
+            let cut = self
+                .held
+                .rfind(char::is_whitespace)
+                .filter(|&at| at > 0)
+                .unwrap_or(self.held.len());
+            let rest = self.held.split_off(cut);
+            self.counted += count(&self.held);
+            self.held = rest;
+        }
+    }
+
+    /// The count of everything so far.
+    pub fn total(&self) -> u64 {
+        if self.held.is_empty() {
+            self.counted
+        } else {
+            self.counted + count(&self.held)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_in_pieces_about_as_a_whole() {
+        let text = "The quick brown fox 跳过了懒狗 👋🏽. ".repeat(200);
+        let mut counter = Counter::default();
+        for piece in text.chars() {
+            counter.add(piece.encode_utf8(&mut [0; 4]));
+        }
+        let (whole, pieces) = (count(&text), counter.total());
+        assert!(pieces.abs_diff(whole) <= 20, "{pieces} for {whole}");
+        let mut words = Counter::default();
+        text.split_inclusive(' ').for_each(|word| words.add(word));
+        assert!(
+            words.total().abs_diff(whole) <= 20,
+            "{} for {whole}",
+            words.total()
+        );
+    }
+
+    #[test]
+    fn truncates_on_character_boundaries() {
+        assert_eq!(truncate("one two three", 2), "one two");
+        assert_eq!(truncate("one", 5), "one");
+        for limit in 0..8 {
+            assert!("👋🏽猫 text".starts_with(truncate("👋🏽猫 text", limit)));
+        }
+    }
+}

@@ -1,0 +1,155 @@
+//! `/openapi.json` and `/docs`: the description of the doors, and a page to try them that works offline. What
+//! becomes of each request field is read from the table that the worker itself obeys.
+
+use actix_web::{HttpResponse, web};
+use serde_json::{Map, Value, json};
+use utoipa_swagger_ui::SwaggerUi;
+
+use crate::chat::{Support, fields::FIELDS};
+
+/// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself.
+const PAGE: &str = r##"<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>hive2api</title>
+<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="icon" href="/docs/favicon-32x32.png">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="/docs/swagger-ui-bundle.js"></script>
+<script>SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true });</script>
+</body>
+</html>
+"##;
+
+/// The routes of this module.
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route(
+            "/openapi.json",
+            web::get().to(async || HttpResponse::Ok().json(document())),
+        )
+        .route(
+            "/docs",
+            web::get().to(async || {
+                HttpResponse::Ok()
+                    .content_type("text/html; charset=utf-8")
+                    .body(PAGE)
+            }),
+        )
+        .service(
+            SwaggerUi::new("/docs/{_:.*}").external_url_unchecked("/openapi.json", document()),
+        );
+}
+
+/// The OpenAPI description.
+fn document() -> Value {
+    let error = |description: &str| json!({"description": description, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}});
+    let errors = |mut responses: Value| {
+        for (status, description) in [
+            (
+                "400",
+                "A field is wrong (`param` names it), the prompt was moderated, or it does not fit the context window",
+            ),
+            ("401", "The gateway's key is missing or wrong"),
+            ("404", "No provider knows the model"),
+            ("413", "The body is too large"),
+            (
+                "429",
+                "All accounts are rate limited; `Retry-After` says when to come back",
+            ),
+            (
+                "502",
+                "The provider failed, or its credential must be renewed (the message says which variable)",
+            ),
+            (
+                "503",
+                "The model's provider has no account, or the worker is draining",
+            ),
+            ("504", "The provider did not answer in time"),
+        ] {
+            responses[status] = error(description);
+        }
+        responses
+    };
+    let probe = |summary: &str, ok: &str| json!({"get": {"tags": ["operation"], "summary": summary, "security": [], "responses": {"200": {"description": ok}}}});
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "hive2api",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "One OpenAI-compatible endpoint for the web chats you already have an account with. Token counts are estimates (o200k_base), as the web chats report none. For the account holder's own use, within each provider's terms.",
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"key": []}],
+        "paths": {
+            "/v1/chat/completions": {"post": {
+                "tags": ["chat"], "summary": "Create a chat completion",
+                "description": "Also answers on `/chat/completions` and `/v1/v1/chat/completions`, for clients that differ in whether they add the `/v1`. With `stream: true` the answer is server-sent events that end in `data: [DONE]`; an error after the first output is one event with an `error` object. Fields without effect are named in the response header `X-Hive-Ignored`.",
+                "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ChatRequest"},
+                    "example": {"model": "qwen3-max", "stream": true, "messages": [{"role": "user", "content": "你好"}]}}}},
+                "responses": errors(json!({"200": {"description": "The completion, or the stream of its chunks", "content": {
+                    "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
+            }},
+            "/v1/models": {"get": {
+                "tags": ["models"], "summary": "List the models",
+                "description": "`hive` in each entry names the provider, its abilities, and what becomes of each request field. With an `anthropic-version` header or a `limit` the listing has Anthropic's shape.",
+                "parameters": [{"name": "limit", "in": "query", "schema": {"type": "integer"}}],
+                "responses": {"200": {"description": "The models of all configured providers"}, "401": error("The gateway's key is missing or wrong")},
+            }},
+            "/v1/models/{id}": {"get": {
+                "tags": ["models"], "summary": "One model",
+                "parameters": [{"name": "id", "in": "path", "required": true, "schema": {"type": "string"}}],
+                "responses": {"200": {"description": "The model"}, "401": error("The gateway's key is missing or wrong"), "404": error("No provider knows the model")},
+            }},
+            "/health": probe("The process lives", "It does, and how every provider's accounts are"),
+            "/ready": probe("May take traffic; 503 while draining or without a usable account", "It may"),
+            "/metrics": probe("Prometheus metrics; not reachable through nginx", "The metrics"),
+        },
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`API_MASTER_KEY` or one of `API_KEYS`"}},
+            "schemas": {
+                "ChatRequest": {"type": "object", "required": ["model", "messages"], "properties": request_fields()},
+                "Error": {"type": "object", "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"], "properties": {
+                    "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}},
+            },
+        },
+    })
+}
+
+/// Every documented field with its fate where a provider says nothing else.
+fn request_fields() -> Map<String, Value> {
+    let describe = |support: Support| match support {
+        Support::Honoured => "Honoured.",
+        Support::Emulated => "Done by the gateway, unless the provider does it itself.",
+        Support::Ignored => {
+            "Without effect unless the model's entry in /v1/models says otherwise; named in `X-Hive-Ignored`."
+        }
+        Support::Refused => {
+            "Refused with 400 `unsupported_parameter` unless the model's entry in /v1/models says otherwise."
+        }
+    };
+    let schema = |field: &str| match field {
+        "messages" => {
+            json!({"type": "array", "minItems": 1, "items": {"type": "object", "required": ["role"], "properties": {
+            "role": {"enum": ["developer", "system", "user", "assistant", "tool", "function"]}, "content": {"type": ["string", "array", "null"]}}}})
+        }
+        "model" => json!({"type": "string"}),
+        "stream" => json!({"type": "boolean"}),
+        "n" => {
+            json!({"type": "integer", "minimum": 1, "maximum": crate::chat::request::MAX_CHOICES})
+        }
+        _ => json!({}),
+    };
+    FIELDS
+        .iter()
+        .map(|(field, support)| {
+            let mut schema = schema(field);
+            schema["description"] = json!(describe(*support));
+            ((*field).to_owned(), schema)
+        })
+        .collect()
+}

@@ -1,0 +1,157 @@
+//! What every request and every response goes through: request ids, CORS, the worker's name, the caller's error
+//! dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
+
+use std::time::Instant;
+
+use actix_web::{
+    Error, HttpMessage as _, HttpResponse,
+    body::{EitherBody, MessageBody},
+    dev::{ServiceRequest, ServiceResponse},
+    http::{
+        Method, StatusCode,
+        header::{self, HeaderMap, HeaderName, HeaderValue},
+    },
+    middleware::Next,
+    web::Data,
+};
+use uuid::Uuid;
+
+use super::{
+    App,
+    error::{self, ApiError},
+};
+
+/// Response headers that a browser may read.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-ignored, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+);
+/// Request headers that a browser may send even if it did not ask.
+const ALLOWED: &str =
+    "authorization, content-type, x-api-key, x-request-id, x-session-id, idempotency-key";
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+/// Longest request id of a caller that is taken over.
+const MOST_ID_CHARS: usize = 128;
+
+/// The id of the request, for handlers.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// The middleware itself.
+///
+/// # Errors
+/// None of its own; errors of handlers become responses here, so that they too get the headers.
+pub async fn edge<B: MessageBody + 'static>(
+    request: ServiceRequest,
+    next: Next<B>,
+) -> Result<ServiceResponse<EitherBody<B>>, Error> {
+    let started = Instant::now();
+    let id = request_id(request.headers());
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let worker = request
+        .app_data::<Data<App>>()
+        .and_then(|app| HeaderValue::from_str(&app.settings.worker_name).ok());
+    let asked = request
+        .headers()
+        .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
+        .cloned();
+
+    let mut response = if request.method() == Method::OPTIONS {
+        request
+            .into_response(HttpResponse::NoContent())
+            .map_into_right_body()
+    } else {
+        let http_request = request.request().clone();
+        let response = match next.call(request).await {
+            Ok(response) => response.map_into_left_body(),
+            Err(error) => {
+                ServiceResponse::new(http_request, error.error_response()).map_into_right_body()
+            }
+        };
+        let in_dialect = {
+            let error = response.response().extensions().get::<ApiError>().cloned();
+            error.and_then(|error| error::in_callers_dialect(&error, response.request(), &id))
+        };
+        match in_dialect {
+            Some(other) => response.into_response(other).map_into_right_body(),
+            None => response,
+        }
+    };
+
+    let is_anthropic = error::is_anthropic(response.request());
+    let is_preflight = response.request().method() == Method::OPTIONS;
+    let headers = response.headers_mut();
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        if is_anthropic {
+            headers.insert(HeaderName::from_static("request-id"), id.clone());
+        }
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if let Some(worker) = worker {
+        headers.insert(HeaderName::from_static("x-hive-worker"), worker);
+    }
+    if let Ok(took) = HeaderValue::from_str(&started.elapsed().as_millis().to_string()) {
+        headers.insert(HeaderName::from_static("openai-processing-ms"), took);
+    }
+    // Keys travel in a header, never in a cookie, so no credentials are allowed and a star is safe.
+    headers.insert(
+        header::ACCESS_CONTROL_ALLOW_ORIGIN,
+        HeaderValue::from_static("*"),
+    );
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    if is_preflight {
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, ALLOWED_METHODS);
+        headers.insert(
+            header::ACCESS_CONTROL_ALLOW_HEADERS,
+            allowed_headers(asked.as_ref()),
+        );
+        headers.insert(
+            header::ACCESS_CONTROL_MAX_AGE,
+            HeaderValue::from_static("86400"),
+        );
+    } else if response.status() == StatusCode::UNAUTHORIZED {
+        response
+            .headers_mut()
+            .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    Ok(response)
+}
+
+/// The caller's id if it is short and printable, else a new one.
+fn request_id(headers: &HeaderMap) -> String {
+    let theirs = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let is_sound = |id: &&str| {
+        !id.is_empty()
+            && id.len() <= MOST_ID_CHARS
+            && id.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    theirs
+        .filter(is_sound)
+        .map_or_else(|| format!("req_{}", Uuid::new_v4().simple()), str::to_owned)
+}
+
+/// What was asked for, reflected, as far as the names are header names; the usual ones are always allowed.
+fn allowed_headers(asked: Option<&HeaderValue>) -> HeaderValue {
+    let is_name = |name: &&str| {
+        !name.is_empty()
+            && name.len() <= 64
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let asked = asked
+        .and_then(|asked| asked.to_str().ok())
+        .unwrap_or_default();
+    let names: Vec<String> = asked
+        .split(',')
+        .map(str::trim)
+        .filter(is_name)
+        .take(64)
+        .map(str::to_ascii_lowercase)
+        .collect();
+    HeaderValue::from_str(&format!(
+        "{ALLOWED}{}{}",
+        if names.is_empty() { "" } else { ", " },
+        names.join(", ")
+    ))
+    .unwrap_or_else(|_| HeaderValue::from_static(ALLOWED))
+}

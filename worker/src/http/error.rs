@@ -1,0 +1,282 @@
+//! Errors as clients see them: one place where a kind becomes a status, a type and a code, in OpenAI's shape and,
+//! for callers of the Anthropic dialect, in theirs. Source: design.md section 4, conformance section 4.
+
+use std::{fmt, time::Duration};
+
+use actix_web::{
+    HttpRequest, HttpResponse, ResponseError,
+    http::{StatusCode, header},
+};
+use serde_json::{Value, json};
+
+use crate::chat::{Invalid, Kind, ProviderError};
+
+/// An error on its way to a client.
+#[derive(Clone, Debug)]
+pub struct ApiError {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// `error.type`.
+    pub kind: &'static str,
+    /// `error.code`.
+    pub code: Option<String>,
+    /// `error.param`.
+    pub param: Option<String>,
+    /// `error.message`.
+    pub message: String,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// `x-should-retry`, which the official SDKs obey: `false` where another attempt cannot help.
+    pub should_retry: Option<bool>,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, kind: &'static str, code: &str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            kind,
+            code: Some(code.to_owned()),
+            param: None,
+            message: message.into(),
+            retry_after: None,
+            should_retry: None,
+        }
+    }
+
+    /// 401: no key, or a wrong one.
+    pub fn invalid_key() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "authentication_error",
+            "invalid_api_key",
+            "Incorrect or missing API key. Send the gateway's key as `Authorization: Bearer …`.",
+        )
+    }
+
+    /// 404: nobody knows the model.
+    pub fn model_not_found(id: &str) -> Self {
+        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let message =
+            format!("The model '{id}' does not exist here; GET /v1/models lists the models.");
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(
+                StatusCode::NOT_FOUND,
+                "invalid_request_error",
+                "model_not_found",
+                message,
+            )
+        }
+    }
+
+    /// 400: a field that the model's provider cannot honour and that must not be dropped in silence.
+    pub fn unsupported(field: &str, model: &str) -> Self {
+        let message = format!("'{field}' is not supported for the model '{model}'.");
+        Self {
+            param: Some(field.to_owned()),
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "unsupported_parameter",
+                message,
+            )
+        }
+    }
+
+    /// 413: the body is larger than `MAX_BODY_BYTES`.
+    pub fn too_large(most: usize) -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "invalid_request_error",
+            "request_too_large",
+            format!("The body is larger than {most} bytes."),
+        )
+    }
+
+    /// 400 without a field to blame.
+    pub fn bad_request(message: impl Into<String>) -> Self {
+        Self {
+            code: None,
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "",
+                message,
+            )
+        }
+    }
+
+    /// 503: the worker is about to stop.
+    pub fn not_ready(why: &str) -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "service_unavailable",
+            "not_ready",
+            why,
+        )
+    }
+
+    /// The member `error` of the body.
+    pub fn to_json(&self) -> Value {
+        json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
+    }
+
+    /// The response for callers of the Anthropic dialect (conformance E6).
+    fn anthropic_response(&self, request_id: &str) -> HttpResponse {
+        let (status, kind) = match self.status.as_u16() {
+            401 => (401, "authentication_error"),
+            403 => (403, "permission_error"),
+            404 => (404, "not_found_error"),
+            413 => (413, "request_too_large"),
+            429 => (429, "rate_limit_error"),
+            503 => (529, "overloaded_error"),
+            400..500 => (self.status.as_u16(), "invalid_request_error"),
+            other => (other, "api_error"),
+        };
+        let body = json!({"type": "error", "error": {"type": kind, "message": self.message}, "request_id": request_id});
+        self.respond(StatusCode::from_u16(status).unwrap_or(self.status), body)
+    }
+
+    fn respond(&self, status: StatusCode, body: Value) -> HttpResponse {
+        let mut response = HttpResponse::build(status);
+        if let Some(wait) = self.retry_after {
+            // Whole seconds, rounded up; SDKs of both kinds read this form.
+            response.insert_header((
+                header::RETRY_AFTER,
+                wait.as_secs_f64().ceil().max(1.0).to_string(),
+            ));
+        }
+        if let Some(should_retry) = self.should_retry {
+            response.insert_header(("x-should-retry", should_retry.to_string()));
+        }
+        response.json(body)
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        self.status
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = self.respond(self.status, self.to_json());
+        // For the edge, which knows the request and so the dialect.
+        response.extensions_mut().insert(self.clone());
+        response
+    }
+}
+
+/// The same error for a caller of the Anthropic dialect; `None` for everybody else.
+pub(super) fn in_callers_dialect(
+    error: &ApiError,
+    request: &HttpRequest,
+    request_id: &str,
+) -> Option<HttpResponse> {
+    is_anthropic(request).then(|| error.anthropic_response(request_id))
+}
+
+/// Whether a request speaks the Anthropic dialect: by path or by its version header.
+pub(super) fn is_anthropic(request: &HttpRequest) -> bool {
+    request.headers().contains_key("anthropic-version")
+        || request.path().trim_end_matches('/').ends_with("/messages")
+}
+
+impl From<Invalid> for ApiError {
+    fn from(invalid: Invalid) -> Self {
+        Self {
+            param: invalid.param,
+            code: invalid.code.map(str::to_owned),
+            ..Self::bad_request(invalid.message)
+        }
+    }
+}
+
+impl From<ProviderError> for ApiError {
+    fn from(error: ProviderError) -> Self {
+        const INVALID: &str = "invalid_request_error";
+        const UPSTREAM: &str = "upstream_error";
+        let (status, kind, code, should_retry) = match error.kind {
+            Kind::BadRequest => (400, INVALID, None, None),
+            Kind::ContextLength => (400, INVALID, Some("context_length_exceeded"), None),
+            Kind::FileRejected => (400, INVALID, Some("file_rejected"), None),
+            Kind::ModelNotFound => (404, INVALID, Some("model_not_found"), None),
+            Kind::NotConfigured => (
+                503,
+                "service_unavailable",
+                Some("provider_not_configured"),
+                Some(false),
+            ),
+            Kind::AccountNotConfigured => (
+                503,
+                "provider_error",
+                Some("account_not_configured"),
+                Some(false),
+            ),
+            Kind::Moderated => (400, INVALID, Some("content_filter"), None),
+            Kind::AuthExpired => (502, UPSTREAM, Some("upstream_auth_expired"), Some(false)),
+            Kind::RateLimited => (429, "rate_limit_error", Some("upstream_rate_limited"), None),
+            Kind::QuotaSpent => (
+                429,
+                "rate_limit_error",
+                Some("upstream_rate_limited"),
+                Some(false),
+            ),
+            Kind::Verification => (
+                502,
+                UPSTREAM,
+                Some("upstream_verification_required"),
+                Some(false),
+            ),
+            Kind::Unavailable => (502, UPSTREAM, Some("upstream_unavailable"), None),
+            Kind::Timeout => (504, UPSTREAM, Some("upstream_timeout"), None),
+            Kind::Protocol => (502, UPSTREAM, Some("upstream_protocol_error"), None),
+        };
+        let retry_after = match error.kind {
+            Kind::RateLimited | Kind::QuotaSpent => {
+                Some(error.retry_after.unwrap_or(Duration::from_secs(10)))
+            }
+            _ => error.retry_after,
+        };
+        let message = match &error.provider {
+            Some(provider) => format!("{provider}: {}", error.message),
+            None => error.message,
+        };
+        Self {
+            status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
+            kind,
+            code: error.code.or_else(|| code.map(str::to_owned)),
+            param: error.param,
+            message,
+            retry_after,
+            should_retry,
+        }
+    }
+}
+
+/// 404 for paths that do not exist.
+pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let path: String = request.path().chars().take(100).collect();
+    Err(ApiError::new(
+        StatusCode::NOT_FOUND,
+        "invalid_request_error",
+        "not_found",
+        format!("There is no {} {path} here.", request.method()),
+    ))
+}
+
+/// 405 for paths that exist under another method.
+pub(super) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
+    let message = format!("{} is not allowed here.", request.method());
+    Err(ApiError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "invalid_request_error",
+        "method_not_allowed",
+        message,
+    ))
+}

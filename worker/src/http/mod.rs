@@ -1,0 +1,116 @@
+//! The doors: what clients speak. Authentication, request ids, errors and the docs page stand here; one folder a
+//! dialect below ([`openai`]). A door never names a provider. Source: design.md section 2, conformance sections 1 to 5.
+
+pub mod auth;
+pub mod body;
+pub mod docs;
+pub mod edge;
+pub mod error;
+pub mod openai;
+pub mod probes;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use actix_web::web;
+
+use crate::{
+    accounts::Census,
+    metrics::METRICS,
+    providers::{Janitor, Registry},
+    settings::Settings,
+};
+
+/// What all threads of a worker share.
+#[derive(Debug)]
+pub struct App {
+    /// The settings, as read at start.
+    pub settings: Arc<Settings>,
+    /// Providers, models, aliases.
+    pub registry: Registry,
+    /// Clean-up under way.
+    pub janitor: &'static Janitor,
+    /// The keys that open the door.
+    pub keys: auth::Keys,
+    /// Set by SIGTERM: `/ready` says 503 from now on.
+    pub is_draining: AtomicBool,
+    /// Requests whose answer has not ended.
+    pub in_flight: AtomicUsize,
+}
+
+impl App {
+    /// An app that serves `registry`.
+    pub fn new(settings: Settings, registry: Registry) -> Self {
+        Self {
+            keys: auth::Keys::new(&settings.api_keys, settings.allow_anonymous),
+            settings: Arc::new(settings),
+            registry,
+            // One a process, and alive until its end: clean-up may outlive the app's other parts.
+            janitor: Box::leak(Box::default()),
+            is_draining: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+        }
+    }
+
+    /// Whether nothing is left to do before the process may end.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) == 0 && self.janitor.pending() == 0
+    }
+
+    /// Brings the gauges that are read off rather than counted up to date.
+    pub fn measure(&self) {
+        for provider in self.registry.providers() {
+            let Census {
+                ready,
+                cooling,
+                disabled,
+                in_flight: _,
+            } = provider.accounts().census();
+            for (state, count) in [
+                ("ready", ready),
+                ("cooling", cooling),
+                ("disabled", disabled),
+            ] {
+                METRICS
+                    .accounts
+                    .with_label_values(&[provider.name(), state])
+                    .set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
+
+/// All routes. `/v1` is the documented base; a doubled `/v1/v1` and a missing `/v1` are accepted because clients
+/// differ in whether they add it (conformance H1).
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/", web::get().to(probes::hello))
+        .route("/", web::head().to(probes::hello))
+        .route("/api/hello", web::get().to(probes::hello))
+        .route("/api/hello", web::head().to(probes::hello))
+        .route("/health", web::get().to(probes::health))
+        .route("/ready", web::get().to(probes::ready))
+        .route("/metrics", web::get().to(probes::metrics))
+        .configure(docs::routes);
+    for base in ["", "/v1", "/v1/v1"] {
+        config
+            .service(
+                web::resource(format!("{base}/chat/completions"))
+                    .route(web::post().to(openai::chat::completions))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/models"))
+                    .route(web::get().to(openai::models::list))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/models/{{id:.+}}"))
+                    .route(web::get().to(openai::models::one))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
+    }
+    config.default_service(web::to(error::not_found));
+}

@@ -1,0 +1,284 @@
+//! What is common to streamed and gathered answers: events in, OpenAI's pieces out. Thinking takes the form of the
+//! settings, pictures become Markdown, sources are kept for the end.
+
+use serde_json::{Map, Value, json};
+
+use crate::{
+    chat::{
+        ChatEvent, FinishReason, ToolCallDelta, Usage,
+        reasoning::{INLINE, THINK_TAGS, Weaver},
+        tokens::Counter,
+    },
+    settings::ReasoningFormat,
+};
+
+/// A piece of an answer in OpenAI's terms.
+#[derive(Debug, PartialEq)]
+pub(super) enum Piece {
+    /// `content`.
+    Content(String),
+    /// `reasoning_content`.
+    Reasoning(String),
+    /// One entry of `tool_calls`.
+    ToolCall(ToolCallDelta),
+    /// Other members of the delta.
+    Members(Map<String, Value>),
+    /// `logprobs` of the choice.
+    Logprobs(Value),
+    /// The whole text, corrected; for gathering doors only.
+    Corrected(String),
+    /// `finish_reason`.
+    Finish(FinishReason),
+}
+
+/// Follows one choice from event to piece, and counts its tokens.
+#[derive(Debug)]
+pub(super) struct Answer {
+    weaver: Option<Weaver>,
+    hides_reasoning: bool,
+    annotations: Vec<Value>,
+    content: Counter,
+    reasoning: Counter,
+    reported: Option<Usage>,
+    has_tool_call: bool,
+    is_finished: bool,
+}
+
+impl Answer {
+    pub(super) fn new(format: ReasoningFormat) -> Self {
+        Self {
+            weaver: match format {
+                ReasoningFormat::ThinkTags => Some(Weaver::new(THINK_TAGS)),
+                ReasoningFormat::Inline => Some(Weaver::new(INLINE)),
+                ReasoningFormat::Field | ReasoningFormat::Hidden => None,
+            },
+            hides_reasoning: format == ReasoningFormat::Hidden,
+            annotations: Vec::new(),
+            content: Counter::default(),
+            reasoning: Counter::default(),
+            reported: None,
+            has_tool_call: false,
+            is_finished: false,
+        }
+    }
+
+    /// Whether `Finish` has come.
+    pub(super) fn is_finished(&self) -> bool {
+        self.is_finished
+    }
+
+    /// The pieces of one event, in order.
+    pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
+        match event {
+            ChatEvent::Reasoning(text) => {
+                self.reasoning.add(&text);
+                if self.hides_reasoning {
+                    return;
+                }
+                match &mut self.weaver {
+                    Some(weaver) => out(Piece::Content(weaver.reasoning(&text))),
+                    None => out(Piece::Reasoning(text)),
+                }
+            }
+            ChatEvent::Text(text) => {
+                self.content.add(&text);
+                let close = self.close();
+                out(Piece::Content(if close.is_empty() {
+                    text
+                } else {
+                    format!("{close}{text}")
+                }));
+            }
+            ChatEvent::Image { url } => {
+                out(Piece::Content(format!("{}![图像]({url})", self.close())))
+            }
+            ChatEvent::Video { url } => {
+                out(Piece::Content(format!("{}[视频]({url})", self.close())))
+            }
+            ChatEvent::Citation {
+                index: _,
+                url,
+                title,
+            } => {
+                self.annotations.push(json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": 0, "end_index": 0}}));
+            }
+            ChatEvent::ToolCall(call) => {
+                self.has_tool_call = true;
+                let close = self.close();
+                if !close.is_empty() {
+                    out(Piece::Content(close.to_owned()));
+                }
+                self.content.add(call.name.as_deref().unwrap_or_default());
+                self.content.add(&call.arguments);
+                out(Piece::ToolCall(call));
+            }
+            ChatEvent::Usage(usage) => self.reported = Some(usage),
+            ChatEvent::Conversation { .. } => {}
+            // With woven thinking the content is more than the text, so the correction has no place.
+            ChatEvent::Rewritten(text) => {
+                if self.weaver.is_none() {
+                    out(Piece::Corrected(text));
+                }
+            }
+            ChatEvent::Extra(members) => out(Piece::Members(members)),
+            ChatEvent::Logprobs(logprobs) => out(Piece::Logprobs(logprobs)),
+            ChatEvent::Finish(reason) => self.finish(reason, out),
+        }
+    }
+
+    fn finish(&mut self, reason: FinishReason, mut out: impl FnMut(Piece)) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        let close = self.close();
+        if !close.is_empty() {
+            out(Piece::Content(close.to_owned()));
+        }
+        if !self.annotations.is_empty() {
+            let annotations = std::mem::take(&mut self.annotations);
+            out(Piece::Members(Map::from_iter([(
+                "annotations".to_owned(),
+                Value::Array(annotations),
+            )])));
+        }
+        let is_tool_turn = self.has_tool_call && reason == FinishReason::Stop;
+        out(Piece::Finish(if is_tool_turn {
+            FinishReason::ToolCalls
+        } else {
+            reason
+        }));
+    }
+
+    fn close(&mut self) -> &'static str {
+        self.weaver.as_mut().map_or("", Weaver::close)
+    }
+
+    /// The provider's own count, else our estimate of the answer; the prompt is the caller's to count.
+    pub(super) fn usage(&self, prompt_tokens: impl FnOnce() -> u64) -> Usage {
+        self.reported.unwrap_or_else(|| {
+            let reasoning_tokens = self.reasoning.total();
+            Usage {
+                prompt_tokens: prompt_tokens(),
+                completion_tokens: self.content.total() + reasoning_tokens,
+                reasoning_tokens,
+            }
+        })
+    }
+}
+
+/// Usage of all choices together: the prompt counts once.
+pub(super) fn total_usage(answers: &[&Answer], prompt_tokens: impl Fn() -> u64) -> Usage {
+    let mut total = Usage::default();
+    for answer in answers {
+        let usage = answer.usage(|| {
+            if total.prompt_tokens == 0 {
+                prompt_tokens()
+            } else {
+                total.prompt_tokens
+            }
+        });
+        total.prompt_tokens = total.prompt_tokens.max(usage.prompt_tokens);
+        total.completion_tokens += usage.completion_tokens;
+        total.reasoning_tokens += usage.reasoning_tokens;
+    }
+    total
+}
+
+/// The `usage` member.
+pub(super) fn usage_json(usage: Usage) -> Value {
+    json!({
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
+        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0,
+            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(format: ReasoningFormat, events: Vec<ChatEvent>) -> Vec<Piece> {
+        let (mut answer, mut pieces) = (Answer::new(format), Vec::new());
+        for event in events {
+            answer.take(event, |piece| pieces.push(piece));
+        }
+        pieces
+    }
+
+    fn thought() -> Vec<ChatEvent> {
+        vec![
+            ChatEvent::Reasoning("a".into()),
+            ChatEvent::Citation {
+                index: 1,
+                url: "u".into(),
+                title: "t".into(),
+            },
+            ChatEvent::Text("b".into()),
+            ChatEvent::Finish(FinishReason::Stop),
+        ]
+    }
+
+    #[test]
+    fn thinking_takes_the_form_of_the_settings() {
+        let contents = |format| {
+            let text = |piece: &Piece| {
+                if let Piece::Content(text) = piece {
+                    Some(text.clone())
+                } else {
+                    None
+                }
+            };
+            pieces(format, thought())
+                .iter()
+                .filter_map(text)
+                .collect::<String>()
+        };
+        assert_eq!(contents(ReasoningFormat::Field), "b");
+        assert_eq!(contents(ReasoningFormat::Hidden), "b");
+        assert_eq!(contents(ReasoningFormat::Inline), "<think:a>b");
+        assert_eq!(
+            contents(ReasoningFormat::ThinkTags),
+            "<think>\na\n</think>\n\nb"
+        );
+    }
+
+    #[test]
+    fn sources_come_before_the_end() {
+        let pieces = pieces(ReasoningFormat::Field, thought());
+        assert!(
+            matches!(
+                pieces.as_slice(),
+                [
+                    Piece::Reasoning(_),
+                    Piece::Content(_),
+                    Piece::Members(_),
+                    Piece::Finish(FinishReason::Stop)
+                ]
+            ),
+            "{pieces:?}"
+        );
+    }
+
+    #[test]
+    fn a_turn_with_a_tool_call_finishes_as_one() {
+        let call = ToolCallDelta {
+            index: 0,
+            id: Some("c".into()),
+            name: Some("f".into()),
+            arguments: "{}".into(),
+        };
+        let pieces = pieces(
+            ReasoningFormat::Field,
+            vec![
+                ChatEvent::ToolCall(call),
+                ChatEvent::Finish(FinishReason::Stop),
+                ChatEvent::Finish(FinishReason::Stop),
+            ],
+        );
+        assert_eq!(pieces.last(), Some(&Piece::Finish(FinishReason::ToolCalls)));
+        assert_eq!(pieces.len(), 2);
+    }
+}

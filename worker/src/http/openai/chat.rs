@@ -1,0 +1,246 @@
+//! `POST /v1/chat/completions`. Source: design.md section 2, conformance sections 1 and 2.
+
+use std::{
+    future::poll_fn,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    rc::Rc,
+    task::Poll,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::{Data, Payload},
+};
+use uuid::Uuid;
+
+use super::{
+    answer::Answer,
+    gather::gather,
+    stream::{Choice, StreamBody},
+    trace::Trace,
+};
+use crate::{
+    chat::{ChatEvent, ChatRequest, Support, fields},
+    http::{App, auth::Caller, body, edge::RequestId, error::ApiError},
+    providers::{Job, Route, Run, dispatch::Progress},
+    upstream::Client,
+};
+
+/// Answers a chat completion, streamed or in one piece.
+///
+/// # Errors
+/// Every error before the first output, with its real status.
+pub async fn completions(
+    http: HttpRequest,
+    caller: Caller,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let request = Rc::new(ChatRequest::parse(
+        body::read(&http, payload, app.settings.most_body_bytes).await?,
+    )?);
+    let request_id = http
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.clone())
+        .unwrap_or_default();
+    let mut trace = Trace::new(
+        app.clone(),
+        request_id,
+        caller.name.clone(),
+        &request.model,
+        request.stream,
+    );
+    match answer(&http, &caller, &app, &request, &mut trace).await {
+        Ok(Answered::Whole(mut response, length)) => {
+            trace.bytes = length;
+            trace.end(200, None);
+            response
+                .headers_mut()
+                .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            Ok(response)
+        }
+        Ok(Answered::Stream(stream)) => Ok(stream.respond(trace, &app)),
+        Err(error) => {
+            trace.end(error.status.as_u16(), error.code.clone());
+            Err(error)
+        }
+    }
+}
+
+enum Answered {
+    Whole(HttpResponse, usize),
+    Stream(Started),
+}
+
+/// A stream whose first output (or whose time for it) has come.
+struct Started {
+    choices: Vec<Choice>,
+    request: Rc<ChatRequest>,
+    id: String,
+    created: u64,
+    ignored: Option<HeaderValue>,
+}
+
+impl Started {
+    fn respond(self, trace: Trace, app: &App) -> HttpResponse {
+        let mut response = HttpResponse::Ok();
+        response
+            .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
+            .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+            .insert_header(("x-accel-buffering", "no"));
+        if let Some(ignored) = self.ignored {
+            response.insert_header(("x-hive-ignored", ignored));
+        }
+        response.body(StreamBody::new(
+            self.choices,
+            self.request,
+            &self.id,
+            self.created,
+            trace,
+            app.settings.ping_interval,
+        ))
+    }
+}
+
+async fn answer(
+    http: &HttpRequest,
+    caller: &Caller,
+    app: &Data<App>,
+    request: &Rc<ChatRequest>,
+    trace: &mut Trace,
+) -> Result<Answered, ApiError> {
+    let route = route(app, request)?;
+    let ignored = ignored(&route, request);
+    let id = format!("chatcmpl-{}", Uuid::new_v4().simple());
+    let created = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
+    let client = http
+        .app_data::<Client>()
+        .ok_or_else(|| ApiError::not_ready("this worker has no client"))?;
+    let job = Job {
+        client: client.clone(),
+        settings: app.settings.clone(),
+        janitor: app.janitor,
+        caller: caller_hash(http, caller, request),
+    };
+    let choices = (0..request.n).map(|_| {
+        let run = Run::new(job.clone(), route.clone(), Rc::clone(request));
+        (run, Answer::new(app.settings.reasoning_format))
+    });
+    if request.stream {
+        let mut choices: Vec<Choice> = choices
+            .map(|(run, answer)| Choice::new(run, answer))
+            .collect();
+        let first =
+            tokio::time::timeout(app.settings.head_timeout, first_output(&mut choices)).await;
+        if let Ok(Err(error)) = first {
+            trace.served = choices
+                .first()
+                .map(|choice| choice.run.served())
+                .unwrap_or_default();
+            return Err(error);
+        }
+        return Ok(Answered::Stream(Started {
+            choices,
+            request: Rc::clone(request),
+            id,
+            created,
+            ignored,
+        }));
+    }
+    let body = gather(choices.collect(), request, &id, created, trace)
+        .await?
+        .to_string();
+    let mut response = HttpResponse::Ok();
+    if let Some(ignored) = ignored {
+        response.insert_header(("x-hive-ignored", ignored));
+    }
+    let length = body.len();
+    Ok(Answered::Whole(
+        response.content_type("application/json").body(body),
+        length,
+    ))
+}
+
+/// The candidates that can do what the request depends on.
+fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
+    let mut route = app
+        .registry
+        .resolve(&request.model)
+        .ok_or_else(|| ApiError::model_not_found(&request.model))?;
+    let mut refused = None;
+    route.candidates.retain(|candidate| {
+        let first = request
+            .present
+            .iter()
+            .find(|field| fields::support(candidate.provider.fields(), field) == Support::Refused);
+        refused = refused.or(first.copied());
+        first.is_none()
+    });
+    match refused {
+        Some(field) if route.candidates.is_empty() => {
+            Err(ApiError::unsupported(field, &request.model))
+        }
+        Some(_) | None => Ok(route),
+    }
+}
+
+/// The fields that the client set and that have no effect, for `X-Hive-Ignored`.
+fn ignored(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
+    let provider = &route.candidates.first()?.provider;
+    let is_ignored = |field: &&&str| fields::support(provider.fields(), field) == Support::Ignored;
+    let names: Vec<&str> = request.present.iter().filter(is_ignored).copied().collect();
+    if names.is_empty() {
+        None
+    } else {
+        HeaderValue::from_str(&names.join(", ")).ok()
+    }
+}
+
+/// What keeps one caller on one account: session, cookie, user, key; the first that is there.
+fn caller_hash(http: &HttpRequest, caller: &Caller, request: &ChatRequest) -> u64 {
+    let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
+    let mut hash = DefaultHasher::new();
+    match (
+        header("x-session-id").or_else(|| header("cookie")),
+        &request.user,
+    ) {
+        (Some(value), _) => value.hash(&mut hash),
+        (None, Some(user)) => (&caller.name, user).hash(&mut hash),
+        (None, None) => caller.name.hash(&mut hash),
+    }
+    hash.finish()
+}
+
+/// Waits until some choice has output, keeping all events for the stream.
+async fn first_output(choices: &mut [Choice]) -> Result<(), ApiError> {
+    poll_fn(|cx| {
+        for choice in choices.iter_mut().filter(|choice| !choice.is_over) {
+            loop {
+                let before = choice.waiting.len();
+                match choice.run.poll_events(cx, &mut choice.waiting) {
+                    Poll::Pending => break,
+                    Poll::Ready(Progress::Events) => {
+                        if choice.waiting.iter().skip(before).any(ChatEvent::is_output) {
+                            return Poll::Ready(Ok(()));
+                        }
+                    }
+                    Poll::Ready(Progress::Over(Ok(()))) => {
+                        choice.is_over = true;
+                        return Poll::Ready(Ok(()));
+                    }
+                    Poll::Ready(Progress::Over(Err(error))) => {
+                        return Poll::Ready(Err(error.into()));
+                    }
+                }
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}

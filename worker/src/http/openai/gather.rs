@@ -1,0 +1,193 @@
+//! An answer in one piece: `chat.completion`. Source: conformance S13.
+
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+};
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    answer::{Answer, Piece, total_usage, usage_json},
+    trace::Trace,
+};
+use crate::{
+    chat::{
+        ChatEvent, ChatRequest, FinishReason, ToolCallDelta, fields,
+        limits::{self, Limits},
+        tokens,
+    },
+    http::error::ApiError,
+    providers::{Run, dispatch::Progress},
+};
+
+/// One choice being gathered.
+struct Choice {
+    run: Run,
+    answer: Answer,
+    message: Message,
+    is_over: bool,
+}
+
+#[derive(Default)]
+struct Message {
+    content: String,
+    reasoning: String,
+    tool_calls: Vec<ToolCallDelta>,
+    members: Map<String, Value>,
+    logprobs: Value,
+    finish: Option<FinishReason>,
+}
+
+/// Waits for all choices and builds the body.
+///
+/// # Errors
+/// That of the first choice that fails.
+pub(super) async fn gather(
+    choices: Vec<(Run, Answer)>,
+    request: &ChatRequest,
+    id: &str,
+    created: u64,
+    trace: &mut Trace,
+) -> Result<Value, ApiError> {
+    let mut choices: Vec<Choice> = choices
+        .into_iter()
+        .map(|(run, answer)| Choice {
+            run,
+            answer,
+            message: Message::default(),
+            is_over: false,
+        })
+        .collect();
+    poll_fn(|cx| poll_all(&mut choices, request, trace, cx)).await?;
+    let answers: Vec<&Answer> = choices.iter().map(|choice| &choice.answer).collect();
+    let usage = total_usage(&answers, || tokens::count_messages(&request.messages));
+    trace.usage = Some(usage);
+    let choices: Vec<Value> = choices
+        .into_iter()
+        .enumerate()
+        .map(|(index, choice)| choice.message.into_choice(index))
+        .collect();
+    Ok(json!({
+        "id": id, "object": "chat.completion", "created": created, "model": request.model, "choices": choices,
+        "usage": usage_json(usage), "system_fingerprint": null,
+    }))
+}
+
+fn poll_all(
+    choices: &mut [Choice],
+    request: &ChatRequest,
+    trace: &mut Trace,
+    cx: &mut Context<'_>,
+) -> Poll<Result<(), ApiError>> {
+    let mut events = Vec::new();
+    for choice in choices.iter_mut().filter(|choice| !choice.is_over) {
+        loop {
+            let progress = match choice.run.poll_events(cx, &mut events) {
+                Poll::Pending => break,
+                Poll::Ready(progress) => progress,
+            };
+            if events.iter().any(ChatEvent::is_output) {
+                trace.piece(|| choice.run.served());
+            }
+            for event in events.drain(..) {
+                let message = &mut choice.message;
+                choice
+                    .answer
+                    .take(event, |piece| message.add(piece, request));
+            }
+            match progress {
+                Progress::Events => {}
+                Progress::Over(Ok(())) => {
+                    choice.is_over = true;
+                    break;
+                }
+                Progress::Over(Err(error)) => {
+                    trace.served = choice.run.served();
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        }
+    }
+    if choices.iter().all(|choice| choice.is_over) {
+        Poll::Ready(Ok(()))
+    } else {
+        Poll::Pending
+    }
+}
+
+impl Message {
+    fn add(&mut self, piece: Piece, request: &ChatRequest) {
+        match piece {
+            Piece::Content(text) => self.content.push_str(&text),
+            Piece::Reasoning(text) => self.reasoning.push_str(&text),
+            Piece::ToolCall(call) => match self
+                .tool_calls
+                .iter_mut()
+                .find(|known| known.index == call.index)
+            {
+                Some(known) => known.arguments.push_str(&call.arguments),
+                None => self.tool_calls.push(call),
+            },
+            Piece::Members(mut members) => self.members.append(&mut members),
+            Piece::Logprobs(logprobs) => self.add_logprobs(logprobs),
+            // Only providers whose limits the gateway watches correct themselves.
+            Piece::Corrected(text) => {
+                let (text, met) = limits::cut(
+                    Limits::new(request, |field| fields::support(&[], field)),
+                    text,
+                );
+                self.content = text;
+                self.finish = met;
+            }
+            Piece::Finish(reason) => self.finish = self.finish.or(Some(reason)),
+        }
+    }
+
+    /// Token lists of several chunks become one.
+    fn add_logprobs(&mut self, new: Value) {
+        match (&mut self.logprobs, new) {
+            (Value::Object(known), Value::Object(new)) => {
+                for (name, value) in new {
+                    match (known.get_mut(&name), value) {
+                        (Some(Value::Array(list)), Value::Array(mut more)) => {
+                            list.append(&mut more)
+                        }
+                        (_, value) => {
+                            known.insert(name, value);
+                        }
+                    }
+                }
+            }
+            (logprobs, new) => *logprobs = new,
+        }
+    }
+
+    fn into_choice(self, index: usize) -> Value {
+        let mut message = self.members;
+        message.insert("role".to_owned(), json!("assistant"));
+        let content = if self.content.is_empty() && !self.tool_calls.is_empty() {
+            Value::Null
+        } else {
+            json!(self.content)
+        };
+        message.insert("content".to_owned(), content);
+        message.entry("refusal").or_insert(Value::Null);
+        if !self.reasoning.is_empty() {
+            message.insert("reasoning_content".to_owned(), json!(self.reasoning));
+        }
+        if !self.tool_calls.is_empty() {
+            let calls: Vec<Value> = self
+                .tool_calls
+                .iter()
+                .map(|call| {
+                    let arguments = if call.arguments.is_empty() { "{}" } else { call.arguments.as_str() };
+                    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+                })
+                .collect();
+            message.insert("tool_calls".to_owned(), json!(calls));
+        }
+        let finish = self.finish.unwrap_or(FinishReason::Stop);
+        json!({"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": finish})
+    }
+}

@@ -1,0 +1,8 @@
+//! The OpenAI dialect: chat completions and models.
+
+mod answer;
+pub mod chat;
+mod gather;
+pub mod models;
+mod stream;
+mod trace;

@@ -1,0 +1,204 @@
+//! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape and, for callers of the Anthropic dialect, in theirs.
+//! Source: conformance section 5.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Path, Query},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    chat::fields::{self, FIELDS},
+    http::{App, auth::Caller, error::ApiError},
+    providers::{Model, Provider},
+};
+
+/// The paging of Anthropic's listing; everything fits on one page unless a limit is set.
+#[derive(Debug, Deserialize)]
+pub struct Page {
+    limit: Option<usize>,
+    after_id: Option<String>,
+}
+
+/// Lists the models of all configured providers, and the aliases. `hive` says which provider answers, what it can
+/// do and what becomes of each request field.
+///
+/// # Errors
+/// 401.
+pub async fn list(
+    http: HttpRequest,
+    _: Caller,
+    app: Data<App>,
+    page: Query<Page>,
+) -> Result<HttpResponse, ApiError> {
+    let entries = entries(&app);
+    if http.headers().contains_key("anthropic-version") || page.limit.is_some() {
+        return Ok(HttpResponse::Ok().json(anthropic_list(&entries, &page)));
+    }
+    Ok(HttpResponse::Ok().json(
+        json!({"object": "list", "data": entries.iter().map(Entry::to_json).collect::<Vec<_>>()}),
+    ))
+}
+
+/// One model; also ids that are accepted but not listed.
+///
+/// # Errors
+/// 401; 404 `model_not_found`.
+pub async fn one(
+    http: HttpRequest,
+    _: Caller,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let listed = entries(&app).into_iter().find(|entry| entry.id == *id);
+    let entry = listed.or_else(|| {
+        let candidate = app.registry.resolve(&id)?.candidates.into_iter().next()?;
+        Some(Entry {
+            id: id.clone(),
+            provider: candidate.provider,
+            model: candidate.model,
+        })
+    });
+    let entry = entry.ok_or_else(|| ApiError::model_not_found(&id))?;
+    let is_anthropic = http.headers().contains_key("anthropic-version");
+    Ok(HttpResponse::Ok().json(if is_anthropic {
+        entry.to_anthropic()
+    } else {
+        entry.to_json()
+    }))
+}
+
+struct Entry {
+    id: String,
+    provider: Arc<dyn Provider>,
+    model: Model,
+}
+
+/// Every id once: aliases first, then the models of the configured providers in the registry's order.
+fn entries(app: &App) -> Vec<Entry> {
+    let mut known = BTreeSet::new();
+    let mut entries = Vec::new();
+    let mut add = |id: &str, provider: &Arc<dyn Provider>, model: &Model| {
+        if known.insert(id.to_owned()) {
+            entries.push(Entry {
+                id: id.to_owned(),
+                provider: Arc::clone(provider),
+                model: model.clone(),
+            });
+        }
+    };
+    for (alias, route) in app.registry.aliases() {
+        let configured = route
+            .candidates
+            .iter()
+            .find(|candidate| candidate.provider.accounts().is_configured());
+        if let Some(candidate) = configured {
+            add(alias, &candidate.provider, &candidate.model);
+        }
+    }
+    for provider in app
+        .registry
+        .providers()
+        .iter()
+        .filter(|provider| provider.accounts().is_configured())
+    {
+        for model in provider.models() {
+            add(&model.id, provider, model);
+        }
+    }
+    entries
+}
+
+impl Entry {
+    fn to_json(&self) -> Value {
+        let support: serde_json::Map<_, _> = FIELDS
+            .iter()
+            .map(|(field, _)| {
+                (
+                    (*field).to_owned(),
+                    json!(fields::support(self.provider.fields(), field)),
+                )
+            })
+            .collect();
+        json!({
+            "id": self.id, "object": "model", "created": self.model.created, "owned_by": self.provider.name(),
+            "hive": {
+                "provider": self.provider.name(), "model": self.model.id, "available": self.provider.accounts().has_other(&[]),
+                "context_window": self.model.context, "vision": self.model.vision, "files": self.model.files,
+                "thinking": self.model.thinking, "search": self.model.search, "fields": support,
+            },
+        })
+    }
+
+    fn to_anthropic(&self) -> Value {
+        json!({
+            "type": "model", "id": self.id, "display_name": self.id, "created_at": rfc3339(self.model.created),
+            "description": format!("{}/{}", self.provider.name(), self.model.id),
+        })
+    }
+}
+
+fn anthropic_list(entries: &[Entry], page: &Page) -> Value {
+    let after = page
+        .after_id
+        .as_ref()
+        .and_then(|id| entries.iter().position(|entry| entry.id == *id));
+    let rest = entries
+        .get(after.map_or(0, |at| at + 1)..)
+        .unwrap_or_default();
+    let shown = rest
+        .get(
+            ..page
+                .limit
+                .unwrap_or(rest.len())
+                .clamp(1, 1000)
+                .min(rest.len()),
+        )
+        .unwrap_or_default();
+    json!({
+        "data": shown.iter().map(Entry::to_anthropic).collect::<Vec<_>>(),
+        "has_more": shown.len() < rest.len(),
+        "first_id": shown.first().map(|entry| &entry.id), "last_id": shown.last().map(|entry| &entry.id),
+    })
+}
+
+/// Seconds since the epoch as `YYYY-MM-DDThh:mm:ssZ`; days to date after Howard Hinnant's `civil_from_days`.
+fn rfc3339(unix: i64) -> String {
+    let (days, seconds) = (unix.div_euclid(86_400), unix.rem_euclid(86_400));
+    let shifted = days + 719_468;
+    let (era, day_of_era) = (shifted.div_euclid(146_097), shifted.rem_euclid(146_097));
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let (day, month) = (
+        day_of_year - (153 * shifted_month + 2) / 5 + 1,
+        if shifted_month < 10 {
+            shifted_month + 3
+        } else {
+            shifted_month - 9
+        },
+    );
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z",
+        seconds / 3600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_dates() {
+        assert_eq!(rfc3339(0), "1970-01-01T00:00:00Z");
+        assert_eq!(rfc3339(1_709_210_096), "2024-02-29T12:34:56Z");
+        assert_eq!(rfc3339(1_767_225_599), "2025-12-31T23:59:59Z");
+    }
+}

@@ -1,0 +1,313 @@
+//! A streamed answer: server-sent events in OpenAI's shape, rendered as they come. Source: conformance section 2.
+//! The parts of a chunk that never change are rendered once a stream; text is escaped straight into the buffer.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use actix_web::body::{BodySize, MessageBody};
+use bytes::{BufMut as _, Bytes, BytesMut};
+use serde::Serialize;
+use serde_json::json;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    answer::{Answer, Piece, total_usage, usage_json},
+    trace::Trace,
+};
+use crate::{
+    chat::{ChatEvent, ChatRequest, FinishReason, ToolCallDelta, tokens},
+    http::error::ApiError,
+    providers::{Run, dispatch::Progress},
+};
+
+/// Ends in a blank line, which is safe because no event of ours has an id (conformance S9).
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// One choice being streamed.
+pub(super) struct Choice {
+    pub(super) run: Run,
+    pub(super) answer: Answer,
+    /// Events that came while the status line was held back.
+    pub(super) waiting: Vec<ChatEvent>,
+    pub(super) is_over: bool,
+    has_role: bool,
+}
+
+impl Choice {
+    pub(super) fn new(run: Run, answer: Answer) -> Self {
+        Self {
+            run,
+            answer,
+            waiting: Vec::new(),
+            is_over: false,
+            has_role: false,
+        }
+    }
+}
+
+/// The constant parts of a chunk.
+struct Frame {
+    head: String,
+    tail: &'static str,
+}
+
+/// The body of a streamed answer. Dropped when the client goes away, and with it the upstream calls.
+pub(super) struct StreamBody {
+    choices: Vec<Choice>,
+    request: Rc<ChatRequest>,
+    frame: Frame,
+    trace: Trace,
+    ping: Pin<Box<Sleep>>,
+    ping_interval: Duration,
+    last_output: Instant,
+    is_done: bool,
+}
+
+impl StreamBody {
+    pub(super) fn new(
+        choices: Vec<Choice>,
+        request: Rc<ChatRequest>,
+        id: &str,
+        created: u64,
+        trace: Trace,
+        ping_interval: Duration,
+    ) -> Self {
+        let model = serde_json::Value::from(request.model.as_str());
+        let head = format!(
+            r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"choices":["#
+        );
+        let tail = if request.include_usage {
+            "],\"usage\":null}\n\n"
+        } else {
+            "]}\n\n"
+        };
+        Self {
+            choices,
+            request,
+            frame: Frame { head, tail },
+            trace,
+            ping: Box::pin(tokio::time::sleep(ping_interval)),
+            ping_interval,
+            last_output: Instant::now(),
+            is_done: false,
+        }
+    }
+
+    /// Renders what is there; `Err` when a choice failed.
+    fn advance(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Result<(), ApiError> {
+        let mut events = Vec::new();
+        for (index, choice) in self.choices.iter_mut().enumerate() {
+            if choice.is_over && choice.waiting.is_empty() {
+                continue;
+            }
+            let mut result = None;
+            if choice.waiting.is_empty() {
+                match choice.run.poll_events(cx, &mut events) {
+                    Poll::Pending => continue,
+                    Poll::Ready(Progress::Events) => {}
+                    Poll::Ready(Progress::Over(ended)) => result = Some(ended),
+                }
+            } else {
+                events.append(&mut choice.waiting);
+            }
+            if events.iter().any(ChatEvent::is_output) {
+                self.trace.piece(|| choice.run.served());
+            }
+            for event in events.drain(..) {
+                let (frame, has_role) = (&self.frame, &mut choice.has_role);
+                choice
+                    .answer
+                    .take(event, |piece| frame.piece(out, index, has_role, piece));
+            }
+            match result {
+                None => {}
+                Some(Err(error)) => {
+                    self.trace.served = choice.run.served();
+                    return Err(error.into());
+                }
+                Some(Ok(())) => {
+                    choice.is_over = true;
+                    if !choice.answer.is_finished() {
+                        let (frame, has_role) = (&self.frame, &mut choice.has_role);
+                        choice
+                            .answer
+                            .take(ChatEvent::Finish(FinishReason::Stop), |piece| {
+                                frame.piece(out, index, has_role, piece)
+                            });
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, out: &mut BytesMut) {
+        self.is_done = true;
+        let answers: Vec<&Answer> = self.choices.iter().map(|choice| &choice.answer).collect();
+        let usage = total_usage(&answers, || tokens::count_messages(&self.request.messages));
+        if self.request.include_usage {
+            out.put_slice(self.frame.head.as_bytes());
+            out.put_slice(b"],\"usage\":");
+            put_json(out, &usage_json(usage));
+            out.put_slice(b"}\n\n");
+        }
+        out.put_slice(b"data: [DONE]\n\n");
+        self.trace.usage = Some(usage);
+        self.trace.end(200, None);
+    }
+
+    fn fail(&mut self, error: &ApiError, out: &mut BytesMut) {
+        self.is_done = true;
+        out.put_slice(b"data: ");
+        put_json(out, &error.to_json());
+        out.put_slice(b"\n\n");
+        self.trace.end(error.status.as_u16(), error.code.clone());
+        // Stop the other choices now rather than when the connection has been closed.
+        self.choices.clear();
+    }
+}
+
+impl MessageBody for StreamBody {
+    type Error = Infallible;
+
+    fn size(&self) -> BodySize {
+        BodySize::Stream
+    }
+
+    fn poll_next(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Infallible>>> {
+        let this = self.get_mut();
+        if this.is_done {
+            return Poll::Ready(None);
+        }
+        let mut out = BytesMut::new();
+        loop {
+            match this.advance(cx, &mut out) {
+                Err(error) => this.fail(&error, &mut out),
+                Ok(())
+                    if this
+                        .choices
+                        .iter()
+                        .all(|choice| choice.is_over && choice.waiting.is_empty()) =>
+                {
+                    this.finish(&mut out)
+                }
+                Ok(()) => {}
+            }
+            if !out.is_empty() {
+                this.last_output = Instant::now();
+                this.trace.bytes += out.len();
+                return Poll::Ready(Some(Ok(out.freeze())));
+            }
+            // The timer is only looked at, not reset, for every piece: one that fires early is set anew.
+            if this.ping.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let due = this.last_output + this.ping_interval;
+            if due <= Instant::now() {
+                out.put_slice(KEEP_ALIVE);
+                this.ping
+                    .as_mut()
+                    .reset(Instant::now() + this.ping_interval);
+            } else {
+                this.ping.as_mut().reset(due);
+            }
+        }
+    }
+}
+
+impl Frame {
+    /// One piece as one chunk, or two when it is the first of its choice.
+    fn piece(&self, out: &mut BytesMut, index: usize, has_role: &mut bool, piece: Piece) {
+        if !std::mem::replace(has_role, true) {
+            let content = if matches!(piece, Piece::ToolCall(_)) {
+                json!(null)
+            } else {
+                json!("")
+            };
+            self.chunk(out, index, None, |out| {
+                put_json(out, &json!({"role": "assistant", "content": content}))
+            });
+        }
+        match piece {
+            Piece::Content(text) => {
+                self.chunk(out, index, None, |out| put_member(out, "content", &text))
+            }
+            Piece::Reasoning(text) => self.chunk(out, index, None, |out| {
+                put_member(out, "reasoning_content", &text)
+            }),
+            Piece::ToolCall(call) => self.chunk(out, index, None, |out| {
+                put_json(out, &json!({"tool_calls": [tool_call(&call)]}))
+            }),
+            Piece::Members(members) => self.chunk(out, index, None, |out| put_json(out, &members)),
+            Piece::Logprobs(logprobs) => {
+                self.chunk_with(out, index, None, &logprobs, |out| out.put_slice(b"{}"))
+            }
+            Piece::Finish(reason) => {
+                self.chunk(out, index, Some(reason), |out| out.put_slice(b"{}"))
+            }
+            Piece::Corrected(_) => {}
+        }
+    }
+
+    fn chunk(
+        &self,
+        out: &mut BytesMut,
+        index: usize,
+        finish: Option<FinishReason>,
+        delta: impl FnOnce(&mut BytesMut),
+    ) {
+        self.chunk_with(out, index, finish, &serde_json::Value::Null, delta);
+    }
+
+    fn chunk_with(
+        &self,
+        out: &mut BytesMut,
+        index: usize,
+        finish: Option<FinishReason>,
+        logprobs: &serde_json::Value,
+        delta: impl FnOnce(&mut BytesMut),
+    ) {
+        out.put_slice(self.head.as_bytes());
+        out.put_slice(b"{\"index\":");
+        put_json(out, &index);
+        out.put_slice(b",\"delta\":");
+        delta(out);
+        out.put_slice(b",\"logprobs\":");
+        put_json(out, logprobs);
+        out.put_slice(b",\"finish_reason\":");
+        put_json(out, &finish);
+        out.put_u8(b'}');
+        out.put_slice(self.tail.as_bytes());
+    }
+}
+
+/// One entry of `tool_calls`: all members in a call's first piece, index and arguments in the later ones (T2).
+pub(super) fn tool_call(call: &ToolCallDelta) -> serde_json::Value {
+    match (&call.id, &call.name) {
+        (None, None) => json!({"index": call.index, "function": {"arguments": call.arguments}}),
+        (id, name) => {
+            json!({"index": call.index, "id": id, "type": "function", "function": {"name": name, "arguments": call.arguments}})
+        }
+    }
+}
+
+fn put_member(out: &mut BytesMut, name: &str, text: &str) {
+    out.put_slice(b"{\"");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\":");
+    put_json(out, text);
+    out.put_u8(b'}');
+}
+
+fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    // Strings, numbers and our own types cannot fail to serialise, and memory cannot fail to be written.
+    let _ = serde_json::to_writer(out.writer(), value);
+}

@@ -1,0 +1,145 @@
+//! What is remembered of a request for its log line and its metrics: who, what, how long; never content.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Instant,
+};
+
+use actix_web::web::Data;
+use prometheus::IntGauge;
+
+use crate::{chat::Usage, http::App, metrics::METRICS, providers::Served};
+
+/// One request on its way. Dropping it writes the log line, however the request ended.
+#[derive(Debug)]
+pub(super) struct Trace {
+    app: Data<App>,
+    request_id: String,
+    key: Arc<str>,
+    model: String,
+    is_stream: bool,
+    started: Instant,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    open_stream: Option<IntGauge>,
+    pub(super) served: Served,
+    pub(super) bytes: usize,
+    pub(super) usage: Option<Usage>,
+    outcome: Option<(u16, Option<String>)>,
+}
+
+impl Trace {
+    pub(super) fn new(
+        app: Data<App>,
+        request_id: String,
+        key: Arc<str>,
+        model: &str,
+        is_stream: bool,
+    ) -> Self {
+        app.in_flight.fetch_add(1, Ordering::SeqCst);
+        // A log line is no place for whatever a client sends as a model.
+        let model = model
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(100)
+            .collect();
+        Self {
+            app,
+            request_id,
+            key,
+            model,
+            is_stream,
+            started: Instant::now(),
+            first: None,
+            last: None,
+            open_stream: None,
+            served: Served::default(),
+            bytes: 0,
+            usage: None,
+            outcome: None,
+        }
+    }
+
+    /// Something of the answer is here.
+    pub(super) fn piece(&mut self, served: impl FnOnce() -> Served) {
+        let now = Instant::now();
+        if let Some(last) = self.last.replace(now) {
+            METRICS
+                .stream_gap_seconds
+                .observe(now.duration_since(last).as_secs_f64());
+            return;
+        }
+        self.first = Some(now);
+        self.served = served();
+        let provider = self.provider();
+        METRICS
+            .time_to_first_token_seconds
+            .with_label_values(&[provider])
+            .observe(now.duration_since(self.started).as_secs_f64());
+        if self.is_stream {
+            let gauge = METRICS.open_streams.with_label_values(&[provider]);
+            gauge.inc();
+            self.open_stream = Some(gauge);
+        }
+    }
+
+    /// The request ends with this status; `code` for errors.
+    pub(super) fn end(&mut self, status: u16, code: Option<String>) {
+        self.outcome = Some((status, code));
+    }
+
+    fn provider(&self) -> &str {
+        self.served.provider.as_deref().unwrap_or("none")
+    }
+}
+
+impl Drop for Trace {
+    fn drop(&mut self) {
+        if let Some(gauge) = &self.open_stream {
+            gauge.dec();
+        }
+        let duration = self.started.elapsed();
+        let (status, code) = self.outcome.take().map_or_else(
+            || ("client_gone".to_owned(), None),
+            |(status, code)| (status.to_string(), code),
+        );
+        let provider = self.provider();
+        let label = self.served.model.as_deref().unwrap_or("none");
+        METRICS
+            .requests_total
+            .with_label_values(&[provider, label, &status])
+            .inc();
+        METRICS
+            .request_duration_seconds
+            .observe(duration.as_secs_f64());
+        if let Some(usage) = self.usage {
+            METRICS
+                .tokens_total
+                .with_label_values(&[provider, "prompt"])
+                .inc_by(usage.prompt_tokens);
+            METRICS
+                .tokens_total
+                .with_label_values(&[provider, "completion"])
+                .inc_by(usage.completion_tokens);
+        }
+        let milliseconds =
+            |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        tracing::info!(
+            request_id = self.request_id,
+            key = &*self.key,
+            provider,
+            model = self.model,
+            account = self.served.account,
+            stream = self.is_stream,
+            status,
+            code,
+            ttft_ms = self
+                .first
+                .map(|first| milliseconds(first.duration_since(self.started))),
+            duration_ms = milliseconds(duration),
+            bytes = self.bytes,
+            "chat completion"
+        );
+        self.app.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}

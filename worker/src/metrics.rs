@@ -1,0 +1,187 @@
+//! Every metric in one place. Names and labels are a contract with dashboards and alerts (design.md section 7).
+//! Label values come from enums, constants and the settings, so that no client can invent one.
+
+use std::sync::LazyLock;
+
+use prometheus::{
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+
+/// The process's metrics. Global, because there is one process and one `/metrics`.
+pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);
+
+const DURATION_BUCKETS: &[f64] = &[
+    0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0,
+];
+const GAP_BUCKETS: &[f64] = &[
+    0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
+];
+const POW_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// See the field names: each is the metric without `hive_`.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
+    pub requests_total: IntCounterVec,
+    /// Seconds from the first byte of a request to the end of its answer.
+    pub request_duration_seconds: Histogram,
+    /// `{provider}`: seconds to the first output.
+    pub time_to_first_token_seconds: HistogramVec,
+    /// Seconds between two pieces of one stream.
+    pub stream_gap_seconds: Histogram,
+    /// `{provider}`: streams being sent.
+    pub open_streams: IntGaugeVec,
+    /// `{provider,direction}`: estimated tokens, `prompt` and `completion`.
+    pub tokens_total: IntCounterVec,
+    /// `{provider,step,outcome}`: calls to providers.
+    pub upstream_requests_total: IntCounterVec,
+    /// `{provider,kind}`: failed turns, by kind of error.
+    pub upstream_errors_total: IntCounterVec,
+    /// `{provider,state}`: accounts that are `ready`, `cooling`, `disabled`.
+    pub accounts: IntGaugeVec,
+    /// `{provider}`: upstream conversations that this worker has open.
+    pub conversations: IntGaugeVec,
+    /// `{provider,result}`: whether a chat continued an upstream conversation.
+    pub conversation_reuse_total: IntCounterVec,
+    /// Seconds of one proof of work.
+    pub pow_seconds: Histogram,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let registry = Registry::new();
+        let build_info = GaugeVec::new(
+            Opts::new("hive_build_info", "The worker's version."),
+            &["version"],
+        );
+        if let Ok(build_info) = build_info {
+            build_info
+                .with_label_values(&[env!("CARGO_PKG_VERSION")])
+                .set(1.0);
+            let _ = registry.register(Box::new(build_info));
+        }
+        Self {
+            requests_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_requests_total", "Finished requests."),
+                    &["provider", "model", "status"],
+                ),
+            ),
+            request_duration_seconds: histogram(
+                &registry,
+                "hive_request_duration_seconds",
+                "Duration of requests.",
+                DURATION_BUCKETS,
+            ),
+            time_to_first_token_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "hive_time_to_first_token_seconds",
+                        "Time to the first output.",
+                    )
+                    .buckets(DURATION_BUCKETS.to_vec()),
+                    &["provider"],
+                ),
+            ),
+            stream_gap_seconds: histogram(
+                &registry,
+                "hive_stream_gap_seconds",
+                "Time between two pieces of a stream.",
+                GAP_BUCKETS,
+            ),
+            open_streams: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("hive_open_streams", "Streams being sent."),
+                    &["provider"],
+                ),
+            ),
+            tokens_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_tokens_total", "Tokens, estimated."),
+                    &["provider", "direction"],
+                ),
+            ),
+            upstream_requests_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_upstream_requests_total", "Calls to providers."),
+                    &["provider", "step", "outcome"],
+                ),
+            ),
+            upstream_errors_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_upstream_errors_total", "Failed turns."),
+                    &["provider", "kind"],
+                ),
+            ),
+            accounts: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("hive_accounts", "Accounts by state."),
+                    &["provider", "state"],
+                ),
+            ),
+            conversations: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("hive_conversations", "Open upstream conversations."),
+                    &["provider"],
+                ),
+            ),
+            conversation_reuse_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_conversation_reuse_total",
+                        "Chats that continued an upstream conversation.",
+                    ),
+                    &["provider", "result"],
+                ),
+            ),
+            pow_seconds: histogram(
+                &registry,
+                "hive_pow_seconds",
+                "Duration of one proof of work.",
+                POW_BUCKETS,
+            ),
+            registry,
+        }
+    }
+
+    /// The page of `/metrics`, in Prometheus' text format.
+    pub fn render(&self) -> String {
+        let mut page = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
+        String::from_utf8(page).unwrap_or_default()
+    }
+}
+
+#[expect(
+    clippy::expect_used,
+    reason = "names and labels are constants; a mistake shows in the first test that touches METRICS"
+)]
+fn register<C: prometheus::core::Collector + Clone + 'static>(
+    registry: &Registry,
+    metric: prometheus::Result<C>,
+) -> C {
+    let metric = metric.expect("a valid metric");
+    registry
+        .register(Box::new(metric.clone()))
+        .expect("a new metric");
+    metric
+}
+
+fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {
+    register(
+        registry,
+        Histogram::with_opts(HistogramOpts::new(name, help).buckets(buckets.to_vec())),
+    )
+}

@@ -1,0 +1,274 @@
+//! The dispatcher: tries accounts and candidates until the first output, never after it (design.md section 2
+//! step 7), and the [`Run`] that a door polls.
+
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    pin::Pin,
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use super::{
+    Janitor, Model, Provider,
+    outbox::{Outbox, Served},
+    registry::{Candidate, Route},
+    turn::Turn,
+};
+use crate::{
+    chat::{ChatEvent, ChatRequest, Kind, ProviderError, fields, limits::Limits},
+    metrics::METRICS,
+    settings::Settings,
+    upstream::Client,
+};
+
+/// What the dispatcher needs besides route and request.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The thread's client.
+    pub client: Client,
+    /// The process's settings.
+    pub settings: Arc<Settings>,
+    /// Who cleans up.
+    pub janitor: &'static Janitor,
+    /// A hash of the caller: the same caller gets the same account while it is as good as the others.
+    pub caller: u64,
+}
+
+/// What a poll of a [`Run`] found.
+#[derive(Debug)]
+pub enum Progress {
+    /// Events were added.
+    Events,
+    /// The answer is complete, or failed.
+    Over(Result<(), ProviderError>),
+}
+
+/// One answer on its way. Polled by the door's own task; dropping it stops everything.
+pub struct Run {
+    answer: Option<Pin<Box<dyn Future<Output = Result<(), ProviderError>>>>>,
+    result: Option<Result<(), ProviderError>>,
+    outbox: Rc<Outbox>,
+}
+
+impl Run {
+    /// Starts nothing yet: the first poll does.
+    pub fn new(job: Job, route: Route, request: Rc<ChatRequest>) -> Self {
+        let outbox = Rc::<Outbox>::default();
+        let answer: Pin<Box<dyn Future<Output = _>>> =
+            Box::pin(dispatch(job, route, request, Rc::clone(&outbox)));
+        Self {
+            answer: Some(answer),
+            result: None,
+            outbox,
+        }
+    }
+
+    /// Adds the next events to `events`.
+    pub fn poll_events(
+        &mut self,
+        cx: &mut Context<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Poll<Progress> {
+        loop {
+            if self.outbox.take(events) {
+                return Poll::Ready(Progress::Events);
+            }
+            if let Some(result) = self.result.take() {
+                return Poll::Ready(Progress::Over(result));
+            }
+            let Some(answer) = &mut self.answer else {
+                return Poll::Ready(Progress::Over(Ok(())));
+            };
+            match answer.as_mut().poll(cx) {
+                Poll::Ready(result) => {
+                    self.answer = None;
+                    self.result = Some(result);
+                }
+                Poll::Pending if self.outbox.is_empty() => return Poll::Pending,
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    /// Who is answering, as far as it is known.
+    pub fn served(&self) -> Served {
+        self.outbox.served()
+    }
+}
+
+impl fmt::Debug for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Run")
+            .field("outbox", &self.outbox)
+            .finish_non_exhaustive()
+    }
+}
+
+async fn dispatch(
+    job: Job,
+    route: Route,
+    request: Rc<ChatRequest>,
+    outbox: Rc<Outbox>,
+) -> Result<(), ProviderError> {
+    let all = async {
+        let mut failure = None;
+        for candidate in &route.candidates {
+            match attempt(&job, candidate, &request, &outbox).await {
+                Ok(()) => return Ok(()),
+                Err(error) if outbox.has_output() || error.kind.is_callers_fault() => {
+                    return Err(error);
+                }
+                // The first candidate is what the caller asked for, so its error is the one to tell.
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            ProviderError::new(Kind::NotConfigured, "this model has no provider")
+        }))
+    };
+    match tokio::time::timeout(job.settings.request_timeout, all).await {
+        Ok(result) => result,
+        Err(_) => Err(ProviderError::new(
+            Kind::Timeout,
+            "the answer took longer than REQUEST_TIMEOUT allows",
+        )),
+    }
+}
+
+/// One candidate, with as many of its accounts and tries as make sense.
+async fn attempt(
+    job: &Job,
+    candidate: &Candidate,
+    request: &Rc<ChatRequest>,
+    outbox: &Rc<Outbox>,
+) -> Result<(), ProviderError> {
+    let provider = &*candidate.provider;
+    let accounts = provider.accounts();
+    let name: Arc<str> = provider.name().into();
+    let mut tried = Vec::new();
+    let mut delays = job.settings.retry_delays.iter();
+    loop {
+        let mut turn = turn(job, candidate, &name, request, outbox, tried.clone());
+        let result = until_cut(outbox, provider.chat(&mut turn)).await;
+        let (account, is_pinned) = (turn.account, turn.is_pinned);
+        turn.is_over = result.is_ok() && !outbox.is_cut();
+        drop(turn);
+        let error = match result {
+            Ok(()) => {
+                if let Some(account) = account {
+                    accounts.succeeded(account);
+                }
+                return Ok(());
+            }
+            Err(error) => ProviderError {
+                provider: Some(Arc::clone(&name)),
+                account,
+                ..error
+            },
+        };
+        METRICS
+            .upstream_errors_total
+            .with_label_values(&[&*name, error.kind.label()])
+            .inc();
+        tracing::warn!(
+            provider = &*name,
+            account,
+            kind = error.kind.label(),
+            code = error.code,
+            "turn failed"
+        );
+        if let Some(account) = account {
+            accounts.failed(account, &error);
+            tried.push(account);
+        }
+        if outbox.has_output() || error.kind.is_callers_fault() {
+            return Err(error);
+        }
+        outbox.forget();
+        let is_account_left = account.is_some() && !is_pinned && accounts.has_other(&tried);
+        if error.kind.blames_account() && is_account_left {
+            continue;
+        }
+        if !error.kind.is_passing() {
+            return Err(error);
+        }
+        // Another account at once; the same one after a while. Waiting out a time-out twice helps nobody.
+        let Some(&delay) = delays.next() else {
+            return Err(error);
+        };
+        if !is_account_left {
+            if error.kind == Kind::Timeout {
+                return Err(error);
+            }
+            tokio::time::sleep(jittered(delay)).await;
+        }
+    }
+}
+
+/// Runs a turn until it ends, or until the gateway itself has ended the answer.
+async fn until_cut(
+    outbox: &Outbox,
+    mut chat: futures_util::future::LocalBoxFuture<'_, Result<(), ProviderError>>,
+) -> Result<(), ProviderError> {
+    poll_fn(|cx| {
+        let polled = chat.as_mut().poll(cx);
+        if polled.is_pending() && outbox.is_cut() {
+            Poll::Ready(Ok(()))
+        } else {
+            polled
+        }
+    })
+    .await
+}
+
+fn turn(
+    job: &Job,
+    candidate: &Candidate,
+    name: &Arc<str>,
+    request: &Rc<ChatRequest>,
+    outbox: &Rc<Outbox>,
+    tried: Vec<usize>,
+) -> Turn {
+    let provider = &*candidate.provider;
+    let model = label(provider, &candidate.model);
+    outbox.set_served(Served {
+        provider: Some(Arc::clone(name)),
+        account: None,
+        model: Some(model.into()),
+    });
+    Turn {
+        chat: Rc::clone(request),
+        model: candidate.model.clone(),
+        events: Vec::new(),
+        caller: job.caller,
+        provider: Arc::clone(name),
+        client: job.client.clone(),
+        outbox: Rc::clone(outbox),
+        limits: Limits::new(request, |field| fields::support(provider.fields(), field)),
+        fetch: Rc::new(job.settings.fetch.clone()),
+        conversations: job.settings.conversations,
+        janitor: job.janitor,
+        tried,
+        account: None,
+        is_pinned: false,
+        afterwards: Vec::new(),
+        on_abort: Vec::new(),
+        is_over: false,
+    }
+}
+
+/// The value of the `model` label: a listed id, never what a client made up.
+fn label<'a>(provider: &dyn Provider, model: &'a Model) -> &'a str {
+    if provider.models().iter().any(|listed| listed.id == model.id) {
+        &model.id
+    } else {
+        "other"
+    }
+}
+
+fn jittered(delay: Duration) -> Duration {
+    delay.mul_f64(0.9 + 0.2 * rand::random::<f64>())
+}

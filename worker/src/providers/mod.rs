@@ -1,0 +1,102 @@
+//! The providers, one folder each, all alike, and what they have in common: the [`Provider`] trait, the turn that
+//! they work on ([`Turn`]), the registry that finds them, and the dispatcher that tries accounts and candidates.
+//!
+//! A new provider is one folder and one line in [`registry::PROVIDERS`]. Source: design.md section 1.
+
+pub mod dispatch;
+mod janitor;
+mod outbox;
+pub mod qwen;
+pub mod registry;
+mod turn;
+
+use std::{fmt, sync::Arc};
+
+use futures_util::future::LocalBoxFuture;
+
+pub use dispatch::{Job, Run};
+pub use janitor::Janitor;
+pub use outbox::Served;
+pub use registry::{Registry, Route};
+pub use turn::Turn;
+
+use crate::{
+    accounts::Accounts,
+    chat::{ProviderError, Support},
+    settings::{Settings, Vars},
+};
+
+/// A web chat (or an official API) that can answer chat completions.
+pub trait Provider: fmt::Debug + Send + Sync {
+    /// The name in routes (`name/model`), metrics and logs.
+    fn name(&self) -> &str;
+
+    /// The models to list, in a stable order.
+    fn models(&self) -> &[Model];
+
+    /// The model that an id means here; also for ids that are accepted but not listed.
+    fn find(&self, id: &str) -> Option<Model>;
+
+    /// As [`Provider::find`], for a caller who names this provider (`name/model`): also ids that could be anybody's.
+    fn accept(&self, id: &str) -> Option<Model> {
+        self.find(id)
+    }
+
+    /// Where this provider differs from [`crate::chat::fields::FIELDS`]: the first list that names a field decides.
+    fn fields(&self) -> &[&'static [(&'static str, Support)]];
+
+    /// Its accounts.
+    fn accounts(&self) -> &dyn Accounts;
+
+    /// How a credential is had, for the error that says that there is none: names the variables.
+    fn how_to_configure(&self) -> String;
+
+    /// Reads the credentials anew. Problems are added to `problems`; what is returned puts the new accounts in
+    /// place and is only called when nobody had a problem.
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a>;
+
+    /// One turn: lease an account, ask, pass the answer on as events, register the clean-up. Dropping the future
+    /// stops the upstream call.
+    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>>;
+}
+
+/// A provider's constructor: reads its own variables, adds what is wrong to `problems`. A provider without an
+/// account is built all the same: one may be added while the worker runs.
+pub type Configure = fn(&Vars, &Settings, &mut Vec<String>) -> Vec<Arc<dyn Provider>>;
+
+/// A model as the gateway offers it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    /// The id on our side; also the `model` label of metrics if it is a listed one.
+    pub id: String,
+    /// The id on the provider's side.
+    pub upstream: String,
+    /// Unix time for `created`; constant, so that listings are stable.
+    pub created: i64,
+    /// Thinks unless told otherwise.
+    pub thinking: bool,
+    /// Searches the web unless told otherwise.
+    pub search: bool,
+    /// Takes pictures.
+    pub vision: bool,
+    /// Takes documents.
+    pub files: bool,
+    /// Context window in tokens, where the wire page names one.
+    pub context: Option<u32>,
+}
+
+impl Model {
+    /// A text model without switches.
+    pub fn new(id: impl Into<String>, upstream: impl Into<String>, created: i64) -> Self {
+        Self {
+            id: id.into(),
+            upstream: upstream.into(),
+            created,
+            thinking: false,
+            search: false,
+            vision: false,
+            files: false,
+            context: None,
+        }
+    }
+}

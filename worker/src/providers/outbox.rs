@@ -1,0 +1,82 @@
+//! Where a provider's events wait for the door. Provider and door are polled by the same task, so this is a plain
+//! cell: no channel, no wake-up, no task hop on the way of a chunk (design.md section 8).
+
+use std::{
+    cell::{Cell, RefCell},
+    sync::Arc,
+};
+
+use crate::chat::ChatEvent;
+
+/// Who is answering, for logs and metrics.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// The provider's name.
+    pub provider: Option<Arc<str>>,
+    /// The account's number.
+    pub account: Option<usize>,
+    /// The model's listed id, or `other`.
+    pub model: Option<Arc<str>>,
+}
+
+/// Shared by one [`super::Run`] and its [`super::Turn`]s.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    queue: RefCell<Vec<ChatEvent>>,
+    has_output: Cell<bool>,
+    is_cut: Cell<bool>,
+    served: RefCell<Served>,
+}
+
+impl Outbox {
+    /// Adds events; from the first one that a client sees there is no way back.
+    pub(super) fn append(&self, events: &mut Vec<ChatEvent>) {
+        if events.iter().any(ChatEvent::is_output) {
+            self.has_output.set(true);
+        }
+        self.queue.borrow_mut().append(events);
+    }
+
+    /// Moves all waiting events to `events`; whether there were any.
+    pub(super) fn take(&self, events: &mut Vec<ChatEvent>) -> bool {
+        let mut queue = self.queue.borrow_mut();
+        let had_any = !queue.is_empty();
+        events.append(&mut queue);
+        had_any
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.borrow().is_empty()
+    }
+
+    /// Whether the client has (or is about to get) some output.
+    pub(super) fn has_output(&self) -> bool {
+        self.has_output.get()
+    }
+
+    /// Events of an attempt that failed before any output are not the answer's.
+    pub(super) fn forget(&self) {
+        self.queue.borrow_mut().clear();
+    }
+
+    /// The gateway itself has ended the answer (stop sequence, token limit): the provider need not go on.
+    pub(super) fn cut(&self) {
+        self.is_cut.set(true);
+    }
+
+    pub(super) fn is_cut(&self) -> bool {
+        self.is_cut.get()
+    }
+
+    pub(super) fn set_served(&self, served: Served) {
+        *self.served.borrow_mut() = served;
+    }
+
+    pub(super) fn set_account(&self, account: usize) {
+        self.served.borrow_mut().account = Some(account);
+    }
+
+    pub(super) fn served(&self) -> Served {
+        self.served.borrow().clone()
+    }
+}

@@ -1,0 +1,122 @@
+//! Our model ids and what they mean upstream. Source: `wire/qwen.md` section 5.
+
+use crate::providers::Model;
+
+/// 2025-10-03, the date of the page's main source; constant, so that listings are stable.
+const CREATED: i64 = 1_759_449_600;
+
+/// id, upstream model, thinks, sees. In the order of the page; all are listed.
+const MODELS: &[(&str, &str, bool, bool)] = &[
+    ("qwen-plus", "qwen-plus", false, false),
+    ("qwen-turbo", "qwen-turbo", false, false),
+    ("qwen-max", "qwen-max", false, false),
+    ("qwen-long", "Qwen-Long", false, false),
+    ("qwen-vl-plus", "Qwen-VL-Max", false, true),
+    ("Qwen3-Max-Preview", "Qwen3-Max-Preview", false, false),
+    ("qwen", "Qwen", false, false),
+    ("qwen3", "Qwen", false, false),
+    ("qwen3-max", "Qwen3-Max", false, false),
+    ("qwen3-flash", "Qwen3-Flash", false, false),
+    (
+        "qwen3-max-thinking",
+        "Qwen3-Max-Thinking-Preview",
+        true,
+        false,
+    ),
+    ("qwen3-coder", "Qwen3-Coder", false, false),
+    ("qwen3.5-plus", "Qwen3.5-Plus", false, false),
+    ("qwen3.6-plus", "Qwen3.6-Plus", false, false),
+    ("qwen-vl-max", "Qwen-VL-Max", false, true),
+];
+
+/// The listed models.
+pub(super) fn listed() -> Vec<Model> {
+    MODELS.iter().map(|row| model(row.0, row)).collect()
+}
+
+/// The model that an id means: the table, the table with a suffix, else the name unchanged.
+pub(super) fn accept(id: &str) -> Model {
+    if let Some(row) = MODELS.iter().find(|row| row.0.eq_ignore_ascii_case(id)) {
+        return model(row.0, row);
+    }
+    let lower = id.to_ascii_lowercase();
+    for (suffix, thinking) in [("-search", false), ("-thinking", true)] {
+        if let Some(base) = lower
+            .strip_suffix(suffix)
+            .and_then(|base| id.get(..base.len()))
+            .filter(|base| !base.is_empty())
+        {
+            let mut model = accept(base);
+            id.clone_into(&mut model.id);
+            model.thinking |= thinking;
+            model.search |= !thinking;
+            return model;
+        }
+    }
+    let thinking = lower == "qwq" || lower.contains("think");
+    model(id, &(id, id, thinking, lower.contains("-vl")))
+}
+
+/// As [`accept`], but only for names that are plainly this site's; those of pictures and videos belong to the
+/// international one (section 3).
+pub(super) fn find(id: &str) -> Option<Model> {
+    let lower = id.to_ascii_lowercase();
+    let is_ours = ["qwen", "qwq", "qvq", "tongyi"]
+        .iter()
+        .any(|prefix| lower.starts_with(prefix));
+    (is_ours && !id.contains('/') && !lower.contains("wanx") && !lower.contains("animate"))
+        .then(|| accept(id))
+}
+
+fn model(id: &str, &(_, upstream, thinking, vision): &(&str, &str, bool, bool)) -> Model {
+    Model {
+        thinking,
+        vision,
+        files: true,
+        ..Model::new(id, upstream, CREATED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meaning(id: &str) -> (String, bool, bool) {
+        let model = accept(id);
+        (model.upstream, model.thinking, model.search)
+    }
+
+    #[test]
+    fn follows_the_table() {
+        for (id, upstream, thinking, search) in [
+            ("QWEN3", "Qwen", false, false),
+            (
+                "qwen3-max-thinking",
+                "Qwen3-Max-Thinking-Preview",
+                true,
+                false,
+            ),
+            (
+                "qwen3-max-thinking-search",
+                "Qwen3-Max-Thinking-Preview",
+                true,
+                true,
+            ),
+            ("qwen-max-thinking", "qwen-max", true, false),
+            ("qwen3-max-search", "Qwen3-Max", false, true),
+            ("qwen-vl-plus", "Qwen-VL-Max", false, false),
+            ("qwq", "qwq", true, false),
+            ("qwen-thinker", "qwen-thinker", true, false),
+            ("Qwen-New", "Qwen-New", false, false),
+        ] {
+            assert_eq!(meaning(id), (upstream.to_owned(), thinking, search), "{id}");
+        }
+    }
+
+    #[test]
+    fn leaves_other_sites_names_alone() {
+        for id in ["gpt-4o", "qwen-wanx-2", "wan-animate", "openai/qwen", ""] {
+            assert_eq!(find(id), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,407 @@
+//! The answer of `POST /dialog/conversation`: events that repeat the whole answer so far, part by part.
+//! Source: `wire/qwen.md` section 7.
+
+use serde::Deserialize;
+use serde_json::Value;
+use std::borrow::Cow;
+
+use super::wire;
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, delta::Cumulative},
+    upstream::sse::Sse,
+};
+
+/// What the service says instead of an answer when it is overloaded (section 8).
+const BUSY: &str = "抱歉，系统超时，请稍后重试";
+
+/// Bytes in, events out.
+#[derive(Debug)]
+pub struct Decoder {
+    sse: Sse,
+    answer: Answer,
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    /// Which variable to renew when the service says that the login has ended.
+    variable: String,
+    parts: Vec<Part>,
+    links: Vec<(String, String)>,
+    session_id: String,
+    message_id: String,
+    has_output: bool,
+    is_moderated: bool,
+    is_finished: bool,
+    /// A later part has already spoken when an earlier one grew, so the deltas are not the answer in order.
+    is_interleaved: bool,
+}
+
+#[derive(Debug)]
+struct Part {
+    key: String,
+    kind: PartKind,
+    value: String,
+    text: Cumulative,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum PartKind {
+    #[default]
+    Text,
+    Text2image,
+    Think,
+    Plugin,
+    #[serde(rename = "referenceLink")]
+    ReferenceLink,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    #[serde(alias = "finish")]
+    Finished,
+    Interrupted,
+    #[serde(other)]
+    Ongoing,
+}
+
+/// One event (section 7.2). Everything may be missing or null.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Frame<'a> {
+    #[serde(borrow)]
+    session_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    msg_id: Option<Cow<'a, str>>,
+    msg_status: Option<Status>,
+    #[serde(borrow)]
+    contents: Option<Vec<FramePart<'a>>>,
+    incremental: Option<bool>,
+    can_share: Option<bool>,
+    error_code: Option<Value>,
+    error_msg: Option<Value>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FramePart<'a> {
+    #[serde(borrow)]
+    id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    role: Option<Cow<'a, str>>,
+    content_type: Option<PartKind>,
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    incremental: Option<bool>,
+}
+
+impl Decoder {
+    /// A decoder for one answer to the account whose credential is in `variable`.
+    pub fn new(variable: &str) -> Self {
+        Self {
+            sse: Sse::default(),
+            answer: Answer {
+                variable: variable.to_owned(),
+                ..Answer::default()
+            },
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// An error that the stream itself reports (section 8), or a stream that is none.
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.sse.push(bytes)?;
+        while let Some(event) = self.sse.next() {
+            self.answer.data(event.data, events)?;
+        }
+        Ok(())
+    }
+
+    /// The body has ended regularly. `[DONE]` and the finished event may be missing (section 7.4).
+    ///
+    /// # Errors
+    /// An answer without a single part.
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if let Some(event) = self.sse.finish() {
+            self.answer.data(event.data, events)?;
+        }
+        if !self.answer.is_finished {
+            self.answer.finish(events)?;
+        }
+        Ok(())
+    }
+
+    /// The upstream conversation, as soon as an event has named it.
+    pub fn session_id(&self) -> Option<&str> {
+        Some(self.answer.session_id.as_str()).filter(|id| !id.is_empty())
+    }
+
+    /// How often the service took back what it had said.
+    pub fn rewrites(&self) -> u32 {
+        self.answer
+            .parts
+            .iter()
+            .map(|part| part.text.rewrites())
+            .sum()
+    }
+}
+
+impl Answer {
+    fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // `[DONE]` is sometimes missing, so nothing hangs on it.
+        if self.is_finished || data == b"[DONE]" {
+            return Ok(());
+        }
+        let frame: Frame<'_> = serde_json::from_slice(data)
+            .map_err(|_| ProviderError::malformed("stream").with_code("upstream_bad_stream"))?;
+        if let Some(id) = frame.session_id.filter(|id| !id.is_empty()) {
+            self.session_id = id.into_owned();
+        }
+        if let Some(id) = frame.msg_id.filter(|id| !id.is_empty()) {
+            self.message_id = id.into_owned();
+        }
+        let word = |value: Option<Value>| {
+            value
+                .as_ref()
+                .and_then(Value::as_str)
+                .map(str::to_owned)
+                .filter(|word| !word.is_empty() && word != "null")
+        };
+        let (code, message) = (word(frame.error_code), word(frame.error_msg));
+        if code.is_some() || message.is_some() {
+            return Err(wire::coded(
+                &code.unwrap_or_default(),
+                &message.unwrap_or_default(),
+                &self.variable,
+            ));
+        }
+        // Only an explicit `false` means moderated.
+        self.is_moderated |= frame.can_share == Some(false);
+        let is_last = matches!(
+            frame.msg_status,
+            Some(Status::Finished | Status::Interrupted)
+        );
+        self.parts(
+            frame.contents.unwrap_or_default(),
+            frame.incremental,
+            is_last,
+            events,
+        );
+        if is_last { self.finish(events) } else { Ok(()) }
+    }
+
+    fn parts(
+        &mut self,
+        parts: Vec<FramePart<'_>>,
+        incremental: Option<bool>,
+        is_last: bool,
+        events: &mut Vec<ChatEvent>,
+    ) {
+        let mut ordinals: Vec<PartKind> = Vec::new();
+        for part in parts {
+            let kind = part.content_type.unwrap_or_default();
+            let ordinal = ordinals.iter().filter(|known| **known == kind).count();
+            ordinals.push(kind);
+            if part.role.as_deref().is_some_and(|role| role != "assistant") {
+                continue;
+            }
+            let content = part.content.unwrap_or_default();
+            let content = match kind {
+                PartKind::Text | PartKind::Text2image => content,
+                PartKind::Think => thoughts(&content).into_owned().into(),
+                PartKind::Plugin => {
+                    self.plugin(&content);
+                    continue;
+                }
+                PartKind::ReferenceLink => {
+                    self.reference_links(&content);
+                    continue;
+                }
+                PartKind::Other => continue,
+            };
+            let key = part
+                .id
+                .map_or_else(|| format!("{kind:?} {ordinal}"), Cow::into_owned);
+            let at = self
+                .parts
+                .iter()
+                .position(|known| known.key == key)
+                .unwrap_or_else(|| {
+                    self.parts.push(Part {
+                        key,
+                        kind,
+                        value: String::new(),
+                        text: Cumulative::default(),
+                    });
+                    self.parts.len() - 1
+                });
+            let is_addition = part.incremental.or(incremental) == Some(true);
+            self.advance(at, &content, is_addition, is_last, events);
+        }
+        if is_last {
+            // A half character of an earlier event that is not repeated in the last one is final now.
+            for at in 0..self.parts.len() {
+                self.advance(at, "", true, true, events);
+            }
+        }
+    }
+
+    /// Section 7.3: what of a part's new state is passed on.
+    fn advance(
+        &mut self,
+        at: usize,
+        content: &str,
+        is_addition: bool,
+        is_last: bool,
+        events: &mut Vec<ChatEvent>,
+    ) {
+        let Some(part) = self.parts.get_mut(at) else {
+            return;
+        };
+        if !is_addition {
+            part.value.clear();
+        }
+        part.value.push_str(content);
+        // The service cuts between the bytes of a character and shows the half as U+FFFD; the next event repairs it.
+        let visible = if is_last {
+            part.value.as_str()
+        } else {
+            part.value.trim_end_matches('\u{FFFD}')
+        };
+        // What may still turn out to be the service's excuse is no answer yet.
+        if !self.has_output
+            && part.kind == PartKind::Text
+            && BUSY.starts_with(visible)
+            && (!is_last || visible == BUSY)
+        {
+            return;
+        }
+        let Some(new) = part.text.advance(visible) else {
+            return;
+        };
+        events.push(if part.kind == PartKind::Think {
+            ChatEvent::Reasoning(new.to_owned())
+        } else {
+            ChatEvent::Text(new.to_owned())
+        });
+        let is_text = part.kind != PartKind::Think;
+        self.has_output = true;
+        let later = self.parts.get(at + 1..).unwrap_or_default();
+        self.is_interleaved |= is_text
+            && later
+                .iter()
+                .any(|part| part.kind != PartKind::Think && !part.text.sent().is_empty());
+    }
+
+    fn plugin(&mut self, content: &str) {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Plugin {
+            plugin_result: String,
+        }
+        let results = serde_json::from_str::<Plugin>(content)
+            .ok()
+            .and_then(|plugin| serde_json::from_str::<Vec<Link>>(&plugin.plugin_result).ok());
+        // Reference links, when they come, are the better list.
+        if let Some(results) = results {
+            self.links = results
+                .into_iter()
+                .map(|link| (link.url, link.title))
+                .filter(|(url, _)| url != "expired_url")
+                .collect();
+        }
+    }
+
+    fn reference_links(&mut self, content: &str) {
+        #[derive(Deserialize)]
+        struct Links {
+            links: Vec<Link>,
+        }
+        if let Ok(links) = serde_json::from_str::<Links>(content) {
+            self.links = links
+                .links
+                .into_iter()
+                .map(|link| (link.url, link.title))
+                .collect();
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.is_finished = true;
+        if !self.has_output {
+            let value = |part: &&Part| !part.value.is_empty();
+            return Err(if self.is_moderated {
+                ProviderError::new(
+                    Kind::Moderated,
+                    "the service's moderation stopped the answer",
+                )
+            } else if self
+                .parts
+                .iter()
+                .find(value)
+                .is_some_and(|part| part.value == BUSY)
+            {
+                wire::busy()
+            } else {
+                ProviderError::empty_answer().with_code("upstream_empty_response")
+            });
+        }
+        for (at, (url, title)) in self.links.drain(..).enumerate() {
+            events.push(ChatEvent::Citation {
+                index: u32::try_from(at + 1).unwrap_or(u32::MAX),
+                url,
+                title,
+            });
+        }
+        let texts = || {
+            self.parts
+                .iter()
+                .filter(|part| part.kind != PartKind::Think)
+        };
+        if self.is_interleaved
+            || texts().any(|part| part.text.rewrites() > 0 || part.text.sent() != part.value)
+        {
+            events.push(ChatEvent::Rewritten(
+                texts().map(|part| part.value.as_str()).collect(),
+            ));
+        }
+        events.push(ChatEvent::Conversation {
+            id: self.session_id.clone(),
+            message: self.message_id.clone(),
+        });
+        events.push(ChatEvent::Finish(if self.is_moderated {
+            FinishReason::ContentFilter
+        } else {
+            FinishReason::Stop
+        }));
+        Ok(())
+    }
+}
+
+#[derive(Deserialize)]
+struct Link {
+    #[serde(default)]
+    url: String,
+    #[serde(default)]
+    title: String,
+}
+
+/// Thoughts are wrapped in JSON; what is not counts as it is (section 7.2).
+fn thoughts(content: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Thoughts {
+        content: String,
+    }
+    serde_json::from_str::<Thoughts>(content).map_or(Cow::Borrowed(content), |thoughts| {
+        Cow::Owned(thoughts.content)
+    })
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,146 @@
+//! Which provider answers for which model id: aliases from `MODEL_ROUTES`, `provider/model`, listed models, and
+//! ids that a provider accepts without listing them, in this order.
+
+use std::{collections::BTreeMap, fmt, sync::Arc};
+
+use super::{Configure, Model, Provider};
+use crate::settings::{Settings, Vars};
+
+/// One line a provider. The order decides between providers that accept the same unlisted id.
+pub const PROVIDERS: &[Configure] = &[super::qwen::configure];
+
+/// A provider and the model to ask it for.
+#[derive(Clone)]
+pub struct Candidate {
+    /// The provider.
+    pub provider: Arc<dyn Provider>,
+    /// Its model.
+    pub model: Model,
+}
+
+impl fmt::Debug for Candidate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.provider.name(), self.model.id)
+    }
+}
+
+/// The candidates for a request, in order of preference; never empty.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The first one is what the caller asked for.
+    pub candidates: Vec<Candidate>,
+}
+
+/// All providers and aliases.
+#[derive(Debug)]
+pub struct Registry {
+    providers: Vec<Arc<dyn Provider>>,
+    routes: BTreeMap<String, Route>,
+}
+
+impl Registry {
+    /// Builds every provider; what is wrong goes to `problems`.
+    pub fn new(vars: &Vars, settings: &Settings, problems: &mut Vec<String>) -> Self {
+        let providers = PROVIDERS
+            .iter()
+            .flat_map(|configure| configure(vars, settings, problems))
+            .collect();
+        let mut registry = Self {
+            providers,
+            routes: BTreeMap::new(),
+        };
+        for (alias, targets) in &settings.model_routes {
+            let mut candidates = Vec::new();
+            for target in targets {
+                match registry.candidate(target) {
+                    Some(candidate) => candidates.push(candidate),
+                    None => problems.push(format!(
+                        "MODEL_ROUTES: {alias:?} leads to {target:?}, which no provider has"
+                    )),
+                }
+            }
+            registry.routes.insert(alias.clone(), Route { candidates });
+        }
+        registry
+    }
+
+    /// The route of a model id; `None` when nobody knows it.
+    pub fn resolve(&self, id: &str) -> Option<Route> {
+        if let Some(route) = self
+            .routes
+            .get(id)
+            .filter(|route| !route.candidates.is_empty())
+        {
+            return Some(route.clone());
+        }
+        self.candidate(id).map(|candidate| Route {
+            candidates: vec![candidate],
+        })
+    }
+
+    fn candidate(&self, id: &str) -> Option<Candidate> {
+        let of = |provider: &Arc<dyn Provider>, model| Candidate {
+            provider: Arc::clone(provider),
+            model,
+        };
+        if let Some((name, model)) = id.split_once('/')
+            && let Some(provider) = self
+                .providers
+                .iter()
+                .find(|provider| provider.name() == name)
+            && let Some(model) = provider.accept(model)
+        {
+            return Some(of(provider, model));
+        }
+        let listed =
+            |provider: &&Arc<dyn Provider>| provider.models().iter().any(|model| model.id == id);
+        // Where several providers list an id, one that has an account comes first.
+        let mut lists: Vec<_> = self.providers.iter().filter(listed).collect();
+        lists.sort_by_key(|provider| !provider.accounts().is_configured());
+        if let Some(provider) = lists.first() {
+            return provider.find(id).map(|model| of(provider, model));
+        }
+        self.providers
+            .iter()
+            .find_map(|provider| provider.find(id).map(|model| of(provider, model)))
+    }
+
+    /// All providers.
+    pub fn providers(&self) -> &[Arc<dyn Provider>] {
+        &self.providers
+    }
+
+    /// The aliases of `MODEL_ROUTES`, in alphabetical order.
+    pub fn aliases(&self) -> impl Iterator<Item = (&str, &Route)> {
+        self.routes
+            .iter()
+            .map(|(alias, route)| (alias.as_str(), route))
+    }
+
+    /// Whether any provider has an account that can be used now.
+    pub fn is_usable(&self) -> bool {
+        self.providers
+            .iter()
+            .any(|provider| provider.accounts().has_other(&[]))
+    }
+
+    /// Reads all credentials anew and puts them in place, all or none.
+    ///
+    /// # Errors
+    /// What is wrong; then everything is as it was.
+    pub fn renew(&self, vars: &Vars) -> Result<(), Vec<String>> {
+        let mut problems = Vec::new();
+        let renewals: Vec<_> = self
+            .providers
+            .iter()
+            .map(|provider| provider.renew(vars, &mut problems))
+            .collect();
+        if !problems.is_empty() {
+            return Err(problems);
+        }
+        for put_in_place in renewals {
+            put_in_place();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! One attempt of one provider at one answer: what [`super::Provider::chat`] works with.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::future;
+use uuid::Uuid;
+
+use super::{Janitor, Model, outbox::Outbox};
+use crate::{
+    accounts::{Choice, Lease, Pool},
+    chat::{ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, limits::Limits},
+    metrics::METRICS,
+    settings::Conversations,
+    upstream::{
+        Answer, Client, Request, TransportError,
+        fetch::{self, Attachment},
+    },
+};
+
+/// One attempt at an answer. Dropping it, in whatever way the attempt ended, starts the clean-up.
+#[derive(Debug)]
+pub struct Turn {
+    /// What the client asks for.
+    pub chat: Rc<ChatRequest>,
+    /// The model that the route chose.
+    pub model: Model,
+    /// Decoders push here; [`Turn::emit`] passes on.
+    pub events: Vec<ChatEvent>,
+    /// A hash of the caller, for choosing an account.
+    pub caller: u64,
+    pub(super) provider: Arc<str>,
+    pub(super) client: Client,
+    pub(super) outbox: Rc<Outbox>,
+    pub(super) limits: Limits,
+    pub(super) fetch: Rc<fetch::Policy>,
+    pub(super) conversations: Conversations,
+    pub(super) janitor: &'static Janitor,
+    pub(super) tried: Vec<usize>,
+    pub(super) account: Option<usize>,
+    /// The request may use one account only.
+    pub(super) is_pinned: bool,
+    pub(super) afterwards: Vec<Request>,
+    pub(super) on_abort: Vec<Request>,
+    pub(super) is_over: bool,
+}
+
+impl Turn {
+    /// Leases an account that has not failed this answer yet.
+    ///
+    /// # Errors
+    /// Why none can be had ([`Pool::lease`]).
+    pub async fn lease<C: PartialEq>(
+        &mut self,
+        pool: &Pool<C>,
+        choice: Choice,
+    ) -> Result<Lease<C>, ProviderError> {
+        self.is_pinned = matches!(choice, Choice::Only(_));
+        let lease = pool.lease(choice, &self.tried).await?;
+        self.account = Some(lease.number());
+        self.outbox.set_account(lease.number());
+        Ok(lease)
+    }
+
+    /// Sends a request and waits for the head of its answer; counted in `hive_upstream_requests_total`.
+    ///
+    /// # Errors
+    /// Transport faults only; an HTTP error status is an answer, for the provider's `wire::refusal` to judge.
+    pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
+        let step = request.step;
+        let result = self.client.send(request).await;
+        let outcome = match &result {
+            Ok(answer) if answer.status.is_server_error() => "http_5xx",
+            Ok(answer) if answer.status.is_client_error() => "http_4xx",
+            Ok(_) => "ok",
+            Err(TransportError::Connect | TransportError::BadUrl) => "connect",
+            Err(TransportError::Timeout) => "timeout",
+            Err(TransportError::Broken | TransportError::TooLarge | TransportError::NotJson) => {
+                "broken"
+            }
+        };
+        METRICS
+            .upstream_requests_total
+            .with_label_values(&[&*self.provider, step, outcome])
+            .inc();
+        result.map_err(ProviderError::from)
+    }
+
+    /// Passes the decoded events on and waits until the door has taken them, so that a slow client slows the
+    /// provider down instead of filling the memory.
+    pub async fn emit(&mut self) {
+        if self.events.is_empty() {
+            return;
+        }
+        let mut passed = Vec::with_capacity(self.events.len());
+        self.limits.apply(self.events.drain(..), &mut passed);
+        if !passed.is_empty() {
+            self.outbox.append(&mut passed);
+            // No waker is needed: the door polls this future again as soon as it has taken the events.
+            poll_fn(|_| {
+                if self.outbox.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+        if self.limits.is_cut() {
+            self.outbox.cut();
+            // The dispatcher drops this future now.
+            future::pending::<()>().await;
+        }
+    }
+
+    /// Registers a call that follows the turn however it ends (a deletion). Skipped with `CONVERSATIONS=keep`.
+    pub fn afterwards(&mut self, request: Request) {
+        if self.conversations == Conversations::Delete {
+            self.afterwards.push(request);
+        }
+    }
+
+    /// Registers a call that is made when the answer is not wanted any more before its end (a stop call).
+    pub fn on_abort(&mut self, request: Request) {
+        self.on_abort.push(request);
+    }
+
+    /// Decodes or fetches the pictures and documents of a message.
+    ///
+    /// # Errors
+    /// 400 that names the part.
+    pub async fn attachments(
+        &self,
+        at: usize,
+        message: &Message,
+    ) -> Result<Vec<Attachment>, ProviderError> {
+        let mut attachments = Vec::new();
+        for part in message.attachments() {
+            let (source, name) = match part {
+                Part::ImageUrl { image_url } => (image_url.url(), None),
+                Part::FileUrl { file_url } => (file_url.url(), None),
+                Part::File { file } => (
+                    file.file_data.as_deref().unwrap_or_default(),
+                    Some(file.filename.as_deref().unwrap_or("document")),
+                ),
+                Part::Text { .. } | Part::Refusal { .. } | Part::InputAudio { .. } => continue,
+            };
+            let stem = self.uuid().to_string();
+            let attachment = fetch::attachment(&self.client, &self.fetch, source, name, &stem)
+                .await
+                .map_err(|error| {
+                    ProviderError::bad_request(
+                        &format!("messages[{at}].content"),
+                        format!("An attachment cannot be used: {error}."),
+                    )
+                })?;
+            attachments.push(attachment);
+        }
+        Ok(attachments)
+    }
+
+    /// A fresh random UUID.
+    #[expect(
+        clippy::unused_self,
+        reason = "randomness is had from the turn, so that codecs stay pure"
+    )]
+    pub fn uuid(&self) -> Uuid {
+        Uuid::new_v4()
+    }
+
+    /// Milliseconds since the Unix epoch.
+    #[expect(
+        clippy::unused_self,
+        reason = "the time is had from the turn, so that codecs stay pure"
+    )]
+    pub fn unix_ms(&self) -> u64 {
+        let since = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since.as_millis()).unwrap_or_default()
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut requests = if self.is_over {
+            Vec::new()
+        } else {
+            std::mem::take(&mut self.on_abort)
+        };
+        requests.append(&mut self.afterwards);
+        if !requests.is_empty() {
+            self.janitor.spawn(
+                self.client.clone(),
+                self.provider.to_string(),
+                requests,
+                !self.is_over,
+            );
+        }
+    }
+}
+
+impl From<TransportError> for ProviderError {
+    fn from(error: TransportError) -> Self {
+        let kind = match error {
+            TransportError::Connect | TransportError::Broken => Kind::Unavailable,
+            TransportError::Timeout => Kind::Timeout,
+            TransportError::BadUrl | TransportError::TooLarge | TransportError::NotJson => {
+                Kind::Protocol
+            }
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<crate::upstream::sse::TooLarge> for ProviderError {
+    fn from(error: crate::upstream::sse::TooLarge) -> Self {
+        Self::new(Kind::Protocol, error.to_string())
+    }
+}

@@ -1,0 +1,104 @@
+//! An app on a socket: start, serve, drain. Source: issue "Shutdown", design.md section 6.
+//!
+//! ```text
+//! serving ──SIGTERM──► /ready says 503, still accepting ──DRAIN_GRACE──► listener closed, running answers end
+//!                                                                        ──all ended or DRAIN_TIMEOUT──► exit 0
+//! ```
+
+use std::{
+    io,
+    net::TcpListener,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use actix_web::{
+    HttpServer,
+    dev::{Server, ServerHandle},
+    middleware::from_fn,
+    web::Data,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::{
+    http::{self, App, edge},
+    upstream::Client,
+};
+
+/// How often it is looked whether everything has ended.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Starts serving on a listener. The returned future ends when the server is stopped.
+///
+/// # Errors
+/// When the listener cannot be used.
+pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
+    let settings = Arc::clone(&app.settings);
+    let (threads, keep_alive, drain_timeout) = (
+        settings.threads,
+        settings.keep_alive,
+        settings.drain_timeout,
+    );
+    let server = HttpServer::new(move || {
+        actix_web::App::new()
+            .app_data(Data::from(Arc::clone(&app)))
+            .app_data(Client::new(settings.timeouts))
+            .configure(http::routes)
+            .wrap(from_fn(edge::edge))
+    })
+    .workers(threads)
+    .keep_alive(keep_alive)
+    .tcp_nodelay(true)
+    // A client that has closed its side gets no answer any more: its upstream call must stop at once.
+    .h1_allow_half_closed(false)
+    .shutdown_timeout(drain_timeout.as_secs())
+    .disable_signals()
+    .listen(listener)?
+    .run();
+    Ok(server)
+}
+
+/// Waits for SIGTERM or SIGINT, then drains; returns when the process may end.
+///
+/// # Errors
+/// When signals cannot be listened for.
+pub async fn drain_on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    let grace = tokio::select! {
+        _ = term.recv() => app.settings.drain_grace,
+        // Ctrl-C: a person is waiting, and no load balancer.
+        _ = int.recv() => Duration::ZERO,
+    };
+    tracing::info!(in_flight = app.in_flight.load(Ordering::SeqCst), "draining");
+    app.is_draining.store(true, Ordering::SeqCst);
+    tokio::select! {
+        () = tokio::time::sleep(grace) => {}
+        () = either(&mut term, &mut int) => {}
+    }
+    // Closes the listener and lets connections end. Idle keep-alive connections would hold this up until its
+    // time-out, so what is waited for is our own count of running answers and clean-up.
+    let stopping = server.stop(true);
+    tokio::select! {
+        () = idle(&app) => tracing::info!("drained"),
+        () = stopping => {}
+        () = tokio::time::sleep(app.settings.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
+        _ = int.recv() => tracing::warn!("stopped by a second signal"),
+    }
+    Ok(())
+}
+
+async fn either(one: &mut Signal, other: &mut Signal) {
+    tokio::select! {
+        _ = one.recv() => {}
+        _ = other.recv() => {}
+    }
+}
+
+async fn idle(app: &App) {
+    while !app.is_idle() {
+        tokio::time::sleep(LOOK).await;
+    }
+}

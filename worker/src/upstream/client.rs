@@ -1,0 +1,380 @@
+//! HTTP requests as values, and the client that sends them. One client a thread: awc's connections stay on the
+//! thread that opened them, so a chunk never changes threads on its way.
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
+use actix_web::{
+    dev::Service,
+    http::{
+        Method, StatusCode, Uri, Version,
+        header::{HeaderMap, HeaderName, HeaderValue},
+    },
+    rt::net::TcpStream,
+};
+use awc::error::SendRequestError;
+use bytes::{Bytes, BytesMut};
+use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Connections that one thread may hold open to all providers together.
+const MOST_CONNECTIONS: usize = 10_000;
+/// Most bytes of a short (not streamed) answer.
+const MOST_SHORT_BYTES: usize = 4 << 20;
+
+/// How long to wait for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// Name look-up, TCP and TLS together.
+    pub connect: Duration,
+    /// The head of an answer, and then each silence within it.
+    pub stall: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_secs(10),
+            stall: Duration::from_secs(120),
+        }
+    }
+}
+
+/// A request, complete: codecs build it, the client sends it.
+#[derive(Clone)]
+pub struct Request {
+    /// Names the step in metrics and logs (`conversation`, `create`, …).
+    pub step: &'static str,
+    /// GET or POST.
+    pub method: Method,
+    /// Absolute URL.
+    pub url: String,
+    /// Headers in the order in which they were added.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// The body; empty for none.
+    pub body: Bytes,
+    /// For this request instead of [`Timeouts::stall`].
+    pub timeout: Option<Duration>,
+    /// Connect to this address whatever the host name resolves to (see [`super::fetch`]).
+    pub address: Option<SocketAddr>,
+}
+
+impl Request {
+    /// A request without headers and body.
+    pub fn new(step: &'static str, method: Method, url: impl Into<String>) -> Self {
+        Self {
+            step,
+            method,
+            url: url.into(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            timeout: None,
+            address: None,
+        }
+    }
+
+    /// `POST`.
+    pub fn post(step: &'static str, url: impl Into<String>) -> Self {
+        Self::new(step, Method::POST, url)
+    }
+
+    /// `GET`.
+    pub fn get(step: &'static str, url: impl Into<String>) -> Self {
+        Self::new(step, Method::GET, url)
+    }
+
+    /// Adds a header. The value may hold any bytes but control characters, which a header cannot carry: such a
+    /// value is left out (credentials are checked for them when they are read).
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        if let (Ok(name), Ok(value)) = (
+            HeaderName::from_bytes(name.as_bytes()),
+            HeaderValue::from_bytes(value.as_ref()),
+        ) {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    /// Adds several constant headers.
+    #[must_use]
+    pub fn headers(self, headers: &[(&'static str, &str)]) -> Self {
+        headers
+            .iter()
+            .fold(self, |request, (name, value)| request.header(name, value))
+    }
+
+    /// Sets a JSON body; the content type is the caller's to set, as services differ in its spelling.
+    #[must_use]
+    pub fn json(mut self, body: &impl Serialize) -> Self {
+        // Serialising our own types with string keys cannot fail; an empty body would be refused upstream.
+        self.body = serde_json::to_vec(body).unwrap_or_default().into();
+        self
+    }
+
+    /// Sets a body.
+    #[must_use]
+    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
+        self.body = body.into();
+        self
+    }
+
+    /// Limits the wait for this answer.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+}
+
+impl fmt::Debug for Request {
+    /// Step, method and host only: headers and bodies hold credentials, queries hold signatures.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.url.split('/').nth(2).unwrap_or_default();
+        f.debug_struct("Request")
+            .field("step", &self.step)
+            .field("method", &self.method)
+            .field("host", &host)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why no (whole) answer came. Never holds a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransportError {
+    /// The URL in the settings or in an upstream answer is no URL.
+    #[error("not a usable URL")]
+    BadUrl,
+    /// No connection: name, TCP or TLS.
+    #[error("no connection to the provider")]
+    Connect,
+    /// Connected, but no answer or a long silence.
+    #[error("the provider did not answer in time")]
+    Timeout,
+    /// The connection broke.
+    #[error("the connection to the provider broke")]
+    Broken,
+    /// More bytes than a short answer may have.
+    #[error("the provider's answer is too large")]
+    TooLarge,
+    /// No JSON of the expected form.
+    #[error("the provider's answer could not be understood")]
+    NotJson,
+}
+
+/// Sends requests. Cheap to clone; belongs to one thread.
+#[derive(Clone)]
+pub struct Client {
+    http: awc::Client,
+    /// For attachments: awc's pool knows connections by host name alone, so a pinned address needs its own.
+    apart: awc::Client,
+    timeouts: Timeouts,
+}
+
+impl Client {
+    /// A client for the calling thread.
+    pub fn new(timeouts: Timeouts) -> Self {
+        Self {
+            http: http_client(timeouts),
+            apart: http_client(timeouts),
+            timeouts,
+        }
+    }
+
+    /// Sends a request and waits for the head of the answer.
+    ///
+    /// # Errors
+    /// [`TransportError`], when no head came. Any HTTP status is an answer.
+    pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
+        self.send_by(&self.http, request).await
+    }
+
+    /// As [`Client::send`], over connections that only attachments use.
+    pub(super) async fn send_apart(&self, request: Request) -> Result<Answer, TransportError> {
+        self.send_by(&self.apart, request).await
+    }
+
+    async fn send_by(
+        &self,
+        http: &awc::Client,
+        request: Request,
+    ) -> Result<Answer, TransportError> {
+        let url: Uri = request.url.parse().map_err(|_| TransportError::BadUrl)?;
+        let stall = request.timeout.unwrap_or(self.timeouts.stall);
+        let mut call = http.request(request.method, url).no_decompress();
+        if let Some(address) = request.address {
+            call = call.address(address);
+        }
+        for (name, value) in request.headers {
+            call.headers_mut().append(name, value);
+        }
+        let sent = tokio::time::timeout(stall, call.send_body(request.body))
+            .await
+            .map_err(|_| TransportError::Timeout)?;
+        let response = sent.map_err(|error| match error {
+            SendRequestError::Url(_) => TransportError::BadUrl,
+            SendRequestError::Connect(awc::error::ConnectError::Timeout)
+            | SendRequestError::Timeout => TransportError::Timeout,
+            SendRequestError::Connect(awc::error::ConnectError::Disconnected) => {
+                TransportError::Broken
+            }
+            SendRequestError::Connect(_) => TransportError::Connect,
+            _ => TransportError::Broken,
+        })?;
+        Ok(Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            response,
+            stall,
+        })
+    }
+}
+
+fn http_client(timeouts: Timeouts) -> awc::Client {
+    // HTTP/1.1 only: one connection a stream, so that dropping an answer ends exactly that upstream call.
+    let connector = awc::Connector::new()
+        .connector(NoDelay::default())
+        .max_http_version(Version::HTTP_11)
+        .limit(MOST_CONNECTIONS)
+        .timeout(timeouts.connect)
+        .handshake_timeout(timeouts.connect);
+    awc::Client::builder()
+        .connector(connector)
+        .disable_timeout()
+        .disable_redirects()
+        .no_default_headers()
+        .finish()
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("timeouts", &self.timeouts)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The head of an answer, and its body to be read. Dropping it closes the connection at once.
+pub struct Answer {
+    /// The HTTP status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    response: awc::ClientResponse,
+    stall: Duration,
+}
+
+impl Answer {
+    /// The next bytes of the body; `None` at its regular end.
+    ///
+    /// # Errors
+    /// [`TransportError::Timeout`] after a long silence, [`TransportError::Broken`] when it ends too early.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        match tokio::time::timeout(self.stall, self.response.next()).await {
+            Err(_) => Err(TransportError::Timeout),
+            Ok(None) => Ok(None),
+            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            Ok(Some(Err(_))) => Err(TransportError::Broken),
+        }
+    }
+
+    /// The whole body, at most `most` bytes.
+    ///
+    /// # Errors
+    /// As [`Answer::chunk`], and [`TransportError::TooLarge`].
+    pub async fn bytes(&mut self, most: usize) -> Result<Bytes, TransportError> {
+        let mut body = BytesMut::new();
+        while let Some(chunk) = self.chunk().await? {
+            if body.len() + chunk.len() > most {
+                return Err(TransportError::TooLarge);
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body.freeze())
+    }
+
+    /// The whole body of a short answer.
+    ///
+    /// # Errors
+    /// As [`Answer::bytes`].
+    pub async fn short(&mut self) -> Result<Bytes, TransportError> {
+        self.bytes(MOST_SHORT_BYTES).await
+    }
+
+    /// The whole body as JSON.
+    ///
+    /// # Errors
+    /// As [`Answer::bytes`], and [`TransportError::NotJson`].
+    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, TransportError> {
+        serde_json::from_slice(&self.short().await?).map_err(|_| TransportError::NotJson)
+    }
+
+    /// The content type without its parameters, in lower case.
+    pub fn content_type(&self) -> String {
+        let value = self.header("content-type").unwrap_or_default();
+        value
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// `Retry-After` in seconds, where the service names it so.
+    pub fn retry_after(&self) -> Option<Duration> {
+        retry_after(&self.headers)
+    }
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    headers
+        .get("retry-after")?
+        .to_str()
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+        .map(Duration::from_secs)
+}
+
+/// awc's own connector, with Nagle's algorithm switched off: it would hold small writes back for 40 ms.
+#[derive(Clone, Default)]
+struct NoDelay(ConnectorService);
+
+impl Service<ConnectInfo<Uri>> for NoDelay {
+    type Response = Connection<Uri, TcpStream>;
+    type Error = ConnectError;
+    type Future = LocalBoxFuture<'static, Result<Self::Response, ConnectError>>;
+
+    fn poll_ready(
+        &self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), ConnectError>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
+        let connecting = self.0.call(info);
+        Box::pin(async move {
+            let connection = connecting.await?;
+            connection
+                .io_ref()
+                .set_nodelay(true)
+                .map_err(ConnectError::Io)?;
+            Ok(connection)
+        })
+    }
+}

@@ -1,0 +1,9 @@
+//! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), multipart forms
+//! ([`multipart`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
+
+mod client;
+pub mod fetch;
+pub mod multipart;
+pub mod sse;
+
+pub use client::{Answer, Client, Request, Timeouts, TransportError};

@@ -1,0 +1,177 @@
+//! Server-sent events, without sockets: bytes in, events out. Bytes may be torn anywhere. Source: the HTML
+//! standard's event stream grammar; of it the wire pages use `event:` and `data:` only.
+
+/// Most bytes of one event; more is no answer but an attack or a fault.
+const MOST_EVENT_BYTES: usize = 16 << 20;
+
+/// One event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The `event:` name; empty when there was none.
+    pub name: &'a [u8],
+    /// The `data:` lines, joined with line feeds.
+    pub data: &'a [u8],
+}
+
+/// Cuts a byte stream into events.
+#[derive(Debug, Default)]
+pub struct Sse {
+    buffer: Vec<u8>,
+    /// Start of the first line that has not been read.
+    read: usize,
+    /// Up to here there is no line end.
+    searched: usize,
+    name: Vec<u8>,
+    data: Vec<u8>,
+    has_data: bool,
+    /// The event that was handed out last is forgotten when the next one is asked for.
+    is_handed_out: bool,
+}
+
+/// An event grew beyond all bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event of the stream is too large")]
+pub struct TooLarge;
+
+impl Sse {
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`TooLarge`] when a single event outgrows the limit.
+    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
+        if self.read > 0 {
+            self.buffer.drain(..self.read);
+            self.searched -= self.read;
+            self.read = 0;
+        }
+        if self.buffer.len() + self.data.len() + bytes.len() > MOST_EVENT_BYTES {
+            return Err(TooLarge);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    /// The next complete event.
+    #[expect(
+        clippy::should_implement_trait,
+        reason = "the event borrows from the decoder, which Iterator cannot say"
+    )]
+    pub fn next(&mut self) -> Option<Event<'_>> {
+        self.forget_last();
+        while let Some(offset) = memchr::memchr(b'\n', self.buffer.get(self.searched..)?) {
+            let end = self.searched + offset;
+            self.searched = end + 1;
+            let start = std::mem::replace(&mut self.read, end + 1);
+            if self.take_line(start, end) {
+                return Some(self.hand_out());
+            }
+        }
+        self.searched = self.buffer.len();
+        None
+    }
+
+    /// The stream is over: an event whose closing blank line is missing.
+    pub fn finish(&mut self) -> Option<Event<'_>> {
+        self.forget_last();
+        let (start, end) = (self.read, self.buffer.len());
+        (self.read, self.searched) = (end, end);
+        if self.take_line(start, end) || self.has_data {
+            Some(self.hand_out())
+        } else {
+            None
+        }
+    }
+
+    fn forget_last(&mut self) {
+        if self.is_handed_out {
+            self.name.clear();
+            self.data.clear();
+            self.has_data = false;
+            self.is_handed_out = false;
+        }
+    }
+
+    fn hand_out(&mut self) -> Event<'_> {
+        self.is_handed_out = true;
+        Event {
+            name: &self.name,
+            data: &self.data,
+        }
+    }
+
+    /// Reads one line; `true` when it was the blank line that ends an event with data.
+    fn take_line(&mut self, start: usize, end: usize) -> bool {
+        let line = self.buffer.get(start..end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.is_empty() {
+            if !self.has_data {
+                self.name.clear();
+            }
+            return self.has_data;
+        }
+        if let Some(data) = field(line, b"data") {
+            if self.has_data {
+                self.data.push(b'\n');
+            }
+            self.data.extend_from_slice(data);
+            self.has_data = true;
+        } else if let Some(name) = field(line, b"event") {
+            self.name.clear();
+            self.name.extend_from_slice(name);
+        }
+        false
+    }
+}
+
+/// The value of a field line, less one space after the colon; comments and other fields are none.
+fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let value = line.strip_prefix(name)?.strip_prefix(b":")?;
+    Some(value.strip_prefix(b" ").unwrap_or(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SAMPLE: &str = ": comment\n\ndata: a\n\nevent: x\ndata:b\r\ndata: c\r\n\r\nid: 5\nretry: 7\n\nevent: lost\n\ndata: 你好\n\ndata:end";
+
+    fn events<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Vec<(String, String)> {
+        let (mut sse, mut events) = (Sse::default(), Vec::new());
+        let own = |event: Event<'_>| {
+            (
+                String::from_utf8_lossy(event.name).into_owned(),
+                String::from_utf8_lossy(event.data).into_owned(),
+            )
+        };
+        for piece in pieces {
+            sse.push(piece).unwrap();
+            while let Some(event) = sse.next() {
+                events.push(own(event));
+            }
+        }
+        events.extend(sse.finish().map(own));
+        events
+    }
+
+    #[test]
+    fn reads_events_however_they_are_torn() {
+        let expected = [("", "a"), ("x", "b\nc"), ("", "你好"), ("", "end")]
+            .map(|(name, data)| (name.to_owned(), data.to_owned()));
+        for at in 0..=SAMPLE.len() {
+            let (head, tail) = SAMPLE.as_bytes().split_at(at);
+            assert_eq!(events([head, tail]), expected, "split at byte {at}");
+        }
+        assert_eq!(events(SAMPLE.as_bytes().chunks(1)), expected);
+    }
+
+    #[test]
+    fn an_endless_event_is_refused() {
+        let mut sse = Sse::default();
+        let refused = (0..40).any(|_| {
+            let result = sse.push(&[b'x'; 1 << 20]);
+            while sse.next().is_some() {}
+            result.is_err()
+        });
+        assert!(refused);
+    }
+}
