@@ -1,0 +1,318 @@
+"""What nginx does by itself: whom it asks, what it hides, how it says no."""
+
+import collections
+import http.client
+import json
+import socket
+import threading
+import time
+
+import pytest
+from edge import Edge, Stub, wait_until
+
+
+@pytest.fixture
+def stubs():
+    stubs = [Stub(f"w{n}") for n in range(1, 4)]
+    yield stubs
+    for stub in stubs:
+        stub.stop()
+
+
+@pytest.fixture
+def edge(tmp_path, stubs):
+    edge = Edge(tmp_path, stubs)
+    edge.wait_ring(stubs)
+    yield edge
+    edge.stop()
+
+
+def error_of(answer):
+    """The error's fields, after checking all that a client needs to read it."""
+    assert answer.headers["Content-Type"] == "application/json"
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+    assert len(answer.headers.get_all("X-Request-Id")) == 1 and answer.headers["X-Request-Id"]
+    error = answer.json()["error"]
+    assert set(error) == {"message", "type", "param", "code"} and error["param"] is None and error["message"]
+    return answer.status, error["type"], error["code"]
+
+
+# --- whom it asks ---
+
+
+@pytest.mark.parametrize(
+    "header", ["X-Session-Id", "X-Claude-Code-Session-Id", "Cookie", "Authorization", "x-api-key", "api-key", "x-goog-api-key"]
+)
+def test_each_kind_of_key_is_sticky(edge, header):
+    keys = [f"key={n}" for n in range(60)]
+    first = {key: edge.get("/", {header: key}).worker for key in keys}
+    assert len(set(first.values())) == 3
+    assert {key: edge.get("/", {header: key}).worker for key in keys} == first
+
+
+def test_the_order_of_the_keys(edge):
+    order = ["X-Session-Id", "X-Claude-Code-Session-Id", "Cookie", "Authorization", "x-api-key"]
+    for at, header in enumerate(order):
+        below = order[at + 1 :]
+        seen = {edge.get("/", {header: "a=1", **{name: f"b={n}" for name in below}}).worker for n in range(20)}
+        assert len(seen) == 1, f"{header} must win over {below}"
+
+
+def test_without_any_key_the_address_decides(edge):
+    assert len({edge.get("/").worker for _ in range(20)}) == 1
+
+
+def test_a_dead_worker_is_passed_over(edge, stubs):
+    key = next({"Cookie": f"k={n}"} for n in range(100) if edge.get("/", {"Cookie": f"k={n}"}).worker == "w2")
+    stubs[1].stop()
+    started = time.monotonic()
+    answer = edge.post("/", key)
+    assert answer.status == 200 and answer.worker != "w2"
+    assert time.monotonic() - started < 1
+
+
+def test_an_address_that_swallows_connections_is_passed_over_in_two_seconds(edge, stubs):
+    key = next({"Cookie": f"k={n}"} for n in range(100) if edge.get("/", {"Cookie": f"k={n}"}).worker == "w2")
+    stubs[1].stop()
+    # A full backlog drops every further SYN, as an address without a host does.
+    with socket.socket() as hole:
+        hole.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        hole.bind(("127.0.0.1", stubs[1].port))
+        hole.listen(0)
+        fill = [socket.socket() for _ in range(4)]
+        for filler in fill:
+            filler.setblocking(False)
+            filler.connect_ex(hole.getsockname())
+        before = sum(len(stub.requests) for stub in stubs)
+        started = time.monotonic()
+        answer = edge.post("/", key)
+        assert answer.status == 200 and answer.worker != "w2"
+        assert time.monotonic() - started < 4
+        assert sum(len(stub.requests) for stub in stubs) == before + 1
+        for filler in fill:
+            filler.close()
+
+
+def test_a_request_that_reached_a_worker_is_never_sent_again(edge, stubs):
+    answer = edge.post("/break", {"Cookie": "k=1"})
+    assert error_of(answer) == (502, "upstream_error", "upstream_unavailable")
+    assert sum(len(stub.requests) for stub in stubs) == 1
+
+
+def test_a_worker_that_says_it_drains_is_taken_out(edge, stubs):
+    stubs[0].ready = 503
+    edge.wait_ring(stubs[1:])
+    stubs[0].ready = 200
+    edge.wait_ring(stubs)
+
+
+def test_when_nobody_is_ready_the_worker_itself_says_why(edge, stubs):
+    for stub in stubs:
+        stub.ready = 503
+    time.sleep(1)
+    edge.wait_ring(stubs)
+    answer = edge.get("/status/503")
+    assert answer.json()["error"]["code"] == "from_the_worker"
+
+
+def test_an_empty_list_changes_nothing(edge, stubs):
+    for stub in stubs:
+        edge.remove(stub)
+    time.sleep(1)
+    assert edge.ring() == {stub.address for stub in stubs}
+    assert edge.get("/").status == 200
+
+
+def test_who_comes_later_is_found(tmp_path):
+    edge = Edge(tmp_path, [])
+    try:
+        answer = edge.get("/v1/models")
+        assert error_of(answer) == (502, "upstream_error", "upstream_unavailable")
+        assert int(answer.headers["Retry-After"]) > 0
+        stub = Stub("late")
+        edge.add(stub)
+        edge.wait_ring([stub])
+        assert edge.get("/v1/models").worker == "late"
+        stub.stop()
+    finally:
+        edge.stop()
+
+
+# --- streams ---
+
+
+def read_stream(port, out, path="/stream", headers=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=15)
+    connection.request("POST", path, b"{}", headers or {})
+    response = connection.getresponse()
+    out["headers"], out["status"] = response.headers, response.status
+    try:
+        out["first"] = response.read1(100)
+        out["first_at"] = time.monotonic()
+        out["body"] = out["first"] + response.read()
+    except (http.client.HTTPException, OSError) as error:
+        out["body"] = repr(error).encode()
+
+
+WHOLE_STREAM = b"".join(b"data: %d\n\n" % n for n in range(20))
+
+
+def test_chunks_pass_at_once_and_uncompressed(edge):
+    out, started = {}, time.monotonic()
+    read_stream(edge.port, out, headers={"Accept-Encoding": "gzip"})
+    assert out["first_at"] - started < 0.5 and out["first"] == b"data: 0\n\n"
+    assert out["body"] == WHOLE_STREAM
+    assert "Content-Encoding" not in out["headers"]
+
+
+def test_a_reload_breaks_no_open_stream(edge, stubs):
+    outs = [{} for _ in range(12)]
+    threads = [threading.Thread(target=read_stream, args=(edge.port, out), kwargs={"headers": {"Cookie": f"k={n}"}}) for n, out in enumerate(outs)]
+    for thread in threads:
+        thread.start()
+    time.sleep(0.5)
+    fourth = Stub("w4")
+    edge.add(fourth)
+    edge.wait_ring([*stubs, fourth])
+    assert any(edge.get("/", {"Cookie": f"k={n}"}).worker == "w4" for n in range(60)), "nginx did not take the new list up"
+    edge.remove(stubs[0])
+    edge.wait_ring([*stubs[1:], fourth])
+    for thread in threads:
+        thread.join()
+    fourth.stop()
+    assert [out["body"] for out in outs] == [WHOLE_STREAM] * 12
+
+
+def test_stopping_lets_open_streams_finish(edge):
+    out = {}
+    thread = threading.Thread(target=read_stream, args=(edge.port, out))
+    thread.start()
+    time.sleep(0.5)
+    edge.stop()
+    thread.join()
+    assert out["body"] == WHOLE_STREAM
+    assert edge.watcher.returncode == 0
+
+
+def test_a_client_that_leaves_is_noticed_by_the_worker(edge, stubs):
+    connection = http.client.HTTPConnection("127.0.0.1", edge.port)
+    connection.request("POST", "/stream", b"{}")
+    connection.getresponse().read1(10)
+    connection.sock.close()
+    connection.close()
+
+    def logged():
+        return [line for line in edge.access_log.read_text().splitlines() if json.loads(line)["status"] == 499 or json.loads(line)["bytes"] < len(WHOLE_STREAM)]
+
+    # The stream lasts 3 s: an entry before that means that nginx let go of the worker at once.
+    wait_until(lambda: [line for line in logged() if "/stream" in line], 1.5)
+
+
+# --- how it says no ---
+
+
+def head(line, *headers):
+    return "\r\n".join([line, "Host: edge", *headers, "", ""]).encode()
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "expected"),
+    [
+        (b"GARBAGE\r\n\r\n", (400, "invalid_request_error", "bad_request")),
+        (b"GET / HTTP/1.1\r\n\r\n", (400, "invalid_request_error", "bad_request")),
+        (head("TRACE / HTTP/1.1"), (405, "invalid_request_error", "method_not_allowed")),
+        (head("POST / HTTP/1.1", "Content-Length: 100001"), (413, "invalid_request_error", "request_too_large")),
+        (head("POST / HTTP/1.1", "Transfer-Encoding: chunked") + b"1869f\r\n" + b"a" * 0x1869F + b"\r\n5\r\naaaaa\r\n0\r\n\r\n", (413, "invalid_request_error", "request_too_large")),
+        (head(f"GET /{'a' * 40000} HTTP/1.1"), (414, "invalid_request_error", "uri_too_long")),
+        (head("GET / HTTP/1.1", f"X: {'a' * 40000}"), (431, "invalid_request_error", "headers_too_large")),
+        (head("POST / HTTP/1.1", "Transfer-Encoding: odd"), (501, "invalid_request_error", "not_implemented")),
+        (head("GET / HTTP/9.0"), (505, "invalid_request_error", "http_version_not_supported")),
+    ],
+    ids=["garbage", "no host", "trace", "too large", "too large in chunks", "long path", "long header", "transfer encoding", "version"],
+)  # fmt: skip
+def test_its_own_errors_are_openai_shaped(edge, request_bytes, expected):
+    assert error_of(edge.raw(request_bytes)) == expected
+
+
+def test_a_body_of_the_limit_passes(edge, stubs):
+    assert edge.post("/", body=b"a" * 100000).status == 200
+    assert [len(body) for stub in stubs for _, _, _, body in stub.requests] == [100000]
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 405, 413, 429, 500, 502, 503, 504])
+def test_a_workers_errors_pass_untouched(edge, status):
+    answer = edge.post(f"/status/{status}")
+    assert (answer.status, answer.body) == (status, b'{"error":{"code":"from_the_worker"}}')
+
+
+@pytest.mark.parametrize(
+    "path", ["/metrics", "/metrics/", "/METRICS", "/metrics?a=b", "//metrics", "/v1/../metrics", "/%6detrics", "/v1/metrics", "/admin", "/admin/keys", "/v1/v1/admin/x", "/v1/..%2fmetrics"]
+)  # fmt: skip
+def test_inside_matters_stay_inside(edge, stubs, path):
+    assert error_of(edge.get(path)) == (404, "invalid_request_error", "not_found")
+    assert not any(stub.requests for stub in stubs)
+
+
+def test_similar_names_are_not_hidden(edge):
+    assert edge.get("/metrics-of-mine").status == edge.get("/v1/administrators").status == 200
+
+
+# --- headers ---
+
+
+def seen(edge, headers):
+    return edge.get("/echo", headers).json()["headers"]
+
+
+def test_a_request_id_is_made_or_kept(edge):
+    assert len(seen(edge, {})["x-request-id"]) == 32
+    assert seen(edge, {"X-Request-Id": "mine-1"})["x-request-id"] == "mine-1"
+    for unfit in ["a" * 129, "with space", "tab\there", "ümlaut".encode().decode("latin-1")]:
+        assert len(seen(edge, {"X-Request-Id": unfit})["x-request-id"]) == 32
+    assert edge.get("/metrics", {"X-Request-Id": "mine-2"}).headers["X-Request-Id"] == "mine-2"
+
+
+def test_forwarded_headers(edge):
+    headers = seen(edge, {"X-Forwarded-For": "192.0.2.7", "X-Forwarded-Proto": "https"})
+    assert headers["x-forwarded-for"] == "192.0.2.7, 127.0.0.1" and headers["x-forwarded-proto"] == "https"
+    assert seen(edge, {"X-Forwarded-Proto": "gopher"})["x-forwarded-proto"] == "http"
+    assert "connection" not in headers
+
+
+def test_the_query_reaches_the_worker(edge):
+    assert edge.get("/v1/models?a=%20b&c").json()["path"] == "/v1/models?a=%20b&c"
+
+
+def test_connections_to_workers_and_clients_are_kept(edge, stubs):
+    connection = http.client.HTTPConnection("127.0.0.1", edge.port)
+    for _ in range(20):
+        connection.request("POST", "/", b"{}")
+        response = connection.getresponse()
+        response.read()
+        assert response.headers["Connection"] == "keep-alive"
+    connection.close()
+
+
+# --- logs ---
+
+
+def test_logs_hold_no_query_key_or_cookie(edge, stubs):
+    secret = "sk-very-secret"
+    headers = {"Cookie": f"c={secret}", "Authorization": f"Bearer {secret}", "x-api-key": secret, "Referer": f"http://a/?{secret}"}
+    edge.get(f"/v1/models?key={secret}", headers)
+    edge.get(f"/metrics?key={secret}", headers)
+    edge.post(f"/break?key={secret}", headers)
+    edge.raw(head(f"TRACE /?key={secret} HTTP/1.1"))
+    edge.raw(head(f"GET /?key={secret} HTTP/1.1", f"X: {'a' * 40000}"))
+    for stub in stubs:
+        stub.stop()
+    edge.get(f"/v1/models?key={secret}", headers)
+    edge.stop()
+    access, errors = edge.access_log.read_text(), edge.log.read_text()
+    assert "Connection refused" in errors, "nothing to look through"
+    assert secret not in access and secret not in errors
+    lines = [json.loads(line) for line in access.splitlines()]
+    fields = {"time", "request_id", "method", "path", "status", "bytes", "duration", "upstream_addr", "upstream_status", "worker"}
+    assert all(set(line) == fields for line in lines)
+    by_path = collections.Counter(line["path"] for line in lines)
+    assert by_path["/v1/models"] == 2 and by_path["/metrics"] == 1
