@@ -2,7 +2,7 @@
 //!
 //! In the order in which a request meets them:
 //!
-//! - `server`: the socket. Reads the whole request, asks the simulator for a [`reply`], plays it to the client and
+//! - `server`: the socket. Reads the whole request, asks the simulator for a `reply`, plays it to the client and
 //!   notices when the client goes away.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
 //! - one module a provider (`openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function

@@ -184,6 +184,10 @@ impl Xinghuo {
         }
         let fault = control.strike(call)?;
         if let Some(refusal) = fault.and_then(fault::refused) {
+            // A window that is said to be another's is not handed out as blank once more.
+            if let Some(window) = windows(&self.windows).by_id.get_mut(&ask.window) {
+                window.asked |= fault == Some("belong_error");
+            }
             return Err(refusal);
         }
         let answer = self.say(&ask, call, control);
