@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Control, Drawn, Kind};
+use super::{Control, Drawn, KEPT, Kind};
 
 /// One turn of the conversation that a provider flattened into its prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -121,7 +121,9 @@ impl Control {
                 &call.step
             };
             let line = format!("{place}: {what}");
-            inner.violations.push(line);
+            if inner.violations.len() < KEPT {
+                inner.violations.push(line);
+            }
         }
         if kind == Kind::Stream {
             inner.open.insert(id, call.account);
@@ -136,7 +138,11 @@ impl Control {
             let most = inner.max_concurrent.entry(name).or_default();
             *most = at_once.max(*most);
         }
-        inner.calls.push((id, call));
+        inner.seen += 1;
+        inner.calls.push_back((id, call));
+        if inner.calls.len() > KEPT {
+            inner.calls.pop_front();
+        }
         drop(inner);
         Answering {
             control: Arc::clone(self),
@@ -173,8 +179,13 @@ impl Answering {
         let now = self.control.now_ms();
         let mut inner = self.control.inner();
         inner.open.remove(&self.id);
-        // Gone after a reset.
-        if let Some((_, call)) = inner.calls.iter_mut().find(|(id, _)| *id == self.id) {
+        // Gone after a reset, or after many more calls.
+        let first = inner.calls.front().map_or(u64::MAX, |(id, _)| *id);
+        let at = self
+            .id
+            .checked_sub(first)
+            .and_then(|at| usize::try_from(at).ok());
+        if let Some((_, call)) = at.and_then(|at| inner.calls.get_mut(at)) {
             call.ended_ms = Some(now);
             call.aborted = aborted;
             call.sent_bytes = self.sent_bytes;

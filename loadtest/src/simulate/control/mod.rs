@@ -19,6 +19,9 @@ use super::{
     faults::{self, Drawn, Fault},
 };
 
+/// How many calls and violations are remembered: plenty for a test, and bounded under load.
+const KEPT: usize = 10_000;
+
 /// Orders and records of one simulator. One lock for all of it: calls are short, and what a test reads is one moment.
 pub struct Control {
     faults: Vec<Fault>,
@@ -34,7 +37,9 @@ struct Inner {
     faults: VecDeque<Order>,
     scripts: VecDeque<Script>,
     next_id: u64,
-    calls: Vec<(u64, Call)>,
+    /// How many calls were seen; the last [`KEPT`] of them are below, under consecutive ids.
+    seen: usize,
+    calls: VecDeque<(u64, Call)>,
     violations: Vec<String>,
     created: usize,
     deleted: usize,
@@ -153,7 +158,7 @@ impl Control {
         self.inner().scripts.clear();
     }
 
-    /// The calls seen so far, in the order in which they arrived.
+    /// The last 10,000 calls, in the order in which they arrived.
     pub fn log(&self) -> Vec<Call> {
         self.inner()
             .calls
@@ -178,7 +183,7 @@ impl Control {
             conversations: inner.created.saturating_sub(inner.deleted),
             created: inner.created,
             deleted: inner.deleted,
-            calls: inner.calls.len(),
+            calls: inner.seen,
             faults_pending: inner
                 .faults
                 .iter()
