@@ -31,6 +31,15 @@ need() {
         || { as_root apt-get -qq update && as_root "${install[@]}" > /dev/null; } || die "cannot install $*"
 }
 
+# The Debian mirror that this machine uses, for what is fetched past apt's own lists.
+debian_mirror() {
+    local mirror
+    mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.{list,sources} 2> /dev/null \
+        | grep -oE '^(URIs:|deb) .*' | grep -oE 'https?://[^ ]*/debian(/| |$)' | head -n 1 || true)
+    [ -n "$mirror" ] || die "no Debian mirror in /etc/apt: name one in MIRROR"
+    printf '%s' "${mirror%[/ ]}"
+}
+
 # setting NAME [DEFAULT]: the environment wins over .env. Only for plain values: the worker has the real parser.
 setting() {
     local value=${!1-}
@@ -160,7 +169,8 @@ start_worker() {
         fi
         sleep 0.1
     done
-    say "$name does not answer /health"
+    say "$name does not answer /health:"
+    tail -n 20 "$RUN_DIR/log/$name" >&2
     return 1
 }
 

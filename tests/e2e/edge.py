@@ -134,14 +134,25 @@ class Edge:
         self.workers.mkdir()
         for stub in stubs:
             self.add(stub)
-        path = os.environ["PATH"] + ":/usr/sbin"
-        settings = {"WATCH_INTERVAL": "0.2", "MAX_BODY_BYTES": "100000", **settings}
+        self.access_log.touch()
+        settings = {
+            "WATCH_INTERVAL": "0.2",
+            "MAX_BODY_BYTES": "100000",
+            "WORKERS_DIR": str(self.workers),
+            "NGINX_LISTEN": f"127.0.0.1:{self.port}",
+            "ACCESS_LOG": str(self.access_log),
+            **settings,
+        }
+        command, environment = [ROOT / "nginx/watcher", "--prefix", self.prefix], {"PATH": os.environ["PATH"] + ":/usr/sbin", **settings}
+        if image := os.environ.get("NGINX_IMAGE"):
+            # The nginx of an image instead of this machine's, as the same user and with the same files.
+            variables = [f"--env={name}={value}" for name, value in settings.items()]
+            mounts = [f"--volume={path}:{path}" for path in (self.directory, ROOT / "nginx")]
+            user = f"--user={os.getuid()}:{os.getgid()}"
+            command = ["docker", "run", "--rm", "--network=host", user, *variables, *mounts, f"--entrypoint={command[0]}", image, *command[1:]]
+            environment = dict(os.environ)
         with self.log.open("w") as log:
-            self.watcher = subprocess.Popen(
-                [ROOT / "nginx/watcher", "--prefix", self.prefix],
-                env={"PATH": path, "WORKERS_DIR": str(self.workers), "NGINX_LISTEN": f"127.0.0.1:{self.port}", "ACCESS_LOG": str(self.access_log), **settings},
-                stdout=log, stderr=log, start_new_session=True,
-            )  # fmt: skip
+            self.watcher = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         wait_until(self.healthy)
 
     def healthy(self):

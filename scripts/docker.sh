@@ -1,0 +1,71 @@
+# shellcheck shell=bash
+# The containers' side of up, down and scale; read after lib.sh.
+
+# Where compose is not installed as a plugin, this says what to install.
+need_docker() {
+    command -v docker > /dev/null || die "docker is missing: https://docs.docker.com/engine/install/"
+    docker info > /dev/null 2>&1 || die "the Docker daemon does not answer: is it running, and may you use it?"
+    docker compose version > /dev/null 2>&1 || die "the compose plugin is missing: https://docs.docker.com/compose/install/linux/"
+}
+
+compose() { docker compose -f "$ROOT/compose/compose.yaml" "$@"; }
+
+# What compose.yaml wants to know; remembered for down and scale.
+# shellcheck disable=SC2154 # port and simulators are variables of up
+docker_settings() {
+    local owner
+    owner=$(stat -c %u "$ENV_FILE")
+    export LISTEN_PORT=$port HIVE_CONFIG_DIR HIVE_UID HIVE_GID COMPOSE_PROFILES=""
+    HIVE_CONFIG_DIR=$(cd "$(dirname "$ENV_FILE")" && pwd)
+    if [ "$owner" = 0 ]; then
+        # Root's file, and no container runs as root: a group that nobody else has may read it.
+        HIVE_UID=10001 HIVE_GID=10001
+        as_root chgrp 10001 "$ENV_FILE" && as_root chmod 640 "$ENV_FILE"
+    else
+        HIVE_UID=$owner HIVE_GID=$(stat -c %g "$ENV_FILE")
+    fi
+    if [ -n "$simulators" ]; then
+        COMPOSE_PROFILES=simulators
+        export ACCOUNTS_FILE=/simulated/simulators.env API_MASTER_KEY
+        API_MASTER_KEY=$(setting API_MASTER_KEY)
+    fi
+    mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
+    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
+}
+
+# shellcheck disable=SC2154 # port, workers, detach and simulators are up's arguments
+up_docker() {
+    need curl
+    need_docker
+    answers_on "$port" && die "port $port is taken: choose another one by --port or LISTEN_PORT"
+    docker_settings
+    trap 'down_docker; rm -rf "$RUN_DIR"' EXIT
+    trap 'exit 130' INT TERM
+    compose up --detach ${build:+--build} --scale worker="$workers"
+    wait_ready true || { compose logs --tail 20 >&2; die "not ready"; }
+    [ -z "$simulators" ] || loud_about_simulators
+    report
+    if [ -n "$detach" ]; then
+        trap - EXIT
+        return
+    fi
+    say "
+Ctrl-C ends it; running streams finish first."
+    compose logs --follow --tail 0 &
+    wait $! || true
+}
+
+# shellcheck source=/dev/null
+down_docker() {
+    . "$RUN_DIR/docker"
+    if [ -n "$hurry" ]; then
+        compose kill
+    fi
+    compose down --volumes --remove-orphans
+}
+
+# shellcheck source=/dev/null
+scale_docker() {
+    . "$RUN_DIR/docker"
+    compose up --detach --no-recreate --no-build --scale worker="$1"
+}
