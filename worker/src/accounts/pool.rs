@@ -149,13 +149,13 @@ impl<C: PartialEq> Pool<C> {
         };
         if candidates.is_empty() {
             return Err(match choice {
-                Choice::Any(_) => ProviderError::new(
-                    Kind::NotConfigured,
-                    "no account of this provider is configured",
-                ),
-                Choice::Only(number) => ProviderError::new(
+                Choice::Only(number) if !entries.is_empty() => ProviderError::new(
                     Kind::AccountNotConfigured,
                     format!("account {number} of this provider is not configured"),
+                ),
+                Choice::Only(_) | Choice::Any(_) => ProviderError::new(
+                    Kind::NotConfigured,
+                    "no account of this provider is configured",
                 ),
             });
         }
@@ -399,7 +399,9 @@ mod tests {
         let pool = pool(&[1], 1);
         let held = pool.lease(Choice::Any(0), &[]).await.unwrap();
         let mut waiting = Box::pin(pool.lease(Choice::Any(0), &[]));
-        assert!(futures_util::poll!(&mut waiting).is_pending());
+        let polled =
+            std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx))).await;
+        assert!(polled.is_pending());
         drop(held);
         assert_eq!(waiting.await.unwrap().number(), 1);
     }

@@ -39,7 +39,7 @@ pub struct RequestId(pub String);
 /// The middleware itself.
 ///
 /// # Errors
-/// None of its own; errors of handlers become responses here, so that they too get the headers.
+/// None of its own.
 pub async fn edge<B: MessageBody + 'static>(
     request: ServiceRequest,
     next: Next<B>,
@@ -60,13 +60,8 @@ pub async fn edge<B: MessageBody + 'static>(
             .into_response(HttpResponse::NoContent())
             .map_into_right_body()
     } else {
-        let http_request = request.request().clone();
-        let response = match next.call(request).await {
-            Ok(response) => response.map_into_left_body(),
-            Err(error) => {
-                ServiceResponse::new(http_request, error.error_response()).map_into_right_body()
-            }
-        };
+        // Handlers' errors are responses by now; an `Err` could only come from another middleware.
+        let response = next.call(request).await?.map_into_left_body();
         let in_dialect = {
             let error = response.response().extensions().get::<ApiError>().cloned();
             error.and_then(|error| error::in_callers_dialect(&error, response.request(), &id))

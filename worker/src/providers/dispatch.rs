@@ -169,6 +169,12 @@ async fn attempt(
                 ..error
             },
         };
+        let error = if error.kind == Kind::NotConfigured {
+            let message = format!("{}: {}", error.message, provider.how_to_configure());
+            ProviderError { message, ..error }
+        } else {
+            error
+        };
         METRICS
             .upstream_errors_total
             .with_label_values(&[&*name, error.kind.label()])

@@ -3,19 +3,16 @@
 
 use std::{fmt, net::SocketAddr, time::Duration};
 
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
-use actix_web::{
-    dev::Service,
-    http::{
-        Method, StatusCode, Uri, Version,
-        header::{HeaderMap, HeaderName, HeaderValue},
-    },
-    rt::net::TcpStream,
+use actix_web::http::{
+    Method, StatusCode, Uri, Version,
+    header::{HeaderMap, HeaderName, HeaderValue},
 };
 use awc::error::SendRequestError;
 use bytes::{Bytes, BytesMut};
-use futures_util::{StreamExt as _, future::LocalBoxFuture};
+use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
+
+use super::socket::Connector;
 
 /// Connections that one thread may hold open to all providers together.
 const MOST_CONNECTIONS: usize = 10_000;
@@ -233,7 +230,7 @@ impl Client {
 fn http_client(timeouts: Timeouts) -> awc::Client {
     // HTTP/1.1 only: one connection a stream, so that dropping an answer ends exactly that upstream call.
     let connector = awc::Connector::new()
-        .connector(NoDelay::default())
+        .connector(Connector::default())
         .max_http_version(Version::HTTP_11)
         .limit(MOST_CONNECTIONS)
         .timeout(timeouts.connect)
@@ -274,8 +271,15 @@ impl Answer {
             Err(_) => Err(TransportError::Timeout),
             Ok(None) => Ok(None),
             Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
+            // Without a length or chunks the body ends where the connection does.
+            Ok(Some(Err(_))) if self.is_close_delimited() => Ok(None),
             Ok(Some(Err(_))) => Err(TransportError::Broken),
         }
+    }
+
+    fn is_close_delimited(&self) -> bool {
+        !self.headers.contains_key("transfer-encoding")
+            && !self.headers.contains_key("content-length")
     }
 
     /// The whole body, at most `most` bytes.
@@ -348,33 +352,4 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         .parse()
         .ok()
         .map(Duration::from_secs)
-}
-
-/// awc's own connector, with Nagle's algorithm switched off: it would hold small writes back for 40 ms.
-#[derive(Clone, Default)]
-struct NoDelay(ConnectorService);
-
-impl Service<ConnectInfo<Uri>> for NoDelay {
-    type Response = Connection<Uri, TcpStream>;
-    type Error = ConnectError;
-    type Future = LocalBoxFuture<'static, Result<Self::Response, ConnectError>>;
-
-    fn poll_ready(
-        &self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), ConnectError>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.0.call(info);
-        Box::pin(async move {
-            let connection = connecting.await?;
-            connection
-                .io_ref()
-                .set_nodelay(true)
-                .map_err(ConnectError::Io)?;
-            Ok(connection)
-        })
-    }
 }

@@ -4,6 +4,7 @@
 mod client;
 pub mod fetch;
 pub mod multipart;
+mod socket;
 pub mod sse;
 
 pub use client::{Answer, Client, Request, Timeouts, TransportError};

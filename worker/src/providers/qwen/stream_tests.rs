@@ -1,10 +1,286 @@
 use super::*;
-use crate::accounts::Secret;
 
-fn account() -> Account {
-    Account {
-        cookie: Secret::new("a=b"),
-        xsrf_token: Secret::new("x"),
-        variable: "QWEN_TOKEN".to_owned(),
+const A: &str = include_str!("../../../tests/fixtures/qwen/cumulative.sse");
+const B: &str = include_str!("../../../tests/fixtures/qwen/thinking.sse");
+const C: &str = include_str!("../../../tests/fixtures/qwen/not_login.sse");
+
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    text: String,
+    reasoning: String,
+    rest: Vec<ChatEvent>,
+    error: Option<Kind>,
+}
+
+/// Decodes a stream given in pieces; deltas are joined, as their cuts depend on those of the bytes only in time.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Said {
+    let (mut decoder, mut events, mut said) =
+        (Decoder::new("QWEN_TOKEN"), Vec::new(), Said::default());
+    let fed = pieces
+        .into_iter()
+        .try_for_each(|piece| decoder.feed(piece, &mut events));
+    said.error = fed
+        .and_then(|()| decoder.finish(&mut events))
+        .err()
+        .map(|error| error.kind);
+    for event in events {
+        match event {
+            ChatEvent::Text(text) => said.text.push_str(&text),
+            ChatEvent::Reasoning(text) => said.reasoning.push_str(&text),
+            other => said.rest.push(other),
+        }
+    }
+    said
+}
+
+fn finish(reason: FinishReason) -> ChatEvent {
+    ChatEvent::Finish(reason)
+}
+
+#[test]
+fn decodes_the_samples_of_the_wire_page() {
+    let said = decode([A.as_bytes()]);
+    assert_eq!(
+        (
+            said.text.as_str(),
+            said.reasoning.as_str(),
+            said.rest.last()
+        ),
+        ("你好👋", "", Some(&finish(FinishReason::Stop)))
+    );
+    let said = decode([B.as_bytes()]);
+    assert_eq!(
+        (said.text.as_str(), said.reasoning.as_str()),
+        ("答案是42", "先想想")
+    );
+    let links: Vec<_> = said
+        .rest
+        .iter()
+        .filter(|event| matches!(event, ChatEvent::Citation { .. }))
+        .collect();
+    assert_eq!(links.len(), 2);
+    assert_eq!(
+        *links[0],
+        ChatEvent::Citation {
+            index: 1,
+            url: "https://example.cn/a".into(),
+            title: "甲".into()
+        }
+    );
+    assert_eq!(decode([C.as_bytes()]).error, Some(Kind::AuthExpired));
+}
+
+#[test]
+fn every_split_gives_the_same_events() {
+    for sample in [A, B, C] {
+        let whole = decode([sample.as_bytes()]);
+        for at in 0..=sample.len() {
+            let (head, tail) = sample.as_bytes().split_at(at);
+            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
+        }
+        assert_eq!(decode(sample.as_bytes().chunks(1)), whole);
+    }
+}
+
+#[test]
+fn every_prefix_ends_in_an_answer_or_an_error() {
+    for sample in [A, B, C] {
+        for at in 0..sample.len() {
+            let said = decode([&sample.as_bytes()[..at]]);
+            let is_answer = matches!(said.rest.last(), Some(ChatEvent::Finish(_)));
+            assert!(
+                is_answer != said.error.is_some(),
+                "cut at byte {at}: {said:?}"
+            );
+        }
+    }
+}
+
+/// One frame: parts as (id, type, content, incremental).
+fn frame(parts: &[(&str, &str, &str, bool)], is_last: bool) -> String {
+    let parts: Vec<Value> = parts
+        .iter()
+        .map(|(id, kind, content, incremental)| {
+            let content = if *kind == "think" { serde_json::json!({"content": content}).to_string() } else { (*content).to_owned() };
+            serde_json::json!({"id": id, "role": "assistant", "contentType": kind, "content": content, "incremental": incremental})
+        })
+        .collect();
+    let status = if is_last { "finished" } else { "generating" };
+    format!(
+        "data:{}\n\n",
+        serde_json::json!({"contents": parts, "msgStatus": status, "sessionId": "s", "msgId": "m"})
+    )
+}
+
+/// Per frame what was emitted (`T…`/`R…` joined), and the final text.
+type Vector<'a> = (
+    &'a [&'a [(&'a str, &'a str, &'a str, bool)]],
+    &'a [&'a str],
+    &'a str,
+);
+
+/// The vectors of wire/qwen.md section 7.3, row by row.
+#[test]
+fn follows_the_vectors() {
+    let vectors: &[Vector<'_>] = &[
+        (
+            &[
+                &[("0", "text", "你", false)],
+                &[("0", "text", "你好", false)],
+                &[("0", "text", "你好", false)],
+                &[("0", "text", "你好，世界", false)],
+            ],
+            &["T你", "T好", "", "T，世界"],
+            "你好，世界",
+        ),
+        (
+            &[
+                &[("0", "text", "猫\u{FFFD}", false)],
+                &[("0", "text", "猫👋", false)],
+                &[("0", "text", "猫👋\u{FFFD}", false)],
+                &[("0", "text", "猫👋🏽。", false)],
+            ],
+            &["T猫", "T👋", "", "T🏽。"],
+            "猫👋🏽。",
+        ),
+        (
+            &[
+                &[("0", "text", "abcd", false)],
+                &[("0", "text", "ab", false)],
+                &[("0", "text", "abcdef", false)],
+            ],
+            &["Tabcd", "", "Tef"],
+            "abcdef",
+        ),
+        (
+            &[
+                &[("0", "text", "？二", false)],
+                &[("0", "text", "一二三四", false)],
+                &[("0", "text", "一二三四五", false)],
+            ],
+            &["T？二", "T三四", "T五"],
+            "一二三四五",
+        ),
+        (
+            &[
+                &[("0", "text", "abcdef", false)],
+                &[("0", "text", "xyz", false)],
+                &[("0", "text", "xyzuvwab", false)],
+            ],
+            &["Tabcdef", "", "Tab"],
+            "xyzuvwab",
+        ),
+        (
+            &[
+                &[("2", "text", "甲", false)],
+                &[("2", "text", "甲", false), ("3", "text", "乙", false)],
+                &[("2", "text", "甲", false), ("3", "text", "乙丙", false)],
+            ],
+            &["T甲", "T乙", "T丙"],
+            "甲乙丙",
+        ),
+        (
+            &[
+                &[("2", "text", "甲", false)],
+                &[("3", "text", "乙", false)],
+                &[("3", "text", "乙丙", false)],
+                &[("2", "text", "甲", false), ("3", "text", "乙丙", false)],
+            ],
+            &["T甲", "T乙", "T丙", ""],
+            "甲乙丙",
+        ),
+        (
+            &[
+                &[("0", "text", "ab", true)],
+                &[("0", "text", "cd", true)],
+                &[("0", "text", "abcd", false)],
+            ],
+            &["Tab", "Tcd", ""],
+            "abcd",
+        ),
+        (
+            &[
+                &[("1", "think", "先", false)],
+                &[("1", "think", "想", true)],
+                &[("1", "think", "先想", false)],
+                &[("1", "think", "先想", false), ("2", "text", "好", false)],
+            ],
+            &["R先", "R想", "", "T好"],
+            "好",
+        ),
+        (
+            &[
+                &[("2", "text", "答", false)],
+                &[("0", "plugin", "{}", false), ("2", "text", "答案", false)],
+            ],
+            &["T答", "T案"],
+            "答案",
+        ),
+    ];
+    for (at, (frames, emitted, whole)) in vectors.iter().enumerate() {
+        let (mut decoder, mut events, mut text) = (Decoder::new("x"), Vec::new(), String::new());
+        for (number, (parts, expected)) in frames.iter().zip(*emitted).enumerate() {
+            decoder
+                .feed(
+                    frame(parts, number + 1 == frames.len()).as_bytes(),
+                    &mut events,
+                )
+                .unwrap();
+            let mut now = String::new();
+            for event in events.drain(..) {
+                match event {
+                    ChatEvent::Text(piece) => {
+                        now = format!("{now}T{piece}");
+                        text.push_str(&piece);
+                    }
+                    ChatEvent::Reasoning(piece) => now = format!("{now}R{piece}"),
+                    ChatEvent::Rewritten(final_text) => text = final_text,
+                    _ => {}
+                }
+            }
+            assert_eq!(now, **expected, "row {at}, frame {number}");
+        }
+        assert_eq!(text, *whole, "row {at}");
+    }
+}
+
+#[test]
+fn an_excuse_is_no_answer() {
+    let busy = |text: &str, last| decode([frame(&[("0", "text", text, false)], last).as_bytes()]);
+    assert_eq!(busy(BUSY, true).error, Some(Kind::Unavailable));
+    assert_eq!(busy("抱歉", true).text, "抱歉");
+    let said = decode([
+        frame(&[("0", "text", "抱歉，", false)], false).as_bytes(),
+        frame(
+            &[("0", "text", "抱歉，系统超时，请稍后重试吧", false)],
+            true,
+        )
+        .as_bytes(),
+    ]);
+    assert_eq!(said.text, "抱歉，系统超时，请稍后重试吧");
+}
+
+#[test]
+fn only_an_explicit_false_means_moderated() {
+    let said =
+        decode([&b"data: {\"msgStatus\":\"finished\",\"contents\":[],\"canShare\":false}\n\n"[..]]);
+    assert_eq!(said.error, Some(Kind::Moderated));
+    let said = decode([
+        frame(&[("0", "text", "a", false)], false).as_bytes(),
+        b"data: {\"msgStatus\":\"interrupted\",\"canShare\":false}\n\n",
+    ]);
+    assert_eq!(said.rest.last(), Some(&finish(FinishReason::ContentFilter)));
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
+        decode([bytes.as_slice()]);
+    }
+
+    #[test]
+    fn no_frames_panic(texts in proptest::collection::vec(".{0,8}", 0..8), incremental in proptest::bool::ANY) {
+        let stream: String = texts.iter().map(|text| frame(&[("0", "text", text, incremental)], false)).collect();
+        decode([stream.as_bytes()]);
     }
 }

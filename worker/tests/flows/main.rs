@@ -1,0 +1,6 @@
+//! Every provider end to end against its simulator, good days and every fault, through the real HTTP door.
+//! The simulators are written from the wire pages alone, without a look at the worker.
+
+mod door;
+mod qwen;
+mod support;
