@@ -234,6 +234,14 @@ def test_its_own_errors_are_openai_shaped(edge, request_bytes, expected):
     assert error_of(edge.raw(request_bytes)) == expected
 
 
+@pytest.mark.parametrize(("path", "headers"), [("/v1/messages", {}), ("/v1/messages?beta=true", {}), ("/v1/models", {"anthropic-version": "2023-06-01"})])
+def test_anthropics_clients_get_their_own_dialect(edge, path, headers):
+    answer = edge.post(path, {**headers, "X-Request-Id": "mine"}, b"a" * 100001)
+    assert answer.status == 413 and answer.headers["Request-Id"] == "mine"
+    body = answer.json()
+    assert body["error"].pop("message") and body == {"type": "error", "error": {"type": "request_too_large"}, "request_id": "mine"}
+
+
 def test_a_body_of_the_limit_passes(edge, stubs):
     assert edge.post("/", body=b"a" * 100000).status == 200
     assert [len(body) for stub in stubs for _, _, _, body in stub.requests] == [100000]
@@ -267,7 +275,7 @@ def seen(edge, headers):
 def test_a_request_id_is_made_or_kept(edge):
     assert len(seen(edge, {})["x-request-id"]) == 32
     assert seen(edge, {"X-Request-Id": "mine-1"})["x-request-id"] == "mine-1"
-    for unfit in ["a" * 129, "with space", "tab\there", "ümlaut".encode().decode("latin-1")]:
+    for unfit in ["a" * 129, "with space", "tab\there", 'a"b', "a\\b", "ümlaut".encode().decode("latin-1")]:
         assert len(seen(edge, {"X-Request-Id": unfit})["x-request-id"]) == 32
     assert edge.get("/metrics", {"X-Request-Id": "mine-2"}).headers["X-Request-Id"] == "mine-2"
 
