@@ -167,18 +167,62 @@ impl ProviderError {
         self
     }
 
-    /// The same error with the provider's own short description appended: one line, at most 200 characters.
+    /// The same error with the provider's own short description appended: one line, at most 200 characters, and
+    /// whatever looks like a credential made unreadable, in case the provider quotes what it was sent.
     #[must_use]
     pub fn saying(mut self, description: &str) -> Self {
         let line: String = description
             .chars()
-            .filter(|c| !c.is_control())
+            .map(|c| if c.is_control() { ' ' } else { c })
             .take(200)
             .collect();
-        let line = line.trim();
-        if !line.is_empty() {
-            self.message = format!("{}: {line}", self.message);
+        let words: Vec<String> = line.split_whitespace().map(redacted).collect();
+        if !words.is_empty() {
+            self.message = format!("{}: {}", self.message, words.join(" "));
         }
         self
+    }
+}
+
+/// Runs of this many characters of a token's alphabet are no words of a message.
+const TOKEN_CHARS: usize = 16;
+
+fn redacted(word: &str) -> String {
+    let is_token_char = |c: char| c.is_ascii_alphanumeric() || "_-+/=.$*%:;~".contains(c);
+    let mut clean = String::with_capacity(word.len());
+    let mut run = String::new();
+    for c in word.chars().map(Some).chain([None]) {
+        if let Some(c) = c.filter(|&c| is_token_char(c)) {
+            run.push(c);
+            continue;
+        }
+        let is_word = run.len() < TOKEN_CHARS
+            || (run.len() < 2 * TOKEN_CHARS
+                && run
+                    .chars()
+                    .all(|c| c.is_ascii_alphabetic() || c == '_' || c == '.'));
+        clean.push_str(if is_word { &run } else { "***" });
+        run.clear();
+        clean.extend(c);
+    }
+    clean
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_description_never_shows_a_credential() {
+        let error = ProviderError::new(Kind::Protocol, "refused")
+            .saying("bad cookie tongyi_sso_ticket=abc$def*1; key (sk-0123456789abcdef)\nmax_completion_tokens 当前请求已被拦截，ok");
+        assert_eq!(
+            error.message,
+            "refused: bad cookie *** key (***) max_completion_tokens 当前请求已被拦截，ok"
+        );
+        assert_eq!(
+            ProviderError::malformed("x").saying(" \n").message,
+            ProviderError::malformed("x").message
+        );
     }
 }

@@ -5,6 +5,7 @@
 
 pub mod dispatch;
 mod janitor;
+pub mod openai;
 mod outbox;
 pub mod qwen;
 pub mod registry;

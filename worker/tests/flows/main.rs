@@ -2,5 +2,6 @@
 //! The simulators are written from the wire pages alone, without a look at the worker.
 
 mod door;
+mod openai;
 mod qwen;
 mod support;
