@@ -230,10 +230,12 @@ impl Body {
             .reasoning_effort
             .map(|effort| !matches!(effort.as_str(), "none" | "minimal"))
             .or(self.enable_thinking)
-            .or(self.thinking.map(|thinking| match thinking {
-                Thinking::Object { kind } => kind != "disabled",
-                Thinking::Switch(on) => on,
-            }));
+            .or_else(|| {
+                self.thinking.map(|thinking| match thinking {
+                    Thinking::Object { kind } => kind != "disabled",
+                    Thinking::Switch(on) => on,
+                })
+            });
         let search = (self.web_search_options.is_some()
             || self.search_type.is_some_and(|kind| !kind.is_empty()))
         .then_some(true)

@@ -46,9 +46,11 @@ pub enum Progress {
     Over(Result<(), ProviderError>),
 }
 
+type Answering = dyn Future<Output = Result<(), ProviderError>>;
+
 /// One answer on its way. Polled by the door's own task; dropping it stops everything.
 pub struct Run {
-    answer: Option<Pin<Box<dyn Future<Output = Result<(), ProviderError>>>>>,
+    answer: Option<Pin<Box<Answering>>>,
     result: Option<Result<(), ProviderError>>,
     outbox: Rc<Outbox>,
 }
@@ -57,7 +59,7 @@ impl Run {
     /// Starts nothing yet: the first poll does.
     pub fn new(job: Job, route: Route, request: Rc<ChatRequest>) -> Self {
         let outbox = Rc::<Outbox>::default();
-        let answer: Pin<Box<dyn Future<Output = _>>> =
+        let answer: Pin<Box<Answering>> =
             Box::pin(dispatch(job, route, request, Rc::clone(&outbox)));
         Self {
             answer: Some(answer),

@@ -164,20 +164,12 @@ impl Turn {
         Ok(attachments)
     }
 
-    /// A fresh random UUID.
-    #[expect(
-        clippy::unused_self,
-        reason = "randomness is had from the turn, so that codecs stay pure"
-    )]
+    /// A fresh random UUID. Randomness is had from the turn, so that codecs stay pure.
     pub fn uuid(&self) -> Uuid {
         Uuid::new_v4()
     }
 
-    /// Milliseconds since the Unix epoch.
-    #[expect(
-        clippy::unused_self,
-        reason = "the time is had from the turn, so that codecs stay pure"
-    )]
+    /// Milliseconds since the Unix epoch. The time is had from the turn, so that codecs stay pure.
     pub fn unix_ms(&self) -> u64 {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)

@@ -179,7 +179,7 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
             .present
             .iter()
             .find(|field| fields::support(candidate.provider.fields(), field) == Support::Refused);
-        refused = refused.or(first.copied());
+        refused = refused.or_else(|| first.copied());
         first.is_none()
     });
     match refused {

@@ -257,7 +257,7 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
         };
         let text = said(message);
         let text = if at == last {
-            text.into()
+            text
         } else {
             without_pictures(&text).into_owned()
         };
