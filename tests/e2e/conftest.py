@@ -3,12 +3,13 @@
 import os
 import re
 import subprocess
+import time
 from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from edge import ROOT, free_port, wait_until
+from edge import ROOT, free_port
 
 WORKERS = 3
 
@@ -47,7 +48,7 @@ class Gateway:
         return subprocess.run([ROOT / "scripts" / name, *arguments], env=self.environment, check=check, capture_output=True, text=True, timeout=900)
 
     def up(self):
-        self.said = self.script("up", "--detach", "--simulators", "--workers", str(WORKERS))
+        self.said = self.script("up", "--no-build", "--detach", "--simulators", "--workers", str(WORKERS))
         self.key = re.search(r"^key +(\S+)", self.said.stdout, re.MULTILINE)[1]
         settings = dict(line.split("=", 1) for line in (self.run_dir / "simulators.env").read_text().splitlines())
         self.secrets = {name: value.strip("'") for name, value in settings.items() if not name.endswith(("_URL", "_NAME", "_MODELS"))}
@@ -98,8 +99,12 @@ def running(tmp_path_factory):
 def gateway(running):
     """The running gateway, with simulators that have forgotten the tests before."""
     for simulator in running.simulators.values():
-        # What the test before has left to be deleted is of no interest to the next one.
-        wait_until(lambda simulator=simulator: simulator.state()["open_streams"] == 0, 10)
+        # What the test before has left behind is deleted within seconds; a deletion after the reset would look like a mistake.
+        for _ in range(100):
+            state = simulator.state()
+            if state["open_streams"] == state["conversations"] == 0:
+                break
+            time.sleep(0.05)
         simulator.reset()
     return running
 
