@@ -20,6 +20,7 @@ use crate::{
     upstream::{
         Answer, Client, Request, TransportError,
         fetch::{self, Attachment},
+        websocket::{HandshakeError, WebSocket},
     },
 };
 
@@ -89,6 +90,30 @@ impl Turn {
             .with_label_values(&[&*self.provider, step, outcome])
             .inc();
         result.map_err(ProviderError::from)
+    }
+
+    /// Opens a WebSocket; counted as [`Turn::send`] counts.
+    ///
+    /// # Errors
+    /// [`HandshakeError`]: what a refused handshake means is the provider's to say.
+    pub async fn websocket(&self, request: Request) -> Result<WebSocket, HandshakeError> {
+        let step = request.step;
+        let result = self.client.websocket(request).await;
+        let outcome = match &result {
+            Ok(_) => "ok",
+            Err(HandshakeError::Refused(500..)) => "http_5xx",
+            Err(HandshakeError::Refused(_)) => "http_4xx",
+            Err(HandshakeError::Transport(TransportError::Timeout)) => "timeout",
+            Err(HandshakeError::Transport(TransportError::Connect | TransportError::BadUrl)) => {
+                "connect"
+            }
+            Err(HandshakeError::Transport(_)) => "broken",
+        };
+        METRICS
+            .upstream_requests_total
+            .with_label_values(&[&*self.provider, step, outcome])
+            .inc();
+        result
     }
 
     /// Passes the decoded events on and waits until the door has taken them, so that a slow client slows the

@@ -7,7 +7,7 @@ use actix_web::http::{
     Method, StatusCode, Uri, Version,
     header::{HeaderMap, HeaderName, HeaderValue},
 };
-use awc::error::SendRequestError;
+use awc::error::{ConnectError, SendRequestError};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
@@ -159,6 +159,20 @@ pub enum TransportError {
     NotJson,
 }
 
+impl From<SendRequestError> for TransportError {
+    fn from(error: SendRequestError) -> Self {
+        match error {
+            SendRequestError::Url(_) => Self::BadUrl,
+            SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
+                Self::Timeout
+            }
+            SendRequestError::Connect(ConnectError::Disconnected) => Self::Broken,
+            SendRequestError::Connect(_) => Self::Connect,
+            _ => Self::Broken,
+        }
+    }
+}
+
 /// Sends requests. Cheap to clone; belongs to one thread.
 #[derive(Clone)]
 pub struct Client {
@@ -191,6 +205,14 @@ impl Client {
         self.send_by(&self.apart, request).await
     }
 
+    pub(super) fn http(&self) -> &awc::Client {
+        &self.http
+    }
+
+    pub(super) fn timeouts(&self) -> Timeouts {
+        self.timeouts
+    }
+
     async fn send_by(
         &self,
         http: &awc::Client,
@@ -208,16 +230,7 @@ impl Client {
         let sent = tokio::time::timeout(stall, call.send_body(request.body))
             .await
             .map_err(|_| TransportError::Timeout)?;
-        let response = sent.map_err(|error| match error {
-            SendRequestError::Url(_) => TransportError::BadUrl,
-            SendRequestError::Connect(awc::error::ConnectError::Timeout)
-            | SendRequestError::Timeout => TransportError::Timeout,
-            SendRequestError::Connect(awc::error::ConnectError::Disconnected) => {
-                TransportError::Broken
-            }
-            SendRequestError::Connect(_) => TransportError::Connect,
-            _ => TransportError::Broken,
-        })?;
+        let response = sent.map_err(TransportError::from)?;
         Ok(Answer {
             status: response.status(),
             headers: response.headers().clone(),

@@ -1,10 +1,11 @@
 //! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), multipart forms
-//! ([`multipart`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
+//! ([`multipart`]), WebSocket ([`websocket`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod client;
 pub mod fetch;
 pub mod multipart;
 mod socket;
 pub mod sse;
+pub mod websocket;
 
 pub use client::{Answer, Client, Request, Timeouts, TransportError};
