@@ -79,11 +79,9 @@ impl Vars {
                 vars.insert(name, value);
             }
         }
-        vars.extend(
-            self.0
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone())),
-        );
+        // An empty variable is what compose files and shells leave where nothing was set.
+        let set = self.0.iter().filter(|(_, value)| !value.trim().is_empty());
+        vars.extend(set.map(|(name, value)| (name.clone(), value.clone())));
         Ok(Self(vars))
     }
 
