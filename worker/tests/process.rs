@@ -1,0 +1,384 @@
+//! The worker as a process: settings, renewal of credentials, logs, draining.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says so by a panic"
+)]
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::{TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use hive2api_loadtest::simulate::{self, Options, Running};
+use serde_json::{Value, json};
+
+const KEY: &str = "sk-process-0123456789";
+
+fn command(settings: &[(&str, &str)]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_hive2api-worker"));
+    command
+        .env_clear()
+        .envs(settings.iter().copied())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .stdin(Stdio::null());
+    command
+}
+
+/// A folder of this test's own, removed when dropped.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("hive2api-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn write(&self, lines: &[(String, String)]) -> String {
+        let path = self.0.join("accounts.env");
+        let text: String = lines
+            .iter()
+            .map(|(name, value)| format!("{name}='{value}'\n"))
+            .collect();
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A worker that is serving; killed when dropped.
+struct Worker {
+    child: Child,
+    port: u16,
+}
+
+impl Worker {
+    fn start(settings: &[(&str, &str)]) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap()
+            .port();
+        let port_text = port.to_string();
+        let mut all = vec![
+            ("API_MASTER_KEY", KEY),
+            ("HOST", "127.0.0.1"),
+            ("PORT", port_text.as_str()),
+            ("WORKER_THREADS", "1"),
+            ("DRAIN_GRACE", "1"),
+        ];
+        all.extend_from_slice(settings);
+        let worker = Self {
+            child: command(&all).spawn().unwrap(),
+            port,
+        };
+        until(Duration::from_secs(10), || {
+            worker.get("/health").is_ok_and(|reply| reply.0 == 200)
+        });
+        worker
+    }
+
+    fn send(&self, head: &str, body: &str) -> std::io::Result<TcpStream> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(20)))?;
+        write!(
+            stream,
+            "{head} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {KEY}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        Ok(stream)
+    }
+
+    fn get(&self, path: &str) -> std::io::Result<(u16, String)> {
+        read(self.send(&format!("GET {path}"), "")?)
+    }
+
+    fn ask(&self, text: &str) -> (u16, String) {
+        read(
+            self.send("POST /v1/chat/completions", &question(text, false))
+                .unwrap(),
+        )
+        .unwrap()
+    }
+
+    fn signal(&self, name: &str) {
+        assert!(
+            Command::new("kill")
+                .args([name, &self.child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for the end: exit code and everything that was logged.
+    fn wait(mut self, within: Duration) -> (Option<i32>, String) {
+        let started = Instant::now();
+        let status = loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                break status;
+            }
+            assert!(started.elapsed() < within, "the worker does not end");
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        let mut log = String::new();
+        self.child
+            .stdout
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        self.child
+            .stderr
+            .take()
+            .unwrap()
+            .read_to_string(&mut log)
+            .unwrap();
+        (status.code(), log)
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn read(mut stream: TcpStream) -> std::io::Result<(u16, String)> {
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    Ok((status, text))
+}
+
+fn question(text: &str, stream: bool) -> String {
+    json!({"model": "qwen-plus", "stream": stream, "messages": [{"role": "user", "content": text}]})
+        .to_string()
+}
+
+fn until(within: Duration, mut is_so: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < within, "not within {within:?}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+fn qwen() -> Running {
+    simulate::start("qwen", Options::default()).unwrap()
+}
+
+fn run(settings: &[(&str, &str)]) -> Output {
+    command(settings).output().unwrap()
+}
+
+#[test]
+fn bad_settings_are_listed_together_and_nothing_starts() {
+    let output = run(&[
+        ("PORT", "x"),
+        ("MODEL_TO_ACCOUNT_MAP", "[]"),
+        ("QWEN_BASE_URL", "nonsense"),
+        ("XSECRET", "hush"),
+        ("CN_ACCOUNT_1_COOKIE", "hush=1"),
+    ]);
+    let complaint = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{complaint}");
+    for name in [
+        "PORT",
+        "MODEL_TO_ACCOUNT_MAP",
+        "QWEN_BASE_URL",
+        "API_MASTER_KEY",
+    ] {
+        assert!(complaint.contains(name), "{name}: {complaint}");
+    }
+    assert!(!complaint.contains("hush"));
+    assert_eq!(
+        run(&[("ACCOUNTS_FILE", "/nowhere/at/all")]).status.code(),
+        Some(78)
+    );
+}
+
+#[test]
+fn a_renewed_credential_is_taken_over_and_a_bad_file_is_refused() {
+    let (qwen, folder) = (qwen(), Folder::new("renew"));
+    let good = qwen.env();
+    let bad: Vec<(String, String)> = good
+        .iter()
+        .map(|(name, value)| {
+            (
+                name.clone(),
+                if name.ends_with("_COOKIE") {
+                    "tongyi_sso_ticket=old; XSRF-TOKEN=x".to_owned()
+                } else {
+                    value.clone()
+                },
+            )
+        })
+        .collect();
+    let path = folder.write(&bad);
+    let worker = Worker::start(&[("ACCOUNTS_FILE", &path)]);
+    let (status, text) = worker.ask("echo:a");
+    assert!(
+        status == 502
+            && text.contains("upstream_auth_expired")
+            && text.contains("CN_ACCOUNT_1_COOKIE"),
+        "{text}"
+    );
+    // It stays refused, without another call.
+    let calls = qwen.control().state().calls;
+    assert_eq!(
+        (worker.ask("echo:a").0, worker.get("/ready").unwrap().0),
+        (502, 503)
+    );
+    assert_eq!(qwen.control().state().calls, calls);
+    folder.write(&good);
+    until(Duration::from_secs(6), || {
+        worker.ask("echo:renewed").1.contains("renewed")
+    });
+    assert_eq!(worker.get("/ready").unwrap().0, 200);
+    std::fs::write(folder.0.join("accounts.env"), "this is no assignment\n").unwrap();
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(worker.ask("echo:still").0, 200);
+    worker.signal("-TERM");
+    let (code, log) = worker.wait(Duration::from_secs(10));
+    assert_eq!(code, Some(0));
+    assert!(
+        log.contains("accounts renewed") && log.contains("the old accounts stay"),
+        "{log}"
+    );
+}
+
+#[test]
+fn logs_are_json_and_hold_neither_content_nor_secrets() {
+    let (qwen, folder) = (qwen(), Folder::new("logs"));
+    let path = folder.write(&qwen.env());
+    let worker = Worker::start(&[("ACCOUNTS_FILE", &path), ("LOG_LEVEL", "debug")]);
+    assert_eq!(worker.ask("echo:topsecretcontent").0, 200);
+    qwen.control().fault("not_login", 1).unwrap();
+    assert_eq!(worker.ask("topsecretcontent").0, 502);
+    worker.signal("-INT");
+    let (code, log) = worker.wait(Duration::from_secs(10));
+    assert_eq!(code, Some(0));
+    let secrets = qwen
+        .env()
+        .into_iter()
+        .filter(|(name, _)| !name.ends_with("_URL"))
+        .map(|(_, value)| value);
+    for secret in secrets.chain([KEY.to_owned(), "topsecretcontent".to_owned()]) {
+        assert!(!log.contains(&secret), "{secret} in {log}");
+    }
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let done = lines
+        .iter()
+        .find(|line| line["message"] == "chat completion" && line["status"] == "200")
+        .unwrap();
+    for field in [
+        "request_id",
+        "key",
+        "provider",
+        "model",
+        "account",
+        "status",
+        "ttft_ms",
+        "duration_ms",
+        "bytes",
+    ] {
+        assert!(!done[field].is_null(), "{field} in {done}");
+    }
+}
+
+#[test]
+fn sigterm_lets_running_streams_finish() {
+    let (qwen, folder) = (qwen(), Folder::new("drain"));
+    let path = folder.write(&qwen.env());
+    let worker = Worker::start(&[("ACCOUNTS_FILE", &path)]);
+    let stream = worker
+        .send(
+            "POST /v1/chat/completions",
+            &question("pace:20 count:120", true),
+        )
+        .unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    until(Duration::from_secs(5), || {
+        lines.next().unwrap().unwrap().contains("content")
+    });
+    worker.signal("-TERM");
+    until(Duration::from_millis(900), || {
+        worker
+            .get("/ready")
+            .is_ok_and(|reply| reply.0 == 503 && reply.1.contains("draining"))
+    });
+    // After the grace no new connection is taken; the stream goes on to its end.
+    until(Duration::from_secs(3), || worker.get("/health").is_err());
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    assert!(rest.iter().any(|line| line == "data: [DONE]"), "{rest:?}");
+    let (code, log) = worker.wait(Duration::from_secs(5));
+    assert_eq!(code, Some(0), "{log}");
+    // The clean-up is waited for, too.
+    assert_eq!(
+        (
+            qwen.control().state().created,
+            qwen.control().state().deleted
+        ),
+        (1, 1)
+    );
+}
+
+#[test]
+fn the_drain_has_an_end() {
+    let (qwen, folder) = (qwen(), Folder::new("drain-timeout"));
+    let path = folder.write(&qwen.env());
+    let worker = Worker::start(&[
+        ("ACCOUNTS_FILE", &path),
+        ("DRAIN_TIMEOUT", "1"),
+        ("DRAIN_GRACE", "0"),
+    ]);
+    let stream = worker
+        .send(
+            "POST /v1/chat/completions",
+            &question("pace:20 count:10000", true),
+        )
+        .unwrap();
+    let mut lines = BufReader::new(stream).lines();
+    until(Duration::from_secs(5), || {
+        lines.next().unwrap().unwrap().contains("content")
+    });
+    worker.signal("-TERM");
+    assert_eq!(worker.wait(Duration::from_secs(5)).0, Some(0));
+}
+
+#[test]
+fn the_health_check_of_containers_works() {
+    let worker = Worker::start(&[]);
+    let port = worker.port.to_string();
+    let health = |port: &str| {
+        Command::new(env!("CARGO_BIN_EXE_hive2api-worker"))
+            .arg("--health")
+            .env("PORT", port)
+            .status()
+            .unwrap()
+            .success()
+    };
+    assert!(health(&port));
+    drop(worker);
+    assert!(!health(&port));
+    assert!(run(&[("X", "y")]).status.code() == Some(78));
+}
