@@ -5,7 +5,7 @@
 //! - `server`: the socket. Reads the whole request, asks the simulator for a `reply`, plays it to the client and
 //!   notices when the client goes away.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
+//! - one module a provider (`deepseek`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
 //!   from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -13,6 +13,7 @@
 //! A new simulator is one module and one line in the registry.
 
 pub mod control;
+mod deepseek;
 mod faults;
 mod form;
 mod openai;
@@ -37,6 +38,7 @@ pub use self::{
 
 /// Every simulator: its name and how it is made.
 const REGISTRY: &[(&str, New)] = &[
+    ("deepseek", deepseek::simulator),
     ("openai", openai::simulator),
     ("qwen", qwen::simulator),
     ("xinghuo", xinghuo::simulator),

@@ -1,0 +1,345 @@
+//! DeepSeek, the web chat of chat.deepseek.com. Source: wire/deepseek.md, all but `edit_message` (§3).
+//!
+//! Accounts log in as `sim-N@example.com` or `+86 1380000000N` with the password `sim-password`.
+
+mod account;
+mod ask;
+mod fault;
+mod files;
+mod message;
+mod older;
+mod patches;
+mod pow;
+mod refusal;
+mod sessions;
+mod stream;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Value, json};
+
+use self::{
+    account::{Accounts, Caller},
+    files::Files,
+    message::Message,
+    pow::Challenges,
+    refusal::Refusal,
+    sessions::Sessions,
+    stream::End,
+};
+use super::{
+    Call, Control, Reply, Request, Simulator,
+    faults::{ASK, Fault},
+    prompt::{Answer, Question},
+};
+
+pub(super) fn simulator(base: &str) -> Box<dyn Simulator> {
+    Box::new(DeepSeek {
+        base: base.to_owned(),
+        state: Mutex::default(),
+    })
+}
+
+struct DeepSeek {
+    base: String,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    accounts: Accounts,
+    challenges: Challenges,
+    sessions: Sessions,
+    files: Files,
+}
+
+impl Simulator for DeepSeek {
+    fn faults(&self) -> &'static [Fault] {
+        fault::FAULTS
+    }
+
+    fn quirks(&self) -> &'static [&'static str] {
+        stream::QUIRKS
+    }
+
+    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+        vec![
+            ("DEEPSEEK_BASE_URL".to_owned(), self.base.clone()),
+            ("DEEPSEEK_HIF_BASE_URL".to_owned(), self.base.clone()),
+            ("DEEPSEEK_TOKEN".to_owned(), account::setting(accounts)),
+        ]
+    }
+
+    fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply {
+        let result = self.answer(request, call, control);
+        call.ok = result.is_ok();
+        result.unwrap_or_else(|refusal| refusal)
+    }
+
+    fn reset(&self) {
+        *self.state() = State::default();
+    }
+}
+
+const COMPLETION: &str = "/api/v0/chat/completion";
+const UPLOAD: &str = "/api/v0/file/upload_file";
+
+/// The step and method of each path (§3).
+fn step(path: &str) -> Option<(&'static str, &'static str)> {
+    Some(match path {
+        COMPLETION => (ASK, "POST"),
+        UPLOAD => ("upload", "POST"),
+        "/api/v0/users/login" => ("login", "POST"),
+        "/api/v0/users/current" => ("current", "GET"),
+        "/api/v0/users/feature_quota" => ("quota", "GET"),
+        "/api/v0/client/settings" => ("settings", "GET"),
+        "/api/v0/chat_session/create" => ("create", "POST"),
+        "/api/v0/chat_session/delete" => ("delete", "POST"),
+        "/api/v0/chat/create_pow_challenge" => ("challenge", "POST"),
+        "/api/v0/chat/continue" => ("continue", "POST"),
+        "/api/v0/chat/stop_stream" => ("stop", "POST"),
+        "/api/v0/chat/history_messages" => ("history", "GET"),
+        "/api/v0/file/fetch_files" => ("fetch_files", "GET"),
+        "/api/v0/file/fork_file_task" => ("fork", "POST"),
+        "/query" => ("hif", "GET"),
+        _ => return None,
+    })
+}
+
+impl DeepSeek {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn answer(
+        &self,
+        request: &Request,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let known = step(&request.path).filter(|(_, method)| request.method == *method);
+        let Some((step, method)) = known else {
+            call.violate(format!("there is no {} of this path", request.method));
+            return Err(refusal::site());
+        };
+        step.clone_into(&mut call.step);
+        if step == "hif" {
+            strike(call, control)?;
+            return self.state().accounts.query(request, call);
+        }
+        if step == "login" {
+            self.state().accounts.client(request, call)?;
+            let body = body(request, call)?;
+            strike(call, control)?;
+            return self.state().accounts.login(&body, call);
+        }
+        let caller = self.state().accounts.check(request, call)?;
+        self.origin(request, call);
+        let body = match (method, step) {
+            ("GET", _) | (_, "upload") => Value::Null,
+            _ => body(request, call)?,
+        };
+        if matches!(step, ASK | "upload") {
+            let mut state = self.state();
+            state.challenges.check(request, &caller.token, call)?;
+        } else if request.header_bytes("x-ds-pow-response").is_some() {
+            call.violate("a proof is sent where none belongs");
+        }
+        match step {
+            ASK => self.ask(request, &body, &caller, call, control),
+            "continue" => self.go_on(&body, &caller, call, control),
+            _ => self.plain(step, request, &body, &caller, call, control),
+        }
+    }
+
+    /// Browsers say where they come from; whoever says so says it right (§4).
+    fn origin(&self, request: &Request, call: &mut Call) {
+        let homes = [self.base.as_str(), "https://chat.deepseek.com"];
+        for (name, alone) in [("origin", true), ("referer", false)] {
+            let value = request.header(name);
+            let right = |home: &&str| match value.strip_prefix(*home) {
+                Some(path) if alone => path.is_empty(),
+                Some(path) => path == "/" || path.starts_with("/a/chat/s/"),
+                None => false,
+            };
+            if !value.is_empty() && !homes.iter().any(right) {
+                call.violate(format!("{name} is {value:?}"));
+            }
+        }
+    }
+
+    fn plain(
+        &self,
+        step: &str,
+        request: &Request,
+        body: &Value,
+        caller: &Caller,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        self.strike_token(call, control, caller)?;
+        let account = caller.account;
+        let state = &mut *self.state();
+        match step {
+            "current" => Ok(state.accounts.current(account)),
+            "quota" => Ok(refusal::success(
+                &json!({"thinking": {"quota": 50, "used": 0}}),
+            )),
+            "settings" => settings(request, call),
+            "create" => state.sessions.create(body, account, call, control),
+            "delete" => state.sessions.delete(body, account, call, control),
+            "challenge" => state.challenges.create(body, &caller.token, call),
+            "history" => state.sessions.history(&request.query, account, call),
+            "upload" => state.files.upload(request, account, call),
+            "fetch_files" => state.files.fetch(&request.query, account, call),
+            "fork" => state.files.fork(body, account, call),
+            _ => {
+                state.sessions.named(body, account, call)?.stop();
+                Ok(refusal::success(&Value::Null))
+            }
+        }
+    }
+
+    /// Draws a fault that may refuse the call; whose token is refused may log in again.
+    fn strike_token(
+        &self,
+        call: &mut Call,
+        control: &Control,
+        caller: &Caller,
+    ) -> Result<Option<&'static str>, Refusal> {
+        let fault = control.strike(call)?;
+        if fault.is_some_and(|fault| fault.contains("token")) {
+            self.state().accounts.refused(caller.account);
+        }
+        match fault.and_then(fault::refused) {
+            Some(refusal) => Err(refusal),
+            None => Ok(fault),
+        }
+    }
+
+    fn ask(
+        &self,
+        request: &Request,
+        body: &Value,
+        caller: &Caller,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let ask = ask::read(body, call)?;
+        call.model = Some(ask.model.to_owned());
+        call.prompt = Some(ask.prompt.clone());
+        call.note("parent_message_id", ask.parent);
+        call.note("thinking_enabled", ask.thinking);
+        call.note("search_enabled", ask.search);
+        call.note("files", ask.files.len());
+        call.turns = ask::turns(&ask.prompt).unwrap_or_else(|what| {
+            call.violate(what);
+            Vec::new()
+        });
+        let id = self.state().sessions.allow(&ask, caller.account, call)?;
+        self.state().files.allow(&ask, caller.account, call)?;
+        let fault = self.strike_token(call, control, caller)?;
+        let end = match fault {
+            Some(fault) => fault::end(fault),
+            None if ask.model == "expert" && account::major(request) < Some(2) => {
+                call.violate("expert wants x-client-version 2 or more");
+                fault::unsupported_client()
+            }
+            None if ask.prompt.chars().count() > ask.limit() => {
+                call.violate("the prompt is longer than the model takes");
+                fault::too_long()
+            }
+            None => End::Finished,
+        };
+        let answer = self.say(&ask, call, control);
+        let message = Arc::new(Message::new(id, ask, answer));
+        self.state().sessions.begin(&message);
+        Ok(told(&message, 0, end))
+    }
+
+    /// `POST /api/v0/chat/continue` (§8).
+    fn go_on(
+        &self,
+        body: &Value,
+        caller: &Caller,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let message = self.state().sessions.named(body, caller.account, call)?;
+        if body.get("fallback_to_resume") != Some(&json!(true)) {
+            call.violate("fallback_to_resume is not true");
+            return Err(refusal::missing("fallback_to_resume"));
+        }
+        let open = matches!(message.status(), "INCOMPLETE" | "AUTO_CONTINUE");
+        if message.is_running() || !open {
+            call.violate(format!(
+                "an answer that is {} cannot be continued",
+                message.status()
+            ));
+            return Err(refusal::biz(26, "invalid message id"));
+        }
+        let fault = self.strike_token(call, control, caller)?;
+        message.go_on();
+        Ok(told(
+            &message,
+            message.said(),
+            fault.map_or(End::Finished, fault::end),
+        ))
+    }
+
+    fn say(&self, ask: &ask::Ask, call: &Call, control: &Control) -> Answer {
+        let user = call.turns.iter().rev().find(|turn| turn.role == "user");
+        let question = Question {
+            text: user.map_or(ask.prompt.as_str(), |turn| turn.text.as_str()),
+            model: ask.model,
+            thinking: ask.thinking,
+            search: ask.search,
+            base: &self.base,
+        };
+        Answer::new(&question, control)
+    }
+}
+
+/// An answer on its way, until it ends one way or another.
+fn told(message: &Arc<Message>, from: usize, end: End) -> Reply {
+    let acts = stream::acts(message, from, end);
+    let over = Arc::clone(message);
+    Reply::stream(refusal::EVENT_STREAM, acts).ending(move || over.over())
+}
+
+/// `GET /api/v0/client/settings?scope=model`.
+fn settings(request: &Request, call: &mut Call) -> Result<Reply, Refusal> {
+    if !request.query.split('&').any(|pair| pair == "scope=model") {
+        call.violate("the query has no scope=model");
+        return Err(refusal::missing("scope"));
+    }
+    let model = |name: &str, limit: u32, search: bool| {
+        json!({
+            "model_type": name, "name": name, "enabled": true, "is_default": name == "default", "switchable": true,
+            "input_character_limit": limit, "think_feature": {"enabled": true}, "search_feature": {"enabled": search},
+        })
+    };
+    let models = [
+        model("default", 2_621_440, true),
+        model("expert", 163_840, true),
+        model("vision", 2_621_440, false),
+    ];
+    Ok(refusal::success(
+        &json!({"settings": {"model_configs": {"value": models}}}),
+    ))
+}
+
+fn body(request: &Request, call: &mut Call) -> Result<Value, Refusal> {
+    request.json().map_err(|what| {
+        call.violate(what);
+        refusal::missing("")
+    })
+}
+
+/// Draws a fault of a call without an account.
+fn strike(call: &mut Call, control: &Control) -> Result<(), Refusal> {
+    control
+        .strike(call)?
+        .and_then(fault::refused)
+        .map_or(Ok(()), Err)
+}
