@@ -8,6 +8,7 @@
 
 mod client;
 mod control;
+mod deepseek;
 mod openai;
 mod qwen;
 mod xinghuo;
