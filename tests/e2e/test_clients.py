@@ -13,6 +13,8 @@ MODELS = [
     ("openai", "sim-chat", False),
     ("openai", "sim-reasoner", True),
 ]
+# An official API honours `stop` and the limits itself and its answer passes through; its simulator here does not know them.
+EMULATED = [(provider, model) for provider, model, thinks in MODELS if not thinks and provider != "openai"]
 PLAIN = [(provider, model) for provider, model, thinks in MODELS if not thinks]
 
 # Everything that has ever broken somebody's stream.
@@ -115,7 +117,7 @@ def test_two_choices(client, provider, model):
         assert [choice.finish_reason for choice in mine if choice.finish_reason] == ["stop"]
 
 
-@pytest.mark.parametrize(("provider", "model"), PLAIN)
+@pytest.mark.parametrize(("provider", "model"), EMULATED)
 @pytest.mark.parametrize("streamed", [False, True])
 def test_stop(client, provider, model, streamed):
     answer = client.chat.completions.create(model=model, messages=ask("echo:one two three four"), stop=["thr"], stream=streamed)
@@ -123,7 +125,7 @@ def test_stop(client, provider, model, streamed):
     assert text == "one two "
 
 
-@pytest.mark.parametrize(("provider", "model"), PLAIN)
+@pytest.mark.parametrize(("provider", "model"), EMULATED)
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
 def test_a_limit_of_tokens(client, provider, model, limit):
     answer = client.chat.completions.create(model=model, messages=ask("pace:1 count:400"), **{limit: 10})

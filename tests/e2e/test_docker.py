@@ -1,6 +1,7 @@
 """compose/compose.yaml for real: images, stickiness, scaling, renewal of credentials. Run by `scripts/test docker`."""
 
 import collections
+import os
 import subprocess
 
 import httpx
@@ -13,8 +14,6 @@ class Containers(Gateway):
     def up(self):
         # The plain variables of docker's client, and what a mirror of images or packages may need.
         names = ("DOCKER_HOST", "DOCKER_CONFIG", "BUILD_NETWORK")
-        import os
-
         self.environment |= {name: os.environ[name] for name in names if name in os.environ}
         self.said = self.script("up", "--docker", "--detach", "--simulators", "--workers", "3")
         self.key = next(line.split()[1] for line in self.said.stdout.splitlines() if line.startswith("key"))
@@ -37,7 +36,7 @@ def containers(tmp_path_factory):
 
 
 def who(gateway, count=100):
-    with httpx.Client(base_url=gateway.url) as client:
+    with httpx.Client(base_url=gateway.url, headers={"Connection": "close"}) as client:
         return {n: client.get("/v1/models", headers={"Cookie": f"user={n}"}).headers["x-hive-worker"] for n in range(count)}
 
 
