@@ -58,6 +58,7 @@ pub const FIELDS: &[(&str, Support)] = &[
     ("enable_thinking", Support::Ignored),
     ("search_type", Support::Ignored),
     ("thinking", Support::Ignored),
+    ("use_search", Support::Ignored),
 ];
 
 /// What a provider that thinks on demand honours in addition.
@@ -72,6 +73,7 @@ pub const SEARCH: &[(&str, Support)] = &[
     ("web_search_options", Support::Honoured),
     ("enable_search", Support::Honoured),
     ("search_type", Support::Honoured),
+    ("use_search", Support::Honoured),
 ];
 
 /// What becomes of `field` when the provider's own lists are `own`: the first list that names it decides.

@@ -80,6 +80,7 @@ struct Body {
     thinking: Option<Thinking>,
     web_search_options: Option<Map<String, Value>>,
     enable_search: Option<bool>,
+    use_search: Option<bool>,
     search_type: Option<String>,
     tools: Option<Vec<Map<String, Value>>>,
     tool_choice: Option<Value>,
@@ -239,7 +240,8 @@ impl Body {
         let search = (self.web_search_options.is_some()
             || self.search_type.is_some_and(|kind| !kind.is_empty()))
         .then_some(true)
-        .or(self.enable_search);
+        .or(self.enable_search)
+        .or(self.use_search);
         Ok(ChatRequest {
             model,
             messages,
@@ -327,6 +329,7 @@ impl Body {
             ("verbosity", self.verbosity.is_some()),
             ("web_search_options", self.web_search_options.is_some()),
             ("enable_search", self.enable_search.is_some()),
+            ("use_search", self.use_search.is_some()),
             ("enable_thinking", self.enable_thinking.is_some()),
             ("search_type", self.search_type.is_some()),
             ("thinking", self.thinking.is_some()),

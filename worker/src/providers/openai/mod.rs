@@ -51,6 +51,7 @@ const FIELDS: &[(&str, Support)] = &[
     ("enable_thinking", Support::Honoured),
     ("search_type", Support::Honoured),
     ("thinking", Support::Honoured),
+    ("use_search", Support::Honoured),
 ];
 
 /// Constant, so that listings are stable: this gateway's first release.
