@@ -15,7 +15,7 @@ use std::{
 use actix_web::{
     HttpServer,
     dev::{Server, ServerHandle},
-    middleware::from_fn,
+    middleware::{NormalizePath, from_fn},
     web::Data,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -42,8 +42,13 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
-            .app_data(Client::new(settings.timeouts))
+            .app_data(Client::with_proxies(
+                settings.timeouts,
+                Arc::clone(&settings.proxies),
+            ))
             .configure(http::routes)
+            // `//` and a closing slash are common slips in base URLs; a redirect would lose the body.
+            .wrap(NormalizePath::trim())
             .wrap(from_fn(edge::edge))
     })
     .workers(threads)

@@ -52,6 +52,8 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     fn census(&self) -> Census;
     /// Whether another account than those `tried` could be leased now.
     fn has_other(&self, tried: &[usize]) -> bool;
+    /// How long an account still has to rest, if it does.
+    fn rest(&self, account: usize) -> Option<Duration>;
     /// Whether any account is configured.
     fn is_configured(&self) -> bool;
 }
@@ -270,6 +272,13 @@ impl<C: PartialEq + Send + Sync> Accounts for Pool<C> {
                     Condition::Ready | Condition::Resting
                 )
         })
+    }
+
+    fn rest(&self, account: usize) -> Option<Duration> {
+        match lock(&self.entry(account)?.health).condition(Instant::now()) {
+            Condition::Cooling(left) => Some(left),
+            Condition::Ready | Condition::Resting | Condition::Disabled => None,
+        }
     }
 
     fn is_configured(&self) -> bool {

@@ -123,8 +123,12 @@ async fn dispatch(
                 Err(error) if outbox.has_output() || error.kind.is_callers_fault() => {
                     return Err(error);
                 }
-                // The first candidate is what the caller asked for, so its error is the one to tell.
-                Err(error) => failure = failure.or(Some(error)),
+                // The first candidate is what the caller asked for, so its error is the one to tell, unless it
+                // is merely not there.
+                Err(error) => {
+                    let is_told = |known: &ProviderError| known.kind != Kind::NotConfigured;
+                    failure = failure.filter(is_told).or(Some(error));
+                }
             }
         }
         Err(failure.unwrap_or_else(|| {
@@ -171,7 +175,7 @@ async fn attempt(
                 ..error
             },
         };
-        let error = if error.kind == Kind::NotConfigured {
+        let mut error = if error.kind == Kind::NotConfigured {
             let message = format!("{}: {}", error.message, provider.how_to_configure());
             ProviderError { message, ..error }
         } else {
@@ -191,6 +195,10 @@ async fn attempt(
         if let Some(account) = account {
             accounts.failed(account, &error);
             tried.push(account);
+            // Where the provider named no time, the account's own rest is the best answer to "when again?".
+            if error.kind.blames_account() {
+                error.retry_after = error.retry_after.or_else(|| accounts.rest(account));
+            }
         }
         if outbox.has_output() || error.kind.is_callers_fault() {
             return Err(error);

@@ -1,7 +1,7 @@
 //! HTTP requests as values, and the client that sends them. One client a thread: awc's connections stay on the
 //! thread that opened them, so a chunk never changes threads on its way.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::http::{
     Method, StatusCode, Uri, Version,
@@ -12,7 +12,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::socket::Connector;
+use super::{proxy::Proxies, socket::Connector};
 
 /// Connections that one thread may hold open to all providers together.
 const MOST_CONNECTIONS: usize = 10_000;
@@ -183,11 +183,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client for the calling thread.
+    /// A client for the calling thread that reaches everything directly.
     pub fn new(timeouts: Timeouts) -> Self {
+        Self::with_proxies(timeouts, Arc::default())
+    }
+
+    /// A client for the calling thread. Attachments are always fetched directly: a proxy would look the name up
+    /// anew, and the address that was checked would not be the one that is asked.
+    pub fn with_proxies(timeouts: Timeouts, proxies: Arc<Proxies>) -> Self {
         Self {
-            http: http_client(timeouts),
-            apart: http_client(timeouts),
+            http: http_client(timeouts, proxies),
+            apart: http_client(timeouts, Arc::default()),
             timeouts,
         }
     }
@@ -240,10 +246,10 @@ impl Client {
     }
 }
 
-fn http_client(timeouts: Timeouts) -> awc::Client {
+fn http_client(timeouts: Timeouts, proxies: Arc<Proxies>) -> awc::Client {
     // HTTP/1.1 only: one connection a stream, so that dropping an answer ends exactly that upstream call.
     let connector = awc::Connector::new()
-        .connector(Connector::default())
+        .connector(Connector::new(proxies))
         .max_http_version(Version::HTTP_11)
         .limit(MOST_CONNECTIONS)
         .timeout(timeouts.connect)

@@ -4,8 +4,10 @@
 mod client;
 pub mod fetch;
 pub mod multipart;
+mod proxy;
 mod socket;
 pub mod sse;
 pub mod websocket;
 
 pub use client::{Answer, Client, Request, Timeouts, TransportError};
+pub use proxy::Proxies;

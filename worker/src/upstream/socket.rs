@@ -4,6 +4,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,9 +17,24 @@ use actix_web::{
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::proxy::Proxies;
+
 /// awc's own connector, with Nagle's algorithm switched off: it would hold small writes back for 40 ms.
 #[derive(Clone, Default)]
-pub(super) struct Connector(ConnectorService);
+pub(super) struct Connector {
+    direct: ConnectorService,
+    proxies: Arc<Proxies>,
+}
+
+impl Connector {
+    /// A connector that goes through these proxies.
+    pub(super) fn new(proxies: Arc<Proxies>) -> Self {
+        Self {
+            direct: ConnectorService::default(),
+            proxies,
+        }
+    }
+}
 
 impl Service<ConnectInfo<Uri>> for Connector {
     type Response = Connection<Uri, Socket>;
@@ -30,9 +46,18 @@ impl Service<ConnectInfo<Uri>> for Connector {
     }
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let connecting = self.0.call(info);
+        let (direct, proxies) = (self.direct.clone(), Arc::clone(&self.proxies));
         Box::pin(async move {
-            let (socket, uri) = connecting.await?.into_parts();
+            let port = match (info.port(), info.request().scheme_str()) {
+                (0, Some("https" | "wss")) => 443,
+                (0, _) => 80,
+                (port, _) => port,
+            };
+            let tunnel = proxies.tunnel(info.request(), port).await;
+            let (socket, uri) = match tunnel {
+                Some(tunnel) => (tunnel.map_err(ConnectError::Io)?, info.request().clone()),
+                None => direct.call(info).await?.into_parts(),
+            };
             socket.set_nodelay(true).map_err(ConnectError::Io)?;
             Ok(Connection::new(uri, Socket(socket)))
         })

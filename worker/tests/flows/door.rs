@@ -15,7 +15,7 @@ async fn hive() -> (hive2api_loadtest::simulate::Running, Hive) {
 #[actix_web::test]
 async fn h1_answers_under_v1_doubled_and_bare() {
     let (_qwen, hive) = hive().await;
-    for base in ["", "/v1", "/v1/v1"] {
+    for base in ["", "/v1", "/v1/v1", "/v1/", "//v1"] {
         let body = question("qwen-plus", "echo:hi").to_string();
         let reply = Reply::read(
             hive.request("POST", &format!("{base}/chat/completions"))

@@ -1,0 +1,244 @@
+//! `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl reads them. Both kinds of traffic go through a `CONNECT` tunnel.
+
+use std::{fmt, io};
+
+use actix_web::{http::Uri, rt::net::TcpStream};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+use crate::accounts::Secret;
+
+/// Most bytes of a proxy's answer to `CONNECT`.
+const MOST_HEAD_BYTES: usize = 8192;
+
+/// One proxy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Proxy {
+    host: String,
+    port: u16,
+    /// `user:password`, where the URL has them.
+    login: Option<Secret>,
+}
+
+/// Which traffic goes through which proxy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    http: Option<Proxy>,
+    https: Option<Proxy>,
+    exempt: Vec<String>,
+}
+
+/// Why a proxy URL cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be http://[user:password@]host[:port]; other kinds of proxies are not supported")]
+pub struct BadProxy;
+
+impl Proxies {
+    /// From the values of the three variables; an absent one is empty. `exempt` is a list separated by commas.
+    ///
+    /// # Errors
+    /// [`BadProxy`] for a URL that is no `http://` proxy.
+    pub fn new(http: &str, https: &str, exempt: &str) -> Result<Self, BadProxy> {
+        let exempt = exempt.split(',').map(|host| {
+            host.trim()
+                .trim_start_matches("*.")
+                .trim_start_matches('.')
+                .to_ascii_lowercase()
+        });
+        Ok(Self {
+            http: parse(http)?,
+            https: parse(https)?,
+            exempt: exempt.filter(|host| !host.is_empty()).collect(),
+        })
+    }
+
+    /// The proxy for a URL, if any. This machine is always reached directly.
+    fn of(&self, url: &Uri) -> Option<&Proxy> {
+        let host = url
+            .host()?
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_ascii_lowercase();
+        let is_local = host == "localhost"
+            || host
+                .parse()
+                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
+        let is_below = |suffix: &String| {
+            host == *suffix
+                || host
+                    .strip_suffix(suffix.as_str())
+                    .is_some_and(|rest| rest.ends_with('.'))
+        };
+        if is_local
+            || self
+                .exempt
+                .iter()
+                .any(|exempt| exempt == "*" || is_below(exempt))
+        {
+            return None;
+        }
+        match url.scheme_str() {
+            Some("https" | "wss") => self.https.as_ref(),
+            _ => self.http.as_ref(),
+        }
+    }
+
+    /// A tunnel to the URL's host, or `None` where no proxy is set for it.
+    pub(super) async fn tunnel(&self, url: &Uri, port: u16) -> Option<io::Result<TcpStream>> {
+        let proxy = self.of(url)?;
+        Some(proxy.connect(url.host().unwrap_or_default(), port).await)
+    }
+}
+
+fn parse(url: &str) -> Result<Option<Proxy>, BadProxy> {
+    if url.trim().is_empty() {
+        return Ok(None);
+    }
+    let url = url.trim();
+    // A bare host:port is an http proxy, as with curl.
+    let rest = if url.contains("://") {
+        url.strip_prefix("http://").ok_or(BadProxy)?
+    } else {
+        url
+    };
+    let (login, address) = rest
+        .rsplit_once('@')
+        .map_or((None, rest), |(login, address)| {
+            (Some(Secret::new(login)), address)
+        });
+    let address: Uri = format!("http://{}", address.trim_end_matches('/'))
+        .parse()
+        .map_err(|_| BadProxy)?;
+    let host = address.host().ok_or(BadProxy)?.to_owned();
+    Ok(Some(Proxy {
+        host,
+        port: address.port_u16().unwrap_or(80),
+        login,
+    }))
+}
+
+impl Proxy {
+    async fn connect(&self, host: &str, port: u16) -> io::Result<TcpStream> {
+        let mut stream = TcpStream::connect((
+            self.host.trim_start_matches('[').trim_end_matches(']'),
+            self.port,
+        ))
+        .await?;
+        let login = self.login.as_ref().map(|login| {
+            let decoded = percent_encoding::percent_decode_str(login.expose()).decode_utf8_lossy();
+            format!(
+                "Proxy-Authorization: Basic {}\r\n",
+                STANDARD.encode(decoded.as_bytes())
+            )
+        });
+        let request = format!(
+            "CONNECT {host}:{port} HTTP/1.1\r\nHost: {host}:{port}\r\n{}\r\n",
+            login.unwrap_or_default()
+        );
+        stream.write_all(request.as_bytes()).await?;
+        // Byte by byte: what follows the head belongs to the tunnel.
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await?);
+            if head.len() > MOST_HEAD_BYTES {
+                return Err(io::ErrorKind::InvalidData.into());
+            }
+        }
+        let is_open = head
+            .get(8..12)
+            .is_some_and(|status| status.starts_with(b" 2"));
+        if is_open {
+            Ok(stream)
+        } else {
+            Err(io::Error::other("the proxy refused the tunnel"))
+        }
+    }
+}
+
+impl fmt::Display for Proxies {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = |proxy: &Option<Proxy>| {
+            proxy.as_ref().map_or_else(
+                || "none".to_owned(),
+                |proxy| format!("{}:{}", proxy.host, proxy.port),
+            )
+        };
+        write!(
+            f,
+            "http: {}, https: {}",
+            name(&self.http),
+            name(&self.https)
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn via(proxies: &Proxies, url: &str) -> Option<String> {
+        proxies
+            .of(&url.parse().unwrap())
+            .map(|proxy| proxy.host.clone())
+    }
+
+    #[test]
+    fn chooses_as_curl_does() {
+        let proxies =
+            Proxies::new("http://a:1", "b:2", "internal.example, .corp, 10.0.0.5").unwrap();
+        assert_eq!(via(&proxies, "http://x.com/").as_deref(), Some("a"));
+        assert_eq!(via(&proxies, "https://x.com/").as_deref(), Some("b"));
+        for direct in [
+            "https://internal.example/",
+            "https://a.internal.example/",
+            "http://h.corp/",
+            "http://10.0.0.5/",
+            "http://127.0.0.1:9/",
+            "http://localhost/",
+            "http://[::1]/",
+        ] {
+            assert_eq!(via(&proxies, direct), None, "{direct}");
+        }
+        assert_eq!(
+            via(&proxies, "https://notinternal.example/").as_deref(),
+            Some("b")
+        );
+        assert!(Proxies::new("", "socks5://x:1", "").is_err());
+        assert_eq!(Proxies::new("", "", "").unwrap(), Proxies::default());
+    }
+
+    #[actix_web::test]
+    async fn opens_a_tunnel_and_keeps_the_login_to_itself() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let served = actix_web::rt::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut head = vec![0; 1024];
+            let length = stream.read(&mut head).await.unwrap();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nX: y\r\n\r\ntunnelled")
+                .await
+                .unwrap();
+            String::from_utf8_lossy(head.get(..length).unwrap()).into_owned()
+        });
+        let proxies = Proxies::new(&format!("http://user:p%40ss@{address}"), "", "").unwrap();
+        assert!(!format!("{proxies:?} {proxies}").contains("p%40ss"));
+        let mut stream = proxies
+            .tunnel(&"http://far.example/".parse().unwrap(), 80)
+            .await
+            .unwrap()
+            .unwrap();
+        let mut said = String::new();
+        stream.read_to_string(&mut said).await.unwrap();
+        assert_eq!(said, "tunnelled");
+        let asked = served.await.unwrap();
+        assert!(
+            asked.starts_with("CONNECT far.example:80 HTTP/1.1\r\n"),
+            "{asked}"
+        );
+        assert!(
+            asked.contains(&format!("Basic {}", STANDARD.encode("user:p@ss"))),
+            "{asked}"
+        );
+    }
+}
