@@ -10,6 +10,21 @@ fn tools() -> Value {
     json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}])
 }
 
+/// Events that render to nothing (here: usage) once left a stream waiting for its next keep-alive.
+#[actix_web::test]
+async fn nothing_waits_for_the_keep_alive_timer() {
+    let upstream = simulator("openai", 1);
+    let hive = Hive::start(
+        &[&upstream],
+        &[("PING_INTERVAL", "30"), ("REASONING_FORMAT", "hidden")],
+    );
+    for model in ["sim-chat", "sim-reasoner"] {
+        let started = std::time::Instant::now();
+        assert!(hive.stream(model, "think:a b c echo:x y z").await.is_done());
+        assert!(started.elapsed() < Duration::from_secs(5), "{model}");
+    }
+}
+
 #[actix_web::test]
 async fn passes_answers_through() {
     let upstream = simulator("openai", 1);

@@ -62,11 +62,6 @@ impl Answer {
         }
     }
 
-    /// Whether `Finish` has come.
-    pub(super) fn is_finished(&self) -> bool {
-        self.is_finished
-    }
-
     /// The pieces of one event, in order.
     pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         match event {

@@ -5,7 +5,7 @@ use std::{
     convert::Infallible,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -47,6 +47,45 @@ impl Choice {
             is_over: false,
             has_role: false,
         }
+    }
+
+    fn has_ended(&self) -> bool {
+        self.is_over && self.waiting.is_empty()
+    }
+
+    /// Takes the next events, if any, and renders them.
+    fn step(
+        &mut self,
+        index: usize,
+        frame: &Frame,
+        trace: &mut Trace,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Poll<Result<(), ApiError>> {
+        let mut events = std::mem::take(&mut self.waiting);
+        if events.is_empty() {
+            match ready!(self.run.poll_events(cx, &mut events)) {
+                Progress::Events => {}
+                Progress::Over(Ok(())) => {
+                    self.is_over = true;
+                    events.push(ChatEvent::Finish(FinishReason::Stop));
+                }
+                Progress::Over(Err(error)) => {
+                    trace.served = self.run.served();
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        }
+        if !self.is_over && events.iter().any(ChatEvent::is_output) {
+            trace.piece(|| self.run.served());
+        }
+        for event in events {
+            let has_role = &mut self.has_role;
+            // A second `Finish` is none: providers end their answers themselves, the one above is for the others.
+            self.answer
+                .take(event, |piece| frame.piece(out, index, has_role, piece));
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -98,48 +137,16 @@ impl StreamBody {
         }
     }
 
-    /// Renders what is there; `Err` when a choice failed.
+    /// Renders what is there; `Err` when a choice failed. Each choice is polled until it has given something to
+    /// send or is pending: events that render to nothing must not be mistaken for "no news", because a provider
+    /// that waits for its events to be taken has left no waker behind.
     fn advance(&mut self, cx: &mut Context<'_>, out: &mut BytesMut) -> Result<(), ApiError> {
-        let mut events = Vec::new();
         for (index, choice) in self.choices.iter_mut().enumerate() {
-            if choice.is_over && choice.waiting.is_empty() {
-                continue;
-            }
-            let mut result = None;
-            if choice.waiting.is_empty() {
-                match choice.run.poll_events(cx, &mut events) {
-                    Poll::Pending => continue,
-                    Poll::Ready(Progress::Events) => {}
-                    Poll::Ready(Progress::Over(ended)) => result = Some(ended),
-                }
-            } else {
-                events.append(&mut choice.waiting);
-            }
-            if events.iter().any(ChatEvent::is_output) {
-                self.trace.piece(|| choice.run.served());
-            }
-            for event in events.drain(..) {
-                let (frame, has_role) = (&self.frame, &mut choice.has_role);
-                choice
-                    .answer
-                    .take(event, |piece| frame.piece(out, index, has_role, piece));
-            }
-            match result {
-                None => {}
-                Some(Err(error)) => {
-                    self.trace.served = choice.run.served();
-                    return Err(error.into());
-                }
-                Some(Ok(())) => {
-                    choice.is_over = true;
-                    if !choice.answer.is_finished() {
-                        let (frame, has_role) = (&self.frame, &mut choice.has_role);
-                        choice
-                            .answer
-                            .take(ChatEvent::Finish(FinishReason::Stop), |piece| {
-                                frame.piece(out, index, has_role, piece)
-                            });
-                    }
+            let before = out.len();
+            while out.len() == before && !choice.has_ended() {
+                match choice.step(index, &self.frame, &mut self.trace, cx, out) {
+                    Poll::Pending => break,
+                    Poll::Ready(result) => result?,
                 }
             }
         }
@@ -191,14 +198,7 @@ impl MessageBody for StreamBody {
         loop {
             match this.advance(cx, &mut out) {
                 Err(error) => this.fail(&error, &mut out),
-                Ok(())
-                    if this
-                        .choices
-                        .iter()
-                        .all(|choice| choice.is_over && choice.waiting.is_empty()) =>
-                {
-                    this.finish(&mut out)
-                }
+                Ok(()) if this.choices.iter().all(Choice::has_ended) => this.finish(&mut out),
                 Ok(()) => {}
             }
             if !out.is_empty() {
