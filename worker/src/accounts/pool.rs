@@ -18,7 +18,7 @@ use super::health::{Condition, Health, Patience};
 use crate::chat::{Kind, ProviderError};
 
 /// How long a turn waits for a busy account before it is told to come back later.
-const LONGEST_WAIT: Duration = Duration::from_secs(30);
+const LONGEST_WAIT: Duration = Duration::from_secs(120);
 
 /// Which accounts a turn may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

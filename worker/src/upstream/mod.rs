@@ -10,4 +10,4 @@ pub mod sse;
 pub mod websocket;
 
 pub use client::{Answer, Client, Request, Timeouts, TransportError};
-pub use proxy::Proxies;
+pub use proxy::{BadProxy, Proxies};

@@ -17,7 +17,8 @@ use crate::{
     settings::{Settings, Vars},
 };
 
-/// The upstream obeys everything itself, except what the gateway must do to see the answer at all.
+/// The upstream obeys everything itself, except what the gateway must do to see the answer at all. `stop` is watched
+/// here as well: where the upstream obeys there is nothing to see, and not every compatible server does.
 const FIELDS: &[(&str, Support)] = &[
     ("audio", Support::Refused),
     ("frequency_penalty", Support::Honoured),
@@ -38,7 +39,6 @@ const FIELDS: &[(&str, Support)] = &[
     ("safety_identifier", Support::Honoured),
     ("seed", Support::Honoured),
     ("service_tier", Support::Honoured),
-    ("stop", Support::Honoured),
     ("store", Support::Honoured),
     ("temperature", Support::Honoured),
     ("tool_choice", Support::Honoured),
