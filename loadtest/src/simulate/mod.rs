@@ -4,8 +4,9 @@
 //!
 //! - `server`: the socket. Reads the whole request, asks the simulator for a `reply`, plays it to the client and
 //!   notices when the client goes away.
+//! - `socket`: the same over a WebSocket.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`deepseek`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
+//! - one module a provider (`deepseek`, `kimi`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
 //!   from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -16,6 +17,7 @@ pub mod control;
 mod deepseek;
 mod faults;
 mod form;
+mod kimi;
 mod openai;
 mod pieces;
 mod prompt;
@@ -25,11 +27,12 @@ mod request;
 mod running;
 pub mod script;
 mod server;
+mod socket;
 mod xinghuo;
 
 use std::{io, net::IpAddr, net::Ipv4Addr, time::Duration};
 
-use self::{control::Control, faults::Fault, reply::Reply, request::Request};
+use self::{control::Control, faults::Fault, reply::Reply, request::Request, socket::Opened};
 pub use self::{
     control::{Call, State, Turn},
     running::Running,
@@ -39,6 +42,7 @@ pub use self::{
 /// Every simulator: its name and how it is made.
 const REGISTRY: &[(&str, New)] = &[
     ("deepseek", deepseek::simulator),
+    ("kimi", kimi::simulator),
     ("openai", openai::simulator),
     ("qwen", qwen::simulator),
     ("xinghuo", xinghuo::simulator),
@@ -102,6 +106,16 @@ trait Simulator: Send + Sync {
     fn env(&self, accounts: usize) -> Vec<(String, String)>;
     /// Answers one call and writes down in `call` what it understood.
     fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply;
+    /// Whether a WebSocket may be opened with this request; `None`: there is none at its path. What comes in over it is
+    /// answered by [`Simulator::reply`], as a request whose method is [`socket::METHOD`].
+    fn socket(
+        &self,
+        _request: &Request,
+        _call: &mut Call,
+        _control: &Control,
+    ) -> Option<Result<Opened, Reply>> {
+        None
+    }
     /// Forgets every conversation and upload.
     fn reset(&self);
 }

@@ -13,7 +13,7 @@ use actix_web::{App, HttpServer, dev::ServerHandle, rt::System, web};
 use super::{
     ACCOUNTS, New, Options,
     control::Control,
-    server::{self, MAX_REQUEST_BYTES, Service},
+    server::{self, Service},
 };
 
 /// A simulator that is running; dropping it stops it and cuts its connections.
@@ -109,7 +109,6 @@ fn listen(
     let server = HttpServer::new(move || {
         App::new()
             .app_data(service.clone())
-            .app_data(web::PayloadConfig::new(MAX_REQUEST_BYTES))
             .default_service(web::to(server::serve))
     })
     .workers(1)

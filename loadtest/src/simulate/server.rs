@@ -8,7 +8,10 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, http::StatusCode, web};
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder, error::ErrorPayloadTooLarge, http::StatusCode,
+    web,
+};
 use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::{Sleep, sleep};
@@ -21,10 +24,11 @@ use super::{
     },
     reply::{Act, Acts, Body, Delay, Ending, Reply},
     request::Request,
+    socket,
 };
 
 /// The largest request that is read: the 100 MB that the pages allow for a file, and its form.
-pub(super) const MAX_REQUEST_BYTES: usize = 110 << 20;
+const MAX_REQUEST_BYTES: usize = 110 << 20;
 
 /// One simulator as its connections see it.
 pub(super) struct Service {
@@ -35,33 +39,72 @@ pub(super) struct Service {
 /// Answers every request, whatever its method and path.
 pub(super) async fn serve(
     head: HttpRequest,
-    body: Bytes,
+    payload: web::Payload,
     service: web::Data<Service>,
-) -> HttpResponse {
-    let request = Request {
+) -> Result<HttpResponse, actix_web::Error> {
+    let mut request = Request {
         method: head.method().to_string(),
         path: head.path().to_owned(),
         query: head.query_string().to_owned(),
         headers: head.headers().clone(),
-        body,
+        body: Bytes::new(),
     };
-    if request.path.starts_with(PREFIX) {
-        return response(
-            http::reply(&request, &service.control, &*service.simulator),
-            None,
-        );
+    if request.header("upgrade").eq_ignore_ascii_case("websocket") {
+        let mut call = new_call(&request);
+        let control = &service.control;
+        match service.simulator.socket(&request, &mut call, control) {
+            Some(Ok(opened)) => {
+                call.status = 101;
+                service.control.record(call, Kind::Plain).over();
+                return socket::open(&head, payload, service, request, &opened);
+            }
+            Some(Err(refusal)) => {
+                let refusal = bent(refusal, &call);
+                return Ok(finish(refusal, call, &service).await);
+            }
+            None => {}
+        }
     }
-    let mut call = Call {
+    request.body = payload
+        .to_bytes_limited(MAX_REQUEST_BYTES)
+        .await
+        .map_err(|_| ErrorPayloadTooLarge("the request is too large"))??;
+    if request.path.starts_with(PREFIX) {
+        let reply = http::reply(&request, &service.control, &*service.simulator);
+        return Ok(response(reply, None));
+    }
+    let (reply, call) = reply(&request, &service);
+    Ok(finish(reply, call, &service).await)
+}
+
+fn new_call(request: &Request) -> Call {
+    Call {
         method: request.method.clone(),
         path: request.path.clone(),
         ..Call::default()
-    };
-    let mut reply = service
-        .simulator
-        .reply(&request, &mut call, &service.control);
-    if let Some(drawn) = &call.drawn {
-        reply = drawn.bend(reply);
     }
+}
+
+/// What the simulator answers, faults included.
+pub(super) fn reply(request: &Request, service: &Service) -> (Reply, Call) {
+    let mut call = new_call(request);
+    let reply = service
+        .simulator
+        .reply(request, &mut call, &service.control);
+    let reply = bent(reply, &call);
+    call.status = reply.status;
+    (reply, call)
+}
+
+fn bent(reply: Reply, call: &Call) -> Reply {
+    match &call.drawn {
+        Some(drawn) => drawn.bend(reply),
+        None => reply,
+    }
+}
+
+/// Writes the call down and answers it.
+async fn finish(reply: Reply, mut call: Call, service: &Service) -> HttpResponse {
     call.status = reply.status;
     let kind = match reply.body {
         Body::Stream(_) => Kind::Stream,
