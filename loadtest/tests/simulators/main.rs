@@ -9,6 +9,8 @@
 mod client;
 mod control;
 mod deepseek;
+mod kimi;
 mod openai;
 mod qwen;
+mod socket;
 mod xinghuo;
