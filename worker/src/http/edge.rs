@@ -1,7 +1,7 @@
 //! What every request and every response goes through: request ids, CORS, the worker's name, the caller's error
 //! dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpResponse,
@@ -25,9 +25,10 @@ use super::{
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-ignored, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
-/// Request headers that a browser may send even if it did not ask.
-const ALLOWED: &str =
-    "authorization, content-type, x-api-key, x-request-id, x-session-id, idempotency-key";
+/// Request headers that a browser may send even if it did not ask (conformance H4).
+const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
+    anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, x-request-id, \
+    x-session-id, idempotency-key";
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 /// Longest request id of a caller that is taken over.
 const MOST_ID_CHARS: usize = 128;
@@ -136,17 +137,10 @@ fn allowed_headers(asked: Option<&HeaderValue>) -> HeaderValue {
     let asked = asked
         .and_then(|asked| asked.to_str().ok())
         .unwrap_or_default();
-    let names: Vec<String> = asked
-        .split(',')
-        .map(str::trim)
-        .filter(is_name)
-        .take(64)
-        .map(str::to_ascii_lowercase)
-        .collect();
-    HeaderValue::from_str(&format!(
-        "{ALLOWED}{}{}",
-        if names.is_empty() { "" } else { ", " },
-        names.join(", ")
-    ))
-    .unwrap_or_else(|_| HeaderValue::from_static(ALLOWED))
+    let usual = ALLOWED.split(", ");
+    let asked = asked.split(',').map(str::trim).filter(is_name).take(64);
+    // A set: a browser asks for what is allowed anyway, and a name need not stand there twice.
+    let names: BTreeSet<String> = usual.chain(asked).map(str::to_ascii_lowercase).collect();
+    let names: Vec<String> = names.into_iter().collect();
+    HeaderValue::from_str(&names.join(", ")).unwrap_or_else(|_| HeaderValue::from_static(ALLOWED))
 }
