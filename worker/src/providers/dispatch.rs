@@ -272,6 +272,7 @@ fn turn(
         is_pinned: false,
         afterwards: Vec::new(),
         on_abort: Vec::new(),
+        held: Vec::new(),
         is_over: false,
     }
 }

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use super::turn::Held;
 use crate::{
     metrics::METRICS,
     upstream::{Client, Request},
@@ -30,12 +31,13 @@ impl Janitor {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Sends `requests` one after the other, on the calling thread, in the background.
+    /// Sends `requests` one after the other, on the calling thread, in the background, and then lets go of `held`.
     pub(super) fn spawn(
         &'static self,
         client: Client,
         provider: String,
         requests: Vec<Request>,
+        held: Vec<Held>,
         was_aborted: bool,
     ) {
         self.pending.fetch_add(1, Ordering::Relaxed);
@@ -46,6 +48,7 @@ impl Janitor {
             for request in requests {
                 clean_up(&client, &provider, request).await;
             }
+            drop(held);
             self.pending.fetch_sub(1, Ordering::Relaxed);
         });
     }

@@ -1,6 +1,9 @@
 //! One attempt of one provider at one answer: what [`super::Provider::chat`] works with.
 
 use std::{
+    any::Any,
+    cell::Cell,
+    fmt,
     future::poll_fn,
     rc::Rc,
     sync::Arc,
@@ -48,7 +51,25 @@ pub struct Turn {
     pub(super) is_pinned: bool,
     pub(super) afterwards: Vec<Request>,
     pub(super) on_abort: Vec<Request>,
+    pub(super) held: Vec<Held>,
     pub(super) is_over: bool,
+}
+
+/// Something that a turn holds on to; see [`Turn::hold`].
+#[derive(Clone)]
+pub struct Held(Rc<Cell<Option<Box<dyn Any>>>>);
+
+impl Held {
+    /// Lets go of it now.
+    pub fn release(&self) {
+        self.0.take();
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Held")
+    }
 }
 
 impl Turn {
@@ -150,6 +171,19 @@ impl Turn {
         }
     }
 
+    /// Takes back the call that was registered last with [`Turn::afterwards`].
+    pub fn withdraw(&mut self) {
+        self.afterwards.pop();
+    }
+
+    /// Keeps a guard (a lock's) until it is released; at the latest until the clean-up after the turn is done, so
+    /// that nobody meets what is about to be deleted.
+    pub fn hold(&mut self, guard: impl Any) -> Held {
+        let held = Held(Rc::new(Cell::new(Some(Box::new(guard)))));
+        self.held.push(held.clone());
+        held
+    }
+
     /// Registers a call that is made when the answer is not wanted any more before its end (a stop call).
     pub fn on_abort(&mut self, request: Request) {
         self.on_abort.push(request);
@@ -216,6 +250,7 @@ impl Drop for Turn {
                 self.client.clone(),
                 self.provider.to_string(),
                 requests,
+                std::mem::take(&mut self.held),
                 !self.is_over,
             );
         }
