@@ -10,6 +10,7 @@ mod outbox;
 pub mod qwen;
 pub mod registry;
 mod turn;
+pub mod xinghuo;
 
 use std::{fmt, sync::Arc};
 
@@ -19,7 +20,7 @@ pub use dispatch::{Job, Run};
 pub use janitor::Janitor;
 pub use outbox::Served;
 pub use registry::{Registry, Route};
-pub use turn::Turn;
+pub use turn::{Held, Turn};
 
 use crate::{
     accounts::Accounts,

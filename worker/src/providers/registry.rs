@@ -7,7 +7,11 @@ use super::{Configure, Model, Provider};
 use crate::settings::{Settings, Vars};
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
-pub const PROVIDERS: &[Configure] = &[super::openai::configure, super::qwen::configure];
+pub const PROVIDERS: &[Configure] = &[
+    super::openai::configure,
+    super::qwen::configure,
+    super::xinghuo::configure,
+];
 
 /// A provider and the model to ask it for.
 #[derive(Clone)]

@@ -1,0 +1,235 @@
+//! The credential: a browser's cookie and the token that the page sent with a question. Source: `wire/xinghuo.md`
+//! section 2.
+
+use crate::{accounts::Secret, settings::Vars};
+
+const COOKIE: &str = "XINGHUO_COOKIE";
+const GT_TOKEN: &str = "GT_TOKEN";
+/// The one cookie that matters.
+const SESSION: &str = "ssoSessionId=";
+
+/// One account.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Account {
+    /// The `Cookie` header, as pasted.
+    pub(super) cookie: Secret,
+    /// The `GtToken` form field, byte for byte.
+    pub(super) gt_token: Secret,
+    /// Which variable to renew.
+    pub(super) variable: String,
+}
+
+impl Account {
+    /// What tells accounts apart upstream: the login, or the whole cookie where it names none.
+    pub(super) fn session(&self) -> &str {
+        let cookie = self.cookie.expose();
+        cookie
+            .split(';')
+            .find_map(|pair| pair.trim().strip_prefix(SESSION))
+            .unwrap_or(cookie)
+    }
+}
+
+/// One value of a variable that may be numbered and may hold several, one a line.
+struct Pasted {
+    number: usize,
+    line: usize,
+    variable: String,
+    value: String,
+}
+
+/// All accounts of the environment: those with a cookie and a token (section 7, last row). A first line has its
+/// variable's number; further lines are numbered after all variables, in their order.
+pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+    let (cookies, tokens) = (pasted(vars, COOKIE), pasted(vars, GT_TOKEN));
+    let mut next = cookies.iter().map(|cookie| cookie.number).max();
+    let mut accounts = Vec::new();
+    for cookie in &cookies {
+        let number = if cookie.line == 1 {
+            cookie.number
+        } else {
+            let number = next.unwrap_or_default() + 1;
+            next = Some(number);
+            number
+        };
+        let Some(token) = token(&tokens, cookie) else {
+            tracing::warn!(
+                account = number,
+                "{} has no GT_TOKEN: the account is not used",
+                cookie.variable
+            );
+            continue;
+        };
+        if cookie.value.chars().any(char::is_control) {
+            problems.push(format!(
+                "{} holds control characters, which no header can carry",
+                cookie.variable
+            ));
+        }
+        accounts.push((
+            number,
+            Account {
+                cookie: Secret::new(header(&cookie.value)),
+                gt_token: Secret::new(&token.value),
+                variable: cookie.variable.clone(),
+            },
+        ));
+    }
+    accounts.sort_by_key(|(number, _)| *number);
+    accounts
+}
+
+/// The token pasted in the same place as the cookie; else any, as none is bound to an account (section 2).
+fn token<'a>(tokens: &'a [Pasted], cookie: &Pasted) -> Option<&'a Pasted> {
+    let at = |number, line| {
+        tokens
+            .iter()
+            .find(move |token| token.number == number && token.line == line)
+    };
+    at(cookie.number, cookie.line)
+        .or_else(|| at(cookie.number, 1))
+        .or_else(|| tokens.first())
+}
+
+/// A value without `=` is a bare ssoSessionId (section 2).
+fn header(value: &str) -> String {
+    if value.contains('=') {
+        value.to_owned()
+    } else {
+        format!("{SESSION}{value}")
+    }
+}
+
+fn pasted(vars: &Vars, name: &str) -> Vec<Pasted> {
+    let mut found = Vec::new();
+    for (number, _) in vars.numbered(name) {
+        let variable = if number == 1 && vars.get(name).is_some() {
+            name.to_owned()
+        } else {
+            format!("{name}_{number}")
+        };
+        let lines = unquoted(vars.get(&variable).unwrap_or_default())
+            .lines()
+            .map(unquoted)
+            .filter(|line| !line.is_empty());
+        for (at, value) in lines.enumerate() {
+            let line = at + 1;
+            found.push(Pasted {
+                number,
+                line,
+                variable: if line == 1 {
+                    variable.clone()
+                } else {
+                    format!("{variable} (line {line})")
+                },
+                value: value.to_owned(),
+            });
+        }
+    }
+    found
+}
+
+/// Without surrounding space and one pair of quotes around all of it.
+fn unquoted(value: &str) -> &str {
+    let value = value.trim();
+    ['"', '\'']
+        .iter()
+        .find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(value)
+        .trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Vec<(usize, String, String, String)> {
+        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let accounts = accounts(&vars, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        accounts
+            .into_iter()
+            .map(|(number, account)| {
+                (
+                    number,
+                    account.cookie.expose().to_owned(),
+                    account.gt_token.expose().to_owned(),
+                    account.variable,
+                )
+            })
+            .collect()
+    }
+
+    fn row(
+        number: usize,
+        cookie: &str,
+        token: &str,
+        variable: &str,
+    ) -> (usize, String, String, String) {
+        (number, cookie.into(), token.into(), variable.into())
+    }
+
+    #[test]
+    fn a_value_without_equals_sign_is_a_bare_session() {
+        assert_eq!(
+            read(&[("XINGHUO_COOKIE", " 'abc-1' "), ("GT_TOKEN", "R0++/==")]),
+            [row(1, "ssoSessionId=abc-1", "R0++/==", "XINGHUO_COOKIE")]
+        );
+        assert_eq!(
+            read(&[("XINGHUO_COOKIE", "a=b; ssoSessionId=c"), ("GT_TOKEN", "t")]),
+            [row(1, "a=b; ssoSessionId=c", "t", "XINGHUO_COOKIE")]
+        );
+    }
+
+    #[test]
+    fn tokens_belong_to_the_cookie_of_their_number_and_line_or_to_all() {
+        let accounts = read(&[
+            ("XINGHUO_COOKIE", "a=1\r\n\n a=2\na=3"),
+            ("XINGHUO_COOKIE_2", "b=1"),
+            ("XINGHUO_COOKIE_4", "d=1"),
+            ("GT_TOKEN", "t1\nt2"),
+            ("GT_TOKEN_2", "u"),
+        ]);
+        assert_eq!(
+            accounts,
+            [
+                row(1, "a=1", "t1", "XINGHUO_COOKIE"),
+                row(2, "b=1", "u", "XINGHUO_COOKIE_2"),
+                row(4, "d=1", "t1", "XINGHUO_COOKIE_4"),
+                row(5, "a=2", "t2", "XINGHUO_COOKIE (line 2)"),
+                row(6, "a=3", "t1", "XINGHUO_COOKIE (line 3)"),
+            ]
+        );
+    }
+
+    #[test]
+    fn neither_half_alone_is_an_account() {
+        assert!(read(&[("XINGHUO_COOKIE", "a=b")]).is_empty());
+        assert!(read(&[("GT_TOKEN", "t")]).is_empty());
+        assert!(read(&[("XINGHUO_COOKIE", "a=b"), ("GT_TOKEN", "  ")]).is_empty());
+    }
+
+    #[test]
+    fn control_characters_are_a_problem_that_names_the_variable() {
+        let (mut problems, vars) = (
+            Vec::new(),
+            Vars::new([("XINGHUO_COOKIE", "a=b\u{7}c"), ("GT_TOKEN", "t")]),
+        );
+        accounts(&vars, &mut problems);
+        assert_eq!(problems.len(), 1);
+        assert!(problems[0].contains("XINGHUO_COOKIE") && !problems[0].contains("a=b"));
+    }
+
+    #[test]
+    fn debug_shows_neither_cookie_nor_token() {
+        let vars = Vars::new([
+            ("XINGHUO_COOKIE", "ssoSessionId=geheim"),
+            ("GT_TOKEN", "verborgen"),
+        ]);
+        let shown = format!("{:?}", accounts(&vars, &mut Vec::new()));
+        assert!(
+            !shown.contains("geheim") && !shown.contains("verborgen"),
+            "{shown}"
+        );
+    }
+}

@@ -1,0 +1,348 @@
+//! Xinghuo: iFlytek Spark's web chat. Steps: account (section 2), attachments (4.6), window (4.2), question (4.3),
+//! answer (6), clean-up (8) of `wire/xinghuo.md`.
+
+mod account;
+mod blocks;
+mod models;
+mod pieces;
+mod refusal;
+pub mod stream;
+mod upload;
+mod windows;
+mod wire;
+
+use std::{sync::Arc, time::Duration};
+
+use futures_util::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
+
+use self::{
+    account::Account,
+    refusal::{Refusal, Window},
+    stream::Decoder,
+    windows::Windows,
+    wire::{Caller, Created, Question},
+};
+use super::{Held, Model, Provider, Turn};
+use crate::{
+    accounts::{Accounts, Choice, Pool},
+    chat::{ChatEvent, Kind, ProviderError, Support, fields},
+    settings::{Settings, Vars},
+    upstream::{Answer, Request},
+};
+
+const NAME: &str = "xinghuo";
+
+/// Waits between tries to open a window in place of one that was lost: the service refuses to open them too fast
+/// (section 7, five seconds in all).
+const OPEN_AGAIN: [Duration; 5] = [Duration::from_secs(1); 5];
+
+/// A blank window that somebody else opened may be another worker's, who is about to ask in it. After this time it is
+/// either no longer blank, so that another one is opened, or nobody's.
+const REUSED: Duration = Duration::from_millis(250);
+
+/// How long a window may remain another turn's after it should have been deleted.
+const RELEASED: Duration = Duration::from_secs(5);
+
+/// How long the rest of a body may take after the end of the answer. The message id comes right after it or not at
+/// all, and a body that is read to its end leaves a connection that can be used again (section 6.2).
+const LINGER: Duration = Duration::from_millis(100);
+
+/// The provider.
+#[derive(Debug)]
+pub struct Xinghuo {
+    accounts: Pool<Account>,
+    windows: Windows,
+    models: Vec<Model>,
+    base_url: String,
+}
+
+/// Reads the provider's own variables (section 2).
+pub fn configure(
+    vars: &Vars,
+    settings: &Settings,
+    problems: &mut Vec<String>,
+) -> Vec<Arc<dyn Provider>> {
+    let xinghuo = Xinghuo {
+        // Parallel windows are possible, how many is not known (section 9).
+        accounts: Pool::new(
+            settings.patience,
+            vars.number("XINGHUO_MAX_CONCURRENCY", 4, 1, 1000, problems),
+        ),
+        windows: Windows::default(),
+        models: models::listed(),
+        base_url: vars.base_url("XINGHUO_BASE_URL", "https://xinghuo.xfyun.cn", problems),
+    };
+    xinghuo.accounts.replace(account::accounts(vars, problems));
+    vec![Arc::new(xinghuo)]
+}
+
+impl Provider for Xinghuo {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn find(&self, id: &str) -> Option<Model> {
+        models::find(id)
+    }
+
+    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+        &[fields::THINKING]
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn how_to_configure(&self) -> String {
+        "set XINGHUO_COOKIE and GT_TOKEN".to_owned()
+    }
+
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+        let accounts = account::accounts(vars, problems);
+        Box::new(move || self.accounts.replace(accounts))
+    }
+
+    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(turn))
+    }
+}
+
+impl Xinghuo {
+    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
+        let mut question = question(turn)?;
+        let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        let caller = Caller {
+            base_url: &self.base_url,
+            account: &account,
+        };
+        upload::upload(turn, caller, &mut question).await?;
+        let mut earlier = None;
+        match self.ask(turn, caller, &question, &mut earlier).await {
+            Err(refusal) if refusal.window != Window::Fine => tracing::info!(
+                provider = NAME,
+                window = ?refusal.window,
+                "asking again in a new window"
+            ),
+            result => return Ok(result?),
+        }
+        Ok(self.ask(turn, caller, &question, &mut earlier).await?)
+    }
+
+    /// Opens a window, asks in it and passes the answer on. `earlier`: the window of an earlier try, and what was
+    /// wrong with it.
+    async fn ask(
+        &self,
+        turn: &mut Turn,
+        caller: Caller<'_>,
+        question: &Question,
+        earlier: &mut Option<(String, Window)>,
+    ) -> Result<(), Refusal> {
+        // Until the question is asked, nobody else may open a window; nor, if it never is, before this one has
+        // been deleted: they would get the same one (section 4.2).
+        let gate = turn.hold(self.windows.enter(caller.account).await);
+        let (chat_id, claim) = self.open(turn, caller, question.bot, earlier).await?;
+        let is_second_try = earlier.as_ref().is_some_and(|(known, _)| *known == chat_id);
+        let asked = match put(turn, caller, question, &chat_id).await {
+            Ok(answer) => {
+                gate.release();
+                listen(turn, answer, &chat_id, &caller.account.variable).await
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let window = asked
+            .as_ref()
+            .err()
+            .map_or(Window::Fine, |refusal| refusal.window);
+        if window == Window::Busy && !is_second_try {
+            // Another worker with the same account got the same blank window and asked first: its to delete. Should
+            // nobody have asked in it, it is still blank and comes back when the next one is opened.
+            turn.withdraw();
+            claim.release();
+        }
+        if window != Window::Fine {
+            gate.release();
+            *earlier = Some((chat_id, window));
+        }
+        asked
+    }
+
+    /// Opens a window that is no other turn's, and sees to its deletion: its id, and what keeps others from it.
+    async fn open(
+        &self,
+        turn: &mut Turn,
+        caller: Caller<'_>,
+        bot: Option<u64>,
+        earlier: &Option<(String, Window)>,
+    ) -> Result<(String, Held), Refusal> {
+        let waits = if earlier.is_some() {
+            OPEN_AGAIN.as_slice()
+        } else {
+            &[]
+        };
+        let mut has_waited = false;
+        loop {
+            let created = create(turn, caller, bot, waits).await?;
+            let chat_id = created.id()?;
+            match earlier {
+                // Claimed already, and its deletion registered.
+                Some((known, Window::Lost)) if *known == chat_id => {
+                    return Ok((chat_id, turn.hold(())));
+                }
+                Some((known, _)) if *known == chat_id => {}
+                _ if created.is_reused() && !std::mem::replace(&mut has_waited, true) => {
+                    tokio::time::sleep(REUSED).await;
+                    continue;
+                }
+                _ => {}
+            }
+            if let Some(claim) = self.windows.claim(caller.account, &chat_id) {
+                turn.afterwards(wire::delete(caller, &chat_id));
+                return Ok((chat_id, turn.hold(claim)));
+            }
+            // A failed turn left it blank and is about to delete it; or it wants to open one itself first, and waits
+            // for us.
+            let released = self.windows.released(caller.account, &chat_id);
+            if tokio::time::timeout(RELEASED, released).await.is_err() {
+                let error =
+                    ProviderError::new(Kind::Unavailable, "no free conversation was to be had");
+                return Err(error.into());
+            }
+        }
+    }
+}
+
+/// What is asked, as yet without attachments.
+fn question(turn: &Turn) -> Result<Question, ProviderError> {
+    let text = wire::prompt(&turn.chat);
+    let last = turn.chat.messages.last();
+    if text.trim().is_empty() && last.is_none_or(|last| last.attachments().next().is_none()) {
+        return Err(ProviderError::bad_request(
+            "messages",
+            "The conversation holds no text and no attachment.",
+        ));
+    }
+    let bot = models::bot(&turn.model);
+    Ok(Question {
+        text,
+        thinking: bot.is_none() && turn.chat.thinking.unwrap_or(turn.model.thinking),
+        bot,
+        pictures: Vec::new(),
+        documents: Vec::new(),
+    })
+}
+
+/// Opens a window; once more after each of `waits` when the service says that this was too fast.
+async fn create(
+    turn: &Turn,
+    caller: Caller<'_>,
+    bot: Option<u64>,
+    waits: &[Duration],
+) -> Result<Created, Refusal> {
+    let mut waits = waits.iter();
+    loop {
+        let result = call(turn, wire::create(caller, bot), &caller.account.variable).await;
+        match (result, waits.next()) {
+            (Err(refusal), Some(wait)) if refusal.error.kind == Kind::RateLimited => {
+                tokio::time::sleep(*wait).await;
+            }
+            (result, _) => return result,
+        }
+    }
+}
+
+/// Asks in a window. Once this has returned an answer, the window is no longer blank.
+async fn put(
+    turn: &Turn,
+    caller: Caller<'_>,
+    question: &Question,
+    chat_id: &str,
+) -> Result<Answer, Refusal> {
+    upload::attach(turn, caller, &question.documents, chat_id).await?;
+    let fd = wire::fd(turn.unix_ms());
+    let boundary = turn.uuid().simple().to_string();
+    let mut answer = turn
+        .send(wire::ask(caller, question, chat_id, &fd, boundary))
+        .await?;
+    if answer.status.as_u16() == 200 && answer.content_type() == "text/event-stream" {
+        return Ok(answer);
+    }
+    Err(refused(&mut answer, &caller.account.variable).await)
+}
+
+async fn listen(
+    turn: &mut Turn,
+    mut answer: Answer,
+    chat_id: &str,
+    variable: &str,
+) -> Result<(), Refusal> {
+    let mut decoder = Decoder::new(variable);
+    while !decoder.is_finished() {
+        match answer.chunk().await {
+            Ok(Some(bytes)) => decoder.feed(&bytes, &mut turn.events)?,
+            Ok(None) => break,
+            Err(error) => {
+                return Err(decoder
+                    .interrupted_report()
+                    .unwrap_or_else(|| ProviderError::from(error).into()));
+            }
+        }
+        turn.emit().await;
+    }
+    decoder.finish(&mut turn.events)?;
+    turn.emit().await;
+    let rest = async {
+        while let Ok(Some(bytes)) = answer.chunk().await {
+            if decoder.feed(&bytes, &mut turn.events).is_err() {
+                break;
+            }
+        }
+    };
+    // Late or missing, it is not waited for.
+    let _ = tokio::time::timeout(LINGER, rest).await;
+    if decoder.unreadable() > 0 {
+        tracing::warn!(
+            provider = NAME,
+            payloads = decoder.unreadable(),
+            "parts of an answer could not be read"
+        );
+    }
+    if let Some(message) = decoder.message_id() {
+        turn.events.push(ChatEvent::Conversation {
+            id: chat_id.to_owned(),
+            message: message.to_owned(),
+        });
+        turn.emit().await;
+    }
+    Ok(())
+}
+
+/// A short call: its data, or what its refusal means.
+async fn call<T: DeserializeOwned>(
+    turn: &Turn,
+    request: Request,
+    variable: &str,
+) -> Result<T, Refusal> {
+    let mut answer = turn.send(request).await?;
+    if !answer.status.is_success() {
+        return Err(refused(&mut answer, variable).await);
+    }
+    let envelope: wire::Envelope = answer.json().await.map_err(ProviderError::from)?;
+    let data = envelope.into_data(variable)?;
+    serde_json::from_value(data).map_err(|_| ProviderError::malformed("answer").into())
+}
+
+async fn refused(answer: &mut Answer, variable: &str) -> Refusal {
+    let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
+    // The status alone says something when the body breaks off.
+    let body = answer.short().await.unwrap_or_default();
+    let refusal = refusal::refusal(status, &body, variable);
+    Refusal {
+        error: refusal.error.with_retry_after(retry_after),
+        ..refusal
+    }
+}
