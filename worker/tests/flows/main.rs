@@ -11,3 +11,4 @@ mod door;
 mod openai;
 mod qwen;
 mod support;
+mod xinghuo;
