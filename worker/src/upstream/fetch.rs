@@ -198,6 +198,13 @@ fn named(name: Option<String>, content_type: &str, bytes: Bytes, stem: &str) -> 
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
+    // The caller wrote it, and it becomes a header of an upload.
+    let is_type = |c: char| c.is_ascii_alphanumeric() || "/+-._".contains(c);
+    let content_type = if content_type.chars().all(is_type) {
+        content_type
+    } else {
+        String::new()
+    };
     let guessed = || {
         let kind = name
             .as_deref()
@@ -430,6 +437,10 @@ mod tests {
             ("stem.jpg", "image/jpeg", &[0xff, 0xd8][..])
         );
         assert!(picture.is_image());
+        let hostile = get("data:image/png\r\nX: y;base64,/9g", None)
+            .await
+            .unwrap();
+        assert_eq!(hostile.content_type, "application/octet-stream");
         assert_eq!(
             get("data:text/plain,hello", None).await,
             Err(FetchError::BadData)
