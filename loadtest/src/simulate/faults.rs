@@ -7,7 +7,7 @@ use std::{iter, time::Duration};
 
 use serde_json::json;
 
-use super::reply::{Act, Acts, Body, Delay, Reply};
+use super::reply::{Act, Acts, Body, Delay, Elsewhere, Reply};
 
 /// A fault's name and the step that it belongs to unless the order names another one.
 pub(super) type Fault = (&'static str, &'static str);
@@ -92,6 +92,10 @@ impl Drawn {
         }
         reply.body = match reply.body {
             Body::Stream(acts) => Body::Stream(self.bend_acts(acts)),
+            Body::Elsewhere(elsewhere) => Body::Elsewhere(Elsewhere {
+                acts: self.bend_acts(elsewhere.acts),
+                ..elsewhere
+            }),
             Body::Whole(bytes) => match self.name {
                 "hang_before_text" | "hang_after_text" => {
                     Body::Stream(Box::new(iter::once(Act::Hang)))

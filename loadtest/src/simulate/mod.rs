@@ -6,7 +6,7 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`deepseek`, `kimi`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
+//! - one module a provider (`deepseek`, `kimi`, `langfast`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
 //!   from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -18,6 +18,7 @@ mod deepseek;
 mod faults;
 mod form;
 mod kimi;
+mod langfast;
 mod openai;
 mod pieces;
 mod prompt;
@@ -30,7 +31,7 @@ mod server;
 mod socket;
 mod xinghuo;
 
-use std::{io, net::IpAddr, net::Ipv4Addr, time::Duration};
+use std::{io, net::IpAddr, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use self::{control::Control, faults::Fault, reply::Reply, request::Request, socket::Opened};
 pub use self::{
@@ -41,15 +42,16 @@ pub use self::{
 
 /// Every simulator: its name and how it is made.
 const REGISTRY: &[(&str, New)] = &[
-    ("deepseek", deepseek::simulator),
-    ("kimi", kimi::simulator),
-    ("openai", openai::simulator),
-    ("qwen", qwen::simulator),
-    ("xinghuo", xinghuo::simulator),
+    ("deepseek", |base| Ok(deepseek::simulator(base))),
+    ("kimi", |base| Ok(kimi::simulator(base))),
+    ("langfast", langfast::simulator),
+    ("openai", |base| Ok(openai::simulator(base))),
+    ("qwen", |base| Ok(qwen::simulator(base))),
+    ("xinghuo", |base| Ok(xinghuo::simulator(base))),
 ];
 
 /// Makes a simulator that answers at the given base URL (without a trailing slash).
-type New = fn(base: &str) -> Box<dyn Simulator>;
+type New = fn(base: &str) -> io::Result<Box<dyn Simulator>>;
 
 /// How a simulator is started.
 #[derive(Clone, Debug)]
@@ -104,6 +106,8 @@ trait Simulator: Send + Sync {
     fn quirks(&self) -> &'static [&'static str];
     /// The settings that point a worker here, with the first `accounts` fake credentials.
     fn env(&self, accounts: usize) -> Vec<(String, String)>;
+    /// Hears of the records before the first call, for what happens beside the calls.
+    fn begin(&self, _control: &Arc<Control>) {}
     /// Answers one call and writes down in `call` what it understood.
     fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply;
     /// Whether a WebSocket may be opened with this request; `None`: there is none at its path. What comes in over it is

@@ -5,6 +5,8 @@ use std::{fmt, time::Duration};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::control::Answering;
+
 /// One act of a streamed answer.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Act {
@@ -39,6 +41,15 @@ pub(super) type Acts = Box<dyn Iterator<Item = Act> + Send>;
 pub(super) enum Body {
     Whole(Bytes),
     Stream(Acts),
+    Elsewhere(Elsewhere),
+}
+
+/// A short answer to the call itself, while the acts are played on another connection.
+pub(super) struct Elsewhere {
+    pub(super) bytes: Bytes,
+    pub(super) acts: Acts,
+    /// Starts the play, before the short answer is given.
+    pub(super) play: Box<dyn FnOnce(Acts, Answering) + Send>,
 }
 
 /// Silence before the status line.

@@ -68,8 +68,9 @@ impl fmt::Debug for Running {
 pub(super) fn start(name: &'static str, new: New, options: &Options) -> io::Result<Running> {
     let listener = TcpListener::bind(SocketAddr::new(options.host, options.port))?;
     let url = format!("http://{}", listener.local_addr()?);
-    let simulator = new(&url);
+    let simulator = new(&url)?;
     let control = Arc::new(Control::new(&*simulator, options.pace));
+    simulator.begin(&control);
     let service = web::Data::new(Service { simulator, control });
     let (sender, receiver) = mpsc::channel();
     let shared = service.clone();

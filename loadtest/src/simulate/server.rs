@@ -22,7 +22,7 @@ use super::{
         Answering, Call, Control, Kind,
         http::{self, PREFIX},
     },
-    reply::{Act, Acts, Body, Delay, Ending, Reply},
+    reply::{Act, Acts, Body, Delay, Elsewhere, Ending, Reply},
     request::Request,
     socket,
 };
@@ -104,20 +104,26 @@ fn bent(reply: Reply, call: &Call) -> Reply {
 }
 
 /// Writes the call down and answers it.
-async fn finish(reply: Reply, mut call: Call, service: &Service) -> HttpResponse {
+async fn finish(mut reply: Reply, mut call: Call, service: &Service) -> HttpResponse {
     call.status = reply.status;
     let kind = match reply.body {
-        Body::Stream(_) => Kind::Stream,
+        Body::Stream(_) | Body::Elsewhere(_) => Kind::Stream,
         Body::Whole(_) => Kind::Plain,
     };
-    let answering = service.control.record(call, kind);
+    let mut answering = Some(service.control.record(call, kind));
+    if let Body::Elsewhere(Elsewhere { bytes, acts, play }) = reply.body {
+        if let Some(answering) = answering.take() {
+            play(acts, answering);
+        }
+        reply.body = Body::Whole(bytes);
+    }
     // Dropped by the server when the client goes away in the meantime, and `answering` with it.
     match reply.delay {
         Some(Delay::For(time)) => sleep(time).await,
         Some(Delay::Forever) => std::future::pending().await,
         None => {}
     }
-    response(reply, Some(answering))
+    response(reply, answering)
 }
 
 fn response(reply: Reply, answering: Option<Answering>) -> HttpResponse {
@@ -127,7 +133,7 @@ fn response(reply: Reply, answering: Option<Answering>) -> HttpResponse {
         response.insert_header(header);
     }
     match reply.body {
-        Body::Whole(bytes) => {
+        Body::Whole(bytes) | Body::Elsewhere(Elsewhere { bytes, .. }) => {
             if let Some(mut answering) = answering {
                 answering.sent(bytes.len());
                 answering.over();

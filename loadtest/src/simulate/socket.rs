@@ -11,7 +11,7 @@ use tokio::time::sleep;
 use super::{
     Request,
     control::{Answering, Kind},
-    reply::{Act, Acts, Body, Delay, Reply},
+    reply::{Act, Acts, Body, Delay, Elsewhere, Reply},
     server::{self, Service},
 };
 
@@ -136,7 +136,9 @@ async fn play(mut reply: Reply, mut session: Session, answering: &mut Answering)
         None => {}
     }
     let acts: Acts = match reply.body {
-        Body::Whole(bytes) => Box::new(iter::once(Act::Send(bytes))),
+        Body::Whole(bytes) | Body::Elsewhere(Elsewhere { bytes, .. }) => {
+            Box::new(iter::once(Act::Send(bytes)))
+        }
         Body::Stream(acts) => acts,
     };
     if reply.status != 200 {
