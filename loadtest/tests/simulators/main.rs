@@ -10,6 +10,7 @@ mod client;
 mod control;
 mod deepseek;
 mod kimi;
+mod langfast;
 mod openai;
 mod qwen;
 mod socket;
