@@ -263,7 +263,9 @@ fn turn(
         provider: Arc::clone(name),
         client: job.client.clone(),
         outbox: Rc::clone(outbox),
-        limits: Limits::new(request, |field| fields::support(provider.fields(), field)),
+        limits: Limits::new(request, |field| {
+            fields::support(provider.fields_of(&candidate.model), field)
+        }),
         fetch: Rc::new(job.settings.fetch.clone()),
         conversations: job.settings.conversations,
         janitor: job.janitor,

@@ -47,6 +47,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Where this provider differs from [`crate::chat::fields::FIELDS`]: the first list that names a field decides.
     fn fields(&self) -> &[&'static [(&'static str, Support)]];
 
+    /// As [`Provider::fields`], for one model, where a provider's models differ.
+    fn fields_of(&self, _model: &Model) -> &[&'static [(&'static str, Support)]] {
+        self.fields()
+    }
+
     /// Its accounts.
     fn accounts(&self) -> &dyn Accounts;
 

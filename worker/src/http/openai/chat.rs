@@ -175,10 +175,10 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
         .ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let mut refused = None;
     route.candidates.retain(|candidate| {
-        let first = request
-            .present
-            .iter()
-            .find(|field| fields::support(candidate.provider.fields(), field) == Support::Refused);
+        let first = request.present.iter().find(|field| {
+            fields::support(candidate.provider.fields_of(&candidate.model), field)
+                == Support::Refused
+        });
         refused = refused.or_else(|| first.copied());
         first.is_none()
     });
@@ -192,8 +192,9 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
 
 /// The fields that the client set and that have no effect, for `X-Hive-Ignored`.
 fn ignored(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
-    let provider = &route.candidates.first()?.provider;
-    let is_ignored = |field: &&&str| fields::support(provider.fields(), field) == Support::Ignored;
+    let first = route.candidates.first()?;
+    let own = first.provider.fields_of(&first.model);
+    let is_ignored = |field: &&&str| fields::support(own, field) == Support::Ignored;
     let names: Vec<&str> = request.present.iter().filter(is_ignored).copied().collect();
     if names.is_empty() {
         None

@@ -119,7 +119,7 @@ impl Entry {
             .map(|(field, _)| {
                 (
                     (*field).to_owned(),
-                    json!(fields::support(self.provider.fields(), field)),
+                    json!(fields::support(self.provider.fields_of(&self.model), field)),
                 )
             })
             .collect();
