@@ -167,6 +167,21 @@ impl WebSocket {
         let _ = self.put(Outgoing::Close(Some(normal.into()))).await;
     }
 
+    /// As [`WebSocket::close`], but stays until the other side has answered or hung up, at most for `longest`: a
+    /// connection that is dropped with unread bytes is reset, and a reset may overtake the last words.
+    pub async fn close_and_wait(mut self, longest: Duration) {
+        let normal = actix_http::ws::CloseCode::Normal;
+        let goodbye = async {
+            let _ = self.put(Outgoing::Close(Some(normal.into()))).await;
+            while let Some(Ok(frame)) = self.framed.next().await {
+                if matches!(frame, Frame::Close(_)) {
+                    break;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(longest, goodbye).await;
+    }
+
     async fn put(&mut self, message: Outgoing) -> Result<(), TransportError> {
         let sent = tokio::time::timeout(self.stall, self.framed.send(message)).await;
         sent.map_err(|_| TransportError::Timeout)?
