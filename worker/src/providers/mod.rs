@@ -20,7 +20,7 @@ pub use dispatch::{Job, Run};
 pub use janitor::Janitor;
 pub use outbox::Served;
 pub use registry::{Registry, Route};
-pub use turn::{Held, Turn};
+pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,

@@ -94,23 +94,15 @@ impl Turn {
     /// # Errors
     /// Transport faults only; an HTTP error status is an answer, for the provider's `wire::refusal` to judge.
     pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
-        let step = request.step;
-        let result = self.client.send(request).await;
-        let outcome = match &result {
-            Ok(answer) if answer.status.is_server_error() => "http_5xx",
-            Ok(answer) if answer.status.is_client_error() => "http_4xx",
-            Ok(_) => "ok",
-            Err(TransportError::Connect | TransportError::BadUrl) => "connect",
-            Err(TransportError::Timeout) => "timeout",
-            Err(TransportError::Broken | TransportError::TooLarge | TransportError::NotJson) => {
-                "broken"
-            }
-        };
-        METRICS
-            .upstream_requests_total
-            .with_label_values(&[&*self.provider, step, outcome])
-            .inc();
-        result.map_err(ProviderError::from)
+        send(&self.client, &self.provider, request).await
+    }
+
+    /// For calls that outlive this turn, on the same thread.
+    pub fn messenger(&self) -> Messenger {
+        Messenger {
+            provider: Arc::clone(&self.provider),
+            client: self.client.clone(),
+        }
     }
 
     /// Opens a WebSocket; counted as [`Turn::send`] counts.
@@ -235,6 +227,43 @@ impl Turn {
             .unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or_default()
     }
+}
+
+/// Sends a provider's requests outside of any turn: what serves all turns, such as the renewal of a credential.
+#[derive(Clone, Debug)]
+pub struct Messenger {
+    provider: Arc<str>,
+    client: Client,
+}
+
+impl Messenger {
+    /// As [`Turn::send`].
+    ///
+    /// # Errors
+    /// As [`Turn::send`].
+    pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
+        send(&self.client, &self.provider, request).await
+    }
+}
+
+async fn send(client: &Client, provider: &str, request: Request) -> Result<Answer, ProviderError> {
+    let step = request.step;
+    let result = client.send(request).await;
+    let outcome = match &result {
+        Ok(answer) if answer.status.is_server_error() => "http_5xx",
+        Ok(answer) if answer.status.is_client_error() => "http_4xx",
+        Ok(_) => "ok",
+        Err(TransportError::Connect | TransportError::BadUrl) => "connect",
+        Err(TransportError::Timeout) => "timeout",
+        Err(TransportError::Broken | TransportError::TooLarge | TransportError::NotJson) => {
+            "broken"
+        }
+    };
+    METRICS
+        .upstream_requests_total
+        .with_label_values(&[provider, step, outcome])
+        .inc();
+    result.map_err(ProviderError::from)
 }
 
 impl Drop for Turn {
