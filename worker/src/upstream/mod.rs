@@ -1,11 +1,14 @@
 //! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), multipart forms
-//! ([`multipart`]), WebSocket ([`websocket`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
+//! ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection [`realtime`]), and
+//! fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod client;
 pub mod fetch;
 pub mod multipart;
 mod proxy;
+pub mod realtime;
 mod socket;
+pub mod socketio;
 pub mod sse;
 pub mod websocket;
 
