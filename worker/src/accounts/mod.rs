@@ -1,6 +1,10 @@
 //! The accounts that a provider may use: credentials that never show themselves ([`Secret`]), and the pool that
-//! lends them out, healthiest and least busy first ([`Pool`]). Source: design.md sections 2 and 4.
+//! lends them out, healthiest and least busy first ([`Pool`]); and for services that take anybody, guests that sign
+//! themselves up ([`anonymous::Guests`]). Source: design.md sections 2 and 4.
 
+pub mod anonymous;
+mod guest;
+mod guestbook;
 mod health;
 mod pool;
 mod secret;

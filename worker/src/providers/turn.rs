@@ -16,7 +16,10 @@ use uuid::Uuid;
 
 use super::{Janitor, Model, outbox::Outbox};
 use crate::{
-    accounts::{Choice, Lease, Pool},
+    accounts::{
+        Choice, Lease, Pool,
+        anonymous::{GuestLease, Guests, Issuer},
+    },
     chat::{ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, limits::Limits},
     metrics::METRICS,
     settings::Conversations,
@@ -84,6 +87,21 @@ impl Turn {
     ) -> Result<Lease<C>, ProviderError> {
         self.is_pinned = matches!(choice, Choice::Only(_));
         let lease = pool.lease(choice, &self.tried).await?;
+        self.account = Some(lease.number());
+        self.outbox.set_account(lease.number());
+        Ok(lease)
+    }
+
+    /// As [`Turn::lease`], from a pool of guests.
+    ///
+    /// # Errors
+    /// Why none can be had ([`Guests::lease`]).
+    pub async fn lease_guest<C: Send + Sync + 'static>(
+        &mut self,
+        guests: &Arc<Guests<C>>,
+        issuer: &impl Issuer<C>,
+    ) -> Result<GuestLease<C>, ProviderError> {
+        let lease = guests.lease(issuer, &self.tried).await?;
         self.account = Some(lease.number());
         self.outbox.set_account(lease.number());
         Ok(lease)

@@ -1,0 +1,275 @@
+//! A pool of guests: credentials that the service gives to anybody, so the pool gets them itself, keeps them fresh
+//! and uses each as long as it is good. Guests are signed up when a turn finds none, and topped up in the background
+//! while there is traffic; without traffic nothing is called. Source: wire/langfast.md section 2, pool rules.
+
+use std::{
+    fmt,
+    ops::Deref,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use futures_util::future::LocalBoxFuture;
+use tokio::sync::Notify;
+
+use super::{
+    Accounts, Census, Patience,
+    guestbook::{Book, Errand, Found},
+};
+pub use super::{guest::Issued, guestbook::Limits};
+use crate::chat::{Kind, ProviderError};
+
+/// How long a turn waits for a guest before it is told to come back later.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How often a waiting turn looks whether a rest is over, of which nobody tells it.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Where guests come from. Its calls outlive the turn that starts them.
+pub trait Issuer<C>: Clone + 'static {
+    /// Signs up a new guest.
+    fn sign_up(self) -> LocalBoxFuture<'static, Result<Issued<C>, ProviderError>>;
+
+    /// Renews a credential. [`Kind::AuthExpired`]: the guest is lost.
+    fn refresh(
+        self,
+        credential: Arc<C>,
+    ) -> LocalBoxFuture<'static, Result<Issued<C>, ProviderError>>;
+}
+
+/// A provider's guests, shared by all threads. The lock is held for a few comparisons, never across an await.
+pub struct Guests<C> {
+    book: Mutex<Book<C>>,
+    changed: Notify,
+}
+
+impl<C: Send + Sync + 'static> Guests<C> {
+    /// A closed pool: [`Guests::open`] says whether there is anything to sign up with.
+    pub fn new(limits: Limits, patience: Patience) -> Self {
+        Self {
+            book: Mutex::new(Book::new(limits, patience)),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Says whether guests can be had; forgets what was refused before.
+    pub fn open(&self, is_open: bool) {
+        self.book().open(is_open);
+        self.changed.notify_waiters();
+    }
+
+    /// Lends a guest: idle ones in turn, none of `tried` if there is another. Signs one up or waits for one when
+    /// there is none; never waits for a sign-up while another guest can be used.
+    ///
+    /// # Errors
+    /// Why none can be had.
+    pub async fn lease(
+        self: &Arc<Self>,
+        issuer: &impl Issuer<C>,
+        tried: &[usize],
+    ) -> Result<GuestLease<C>, ProviderError> {
+        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
+        let mut waiting = None;
+        loop {
+            // Registered before the look, so that a guest that comes in between is not missed.
+            let changed = self.changed.notified();
+            let found = self.book().find(tried, Instant::now());
+            match found {
+                Found::Guest(number, credential) => {
+                    drop(waiting);
+                    self.run_errands(issuer);
+                    return Ok(GuestLease {
+                        guests: Arc::clone(self),
+                        number,
+                        credential,
+                    });
+                }
+                Found::None(error) => return Err(error),
+                Found::Soon => {}
+            }
+            waiting.get_or_insert_with(|| Waiting::new(self));
+            self.run_errands(issuer);
+            if tokio::time::Instant::now() >= deadline {
+                return Err(ProviderError::new(
+                    Kind::RateLimited,
+                    "every guest of this provider is busy",
+                )
+                .with_retry_after(Some(Duration::from_secs(5))));
+            }
+            let _ = tokio::time::timeout(LOOK, changed).await;
+        }
+    }
+
+    /// Starts what has to be called, on this thread, each with what follows from it.
+    fn run_errands(self: &Arc<Self>, issuer: &impl Issuer<C>) {
+        let errands = self.book().errands(Instant::now());
+        for errand in errands {
+            let (guests, issuer) = (Arc::clone(self), issuer.clone());
+            // Nobody waits for these on shutdown: a guest that comes then is of no use any more.
+            actix_web::rt::spawn(async move {
+                if guests.run(errand, issuer.clone()).await {
+                    guests.run_errands(&issuer);
+                }
+            });
+        }
+    }
+
+    /// One call; whether it went well.
+    async fn run(&self, errand: Errand<C>, issuer: impl Issuer<C>) -> bool {
+        let mut under_way = UnderWay {
+            guests: self,
+            refreshed: None,
+            is_done: false,
+        };
+        let is_ok = match errand {
+            Errand::SignUp => {
+                let issued = issuer.sign_up().await;
+                let is_ok = issued.is_ok();
+                self.book().signed_up(issued, Instant::now());
+                is_ok
+            }
+            Errand::Refresh(number, credential) => {
+                under_way.refreshed = Some(number);
+                let issued = issuer.refresh(credential).await;
+                let is_ok = issued.is_ok();
+                self.book().refreshed(number, Some(issued), Instant::now());
+                is_ok
+            }
+        };
+        under_way.is_done = true;
+        is_ok
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book<C>> {
+        // A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+        self.book.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<C: Send + Sync + 'static> Accounts for Guests<C> {
+    fn succeeded(&self, account: usize) {
+        self.book().succeeded(account);
+    }
+
+    fn failed(&self, account: usize, error: &ProviderError) {
+        self.book()
+            .failed(account, error, Instant::now(), rand::random());
+        self.changed.notify_waiters();
+    }
+
+    /// The guests that there are; more may be had.
+    fn census(&self) -> Census {
+        let (ready, cooling, in_flight) = self.book().count(Instant::now());
+        Census {
+            ready,
+            cooling,
+            disabled: 0,
+            in_flight,
+        }
+    }
+
+    /// A guest that could be signed up counts: the provider is usable before its first guest.
+    fn has_other(&self, tried: &[usize]) -> bool {
+        self.book().has_other(tried, Instant::now())
+    }
+
+    fn rest(&self, account: usize) -> Option<Duration> {
+        self.book().rest(account, Instant::now())
+    }
+
+    fn is_configured(&self) -> bool {
+        self.book().is_open
+    }
+}
+
+impl<C> fmt::Debug for Guests<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Guests").finish_non_exhaustive()
+    }
+}
+
+/// A call under way: if its task ends without an outcome (its thread stops), nobody must wait for it.
+struct UnderWay<'a, C: Send + Sync + 'static> {
+    guests: &'a Guests<C>,
+    refreshed: Option<usize>,
+    is_done: bool,
+}
+
+impl<C: Send + Sync + 'static> Drop for UnderWay<'_, C> {
+    fn drop(&mut self) {
+        match self.refreshed {
+            _ if self.is_done => {}
+            Some(number) => self.guests.book().refreshed(number, None, Instant::now()),
+            None => self.guests.book().sign_up_lost(),
+        }
+        self.guests.changed.notify_waiters();
+    }
+}
+
+/// A turn without a guest, counted.
+struct Waiting<C: Send + Sync + 'static>(Arc<Guests<C>>);
+
+impl<C: Send + Sync + 'static> Waiting<C> {
+    fn new(guests: &Arc<Guests<C>>) -> Self {
+        guests.book().waiting += 1;
+        Self(Arc::clone(guests))
+    }
+}
+
+impl<C: Send + Sync + 'static> Drop for Waiting<C> {
+    fn drop(&mut self) {
+        self.0.book().waiting -= 1;
+    }
+}
+
+/// A guest on loan; returned when dropped.
+pub struct GuestLease<C: Send + Sync + 'static> {
+    guests: Arc<Guests<C>>,
+    number: usize,
+    credential: Arc<C>,
+}
+
+impl<C: Send + Sync + 'static> GuestLease<C> {
+    /// The guest's number, in the order in which they were signed up.
+    pub fn number(&self) -> usize {
+        self.number
+    }
+
+    /// This turn can tell its answer from others': guests may serve several turns at a time. Until somebody says
+    /// so, they do not.
+    pub fn share(&self) {
+        let was_shared = std::mem::replace(&mut self.guests.book().may_share, true);
+        if !was_shared {
+            self.guests.changed.notify_waiters();
+        }
+    }
+
+    /// This turn cannot tell its answer from others': nobody else may use the guest meanwhile. `false` when
+    /// somebody already does.
+    #[must_use]
+    pub fn claim(&self) -> bool {
+        self.guests.book().claim(self.number)
+    }
+}
+
+impl<C: Send + Sync + 'static> Deref for GuestLease<C> {
+    type Target = C;
+
+    fn deref(&self) -> &C {
+        &self.credential
+    }
+}
+
+impl<C: Send + Sync + 'static> Drop for GuestLease<C> {
+    fn drop(&mut self) {
+        self.guests.book().returned(self.number);
+        self.guests.changed.notify_waiters();
+    }
+}
+
+impl<C: Send + Sync + 'static> fmt::Debug for GuestLease<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("GuestLease")
+            .field("guest", &self.number)
+            .finish_non_exhaustive()
+    }
+}

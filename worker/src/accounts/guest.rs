@@ -1,0 +1,100 @@
+//! One guest of an anonymous pool: a credential that ends, and how it is doing. Pure: time is handed in.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::health::{Condition, Health};
+use crate::chat::Kind;
+
+/// A credential that ends sooner is renewed before it is used.
+const LEEWAY: Duration = Duration::from_secs(120);
+/// What was issued a moment ago is used whatever its lifetime is: renewing it again would bring the same.
+const JUST_ISSUED: Duration = Duration::from_secs(5);
+
+/// A credential as it was issued.
+#[derive(Debug)]
+pub struct Issued<C> {
+    /// The credential.
+    pub credential: C,
+    /// How long it is good from now on.
+    pub lifetime: Duration,
+}
+
+/// One guest of a [`super::guestbook::Book`].
+#[derive(Debug)]
+pub(super) struct Guest<C> {
+    pub(super) number: usize,
+    pub(super) credential: Arc<C>,
+    pub(super) issued: Instant,
+    pub(super) ends: Instant,
+    pub(super) health: Health,
+    pub(super) in_flight: usize,
+    /// The turn that uses it cannot tell its answer from another's.
+    pub(super) is_exclusive: bool,
+    pub(super) is_refreshing: bool,
+    pub(super) refresh_failures: u32,
+    pub(super) next_refresh: Option<Instant>,
+    pub(super) has_served: bool,
+}
+
+impl<C> Guest<C> {
+    /// A newcomer.
+    pub(super) fn new(number: usize, issued: Issued<C>, now: Instant) -> Self {
+        Self {
+            number,
+            credential: Arc::new(issued.credential),
+            issued: now,
+            ends: now + issued.lifetime,
+            health: Health::default(),
+            in_flight: 0,
+            is_exclusive: false,
+            is_refreshing: false,
+            refresh_failures: 0,
+            next_refresh: None,
+            has_served: false,
+        }
+    }
+
+    /// Its credential was renewed.
+    pub(super) fn renew(&mut self, issued: Issued<C>, now: Instant) {
+        self.credential = Arc::new(issued.credential);
+        self.issued = now;
+        self.ends = now + issued.lifetime;
+        self.refresh_failures = 0;
+        self.next_refresh = None;
+    }
+
+    /// Whether the credential may be used as it is.
+    pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        self.ends > now + LEEWAY || (self.ends > now && self.issued + JUST_ISSUED > now)
+    }
+
+    /// Whether the service does not want to see it now.
+    pub(super) fn is_resting(&self, now: Instant) -> bool {
+        match self.health.condition(now) {
+            Condition::Ready | Condition::Resting => false,
+            Condition::Cooling(_) | Condition::Disabled => true,
+        }
+    }
+
+    /// Whether it rests because its quota is spent, and not because the service asked everybody to slow down.
+    pub(super) fn is_spent(&self, now: Instant) -> bool {
+        let last = self.health.last_error();
+        self.is_resting(now) && last.is_some_and(|error| error.kind == Kind::QuotaSpent)
+    }
+
+    /// Whether it can be lent to somebody alone.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        self.in_flight == 0 && self.is_fresh(now) && !self.is_resting(now)
+    }
+
+    /// Whether it is time to renew its credential.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        !self.is_refreshing
+            && !self.is_fresh(now)
+            && !self.is_resting(now)
+            && self.next_refresh.is_none_or(|next| next <= now)
+    }
+}

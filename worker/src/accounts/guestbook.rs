@@ -1,0 +1,391 @@
+//! The book of an anonymous pool: which guests there are, who is lent, what has to be signed up or renewed. Pure:
+//! time is handed in, calls are made by [`super::anonymous`]. Source: wire/langfast.md section 2, pool rules.
+//!
+//! ```text
+//!              sign-up            less than 2 min left            refreshed
+//!   (nobody) ───────────► fresh ──────────────────────► stale ───────────────► fresh
+//!                           │                             │ refused
+//!                           │ refused ──► (dropped) ◄─────┘
+//!                           │ quota spent or rate limited ──► resting ──► fresh or stale
+//! ```
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use super::{
+    guest::{Guest, Issued},
+    health::{Condition, Patience},
+};
+use crate::chat::{Kind, ProviderError};
+
+/// How long a guest whose quota is spent rests.
+const QUOTA_REST: Duration = Duration::from_secs(3600);
+/// First and longest rest after a failed sign-up.
+const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
+const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// What the sign-up budget is counted over.
+const BUDGET_WINDOW: Duration = Duration::from_secs(3600);
+
+/// How many guests a pool keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Kept ready while there is traffic.
+    pub least: usize,
+    /// Never more, resting ones included.
+    pub most: usize,
+    /// Sign-ups in any hour, failed ones included.
+    pub sign_ups_per_hour: usize,
+}
+
+/// A call that has to be made.
+#[derive(Debug)]
+pub(super) enum Errand<C> {
+    SignUp,
+    Refresh(usize, Arc<C>),
+}
+
+/// What a look for a guest found.
+#[derive(Debug)]
+pub(super) enum Found<C> {
+    Guest(usize, Arc<C>),
+    /// None now, but one will come back or is on its way.
+    Soon,
+    /// None, and why.
+    None(ProviderError),
+}
+
+#[derive(Debug)]
+pub(super) struct Book<C> {
+    limits: Limits,
+    patience: Patience,
+    /// Whether guests may be had at all.
+    pub(super) is_open: bool,
+    /// Whether answers can be told apart, so that one guest may serve several turns at a time.
+    pub(super) may_share: bool,
+    /// How many turns wait for a guest.
+    pub(super) waiting: usize,
+    guests: Vec<Guest<C>>,
+    last_number: usize,
+    last_lent: usize,
+    /// A turn has found no idle guest and shares one.
+    was_crowded: bool,
+    /// Newcomers that were refused in a row.
+    refused_newcomers: u32,
+    signing_up: usize,
+    sign_ups: VecDeque<Instant>,
+    failures: u32,
+    back_off: Option<(Instant, ProviderError)>,
+}
+
+impl<C> Book<C> {
+    pub(super) fn new(limits: Limits, patience: Patience) -> Self {
+        Self {
+            limits,
+            patience,
+            is_open: false,
+            may_share: false,
+            waiting: 0,
+            guests: Vec::new(),
+            last_number: 0,
+            last_lent: 0,
+            was_crowded: false,
+            refused_newcomers: 0,
+            signing_up: 0,
+            sign_ups: VecDeque::new(),
+            failures: 0,
+            back_off: None,
+        }
+    }
+
+    /// Lends the next guest: an idle one before a busy one, in turn, none of `tried` if there is another.
+    pub(super) fn find(&mut self, tried: &[usize], now: Instant) -> Found<C> {
+        if !self.is_open {
+            return Found::None(ProviderError::new(
+                Kind::NotConfigured,
+                "no guests can be had",
+            ));
+        }
+        let (may_share, last) = (self.may_share, self.last_lent);
+        let usable = self.guests.iter_mut().filter(|guest| {
+            let is_free = guest.in_flight == 0 || (may_share && !guest.is_exclusive);
+            is_free && guest.is_fresh(now) && !guest.is_resting(now)
+        });
+        let next = usable.min_by_key(|guest| {
+            let is_next = guest.number <= last;
+            (
+                tried.contains(&guest.number),
+                guest.in_flight,
+                is_next,
+                guest.number,
+            )
+        });
+        if let Some(guest) = next {
+            self.was_crowded |= guest.in_flight > 0;
+            guest.in_flight += 1;
+            guest.health.taken(now, self.patience);
+            self.last_lent = guest.number;
+            return Found::Guest(guest.number, Arc::clone(&guest.credential));
+        }
+        let is_coming = |guest: &Guest<C>| {
+            guest.is_refreshing
+                || (guest.in_flight > 0 && guest.is_fresh(now) && !guest.is_resting(now))
+        };
+        let is_hope = self.signing_up > 0
+            || self.may_sign_up(now)
+            || self
+                .guests
+                .iter()
+                .any(|guest| is_coming(guest) || guest.is_due(now));
+        if is_hope {
+            Found::Soon
+        } else {
+            Found::None(self.why_none(now))
+        }
+    }
+
+    /// What has to be called now. Counts as under way from here on.
+    pub(super) fn errands(&mut self, now: Instant) -> Vec<Errand<C>> {
+        let mut errands = Vec::new();
+        if !self.is_open {
+            return errands;
+        }
+        for guest in self.guests.iter_mut().filter(|guest| guest.is_due(now)) {
+            guest.is_refreshing = true;
+            errands.push(Errand::Refresh(guest.number, Arc::clone(&guest.credential)));
+        }
+        // Whoever waits gets a guest of his own; beyond that they are signed up one after the other.
+        let is_coming = |guest: &&Guest<C>| guest.is_refreshing || guest.is_idle(now);
+        let coming = self.signing_up + self.guests.iter().filter(is_coming).count();
+        let mut wanted = self.waiting.saturating_sub(coming);
+        let was_crowded = std::mem::take(&mut self.was_crowded);
+        if wanted == 0 && self.signing_up == 0 {
+            wanted = usize::from(was_crowded || self.is_short(now));
+        }
+        while wanted > 0 && self.may_sign_up(now) {
+            wanted -= 1;
+            self.signing_up += 1;
+            self.sign_ups.push_back(now);
+            errands.push(Errand::SignUp);
+        }
+        errands
+    }
+
+    /// Fewer guests than wanted. Those that cool down count: others would not fare better.
+    fn is_short(&self, now: Instant) -> bool {
+        let spent = self.guests.iter().filter(|guest| guest.is_spent(now));
+        self.guests.len() - spent.count() < self.limits.least
+    }
+
+    /// Room, budget, no failure a moment ago, and no guest that the service has asked to slow down: another guest
+    /// would only be a way around that.
+    fn may_sign_up(&self, now: Instant) -> bool {
+        let in_window = self
+            .sign_ups
+            .iter()
+            .filter(|&&at| at + BUDGET_WINDOW > now)
+            .count();
+        let is_slowed = |guest: &Guest<C>| guest.is_resting(now) && !guest.is_spent(now);
+        self.is_open
+            && self.guests.len() + self.signing_up < self.limits.most
+            && in_window < self.limits.sign_ups_per_hour
+            && self
+                .back_off
+                .as_ref()
+                .is_none_or(|(until, _)| *until <= now)
+            && !self.guests.iter().any(is_slowed)
+    }
+
+    /// Why nobody can be had, and until when.
+    fn why_none(&self, now: Instant) -> ProviderError {
+        let resting = self.guests.iter().filter_map(|guest| {
+            let Condition::Cooling(left) = guest.health.condition(now) else {
+                return None;
+            };
+            Some((left, guest.health.last_error()?.clone()))
+        });
+        if let Some((left, error)) = resting.min_by_key(|(left, _)| *left) {
+            return error.with_retry_after(Some(left));
+        }
+        if let Some((until, error)) = self.back_off.as_ref().filter(|(until, _)| *until > now) {
+            let left = *until - now;
+            return error
+                .clone()
+                .with_retry_after(Some(left.max(error.retry_after.unwrap_or_default())));
+        }
+        let ends = self.sign_ups.iter().map(|&at| at + BUDGET_WINDOW);
+        let in_window: Vec<Instant> = ends.filter(|end| *end > now).collect();
+        if in_window.len() < self.limits.sign_ups_per_hour {
+            return ProviderError::new(Kind::Unavailable, "no guest's credential could be renewed");
+        }
+        ProviderError::new(
+            Kind::RateLimited,
+            "as many guests as may be had in an hour have been signed up",
+        )
+        .with_retry_after(in_window.iter().min().map(|end| *end - now))
+    }
+
+    /// A sign-up has come back.
+    pub(super) fn signed_up(&mut self, issued: Result<Issued<C>, ProviderError>, now: Instant) {
+        self.signing_up = self.signing_up.saturating_sub(1);
+        self.sign_ups.retain(|&at| at + BUDGET_WINDOW > now);
+        match issued {
+            Ok(issued) => {
+                self.failures = 0;
+                self.back_off = None;
+                self.last_number += 1;
+                self.guests.push(Guest::new(self.last_number, issued, now));
+            }
+            Err(error) => self.back_off(error, now),
+        }
+    }
+
+    /// 5 s, doubling, at most 5 min; or as long as the service says. Failures of the same moment count once.
+    fn back_off(&mut self, error: ProviderError, now: Instant) {
+        if self
+            .back_off
+            .as_ref()
+            .is_some_and(|(until, _)| *until > now)
+        {
+            return;
+        }
+        let rest = back_off(self.failures).max(error.retry_after.unwrap_or_default());
+        self.failures = self.failures.saturating_add(1);
+        self.back_off = Some((now + rest, error));
+    }
+
+    /// A sign-up whose outcome nobody will hear.
+    pub(super) fn sign_up_lost(&mut self) {
+        self.signing_up = self.signing_up.saturating_sub(1);
+    }
+
+    /// A refresh has come back; `None`: nobody will hear its outcome.
+    pub(super) fn refreshed(
+        &mut self,
+        number: usize,
+        issued: Option<Result<Issued<C>, ProviderError>>,
+        now: Instant,
+    ) {
+        let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) else {
+            return;
+        };
+        guest.is_refreshing = false;
+        match issued {
+            Some(Ok(issued)) => guest.renew(issued, now),
+            // A refresh token is good once (section 2): a refused one stays refused.
+            Some(Err(error)) if error.kind == Kind::AuthExpired => self.remove(number),
+            Some(Err(_)) | None => {
+                guest.next_refresh = Some(now + back_off(guest.refresh_failures));
+                guest.refresh_failures = guest.refresh_failures.saturating_add(1);
+            }
+        }
+    }
+
+    fn remove(&mut self, number: usize) {
+        self.guests.retain(|guest| guest.number != number);
+    }
+
+    /// A turn is over.
+    pub(super) fn returned(&mut self, number: usize) {
+        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
+            guest.in_flight = guest.in_flight.saturating_sub(1);
+            guest.is_exclusive &= guest.in_flight > 0;
+        }
+    }
+
+    /// Nobody else may use this guest until it is returned; `false` when somebody already does.
+    pub(super) fn claim(&mut self, number: usize) -> bool {
+        self.may_share = false;
+        match self.guests.iter_mut().find(|guest| guest.number == number) {
+            Some(guest) => {
+                guest.is_exclusive = guest.in_flight == 1;
+                guest.is_exclusive
+            }
+            None => true,
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, number: usize) {
+        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
+            guest.has_served = true;
+            guest.health.succeeded();
+            self.refused_newcomers = 0;
+        }
+    }
+
+    /// A turn failed. `jitter` as in [`Health::failed`].
+    pub(super) fn failed(
+        &mut self,
+        number: usize,
+        error: &ProviderError,
+        now: Instant,
+        jitter: f64,
+    ) {
+        let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) else {
+            return;
+        };
+        match error.kind {
+            Kind::AuthExpired => {
+                // Newcomers that are refused one after the other say that all will be: signing up more of them
+                // at once would only burn the budget.
+                let is_newcomer = !guest.has_served;
+                self.remove(number);
+                self.refused_newcomers += u32::from(is_newcomer);
+                if is_newcomer && self.refused_newcomers > 1 {
+                    self.back_off(error.clone(), now);
+                }
+            }
+            Kind::QuotaSpent => {
+                let error = error.clone().with_retry_after(Some(QUOTA_REST));
+                guest.health.failed(&error, now, self.patience, jitter);
+            }
+            _ => guest.health.failed(error, now, self.patience, jitter),
+        }
+    }
+
+    /// How long a guest still has to rest.
+    pub(super) fn rest(&self, number: usize, now: Instant) -> Option<Duration> {
+        let guest = self.guests.iter().find(|guest| guest.number == number)?;
+        match guest.health.condition(now) {
+            Condition::Cooling(left) => Some(left),
+            Condition::Ready | Condition::Resting | Condition::Disabled => None,
+        }
+    }
+
+    /// (usable, resting, turns under way).
+    pub(super) fn count(&self, now: Instant) -> (usize, usize, usize) {
+        let resting = self
+            .guests
+            .iter()
+            .filter(|guest| guest.is_resting(now))
+            .count();
+        let in_flight = self.guests.iter().map(|guest| guest.in_flight).sum();
+        (self.guests.len() - resting, resting, in_flight)
+    }
+
+    /// Whether a turn that has failed with `tried` guests may try another one. Once (section 7, "rotate").
+    pub(super) fn has_other(&self, tried: &[usize], now: Instant) -> bool {
+        let is_other = |guest: &Guest<C>| !tried.contains(&guest.number) && !guest.is_resting(now);
+        let is_any = self.guests.iter().any(is_other) || self.signing_up > 0;
+        self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now))
+    }
+
+    /// Opens or closes the book. A new key is a new chance, whatever was refused before.
+    pub(super) fn open(&mut self, is_open: bool) {
+        self.is_open = is_open;
+        self.failures = 0;
+        self.back_off = None;
+    }
+}
+
+fn back_off(failures: u32) -> Duration {
+    FIRST_BACK_OFF
+        .saturating_mul(1 << failures.min(10))
+        .min(LONGEST_BACK_OFF)
+}
+
+#[cfg(test)]
+#[path = "guestbook_tests.rs"]
+mod tests;

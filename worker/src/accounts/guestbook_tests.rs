@@ -1,0 +1,329 @@
+use super::*;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn book(least: usize, most: usize) -> Book<u32> {
+    let limits = Limits {
+        least,
+        most,
+        sign_ups_per_hour: 30,
+    };
+    let mut book = Book::new(limits, Patience::default());
+    book.open(true);
+    book
+}
+
+fn issued(lifetime: Duration) -> Result<Issued<u32>, ProviderError> {
+    Ok(Issued {
+        credential: 0,
+        lifetime,
+    })
+}
+
+fn error(kind: Kind) -> ProviderError {
+    ProviderError::new(kind, "x")
+}
+
+/// A book with `count` guests of an hour.
+fn with_guests(count: usize, least: usize, most: usize, now: Instant) -> Book<u32> {
+    let mut book = book(least, most);
+    for _ in 0..count {
+        book.signed_up(issued(HOUR), now);
+    }
+    book
+}
+
+fn lend(book: &mut Book<u32>, now: Instant) -> usize {
+    match book.find(&[], now) {
+        Found::Guest(number, _) => number,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn why(book: &mut Book<u32>, now: Instant) -> ProviderError {
+    match book.find(&[], now) {
+        Found::None(error) => error,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn sign_ups(book: &mut Book<u32>, now: Instant) -> usize {
+    let errands = book.errands(now);
+    errands
+        .iter()
+        .filter(|errand| matches!(errand, Errand::SignUp))
+        .count()
+}
+
+#[test]
+fn a_closed_book_has_nobody() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 1, 1, now);
+    book.open(false);
+    assert_eq!(why(&mut book, now).kind, Kind::NotConfigured);
+    assert!(book.errands(now).is_empty() && !book.has_other(&[], now));
+}
+
+#[test]
+fn many_turns_need_few_guests() {
+    let now = Instant::now();
+    let mut book = book(3, 10);
+    assert!(book.has_other(&[], now), "usable before the first guest");
+    assert!(matches!(book.find(&[], now), Found::Soon));
+    book.waiting = 1;
+    assert_eq!(sign_ups(&mut book, now), 1);
+    assert_eq!(sign_ups(&mut book, now), 0, "one is on its way");
+    book.signed_up(issued(HOUR), now);
+    let mut total = 1;
+    for _ in 0..20 {
+        book.waiting = 0;
+        let number = lend(&mut book, now);
+        let new = sign_ups(&mut book, now);
+        assert!(new <= 1, "one after the other");
+        for _ in 0..new {
+            book.signed_up(issued(HOUR), now);
+            total += 1;
+        }
+        book.succeeded(number);
+        book.returned(number);
+    }
+    assert_eq!(total, 3);
+}
+
+#[test]
+fn idle_guests_are_used_in_turn() {
+    let now = Instant::now();
+    let mut book = with_guests(3, 3, 3, now);
+    let numbers: Vec<usize> = (0..6)
+        .map(|_| {
+            let number = lend(&mut book, now);
+            book.returned(number);
+            number
+        })
+        .collect();
+    assert_eq!(numbers, [1, 2, 3, 1, 2, 3]);
+}
+
+#[test]
+fn waiting_turns_get_guests_of_their_own_up_to_the_maximum() {
+    let now = Instant::now();
+    let mut book = book(1, 4);
+    book.waiting = 9;
+    assert_eq!(sign_ups(&mut book, now), 4);
+}
+
+#[test]
+fn nobody_shares_a_guest_until_answers_can_be_told_apart() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 1, 1, now);
+    let number = lend(&mut book, now);
+    assert!(matches!(book.find(&[], now), Found::Soon));
+    book.may_share = true;
+    assert_eq!(lend(&mut book, now), number);
+    // Too late to have it alone.
+    assert!(!book.claim(number));
+    book.returned(number);
+    book.returned(number);
+    assert_eq!(lend(&mut book, now), number);
+    assert!(book.claim(number));
+    book.may_share = true;
+    assert!(
+        matches!(book.find(&[], now), Found::Soon),
+        "somebody has it alone"
+    );
+    book.returned(number);
+    assert_eq!(lend(&mut book, now), number);
+}
+
+#[test]
+fn sharing_lets_the_pool_grow_behind_it() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 1, 3, now);
+    book.may_share = true;
+    lend(&mut book, now);
+    assert_eq!(sign_ups(&mut book, now), 0);
+    lend(&mut book, now);
+    assert_eq!(sign_ups(&mut book, now), 1);
+}
+
+#[test]
+fn the_budget_of_an_hour_is_kept() {
+    let start = Instant::now();
+    let mut book = Book::<u32>::new(
+        Limits {
+            least: 0,
+            most: 100,
+            sign_ups_per_hour: 2,
+        },
+        Patience::default(),
+    );
+    book.open(true);
+    book.waiting = 5;
+    assert_eq!(sign_ups(&mut book, start), 2);
+    for _ in 0..2 {
+        book.signed_up(issued(HOUR * 3), start);
+    }
+    for number in 1..=2 {
+        book.failed(number, &error(Kind::AuthExpired), start, 0.5);
+    }
+    book.open(true);
+    let later = start + HOUR / 2;
+    assert_eq!(sign_ups(&mut book, later), 0);
+    let error = why(&mut book, later);
+    assert_eq!(
+        (error.kind, error.retry_after),
+        (Kind::RateLimited, Some(HOUR / 2))
+    );
+    assert_eq!(sign_ups(&mut book, start + HOUR), 2);
+}
+
+#[test]
+fn failed_sign_ups_rest_longer_each_time_and_hinder_nobody() {
+    let mut now = Instant::now();
+    let mut book = with_guests(1, 3, 3, now);
+    for seconds in [5, 10, 20, 40, 80, 160, 300, 300] {
+        assert_eq!(sign_ups(&mut book, now), 1);
+        book.signed_up(Err(error(Kind::RateLimited)), now);
+        // Another failure of the same moment does not double the rest.
+        book.signed_up(Err(error(Kind::RateLimited)), now);
+        assert_eq!(
+            sign_ups(&mut book, now + Duration::from_millis(seconds * 1000 - 1)),
+            0
+        );
+        let number = lend(&mut book, now);
+        book.returned(number);
+        now += Duration::from_secs(seconds);
+    }
+    book.signed_up(issued(HOUR), now);
+    book.signed_up(Err(error(Kind::Unavailable)), now);
+    assert_eq!(
+        sign_ups(&mut book, now + FIRST_BACK_OFF),
+        1,
+        "a success starts afresh"
+    );
+}
+
+#[test]
+fn an_empty_pool_tells_why_and_when() {
+    let now = Instant::now();
+    let mut book = book(1, 1);
+    book.waiting = 1;
+    book.errands(now);
+    let refused = error(Kind::RateLimited).with_retry_after(Some(Duration::from_secs(60)));
+    book.signed_up(Err(refused), now);
+    let error = why(&mut book, now);
+    assert_eq!(
+        (error.kind, error.retry_after),
+        (Kind::RateLimited, Some(Duration::from_secs(60)))
+    );
+    assert!(!book.has_other(&[], now));
+    // A new key is a new chance.
+    book.open(true);
+    assert!(book.has_other(&[], now));
+}
+
+#[test]
+fn a_guest_is_refreshed_before_it_ends() {
+    let start = Instant::now();
+    let mut book = with_guests(1, 1, 1, start);
+    let late = start + HOUR - Duration::from_secs(120);
+    assert_eq!(lend(&mut book, late - Duration::from_millis(1)), 1);
+    book.returned(1);
+    assert!(matches!(book.find(&[], late), Found::Soon));
+    book.waiting = 1;
+    let errands = book.errands(late);
+    assert!(
+        matches!(errands.as_slice(), [Errand::Refresh(1, _)]),
+        "{errands:?}"
+    );
+    assert!(book.errands(late).is_empty(), "once");
+    book.refreshed(1, Some(issued(HOUR)), late);
+    assert_eq!(lend(&mut book, late), 1);
+}
+
+#[test]
+fn a_lost_guest_is_replaced_and_a_busy_service_is_asked_again() {
+    let start = Instant::now();
+    let mut book = with_guests(1, 1, 1, start);
+    let late = start + HOUR;
+    book.errands(late);
+    book.refreshed(1, Some(Err(error(Kind::Unavailable))), late);
+    assert!(book.errands(late).is_empty());
+    assert_eq!(why(&mut book, late).kind, Kind::Unavailable);
+    let later = late + FIRST_BACK_OFF;
+    assert_eq!(book.errands(later).len(), 1);
+    book.refreshed(1, Some(Err(error(Kind::AuthExpired))), later);
+    assert_eq!(book.count(later), (0, 0, 0));
+    assert_eq!(sign_ups(&mut book, later), 1);
+}
+
+#[test]
+fn short_lived_guests_are_used_right_after_they_come() {
+    let now = Instant::now();
+    let mut book = book(1, 1);
+    book.signed_up(issued(Duration::from_secs(60)), now);
+    assert_eq!(lend(&mut book, now + Duration::from_secs(1)), 1);
+    book.returned(1);
+    assert_eq!(book.errands(now + Duration::from_secs(6)).len(), 1);
+}
+
+#[test]
+fn a_refused_guest_is_dropped_and_another_one_tried_once() {
+    let now = Instant::now();
+    let mut book = with_guests(2, 2, 2, now);
+    lend(&mut book, now);
+    book.failed(1, &error(Kind::AuthExpired), now, 0.5);
+    assert!(book.has_other(&[1], now));
+    assert_eq!(lend(&mut book, now), 2);
+    book.failed(2, &error(Kind::AuthExpired), now, 0.5);
+    assert!(!book.has_other(&[1, 2], now));
+    // Two newcomers in a row: the next ones would not be let in either.
+    assert_eq!(sign_ups(&mut book, now), 0);
+    assert_eq!(why(&mut book, now).kind, Kind::AuthExpired);
+}
+
+#[test]
+fn a_spent_quota_rests_for_an_hour_and_is_replaced() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 1, 2, now);
+    book.failed(1, &error(Kind::QuotaSpent), now, 0.5);
+    assert_eq!(book.count(now), (0, 1, 0));
+    assert!(book.has_other(&[1], now));
+    assert_eq!(sign_ups(&mut book, now), 1);
+    book.signed_up(issued(HOUR), now);
+    book.failed(2, &error(Kind::QuotaSpent), now, 0.5);
+    let error = why(&mut book, now);
+    assert_eq!(
+        (error.kind, error.retry_after),
+        (Kind::QuotaSpent, Some(QUOTA_REST))
+    );
+    assert_eq!(sign_ups(&mut book, now), 0, "never more than the maximum");
+    assert_eq!(book.count(now + QUOTA_REST).1, 0);
+}
+
+#[test]
+fn a_service_that_asks_to_slow_down_is_not_outwitted_with_new_guests() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 3, 9, now);
+    let slow = error(Kind::RateLimited).with_retry_after(Some(Duration::from_secs(60)));
+    book.failed(1, &slow, now, 0.5);
+    assert!(!book.has_other(&[1], now));
+    book.waiting = 3;
+    assert_eq!(sign_ups(&mut book, now), 0);
+    assert_eq!(
+        why(&mut book, now).retry_after,
+        Some(Duration::from_secs(60))
+    );
+}
+
+#[test]
+fn passing_faults_leave_a_guest_as_it_is() {
+    let now = Instant::now();
+    let mut book = with_guests(2, 2, 2, now);
+    book.failed(1, &error(Kind::Unavailable), now, 0.5);
+    assert!(matches!(book.find(&[1], now), Found::Guest(2, _)));
+    assert!(
+        matches!(book.find(&[1, 2], now), Found::Guest(1, _)),
+        "the last resort"
+    );
+}
