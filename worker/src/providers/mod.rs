@@ -5,6 +5,7 @@
 
 pub mod dispatch;
 mod janitor;
+pub mod langfast;
 pub mod openai;
 mod outbox;
 pub mod qwen;

@@ -11,6 +11,7 @@ pub const PROVIDERS: &[Configure] = &[
     super::openai::configure,
     super::qwen::configure,
     super::xinghuo::configure,
+    super::langfast::configure,
 ];
 
 /// A provider and the model to ask it for.

@@ -1,0 +1,228 @@
+//! The credentials: the site's publishable key, and the guests that it lets us sign up. Source: `wire/langfast.md`
+//! sections 2 and 5.
+
+use std::{sync::Arc, time::Duration};
+
+use base64::{
+    Engine as _,
+    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
+};
+use futures_util::future::LocalBoxFuture;
+use serde::Deserialize;
+
+use super::wire;
+use crate::{
+    accounts::{
+        Secret,
+        anonymous::{Issued, Issuer},
+    },
+    chat::ProviderError,
+    providers::Messenger,
+    settings::Vars,
+};
+
+/// The variable of the publishable key.
+pub(super) const VARIABLE: &str = "LANGFAST_ANON_KEY";
+/// The lifetime of a token whose answer names none (section 2).
+const LIFETIME_SECONDS: u64 = 3600;
+
+/// One anonymous user.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Guest {
+    pub(super) access_token: Secret,
+    /// Good once.
+    pub(super) refresh_token: Secret,
+    /// `created_by` of a run.
+    pub(super) user_id: String,
+}
+
+/// The publishable key, if there is one.
+pub(super) fn anon_key(vars: &Vars, problems: &mut Vec<String>) -> Option<Secret> {
+    let key = vars.pasted(VARIABLE)?;
+    if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        problems.push(format!("{VARIABLE} holds a blank or a control character"));
+    }
+    Some(Secret::new(key))
+}
+
+/// The answer of sign-up and refresh (section 2).
+#[derive(Deserialize)]
+struct Signed {
+    access_token: String,
+    #[serde(default)]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<u64>,
+    #[serde(default)]
+    user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    #[serde(default)]
+    id: Option<String>,
+}
+
+/// Reads the answer of sign-up and refresh.
+///
+/// # Errors
+/// An answer without a token or a user.
+pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
+    let malformed = || ProviderError::malformed("sign-up answer");
+    let signed: Signed = serde_json::from_slice(body).map_err(|_| malformed())?;
+    let user_id = subject(&signed.access_token).or_else(|| signed.user?.id);
+    let user_id = user_id.filter(|id| !id.is_empty()).ok_or_else(malformed)?;
+    // A token travels in a header.
+    if signed
+        .access_token
+        .chars()
+        .any(|c| c.is_control() || c.is_whitespace())
+    {
+        return Err(malformed());
+    }
+    Ok(Issued {
+        credential: Guest {
+            access_token: Secret::new(signed.access_token),
+            refresh_token: Secret::new(signed.refresh_token.unwrap_or_default()),
+            user_id,
+        },
+        // Counted from now on our own clock, so that clocks that differ do not matter.
+        lifetime: Duration::from_secs(
+            signed
+                .expires_in
+                .unwrap_or(LIFETIME_SECONDS)
+                .min(7 * 86_400),
+        ),
+    })
+}
+
+/// A JWT's payload: the URL alphabet, with or without padding (section 5).
+const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// The claim `sub` of a JWT. Nothing is verified: the token is not for us.
+fn subject(token: &str) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Claims {
+        sub: String,
+    }
+    let payload = BASE64_URL.decode(token.split('.').nth(1)?).ok()?;
+    serde_json::from_slice::<Claims>(&payload)
+        .ok()
+        .map(|claims| claims.sub)
+}
+
+/// Signs guests up and refreshes them.
+#[derive(Clone, Debug)]
+pub(super) struct Door {
+    pub(super) messenger: Messenger,
+    pub(super) base_url: Arc<str>,
+    pub(super) anon_key: Secret,
+    /// For each call.
+    pub(super) timeout: Duration,
+}
+
+impl Issuer<Guest> for Door {
+    fn sign_up(self) -> LocalBoxFuture<'static, Result<Issued<Guest>, ProviderError>> {
+        Box::pin(async move {
+            let request = wire::sign_up(&self.base_url, &self.anon_key).timeout(self.timeout);
+            let mut answer = self.messenger.send(request).await?;
+            let body = answer.short().await?;
+            if answer.status.is_success() {
+                return issued(&body);
+            }
+            let error = wire::sign_up_refusal(answer.status.as_u16(), &body);
+            tracing::warn!(
+                provider = super::NAME,
+                status = answer.status.as_u16(),
+                kind = error.kind.label(),
+                "sign-up refused"
+            );
+            Err(error.with_retry_after(answer.retry_after()))
+        })
+    }
+
+    fn refresh(
+        self,
+        guest: Arc<Guest>,
+    ) -> LocalBoxFuture<'static, Result<Issued<Guest>, ProviderError>> {
+        Box::pin(async move {
+            if guest.refresh_token.is_empty() {
+                return Err(wire::guest_refused());
+            }
+            let request =
+                wire::refresh(&self.base_url, &self.anon_key, &guest).timeout(self.timeout);
+            let mut answer = self.messenger.send(request).await?;
+            let body = answer.short().await?;
+            if answer.status.is_success() {
+                return issued(&body);
+            }
+            Err(wire::refresh_refusal(answer.status.as_u16(), &body)
+                .with_retry_after(answer.retry_after()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The vectors of wire/langfast.md section 5.
+    #[test]
+    fn reads_the_subject_as_the_vectors_say() {
+        for (token, sub) in [
+            (
+                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMTExMTExMS0yMjIyLTQzMzMtODQ0NC01NTU1NTU1NTU1NTUiLCJleHAiOjE3NjcyMjkyMDAsInJvbGUiOiJhdXRoZW50aWNhdGVkIiwiaXNfYW5vbnltb3VzIjp0cnVlfQ.ewkV8qW5zjQwNygYkGK_FB_nvZWgYEfqMlI39OFKRBg",
+                "11111111-2222-4333-8444-555555555555",
+            ),
+            (
+                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiJ1c2VyLTEifQ.lCkwqFjWZsrcu_XrU_-rB4n4G8AwOloNSzLUreV_LVI",
+                "user-1",
+            ),
+            (
+                "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJhdWQiOiJhdXRoZW50aWNhdGVkIiwic3ViIjoiYTBiMWMyZDMtMDAwMC00MDAwLTgwMDAtMDAwMDAwMDAwMDBmIiwibm90ZSI6Ilx1MDBmZj4_In0.iaEGDeDZRC2-nnJxXpdocmXhTNDn44YbPPK1aoCxwlQ",
+                "a0b1c2d3-0000-4000-8000-00000000000f",
+            ),
+        ] {
+            assert_eq!(subject(token).as_deref(), Some(sub));
+        }
+        for token in ["", "a", "a.b", "a.e30.c", "a.!!.c"] {
+            assert_eq!(subject(token), None, "{token}");
+        }
+    }
+
+    #[test]
+    fn reads_a_sign_up() {
+        let body = br#"{"access_token":"a.eyJzdWIiOiJ1c2VyLTEifQ.c","token_type":"bearer","expires_in":60,"expires_at":1,"refresh_token":"r","user":{"id":"user-1","aud":"x"},"new":1}"#;
+        let Issued {
+            credential,
+            lifetime,
+        } = issued(body).unwrap();
+        assert_eq!(
+            (credential.user_id.as_str(), lifetime),
+            ("user-1", Duration::from_secs(60))
+        );
+        assert!(!format!("{credential:?}").contains("eyJ"));
+        // A token that is no JWT: the user is named beside it.
+        let Issued {
+            credential,
+            lifetime,
+        } = issued(br#"{"access_token":"opaque","user":{"id":"u"}}"#).unwrap();
+        assert_eq!(
+            (credential.user_id.as_str(), lifetime.as_secs()),
+            ("u", 3600)
+        );
+        for body in [
+            "",
+            "{}",
+            r#"{"access_token":"opaque"}"#,
+            r#"{"access_token":"a\nb","user":{"id":"u"}}"#,
+        ] {
+            assert!(issued(body.as_bytes()).is_err(), "{body}");
+        }
+    }
+}

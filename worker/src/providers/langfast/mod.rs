@@ -1,0 +1,313 @@
+//! LangFast: a prompt-testing site that lets guests in. Steps: guest (section 2), socket (6), run (4), answer (6),
+//! goodbye (8) of `wire/langfast.md`. Nothing is left behind upstream, so there is nothing to delete.
+
+mod account;
+mod inbox;
+mod models;
+mod prompt;
+pub mod stream;
+mod wire;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::future::LocalBoxFuture;
+
+use self::{
+    account::{Door, Guest},
+    inbox::Inbox,
+    prompt::Meta,
+    wire::Caller,
+};
+use super::{Model, Provider, Turn};
+use crate::{
+    accounts::{
+        Accounts, Secret,
+        anonymous::{Guests, Limits},
+    },
+    chat::{Kind, ProviderError, Support},
+    settings::{Settings, Vars},
+    upstream::{realtime::Connection, websocket::HandshakeError},
+};
+
+const NAME: &str = "langfast";
+/// A constant of the site's own front end (section 2).
+const PROMPT_ID: &str = "6456df9f-f4fd-42b3-97ff-df29af7188b7";
+/// For the first two steps together (section 6), and for a sign-up or a refresh.
+const LONGEST_OPENING: Duration = Duration::from_secs(20);
+/// The socket has its own idea of silence (its pings), so the transport's is out of the way.
+const NO_STALL: Duration = Duration::from_secs(86_400);
+
+/// The provider.
+#[derive(Debug)]
+pub struct LangFast {
+    guests: Arc<Guests<Guest>>,
+    anon_key: Mutex<Option<Secret>>,
+    models: Vec<Model>,
+    base_url: Arc<str>,
+    socket_base_url: String,
+    prompt_id: String,
+    opening: Duration,
+    stall: Duration,
+}
+
+/// Reads the provider's own variables (section 2).
+pub fn configure(
+    vars: &Vars,
+    settings: &Settings,
+    problems: &mut Vec<String>,
+) -> Vec<Arc<dyn Provider>> {
+    let most = vars.number("MAX_CREDENTIALS", 10, 1, 1000, problems);
+    let limits = Limits {
+        // Fewer than a lowered maximum is no mistake: the minimum has a default of its own.
+        least: vars.number("MIN_CREDENTIALS", most.min(3), 0, 1000, problems),
+        most,
+        sign_ups_per_hour: vars.number("LANGFAST_SIGNUPS_PER_HOUR", 30, 1, 100_000, problems),
+    };
+    if limits.least > limits.most {
+        problems.push("MIN_CREDENTIALS must not be greater than MAX_CREDENTIALS".to_owned());
+    }
+    let house_stall = settings.timeouts.stall;
+    let stall = vars.number(
+        "LANGFAST_STALL_TIMEOUT_S",
+        house_stall.min(Duration::from_secs(60)).as_secs_f64(),
+        0.0,
+        86_400.0,
+        problems,
+    );
+    let base_url = vars.base_url(
+        "LANGFAST_BASE_URL",
+        "https://yzaaxwkjukajpwqflndu.supabase.co",
+        problems,
+    );
+    let langfast = LangFast {
+        guests: Arc::new(Guests::new(limits, settings.patience)),
+        anon_key: Mutex::new(account::anon_key(vars, problems)),
+        models: models::listed(),
+        base_url: base_url.into(),
+        socket_base_url: socket_base_url(vars, problems),
+        prompt_id: vars
+            .get("LANGFAST_PROMPT_ID")
+            .unwrap_or(PROMPT_ID)
+            .to_owned(),
+        opening: house_stall.min(LONGEST_OPENING),
+        stall: Duration::from_secs_f64(stall),
+    };
+    langfast.guests.open(langfast.anon_key().is_some());
+    vec![Arc::new(langfast)]
+}
+
+/// `ws`, `wss`, `http` and `https` are accepted (section 3).
+fn socket_base_url(vars: &Vars, problems: &mut Vec<String>) -> String {
+    const VARIABLE: &str = "LANGFAST_SOCKET_BASE_URL";
+    const DEFAULT: &str = "https://langfast-prompt-runner-35808038077.us-central1.run.app";
+    let given = vars.get(VARIABLE).unwrap_or(DEFAULT);
+    let as_http = match given.strip_prefix("ws") {
+        Some(rest) => format!("http{rest}"),
+        None => given.to_owned(),
+    };
+    let url = Vars::new([(VARIABLE, as_http)]).base_url(VARIABLE, DEFAULT, problems);
+    url.replacen("http", "ws", 1)
+}
+
+impl Provider for LangFast {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn find(&self, id: &str) -> Option<Model> {
+        models::find(id)
+    }
+
+    /// Those of the chat models; [`Provider::fields_of`] knows the others.
+    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+        models::Family::Chat.fields()
+    }
+
+    fn fields_of(&self, model: &Model) -> &[&'static [(&'static str, Support)]] {
+        models::row_of(model).family.fields()
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &*self.guests
+    }
+
+    fn how_to_configure(&self) -> String {
+        format!(
+            "set {} to the publishable key that langfa.st sends as `apikey`",
+            account::VARIABLE
+        )
+    }
+
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+        let anon_key = account::anon_key(vars, problems);
+        Box::new(move || {
+            let is_new = anon_key != self.anon_key();
+            let is_open = anon_key.is_some();
+            *self.anon_key.lock().unwrap_or_else(PoisonError::into_inner) = anon_key;
+            if is_new {
+                self.guests.open(is_open);
+            }
+        })
+    }
+
+    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(turn))
+    }
+}
+
+impl LangFast {
+    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
+        let meta = prompt::meta(&turn.chat, models::row_of(&turn.model))?;
+        let anon_key = self.anon_key().unwrap_or_default();
+        let door = Door {
+            messenger: turn.messenger(),
+            base_url: Arc::clone(&self.base_url),
+            anon_key: anon_key.clone(),
+            timeout: self.opening,
+        };
+        let guest = turn.lease_guest(&self.guests, &door).await?;
+        let inbox = Inbox::default();
+        // Held to the end: dropping it says goodbye, whatever the end is.
+        let _connection = self.connect(turn, &guest, &inbox).await?;
+        let caller = Caller {
+            base_url: &self.base_url,
+            anon_key: &anon_key,
+            guest: &guest,
+        };
+        let job = self.run(turn, caller, &meta).await?;
+        if job.is_some() {
+            guest.share();
+        } else if !guest.claim() {
+            // Without a job's name, another run of the same guest could not be told from ours (section 8).
+            return Err(ProviderError::new(
+                Kind::Unavailable,
+                "the run could not be told from another of the same guest",
+            ));
+        }
+        inbox.begin(job);
+        loop {
+            let outcome = inbox.take(&mut turn.events);
+            turn.emit().await;
+            if let Some(outcome) = outcome {
+                return outcome;
+            }
+            inbox.more(self.stall).await?;
+        }
+    }
+
+    /// Opens the socket and waits until the runner has let us in: before the run is posted, so that nothing of its
+    /// answer can be missed.
+    async fn connect(
+        &self,
+        turn: &Turn,
+        guest: &Guest,
+        inbox: &Inbox,
+    ) -> Result<Connection, ProviderError> {
+        let opening = async {
+            let request = wire::socket(&self.socket_base_url).timeout(NO_STALL);
+            let socket = turn.websocket(request).await.map_err(|error| match error {
+                HandshakeError::Refused(status) => wire::refusal(status, b""),
+                HandshakeError::Transport(error) => ProviderError::from(error),
+            })?;
+            let connection = Connection::start(socket, wire::socket_auth(guest), inbox.ear());
+            inbox.connected().await?;
+            Ok(connection)
+        };
+        match tokio::time::timeout(self.opening, opening).await {
+            Ok(connected) => connected,
+            Err(_) => Err(ProviderError::new(
+                Kind::Timeout,
+                "the runner did not let us in in time",
+            )),
+        }
+    }
+
+    /// Posts the run, with a prompt of our own if the constant one is not known any more. Returns our job's id, if
+    /// the answer names it.
+    async fn run(
+        &self,
+        turn: &Turn,
+        caller: Caller<'_>,
+        meta: &Meta,
+    ) -> Result<Option<String>, ProviderError> {
+        let refused = match self.post_run(turn, caller, &self.prompt_id, meta).await? {
+            Ok(job) => return Ok(job),
+            Err(refused) => refused,
+        };
+        let mut answer = turn
+            .send(wire::create_prompt(caller, turn.unix_ms(), meta))
+            .await?;
+        let body = answer.short().await?;
+        if answer.status.as_u16() == 401 {
+            return Err(wire::refusal(401, &body));
+        }
+        // The run's refusal is the one to tell.
+        let own = answer.status.is_success().then(|| wire::prompt_id(&body));
+        let Some(Ok(own)) = own else {
+            return Err(refused);
+        };
+        self.post_run(turn, caller, &own, meta).await?
+    }
+
+    /// One run. The inner error is a prompt that is not known.
+    async fn post_run(
+        &self,
+        turn: &Turn,
+        caller: Caller<'_>,
+        prompt_id: &str,
+        meta: &Meta,
+    ) -> Result<Result<Option<String>, ProviderError>, ProviderError> {
+        let run_id = turn.uuid().to_string();
+        let mut answer = turn
+            .send(wire::run(caller, &run_id, prompt_id, meta))
+            .await?;
+        let body = answer.short().await?;
+        if answer.status.is_success() {
+            return Ok(Ok(wire::job(&body)));
+        }
+        let status = answer.status.as_u16();
+        let error = wire::refusal(status, &body).with_retry_after(answer.retry_after());
+        if wire::is_unknown_prompt(status, &error) {
+            Ok(Err(error))
+        } else {
+            Err(error)
+        }
+    }
+
+    fn anon_key(&self) -> Option<Secret> {
+        let key = self.anon_key.lock();
+        key.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn socket_url(value: &str) -> (String, usize) {
+        let mut problems = Vec::new();
+        let vars = Vars::new([("LANGFAST_SOCKET_BASE_URL", value)]);
+        (socket_base_url(&vars, &mut problems), problems.len())
+    }
+
+    #[test]
+    fn the_sockets_address_may_have_four_schemes() {
+        for (given, expected) in [
+            ("ws://h:1/", "ws://h:1"),
+            ("wss://h", "wss://h"),
+            ("http://h", "ws://h"),
+            ("https://h/x", "wss://h/x"),
+        ] {
+            assert_eq!(socket_url(given), (expected.to_owned(), 0));
+        }
+        assert!(socket_url("").0.starts_with("wss://langfast-"));
+        assert_eq!(socket_url("ftp://h").1, 1);
+    }
+}

@@ -1,0 +1,207 @@
+//! The conversation and its parameters in the form that the model takes (`prompt_meta`). Source: `wire/langfast.md`
+//! section 4.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::models::Row;
+use crate::chat::{ChatRequest, Message, ProviderError, Role};
+
+/// `prompt_meta`: the conversation and the parameters that the model takes.
+#[derive(Debug, Serialize)]
+pub(super) struct Meta {
+    model: &'static str,
+    messages: Vec<Said>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response_format: Option<Value>,
+    stream: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_completion_tokens: Option<u64>,
+    #[serde(flatten)]
+    options: Options,
+}
+
+#[derive(Debug, Serialize, PartialEq, Eq)]
+struct Said {
+    role: &'static str,
+    content: String,
+}
+
+/// The parameters that go along as they came; the door has checked their types and ranges.
+#[derive(Debug, Default, Deserialize, Serialize)]
+struct Options {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    temperature: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    top_p: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    presence_penalty: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    frequency_penalty: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_effort: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verbosity: Option<String>,
+    #[serde(skip_serializing)]
+    response_format: Option<Value>,
+}
+
+/// Brings a request into the form that the model takes.
+///
+/// # Errors
+/// 400 for what this service cannot take: pictures, tools, a format or a word that the model does not know.
+pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> {
+    let mut options: Options = serde_json::from_slice(&chat.body).unwrap_or_default();
+    let response_format = response_format(options.response_format.take(), row)?;
+    if !row.family.takes_sampling() {
+        options = Options {
+            reasoning_effort: options.reasoning_effort,
+            verbosity: options.verbosity,
+            ..Options::default()
+        };
+    }
+    options.reasoning_effort = effort(options.reasoning_effort, row)?;
+    options.verbosity = options.verbosity.filter(|_| row.family.takes_verbosity());
+    if let Some(word) = &options.verbosity
+        && !["low", "medium", "high"].contains(&word.as_str())
+    {
+        return Err(ProviderError::bad_request(
+            "verbosity",
+            "'verbosity' must be one of: low, medium, high.",
+        ));
+    }
+    Ok(Meta {
+        model: row.id,
+        messages: messages(chat, row)?,
+        response_format,
+        stream: true,
+        max_completion_tokens: chat.max_tokens.map(|limit| limit.min(row.most_tokens)),
+        options,
+    })
+}
+
+/// `text` and `json_object` travel as words, a schema as OpenAI's object (section 4).
+fn response_format(format: Option<Value>, row: Row) -> Result<Option<Value>, ProviderError> {
+    if !row.family.takes_format() {
+        // Anything but text has been refused at the door (the fields table).
+        return Ok(None);
+    }
+    let Some(format) = format else {
+        return Ok(Some(json!("text")));
+    };
+    let kind = format
+        .get("type")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    match kind {
+        "text" | "json_object" => Ok(Some(json!(kind))),
+        "json_schema" if row.family.takes_schema() => Ok(Some(format)),
+        _ => {
+            let known = if row.family.takes_schema() {
+                "text, json_object, json_schema"
+            } else {
+                "text, json_object"
+            };
+            let message = format!(
+                "The model '{}' takes only these values of 'response_format': {known}.",
+                row.id
+            );
+            Err(ProviderError::bad_request("response_format", message))
+        }
+    }
+}
+
+/// The effort in the model's own words; one that it does not go as far as becomes its nearest.
+fn effort(effort: Option<String>, row: Row) -> Result<Option<String>, ProviderError> {
+    let efforts = row.family.efforts();
+    let (Some(effort), Some(least), Some(most)) = (effort, efforts.first(), efforts.last()) else {
+        return Ok(None);
+    };
+    match effort.as_str() {
+        known if efforts.contains(&known) => Ok(Some(effort)),
+        "none" | "minimal" => Ok(Some((*least).to_owned())),
+        "xhigh" | "max" => Ok(Some((*most).to_owned())),
+        _ => Err(ProviderError::bad_request(
+            "reasoning_effort",
+            format!("'reasoning_effort' must be one of: {}.", efforts.join(", ")),
+        )),
+    }
+}
+
+/// The conversation as a list with roles, nothing flattened (section 4).
+fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
+    let mut said = Vec::with_capacity(chat.messages.len());
+    let mut instructions = Vec::new();
+    for (at, message) in chat.messages.iter().enumerate() {
+        let text = text(at, message)?;
+        let role = match message.role {
+            Role::System | Role::Developer => match row.family.system_role() {
+                Some(role) => role,
+                None => {
+                    instructions.push(text);
+                    continue;
+                }
+            },
+            Role::User => "user",
+            Role::Assistant => "assistant",
+            Role::Tool | Role::Function => {
+                return Err(unsupported(
+                    at,
+                    "role",
+                    "Tool results are not supported by this model's provider.",
+                ));
+            }
+        };
+        said.push(Said {
+            role,
+            content: text,
+        });
+    }
+    if !instructions.is_empty() {
+        match said.iter_mut().find(|said| said.role == "user") {
+            Some(first) => {
+                instructions.push(std::mem::take(&mut first.content));
+                first.content = instructions.join("\n\n");
+            }
+            None => said.insert(
+                0,
+                Said {
+                    role: "user",
+                    content: instructions.join("\n\n"),
+                },
+            ),
+        }
+    }
+    Ok(said)
+}
+
+fn text(at: usize, message: &Message) -> Result<String, ProviderError> {
+    if message.attachments().next().is_some() {
+        return Err(unsupported(
+            at,
+            "content",
+            "This model's provider takes text only.",
+        ));
+    }
+    if message
+        .tool_calls
+        .as_ref()
+        .is_some_and(|calls| !calls.is_empty())
+    {
+        return Err(unsupported(
+            at,
+            "tool_calls",
+            "Tool calls are not supported by this model's provider.",
+        ));
+    }
+    Ok(message.text().into_owned())
+}
+
+fn unsupported(at: usize, member: &str, message: &str) -> ProviderError {
+    ProviderError::bad_request(&format!("messages[{at}].{member}"), message)
+        .with_code("unsupported_content")
+}
+
+#[cfg(test)]
+#[path = "prompt_tests.rs"]
+mod tests;
