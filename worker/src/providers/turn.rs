@@ -199,6 +199,11 @@ impl Turn {
         self.on_abort.push(request);
     }
 
+    /// The service has ended the answer by itself: what [`Turn::on_abort`] registered has nothing left to stop.
+    pub fn upstream_is_over(&mut self) {
+        self.on_abort.clear();
+    }
+
     /// Decodes or fetches the pictures and documents of a message.
     ///
     /// # Errors
