@@ -148,16 +148,23 @@ impl Answer {
         self.weaver.as_mut().map_or("", Weaver::close)
     }
 
-    /// The provider's own count, else our estimate of the answer; the prompt is the caller's to count.
+    /// The provider's own count, else our estimate of the answer; the prompt is the caller's to count. A provider
+    /// that counts its answer alone leaves the prompt at 0, and that part is estimated.
     pub(super) fn usage(&self, prompt_tokens: impl FnOnce() -> u64) -> Usage {
-        self.reported.unwrap_or_else(|| {
-            let reasoning_tokens = self.reasoning.total();
-            Usage {
+        let reasoning_tokens = self.reasoning.total();
+        match self.reported {
+            Some(usage) if usage.prompt_tokens > 0 => usage,
+            Some(usage) => Usage {
+                prompt_tokens: prompt_tokens(),
+                reasoning_tokens: reasoning_tokens.min(usage.completion_tokens),
+                ..usage
+            },
+            None => Usage {
                 prompt_tokens: prompt_tokens(),
                 completion_tokens: self.content.total() + reasoning_tokens,
                 reasoning_tokens,
-            }
-        })
+            },
+        }
     }
 }
 
