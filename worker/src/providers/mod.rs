@@ -3,6 +3,7 @@
 //!
 //! A new provider is one folder and one line in [`registry::PROVIDERS`]. Source: design.md section 1.
 
+pub mod deepseek;
 pub mod dispatch;
 mod janitor;
 pub mod langfast;

@@ -1,0 +1,3 @@
+//! DeepSeek: the web chat of chat.deepseek.com. So far its proof of work.
+
+pub mod pow;
