@@ -12,6 +12,7 @@ pub const PROVIDERS: &[Configure] = &[
     super::qwen::configure,
     super::xinghuo::configure,
     super::langfast::configure,
+    super::deepseek::configure,
 ];
 
 /// A provider and the model to ask it for.

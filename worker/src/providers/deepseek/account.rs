@@ -1,0 +1,311 @@
+//! The credential: a pasted token, a login, or both. Source: `wire/deepseek.md` section 2.
+
+use std::{fmt, sync::Arc};
+
+use serde::Deserialize;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::{accounts::Secret, chat::ProviderError, settings::Vars};
+
+/// One account. Two are equal when they were configured alike, whatever has happened to them since.
+#[derive(Clone)]
+pub(super) struct Account {
+    /// The pasted token.
+    pub(super) token: Option<Secret>,
+    /// What to log in with when there is no token, or it is refused.
+    pub(super) login: Option<Login>,
+    /// Which variable to renew.
+    pub(super) variable: String,
+    session: Arc<Mutex<Session>>,
+}
+
+/// Name and password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Login {
+    pub(super) name: Name,
+    pub(super) password: Secret,
+}
+
+/// Who logs in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Email(Secret),
+    Mobile { area_code: String, number: Secret },
+}
+
+/// What became of the credential while the worker runs.
+#[derive(Default)]
+pub(super) struct Session {
+    /// From the last login.
+    token: Option<Secret>,
+    /// Whether that token has served an answer. One that never did is not followed by another login: login bursts
+    /// are what gets accounts muted.
+    has_served: bool,
+    /// The pasted token was refused.
+    is_pasted_refused: bool,
+    /// Name or password were refused: asking again would hear the same.
+    failure: Option<ProviderError>,
+}
+
+impl Account {
+    /// The account's session. Whoever logs in holds it meanwhile, so that nobody does it twice.
+    pub(super) async fn session(&self) -> MutexGuard<'_, Session> {
+        self.session.lock().await
+    }
+}
+
+impl Session {
+    /// The token to use; `None`: a login is needed first.
+    pub(super) fn token(&self, account: &Account) -> Option<Secret> {
+        let pasted = account
+            .token
+            .as_ref()
+            .filter(|_| !self.is_pasted_refused || account.login.is_none());
+        self.token.as_ref().or(pasted).cloned()
+    }
+
+    /// Why no login may be tried.
+    pub(super) fn failure(&self) -> Option<&ProviderError> {
+        self.failure.as_ref()
+    }
+
+    /// A login went well.
+    pub(super) fn logged_in(&mut self, token: Secret) {
+        (self.token, self.has_served) = (Some(token), false);
+    }
+
+    /// A login was refused.
+    pub(super) fn login_failed(&mut self, failure: ProviderError) {
+        self.failure = Some(failure);
+    }
+
+    /// The token has served.
+    pub(super) fn served(&mut self, token: &Secret) {
+        self.has_served |= self.token.as_ref() == Some(token);
+    }
+
+    /// The token was refused; whether another one may be had, by a login or because somebody else just did.
+    pub(super) fn refused(&mut self, token: &Secret, account: &Account) -> bool {
+        if account.login.is_none() {
+            return false;
+        }
+        match &self.token {
+            Some(current) if current == token => {
+                self.token = None;
+                std::mem::take(&mut self.has_served)
+            }
+            Some(_) => true,
+            None => {
+                self.is_pasted_refused = true;
+                true
+            }
+        }
+    }
+}
+
+impl PartialEq for Account {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.token, &self.login, &self.variable) == (&other.token, &other.login, &other.variable)
+    }
+}
+
+impl fmt::Debug for Account {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Account")
+            .field("variable", &self.variable)
+            .finish_non_exhaustive()
+    }
+}
+
+/// All accounts of the environment: `DEEPSEEK_TOKEN`, `DEEPSEEK_TOKEN_2`, …, each with one token or several between
+/// commas, and the logins of the same numbers.
+pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+    let mut accounts: Vec<(usize, Account)> = Vec::new();
+    let mut more: Vec<Account> = Vec::new();
+    for (number, value) in vars.numbered("DEEPSEEK_TOKEN") {
+        let variable = suffixed("DEEPSEEK_TOKEN", number);
+        let mut tokens = tokens(&value).into_iter();
+        let login = login(vars, number, problems);
+        let of = |token, login| Account {
+            token: Some(Secret::new(token)),
+            login,
+            variable: variable.clone(),
+            session: Arc::default(),
+        };
+        if let Some(first) = tokens.next() {
+            accounts.push((number, of(first, login)));
+        }
+        more.extend(tokens.map(|token| of(token, None)));
+    }
+    for name in ["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"] {
+        for (number, _) in vars.numbered(name) {
+            if accounts.iter().any(|(known, _)| *known == number) {
+                continue;
+            }
+            if let Some(login) = login(vars, number, problems) {
+                let account = Account {
+                    token: None,
+                    login: Some(login),
+                    variable: suffixed("DEEPSEEK_PASSWORD", number),
+                    session: Arc::default(),
+                };
+                accounts.push((number, account));
+            }
+        }
+    }
+    for account in more {
+        let is_known = accounts
+            .iter()
+            .any(|(_, known)| known.token == account.token);
+        if !is_known {
+            let number = accounts.iter().map(|(number, _)| *number).max();
+            accounts.push((number.unwrap_or_default() + 1, account));
+        }
+    }
+    for (number, account) in &accounts {
+        let token = account.token.as_ref().map_or("", Secret::expose);
+        if !token.chars().all(|c| c.is_ascii_graphic()) {
+            problems.push(format!(
+                "{}: the token of account {number} holds characters that no token has",
+                account.variable
+            ));
+        }
+    }
+    accounts
+}
+
+/// One value's tokens. People paste the bare token, a header's value, or what the site keeps in localStorage.
+fn tokens(value: &str) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Stored {
+        value: String,
+    }
+    if let Ok(stored) = serde_json::from_str::<Stored>(value) {
+        return vec![stored.value];
+    }
+    let clean = |part: &str| {
+        let part = part.trim().trim_matches(['"', '\'']).trim();
+        let bearer = part
+            .get(..7)
+            .is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
+        let token = if bearer { part.get(7..) } else { Some(part) };
+        token.unwrap_or_default().trim().to_owned()
+    };
+    let tokens = value.split(',').map(clean);
+    tokens.filter(|token| !token.is_empty()).collect()
+}
+
+fn login(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<Login> {
+    let get = |name: &str| vars.pasted(&suffixed(name, number));
+    let name = match (get("DEEPSEEK_EMAIL"), get("DEEPSEEK_MOBILE")) {
+        (Some(email), _) => Name::Email(Secret::new(email)),
+        (None, Some(mobile)) => Name::Mobile {
+            area_code: get("DEEPSEEK_AREA_CODE").unwrap_or_else(|| "+86".to_owned()),
+            number: Secret::new(mobile),
+        },
+        (None, None) => return None,
+    };
+    let password = get("DEEPSEEK_PASSWORD");
+    if password.is_none() {
+        let variable = suffixed("DEEPSEEK_PASSWORD", number);
+        problems.push(format!("{variable} is missing beside the login name"));
+    }
+    password.map(|password| Login {
+        name,
+        password: Secret::new(password),
+    })
+}
+
+fn suffixed(name: &str, number: usize) -> String {
+    if number == 1 {
+        name.to_owned()
+    } else {
+        format!("{name}_{number}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(pairs: &[(&str, &str)]) -> Vec<(usize, String, bool)> {
+        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let accounts = accounts(&vars, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        let plain = |(number, account): (usize, Account)| {
+            let token = account.token.map(|token| token.expose().to_owned());
+            (number, token.unwrap_or_default(), account.login.is_some())
+        };
+        accounts.into_iter().map(plain).collect()
+    }
+
+    fn account(number: usize, token: &str, login: bool) -> (usize, String, bool) {
+        (number, token.to_owned(), login)
+    }
+
+    #[test]
+    fn takes_tokens_as_people_paste_them() {
+        for pasted in [
+            "abc+/=",
+            " \"abc+/=\" ",
+            "Bearer abc+/=",
+            "bearer abc+/=",
+            r#"{"value":"abc+/=","__version":"0"}"#,
+        ] {
+            assert_eq!(
+                read(&[("DEEPSEEK_TOKEN", pasted)]),
+                [account(1, "abc+/=", false)]
+            );
+        }
+    }
+
+    #[test]
+    fn takes_several_accounts() {
+        let accounts = read(&[
+            ("DEEPSEEK_TOKEN", "a, b,,a"),
+            ("DEEPSEEK_TOKEN_2", "c"),
+            ("DEEPSEEK_EMAIL_2", "x@y"),
+            ("DEEPSEEK_PASSWORD_2", "p"),
+            ("DEEPSEEK_MOBILE_4", "123"),
+            ("DEEPSEEK_PASSWORD_4", "p"),
+        ]);
+        let expected = [
+            account(1, "a", false),
+            account(2, "c", true),
+            account(4, "", true),
+            account(5, "b", false),
+        ];
+        assert_eq!(accounts, expected);
+    }
+
+    #[test]
+    fn complains_about_half_a_login_and_strange_tokens() {
+        let mut problems = Vec::new();
+        accounts(&Vars::new([("DEEPSEEK_EMAIL", "x@y")]), &mut problems);
+        accounts(&Vars::new([("DEEPSEEK_TOKEN", "a b")]), &mut problems);
+        assert_eq!(problems.len(), 2, "{problems:?}");
+    }
+
+    #[tokio::test]
+    async fn a_refused_token_is_followed_by_one_login() {
+        let vars = Vars::new([
+            ("DEEPSEEK_TOKEN", "a"),
+            ("DEEPSEEK_EMAIL", "x@y"),
+            ("DEEPSEEK_PASSWORD", "p"),
+        ]);
+        let (_, account) = accounts(&vars, &mut Vec::new()).remove(0);
+        let mut session = account.session().await;
+        let (first, second) = (Secret::new("a"), Secret::new("b"));
+        assert_eq!(session.token(&account), Some(first.clone()));
+        assert!(session.refused(&first, &account));
+        assert_eq!(session.token(&account), None);
+        session.logged_in(second.clone());
+        // Somebody who still had the first one need not log in.
+        assert!(session.refused(&first, &account));
+        assert_eq!(session.token(&account), Some(second.clone()));
+        assert!(!session.refused(&second, &account), "a loop of logins");
+        session.logged_in(second.clone());
+        session.served(&second);
+        assert!(session.refused(&second, &account));
+    }
+}

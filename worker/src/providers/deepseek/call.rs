@@ -1,0 +1,64 @@
+//! The calls that several steps share: short answers in their envelope, and proofs of work.
+
+use serde::de::DeserializeOwned;
+
+use super::{
+    pow,
+    refusal::{self, Head, Refusal},
+    wire::{self, Caller},
+};
+use crate::{
+    chat::ProviderError,
+    providers::Turn,
+    upstream::{Answer, Request},
+};
+
+/// Challenges for one proof: one without an answer in its range is replaced (section 5).
+const MOST_CHALLENGES: usize = 3;
+
+/// The `biz_data` of a short call.
+pub(super) async fn call<T: DeserializeOwned>(turn: &Turn, request: Request) -> Result<T, Refusal> {
+    let mut answer = turn.send(request).await?;
+    let head = head(turn, &answer);
+    refusal::data(head, &answer.short().await?)
+}
+
+/// Whether this is the stream that was asked for.
+pub(super) fn is_stream(answer: &Answer) -> bool {
+    answer.status.as_u16() == 200 && answer.content_type() == "text/event-stream"
+}
+
+/// What came instead of a stream.
+pub(super) async fn refused(turn: &Turn, mut answer: Answer) -> Refusal {
+    let head = head(turn, &answer);
+    match answer.short().await {
+        Ok(body) => refusal::refusal(head, &body),
+        Err(error) => error.into(),
+    }
+}
+
+/// What of an answer's head says why it is a refusal.
+pub(super) fn head(turn: &Turn, answer: &Answer) -> Head {
+    Head {
+        status: answer.status.as_u16(),
+        is_challenged: answer.header("x-amzn-waf-action").is_some(),
+        retry_after: answer.retry_after(),
+        now: turn.unix_ms(),
+    }
+}
+
+/// A solved proof of work for one request to `path`: the value of its header.
+pub(super) async fn proof(turn: &Turn, caller: Caller<'_>, path: &str) -> Result<String, Refusal> {
+    for attempt in 1..=MOST_CHALLENGES {
+        let challenged: wire::Challenged = call(turn, wire::challenge(caller, path)).await?;
+        let challenge = challenged.challenge;
+        // The last one is taken as it is: it may be our own clock that is wrong.
+        if challenge.has_expired(turn.unix_ms()) && attempt < MOST_CHALLENGES {
+            continue;
+        }
+        if let Some(answer) = pow::solve_apart(challenge.to_solve()?).await {
+            return Ok(challenge.proof(answer, path));
+        }
+    }
+    Err(ProviderError::malformed("proof-of-work challenge").into())
+}

@@ -1,0 +1,115 @@
+//! Our model ids and what they mean upstream. Source: `wire/deepseek.md` section 4, "Models".
+
+use crate::providers::Model;
+
+/// 2026-03-01, the date of the page's oldest main source; constant, so that listings are stable.
+const CREATED: i64 = 1_772_323_200;
+/// "About 1,000,000 tokens" (section 4).
+const CONTEXT: u32 = 1_000_000;
+
+/// The model that takes pictures, and cannot search.
+pub(super) const VISION: &str = "vision";
+/// The model that silently ignores files.
+pub(super) const EXPERT: &str = "expert";
+
+/// id, `model_type`, thinks, is listed.
+const MODELS: &[(&str, &str, bool, bool)] = &[
+    ("deepseek-chat", "default", false, true),
+    ("deepseek-reasoner", "default", true, true),
+    ("deepseek-r1", "default", true, true),
+    ("deepseek", "default", false, false),
+    ("deepseek-v4-flash", "default", false, false),
+    ("deepseek-v4-pro", "default", true, false),
+    ("deepseek-expert", EXPERT, false, true),
+    ("deepseek-vision", VISION, false, true),
+];
+
+/// The listed models.
+pub(super) fn listed() -> Vec<Model> {
+    MODELS
+        .iter()
+        .filter(|row| row.3)
+        .map(|&(id, kind, thinking, _)| model(id, kind, thinking))
+        .collect()
+}
+
+/// The model that an id means: the table, the table with `-search`, else the seed's rule for other names of this
+/// service.
+pub(super) fn find(id: &str) -> Option<Model> {
+    let lower = id.to_ascii_lowercase();
+    if let Some(&(_, kind, thinking, _)) = MODELS.iter().find(|row| row.0 == lower) {
+        return Some(model(id, kind, thinking));
+    }
+    if let Some(base) = lower.strip_suffix("-search") {
+        let found = find(base)?;
+        return Some(Model {
+            id: id.to_owned(),
+            search: found.upstream != VISION,
+            ..found
+        });
+    }
+    let is_ours = ["deepseek-", "ds-"]
+        .iter()
+        .any(|prefix| lower.starts_with(prefix));
+    let thinks = ["reasoner", "r1", "think"]
+        .iter()
+        .any(|word| lower.contains(word));
+    (is_ours && !id.contains('/')).then(|| model(id, "default", thinks))
+}
+
+fn model(id: &str, kind: &str, thinking: bool) -> Model {
+    Model {
+        thinking,
+        vision: kind == VISION,
+        files: kind != EXPERT,
+        context: Some(CONTEXT),
+        ..Model::new(id, kind, CREATED)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn follows_the_table() {
+        for (id, kind, thinking, search) in [
+            ("deepseek-chat", "default", false, false),
+            ("DeepSeek-Reasoner", "default", true, false),
+            ("deepseek-r1-search", "default", true, true),
+            ("deepseek", "default", false, false),
+            ("deepseek-search", "default", false, true),
+            ("deepseek-v4-flash", "default", false, false),
+            ("deepseek-v4-pro", "default", true, false),
+            ("deepseek-expert", "expert", false, false),
+            ("deepseek-expert-search", "expert", false, true),
+            ("deepseek-vision-search", "vision", false, false),
+            ("deepseek-coder", "default", false, false),
+            ("ds-think", "default", true, false),
+        ] {
+            let found = find(id).unwrap();
+            assert_eq!(
+                (
+                    found.id.as_str(),
+                    found.upstream.as_str(),
+                    found.thinking,
+                    found.search
+                ),
+                (id, kind, thinking, search)
+            );
+        }
+    }
+
+    #[test]
+    fn leaves_other_sites_names_alone() {
+        for id in [
+            "gpt-4o",
+            "deepseekish",
+            "deepseek-ai/DeepSeek-V3",
+            "-search",
+            "",
+        ] {
+            assert_eq!(find(id), None, "{id}");
+        }
+    }
+}

@@ -1,0 +1,562 @@
+//! The answer of `POST /chat/completion` and `/chat/continue`: events with patches to the upstream message, in three
+//! generations. Source: `wire/deepseek.md` sections 6, 7 and 8.
+//!
+//! ```text
+//!          FINISHED, CONTENT_FILTER, finish_reason
+//!   WIP ─────────────────────────────────────────────► over
+//!    ▲ │
+//!    │ └─ INCOMPLETE, AUTO_CONTINUE, auto_continue ──► incomplete ── not continued ──► over, length
+//!    │                                                     │
+//!    └──────────────────── resume ◄────────────────────────┘
+//! ```
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    marker::Watch,
+    message::{Message, Write},
+    patch::{self, Cursor, Op, Patch},
+    refusal,
+};
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, Usage},
+    upstream::sse::Sse,
+};
+
+/// Batches within batches; captures show one level.
+const MOST_DEPTH: usize = 8;
+
+/// Bytes in, events out.
+#[derive(Debug, Default)]
+pub struct Decoder {
+    sse: Sse,
+    reader: Reader,
+    /// What a reader of one chunk says, before the markers are looked for.
+    said: Vec<ChatEvent>,
+}
+
+#[derive(Debug, Default)]
+struct Reader {
+    message: Message,
+    cursor: Cursor,
+    status: Status,
+    auto_continue: bool,
+    response_id: Option<i64>,
+    completion_tokens: u64,
+    has_output: bool,
+    has_text: bool,
+    /// `generation_err` after INCOMPLETE: worth one continuation (section 7).
+    failure: Option<ProviderError>,
+    is_closed: bool,
+    watch: Watch,
+    /// The choices generation, which `[DONE]` may end.
+    is_choices: bool,
+}
+
+/// `response/status`. Only this decides, never `quasi_status`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+enum Status {
+    #[default]
+    Wip,
+    Finished,
+    #[serde(alias = "AUTO_CONTINUE")]
+    Incomplete,
+    ContentFilter,
+    #[serde(other)]
+    Other,
+}
+
+/// The members of the events that are no patches. What is no object of this form is a no-op (section 6).
+#[derive(Deserialize)]
+struct Notice<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+    response_message_id: Option<i64>,
+    message_id: Option<i64>,
+    #[serde(borrow)]
+    choices: Option<Vec<Choice<'a>>>,
+}
+
+/// Of the choices generation (sample D).
+#[derive(Deserialize)]
+struct Choice<'a> {
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    #[serde(borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    search_results: Option<&'a RawValue>,
+}
+
+/// The snapshot that opens a stream.
+#[derive(Deserialize)]
+struct Snapshot<'a> {
+    message_id: Option<i64>,
+    status: Option<Status>,
+    auto_continue: Option<bool>,
+    accumulated_token_usage: Option<u64>,
+    #[serde(borrow)]
+    fragments: Option<&'a RawValue>,
+    #[serde(borrow)]
+    content: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    thinking_content: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Root<'a> {
+    #[serde(borrow)]
+    response: Option<&'a RawValue>,
+}
+
+impl Decoder {
+    /// A decoder for one answer.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// A refusal that the stream itself reports (section 7).
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.sse.push(bytes)?;
+        while let Some(event) = self.sse.next() {
+            let read = self.reader.event(event.name, event.data, &mut self.said);
+            self.reader.pass(&mut self.said, events);
+            read?;
+        }
+        Ok(())
+    }
+
+    /// The last body has ended, and is not going to be continued.
+    ///
+    /// # Errors
+    /// An answer that broke off or is empty.
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.drain(events)?;
+        self.reader.finish(events)
+    }
+
+    /// A body has ended: reads an event whose closing blank line is missing.
+    ///
+    /// # Errors
+    /// As [`Decoder::feed`].
+    pub fn drain(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let Some(event) = self.sse.finish() else {
+            return Ok(());
+        };
+        let read = self.reader.event(event.name, event.data, &mut self.said);
+        self.reader.pass(&mut self.said, events);
+        read
+    }
+
+    /// A continuation follows: its stream starts afresh, what was said is remembered (section 8).
+    pub fn resume(&mut self) {
+        self.sse = Sse::default();
+        let reader = &mut self.reader;
+        reader.cursor = Cursor::default();
+        reader.status = Status::Wip;
+        reader.auto_continue = false;
+        reader.failure = None;
+        reader.is_closed = false;
+    }
+
+    /// The upstream id of this answer, as soon as an event has named it.
+    pub fn response_id(&self) -> Option<i64> {
+        self.reader.response_id
+    }
+
+    /// The service stopped before the answer was complete, and can go on.
+    pub fn is_incomplete(&self) -> bool {
+        let reader = &self.reader;
+        !self.is_cut()
+            && !reader.is_choices
+            && (reader.status == Status::Incomplete
+                || (reader.status == Status::Finished && reader.auto_continue))
+    }
+
+    /// The generator broke: a continuation is worth one try (section 7).
+    pub fn has_failed(&self) -> bool {
+        self.reader.failure.is_some()
+    }
+
+    /// A final status has come: whatever happens to the connection now does not matter.
+    pub fn has_final_status(&self) -> bool {
+        self.reader.status != Status::Wip
+    }
+
+    /// The service has said that nothing follows.
+    pub fn is_closed(&self) -> bool {
+        self.reader.is_closed
+    }
+
+    /// The model went on into the next turn: the rest is not wanted (section 9).
+    pub fn is_cut(&self) -> bool {
+        self.reader.watch.is_cut()
+    }
+}
+
+impl Reader {
+    fn event(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        if self.is_closed {
+            return Ok(());
+        }
+        match name {
+            b"" | b"message" => self.message(data, events),
+            b"hint" | b"toast" => self.notice(data, events),
+            b"ready" => {
+                if let Ok(notice) = serde_json::from_slice::<Notice<'_>>(data) {
+                    self.named(notice.response_message_id);
+                }
+                Ok(())
+            }
+            b"close" => {
+                self.is_closed = true;
+                Ok(())
+            }
+            // update_session, finish; title, which is never text whatever it contains.
+            _ => Ok(()),
+        }
+    }
+
+    fn message(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if data == b"[DONE]" {
+            // Ends the choices generation alone; in the others only the status counts (section 6).
+            if self.is_choices && self.status == Status::Wip {
+                self.status = Status::Finished;
+            }
+            return Ok(());
+        }
+        match serde_json::from_slice::<Patch<'_>>(data) {
+            Ok(patch) if patch.v.is_some() || patch.p.is_some() || patch.o.is_some() => {
+                self.patch(&patch, events)
+            }
+            Ok(_) => self.notice(data, events),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn patch(
+        &mut self,
+        patch: &Patch<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        let mut cursor = std::mem::take(&mut self.cursor);
+        cursor.advance(patch);
+        let Some(value) = patch.v else {
+            self.cursor = cursor;
+            return Ok(());
+        };
+        let is_bare = patch.p.is_none() && patch.o.is_none();
+        let applied = match patch::string(value).filter(|_| is_bare) {
+            Some(text) if !is_content(&cursor.path) && !is_status_word(&text) => {
+                // The official reader would write it there; no capture shows it (section 6, tolerance).
+                self.message.stray_text(&text, events);
+                Ok(())
+            }
+            _ => {
+                // A kept SET does not take a text back: content is incremental everywhere (section 6, sample C).
+                let is_kept_set = patch.o.is_none() && cursor.op == Op::Set;
+                let op = if is_kept_set && is_content(&cursor.path) {
+                    Op::Append
+                } else {
+                    cursor.op
+                };
+                self.apply(&cursor.path, op, value, events, 0)
+            }
+        };
+        self.cursor = cursor;
+        applied
+    }
+
+    fn apply(
+        &mut self,
+        path: &str,
+        op: Op,
+        value: &RawValue,
+        events: &mut Vec<ChatEvent>,
+        depth: usize,
+    ) -> Result<(), ProviderError> {
+        if op == Op::Batch
+            && depth < MOST_DEPTH
+            && let Some(items) = patch::batch(value)
+        {
+            let mut cursor = Cursor::default();
+            for item in items {
+                cursor.advance(&item);
+                if let Some(value) = item.v {
+                    let inner = format!("{path}/{}", cursor.path);
+                    let is_legacy = matches!(
+                        segments(&inner),
+                        ["response", "content" | "thinking_content", "", ..]
+                    );
+                    let op = if is_legacy && item.o.is_none() && cursor.op == Op::Set {
+                        Op::Append
+                    } else {
+                        cursor.op
+                    };
+                    self.apply(&inner, op, value, events, depth + 1)?;
+                }
+            }
+            return Ok(());
+        }
+        let write = if op == Op::Append {
+            Write::Append
+        } else {
+            Write::Set
+        };
+        match segments(path) {
+            ["", ..] => {
+                let root = serde_json::from_str::<Root<'_>>(value.get());
+                match root.ok().and_then(|root| root.response) {
+                    Some(response) => self.snapshot(response, events),
+                    None => Ok(()),
+                }
+            }
+            ["response", "", ..] => self.snapshot(value, events),
+            ["response", "status", "", ..] => {
+                self.enter(serde_json::from_str(value.get()).ok());
+                Ok(())
+            }
+            ["response", "auto_continue", "", ..] => {
+                self.auto_continue = value.get() == "true";
+                Ok(())
+            }
+            ["response", "accumulated_token_usage", "", ..] => {
+                self.completion_tokens = value.get().parse().unwrap_or(self.completion_tokens);
+                Ok(())
+            }
+            ["response", word @ ("content" | "thinking_content"), "", ..] => {
+                if let Some(text) = patch::string(value) {
+                    self.message
+                        .legacy_text(word != "content", write, &text, events);
+                }
+                Ok(())
+            }
+            ["response", "fragments", "", ..] => match write {
+                Write::Append => self.message.push(value, events),
+                Write::Set => self.message.replace(value, events),
+            },
+            ["response", "fragments", at, member] => {
+                let Some(at) = self.message.index(at) else {
+                    return Ok(());
+                };
+                match member {
+                    "" => self.message.replace_one(at, value, events),
+                    "content" => {
+                        if let Some(text) = patch::string(value) {
+                            self.message.text(at, write, &text, events);
+                        }
+                    }
+                    "results" => self.message.results(at, write, value),
+                    _ => {}
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn snapshot(
+        &mut self,
+        response: &RawValue,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        let Ok(snapshot) = serde_json::from_str::<Snapshot<'_>>(response.get()) else {
+            return Ok(());
+        };
+        self.named(snapshot.message_id);
+        self.enter(snapshot.status);
+        self.auto_continue = snapshot.auto_continue.unwrap_or(self.auto_continue);
+        self.completion_tokens = snapshot
+            .accumulated_token_usage
+            .unwrap_or(self.completion_tokens);
+        if let Some(thinking) = snapshot.thinking_content {
+            self.message
+                .legacy_text(true, Write::Set, &thinking, events);
+        }
+        if let Some(content) = snapshot.content {
+            self.message
+                .legacy_text(false, Write::Set, &content, events);
+        }
+        match snapshot.fragments {
+            Some(fragments) => self.message.replace(fragments, events),
+            None => Ok(()),
+        }
+    }
+
+    /// A hint, a toast, an error frame, or a chunk of the choices generation.
+    fn notice(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let Ok(notice) = serde_json::from_slice::<Notice<'_>>(data) else {
+            return Ok(());
+        };
+        if let Some(choices) = notice.choices {
+            self.named(notice.message_id);
+            self.is_choices = true;
+            for choice in choices {
+                self.choice(choice, events);
+            }
+            return Ok(());
+        }
+        if notice.kind.as_deref() != Some("error") {
+            return Ok(());
+        }
+        let reason = notice.finish_reason.unwrap_or_default();
+        let error = refusal::hint(&reason, &notice.content.unwrap_or_default());
+        if reason == "generation_err" && self.status == Status::Incomplete {
+            self.failure = Some(error);
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    fn choice(&mut self, choice: Choice<'_>, events: &mut Vec<ChatEvent>) {
+        if let Some(delta) = choice.delta {
+            if let Some(results) = delta.search_results {
+                self.message.choice_results(results);
+            }
+            let text = delta.content.unwrap_or_default();
+            match delta.kind.as_deref() {
+                Some("thinking") => self.message.legacy_text(true, Write::Append, &text, events),
+                Some("text") | None => {
+                    self.message
+                        .legacy_text(false, Write::Append, &text, events)
+                }
+                Some(_) => {}
+            }
+        }
+        match choice.finish_reason.as_deref() {
+            None => {}
+            Some("content_filter") => self.status = Status::ContentFilter,
+            Some("length") => self.status = Status::Incomplete,
+            Some(_) => self.status = Status::Finished,
+        }
+    }
+
+    /// Unknown words change nothing.
+    fn enter(&mut self, status: Option<Status>) {
+        self.status = status
+            .filter(|status| *status != Status::Other)
+            .unwrap_or(self.status);
+    }
+
+    fn named(&mut self, id: Option<i64>) {
+        self.response_id = id.or(self.response_id);
+    }
+
+    /// Passes on what was read, up to where the model begins the next turn.
+    fn pass(&mut self, said: &mut Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
+        for event in said.drain(..) {
+            match event {
+                _ if self.watch.is_cut() => {}
+                ChatEvent::Text(text) => {
+                    let text = self.watch.pass(text);
+                    self.text(text, events);
+                }
+                other => {
+                    self.has_output = true;
+                    events.push(other);
+                }
+            }
+        }
+    }
+
+    fn text(&mut self, text: String, events: &mut Vec<ChatEvent>) {
+        if !text.is_empty() {
+            (self.has_output, self.has_text) = (true, true);
+            events.push(ChatEvent::Text(text));
+        }
+    }
+
+    fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let rest = self.watch.release();
+        self.text(rest, events);
+        if let Some(failure) = self.failure.take() {
+            return Err(failure);
+        }
+        let reason = match self.status {
+            _ if self.watch.is_cut() => FinishReason::Stop,
+            Status::Finished if self.auto_continue => FinishReason::Length,
+            Status::Finished => FinishReason::Stop,
+            Status::Incomplete => FinishReason::Length,
+            Status::ContentFilter => FinishReason::ContentFilter,
+            Status::Wip | Status::Other => return Err(ProviderError::broken_stream()),
+        };
+        if reason == FinishReason::ContentFilter && !self.has_text {
+            // Only where nothing had been said does the filter's own sentence count (section 6).
+            let template = self.message.take_template();
+            self.text(template, events);
+        }
+        if !self.has_output {
+            return Err(if reason == FinishReason::ContentFilter {
+                ProviderError::new(Kind::Moderated, "the service's filter stopped the answer")
+            } else {
+                ProviderError::empty_answer().with_code("upstream_empty")
+            });
+        }
+        events.extend(self.message.citations());
+        if self.completion_tokens > 0 {
+            events.push(ChatEvent::Usage(Usage {
+                completion_tokens: self.completion_tokens,
+                ..Usage::default()
+            }));
+        }
+        events.push(ChatEvent::Finish(reason));
+        Ok(())
+    }
+}
+
+/// The first four segments of a path; what is not there is empty.
+fn segments(path: &str) -> [&str; 4] {
+    let mut segments = [""; 4];
+    let given = path.split('/').filter(|segment| !segment.is_empty());
+    for (at, segment) in given.enumerate() {
+        match segments.get_mut(at) {
+            Some(place) => *place = segment,
+            // Nothing deeper is of interest.
+            None => return ["deeper"; 4],
+        }
+    }
+    segments
+}
+
+fn is_content(path: &str) -> bool {
+    matches!(
+        segments(path),
+        ["response", "content" | "thinking_content", "", ..]
+            | ["response", "fragments", _, "content"]
+    )
+}
+
+fn is_status_word(text: &str) -> bool {
+    matches!(
+        text,
+        "WIP" | "FINISHED" | "INCOMPLETE" | "CONTENT_FILTER" | "AUTO_CONTINUE"
+    )
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,349 @@
+use super::*;
+
+const FRAGMENTS: &str = include_str!("../../../tests/fixtures/deepseek/fragments.sse");
+const THINKING_SEARCH: &str = include_str!("../../../tests/fixtures/deepseek/thinking_search.sse");
+const LEGACY: &str = include_str!("../../../tests/fixtures/deepseek/legacy.sse");
+const CHOICES: &str = include_str!("../../../tests/fixtures/deepseek/choices.sse");
+const CONTENT_FILTER: &str = include_str!("../../../tests/fixtures/deepseek/content_filter.sse");
+const RATE_LIMIT: &str = include_str!("../../../tests/fixtures/deepseek/rate_limit.sse");
+const INCOMPLETE: &str = include_str!("../../../tests/fixtures/deepseek/incomplete.sse");
+const CONTINUED: &str = include_str!("../../../tests/fixtures/deepseek/continued.sse");
+const ALL: [&str; 8] = [
+    FRAGMENTS,
+    THINKING_SEARCH,
+    LEGACY,
+    CHOICES,
+    CONTENT_FILTER,
+    RATE_LIMIT,
+    INCOMPLETE,
+    CONTINUED,
+];
+
+#[derive(Debug, Default, PartialEq)]
+struct Said {
+    text: String,
+    reasoning: String,
+    rest: Vec<ChatEvent>,
+    error: Option<Kind>,
+}
+
+impl Said {
+    fn of(events: Vec<ChatEvent>, result: Result<(), ProviderError>) -> Self {
+        let mut said = Self {
+            error: result.err().map(|error| error.kind),
+            ..Self::default()
+        };
+        for event in events {
+            match event {
+                ChatEvent::Text(text) => said.text.push_str(&text),
+                ChatEvent::Reasoning(text) => said.reasoning.push_str(&text),
+                other => said.rest.push(other),
+            }
+        }
+        said
+    }
+
+    fn plain(&self) -> (&str, &str, Option<FinishReason>) {
+        let reason = match self.rest.last() {
+            Some(ChatEvent::Finish(reason)) => Some(*reason),
+            _ => None,
+        };
+        (&self.reasoning, &self.text, reason)
+    }
+
+    fn tokens(&self) -> Option<u64> {
+        self.rest.iter().find_map(|event| match event {
+            ChatEvent::Usage(usage) => Some(usage.completion_tokens),
+            _ => None,
+        })
+    }
+}
+
+/// Decodes a stream given in pieces; deltas are joined, as no two bodies are cut alike.
+fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Said {
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    let fed = pieces
+        .into_iter()
+        .try_for_each(|piece| decoder.feed(piece, &mut events));
+    let result = fed.and_then(|()| decoder.finish(&mut events));
+    Said::of(events, result)
+}
+
+/// Decodes plain messages, one a line.
+fn lines(lines: &[&str]) -> Said {
+    let body: String = lines
+        .iter()
+        .map(|line| format!("data: {line}\n\n"))
+        .collect();
+    decode([body.as_bytes()])
+}
+
+const STOP: Option<FinishReason> = Some(FinishReason::Stop);
+const FINISHED: &str = r#"{"p":"response/status","o":"SET","v":"FINISHED"}"#;
+
+#[test]
+fn decodes_the_samples_of_the_wire_page() {
+    let said = decode([FRAGMENTS.as_bytes()]);
+    assert_eq!(said.plain(), ("", "Hello, 世界", STOP));
+    assert_eq!(said.tokens(), Some(9));
+    let said = decode([THINKING_SEARCH.as_bytes()]);
+    assert_eq!(said.plain(), ("用户 asks", "It is A[reference:0].", STOP));
+    assert_eq!(said.tokens(), Some(41));
+    assert_eq!(
+        said.rest[0],
+        ChatEvent::Citation {
+            index: 1,
+            url: "https://example.com/a".into(),
+            title: "A".into()
+        }
+    );
+    let said = decode([LEGACY.as_bytes()]);
+    assert_eq!(said.plain(), ("Hm, yes", "Good day", STOP));
+    let said = decode([CHOICES.as_bytes()]);
+    assert_eq!(said.plain(), ("Hm", "Good day", STOP));
+    assert_eq!(said.rest.len(), 2, "{said:?}");
+    let said = decode([CONTENT_FILTER.as_bytes()]);
+    let filtered = Some(FinishReason::ContentFilter);
+    assert_eq!(said.plain(), ("", "Once upon", filtered));
+    assert_eq!(said.tokens(), Some(165));
+    assert_eq!(
+        decode([RATE_LIMIT.as_bytes()]).error,
+        Some(Kind::RateLimited)
+    );
+    let said = decode([INCOMPLETE.as_bytes()]);
+    assert_eq!(said.plain(), ("", "One two ", Some(FinishReason::Length)));
+}
+
+#[test]
+fn every_split_gives_the_same_events() {
+    for sample in ALL {
+        let whole = decode([sample.as_bytes()]);
+        for at in 0..=sample.len() {
+            let (head, tail) = sample.as_bytes().split_at(at);
+            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
+        }
+        assert_eq!(decode(sample.as_bytes().chunks(1)), whole);
+    }
+}
+
+#[test]
+fn every_prefix_ends_in_an_answer_or_an_error() {
+    for sample in ALL {
+        for at in 0..sample.len() {
+            let said = decode([&sample.as_bytes()[..at]]);
+            let is_answer = matches!(said.rest.last(), Some(ChatEvent::Finish(_)));
+            assert!(is_answer != said.error.is_some(), "cut at {at}: {said:?}");
+        }
+    }
+}
+
+#[test]
+fn a_continuation_repeats_nothing_and_loses_nothing() {
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    decoder.feed(INCOMPLETE.as_bytes(), &mut events).unwrap();
+    assert!(decoder.is_incomplete() && decoder.is_closed());
+    assert_eq!(decoder.response_id(), Some(2));
+    decoder.resume();
+    // Broken off in the middle, and begun once more: what was passed on before counts.
+    let half = CONTINUED
+        .find("data: {\"p\":\"response\",\"o\":\"BATCH\"")
+        .unwrap();
+    decoder
+        .feed(&CONTINUED.as_bytes()[..half], &mut events)
+        .unwrap();
+    decoder.resume();
+    decoder.feed(CONTINUED.as_bytes(), &mut events).unwrap();
+    assert!(!decoder.is_incomplete());
+    let result = decoder.finish(&mut events);
+    let said = Said::of(events, result);
+    assert_eq!(said.plain(), ("", "One two three four", STOP));
+    assert_eq!(said.tokens(), Some(9));
+}
+
+#[test]
+fn a_snapshot_behind_what_was_said_is_waited_for() {
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    decoder.feed(INCOMPLETE.as_bytes(), &mut events).unwrap();
+    decoder.resume();
+    let behind = CONTINUED
+        .replace("One two three", "One")
+        .replace("\" four\"", "\" two three\"");
+    decoder.feed(behind.as_bytes(), &mut events).unwrap();
+    let result = decoder.finish(&mut events);
+    assert_eq!(Said::of(events, result).text, "One two three");
+}
+
+#[test]
+fn what_is_left_out_keeps_its_last_value() {
+    let snapshot = r#"{"v":{"response":{"message_id":2,"status":"WIP","fragments":[{"id":1,"type":"THINK","content":""},{"id":2,"type":"RESPONSE","content":"a"}]}}}"#;
+    for (patches, thinking, text) in [
+        // A patch without v changes p and o only; 1 and -1 are the same fragment.
+        (
+            &[
+                r#"{"p":"response/fragments/1/content","o":"APPEND"}"#,
+                r#"{"v":"b"}"#,
+            ][..],
+            "",
+            "ab",
+        ),
+        // A batch has its own p and o, and leaves the outer ones alone.
+        (
+            &[
+                r#"{"p":"response/fragments/-1/content","o":"APPEND","v":"b"}"#,
+                r#"{"p":"response","o":"BATCH","v":[{"p":"fragments/0/content","o":"APPEND","v":"x"},{"v":"y"},{"p":"fragments/1/content","v":"c"}]}"#,
+                r#"{"v":[{"p":"fragments/-2/content","o":"APPEND","v":"z"}]}"#,
+            ],
+            "xyz",
+            "abc",
+        ),
+        // A stray string goes on with what spoke last; a status word does not.
+        (
+            &[
+                r#"{"p":"response/accumulated_token_usage","o":"SET","v":5}"#,
+                r#"{"v":"b"}"#,
+                r#"{"v":"INCOMPLETE"}"#,
+            ],
+            "",
+            "ab",
+        ),
+        // Out of range, of the wrong type, or of no known form: no-ops.
+        (
+            &[
+                r#"{"p":"response/fragments/9/content","o":"APPEND","v":"!"}"#,
+                r#"{"p":"response/fragments/-9/content","v":"!"}"#,
+                r#"{"p":"response/fragments/1/content","v":{"x":1}}"#,
+                r#"{"p":5,"v":"!"}"#,
+                "{}",
+                "null",
+                "not json",
+                r#"{"p":"response/fragments/-1/status","v":"FINISHED"}"#,
+                r#"{"p":"response/fragments","o":"APPEND","v":{"id":3,"type":"NEWS","content":"!"}}"#,
+                r#"{"p":"response/title","o":"SET","v":"!"}"#,
+            ],
+            "",
+            "a",
+        ),
+    ] {
+        let mut all = vec![snapshot];
+        all.extend(patches);
+        all.push(FINISHED);
+        assert_eq!(lines(&all).plain(), (thinking, text, STOP));
+    }
+}
+
+#[test]
+fn text_that_looks_like_a_status_is_text_and_blanks_are_text() {
+    let said = lines(&[
+        r#"{"v":{"response":{"fragments":[{"type":"RESPONSE","content":"\n"}]}}}"#,
+        r#"{"p":"response/fragments/-1/content","o":"APPEND","v":"FINISHED"}"#,
+        r#"{"v":" "}"#,
+        r#"{"v":"WIP"}"#,
+        r#"{"v":"\n"}"#,
+        FINISHED,
+    ]);
+    assert_eq!(said.plain(), ("", "\nFINISHED WIP\n", STOP));
+}
+
+#[test]
+fn the_filters_words_count_only_where_nothing_was_said() {
+    let filter = |template: &str| {
+        let fragments = if template.is_empty() {
+            String::new()
+        } else {
+            format!(r#"{{"type":"TEMPLATE_RESPONSE","content":"{template}"}}"#)
+        };
+        lines(&[
+            r#"{"v":{"response":{"fragments":[]}}}"#,
+            &format!(
+                r#"{{"p":"response","o":"BATCH","v":[{{"p":"status","v":"CONTENT_FILTER"}},{{"p":"fragments","v":[{fragments}]}}]}}"#
+            ),
+        ])
+    };
+    let filtered = Some(FinishReason::ContentFilter);
+    assert_eq!(filter("Sorry.").plain(), ("", "Sorry.", filtered));
+    assert_eq!(filter("").error, Some(Kind::Moderated));
+}
+
+#[test]
+fn the_next_turn_is_no_part_of_the_answer() {
+    let said = lines(&[
+        r#"{"v":{"response":{"fragments":[{"type":"RESPONSE","content":"Yes.<"}]}}}"#,
+        r#"{"p":"response/fragments/-1/content","o":"APPEND","v":"｜end▁of"}"#,
+        r#"{"v":"▁sentence｜><｜User｜>And"}"#,
+    ]);
+    assert_eq!(said.plain(), ("", "Yes.", STOP));
+}
+
+#[test]
+fn refusals_in_the_stream_are_errors() {
+    let hint = |event: &str, reason: &str| {
+        let body = format!(
+            "event: {event}\ndata: {{\"type\":\"error\",\"content\":\"x\",\"finish_reason\":\"{reason}\"}}\n\n"
+        );
+        decode([body.as_bytes()]).error
+    };
+    for (reason, kind) in [
+        ("rate_limit_reached", Kind::RateLimited),
+        ("parallel_chat_limit_by_queue", Kind::RateLimited),
+        ("expert_busy_use_default", Kind::Unavailable),
+        ("input_exceeds_limit", Kind::ContextLength),
+        ("context_length_exceeded", Kind::ContextLength),
+        ("manual_abort", Kind::Unavailable),
+        ("unsupported_client_by_model", Kind::Protocol),
+        ("generation_err", Kind::Unavailable),
+        ("something_new", Kind::Protocol),
+    ] {
+        assert_eq!(hint("hint", reason), Some(kind), "{reason}");
+        assert_eq!(hint("toast", reason), Some(kind), "{reason}");
+    }
+    let broken = lines(&[
+        r#"{"v":{"response":{"message_id":2,"fragments":[{"type":"RESPONSE","content":"a"}]}}}"#,
+        r#"{"p":"response/status","v":"INCOMPLETE"}"#,
+        r#"{"type":"error","content":"Server is temporarily unavailable.","finish_reason":"generation_err"}"#,
+    ]);
+    assert_eq!(broken.error, Some(Kind::Unavailable));
+}
+
+#[test]
+fn an_empty_answer_is_an_error() {
+    let said = lines(&[r#"{"v":{"response":{"fragments":[]}}}"#, FINISHED]);
+    assert_eq!(said.error, Some(Kind::Unavailable));
+}
+
+/// Texts are not kept, so the decoder is as large after a long answer as after a short one.
+#[test]
+fn memory_does_not_grow_with_the_answer() {
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    let snapshot = "data: {\"v\":{\"response\":{\"fragments\":[{\"type\":\"RESPONSE\",\"content\":\"\"}]}}}\n\ndata: {\"p\":\"response/fragments/-1/content\",\"o\":\"APPEND\",\"v\":\"x\"}\n\n";
+    decoder.feed(snapshot.as_bytes(), &mut events).unwrap();
+    let piece = b"data: {\"v\":\"0123456789\"}\n\n".repeat(100);
+    let sizes = [10, 1000].map(|times| {
+        for _ in 0..times {
+            decoder.feed(&piece, &mut events).unwrap();
+            events.clear();
+        }
+        format!("{decoder:?}").len()
+    });
+    assert!(sizes[1] < sizes[0] + 100, "{sizes:?}");
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_bytes_panic(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..400)) {
+        decode([body.as_slice()]);
+    }
+
+    #[test]
+    fn no_patches_panic(
+        patches in proptest::collection::vec((
+            "(response)?/?(fragments|status|content|results)?/?(-?[0-9]{1,20})?/?(content|results)?",
+            "SET|APPEND|BATCH|NEW",
+            r#""[a-z<｜]{0,5}"|[0-9]{1,3}|null|\{\}|\[\]|\[\{"p":"content","v":"x"\}\]|\[\{"type":"RESPONSE","content":"é"\}\]"#,
+        ), 0..20),
+        at in 0_usize..2000,
+    ) {
+        let body: String = patches.iter().map(|(p, o, v)| format!("data: {{\"p\":\"{p}\",\"o\":\"{o}\",\"v\":{v}}}\n\n")).collect();
+        let (head, tail) = body.as_bytes().split_at(at.min(body.len()));
+        proptest::prop_assert_eq!(decode([head, tail]), decode([body.as_bytes()]));
+    }
+}

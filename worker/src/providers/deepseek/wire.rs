@@ -1,0 +1,384 @@
+//! What the DeepSeek page sends, as pure functions. Source: `wire/deepseek.md` sections 2 to 5 and 8; what comes back
+//! instead of an answer: [`super::refusal`].
+
+use std::time::Duration;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    account::{Login, Name},
+    pow,
+};
+use crate::{
+    accounts::Secret,
+    chat::ProviderError,
+    settings::Vars,
+    upstream::{Request, fetch::Attachment, multipart::Form},
+};
+
+/// The path that a completion's proof is bound to.
+pub(super) const COMPLETION: &str = "/api/v0/chat/completion";
+/// The path that an upload's proof is bound to.
+pub(super) const UPLOAD: &str = "/api/v0/file/upload_file";
+
+const SHORT_CALL: Duration = Duration::from_secs(15);
+const UPLOAD_CALL: Duration = Duration::from_secs(60);
+
+/// What the client says it is: constant for the life of the process, as the service dislikes mixtures (section 4).
+#[derive(Debug)]
+pub(super) struct Identity {
+    /// `DEEPSEEK_BASE_URL`.
+    pub(super) base_url: String,
+    /// `DEEPSEEK_HIF_BASE_URL`.
+    pub(super) hif_base_url: String,
+    user_agent: String,
+    version: String,
+    platform: String,
+    locale: String,
+}
+
+impl Identity {
+    /// Reads the variables of section 2.
+    pub(super) fn read(vars: &Vars, problems: &mut Vec<String>) -> Self {
+        let mut word = |name: &str, default: &str| {
+            let value = vars.pasted(name).unwrap_or_else(|| default.to_owned());
+            if value.chars().any(char::is_control) {
+                problems.push(format!("{name} holds characters that no header can carry"));
+            }
+            value
+        };
+        let agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
+        Self {
+            user_agent: word("DEEPSEEK_USER_AGENT", agent),
+            version: word("DEEPSEEK_CLIENT_VERSION", "2.0.0"),
+            platform: word("DEEPSEEK_CLIENT_PLATFORM", "web"),
+            locale: word("DEEPSEEK_CLIENT_LOCALE", "zh_CN"),
+            base_url: vars.base_url("DEEPSEEK_BASE_URL", "https://chat.deepseek.com", problems),
+            hif_base_url: vars.base_url(
+                "DEEPSEEK_HIF_BASE_URL",
+                "https://hif-leim.deepseek.com",
+                problems,
+            ),
+        }
+    }
+
+    /// The headers of section 4 that every request has.
+    fn dressed(&self, request: Request) -> Request {
+        request
+            .header("user-agent", &self.user_agent)
+            .header("accept", "*/*")
+            .header("origin", &self.base_url)
+            .header("referer", format!("{}/", self.base_url))
+            .header("x-client-platform", &self.platform)
+            .header("x-client-version", &self.version)
+            .header("x-client-locale", &self.locale)
+            .headers(&[
+                ("x-client-timezone-offset", "28800"),
+                ("x-app-version", "20241129.1"),
+            ])
+    }
+}
+
+/// Who asks where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller<'a> {
+    pub(super) identity: &'a Identity,
+    pub(super) token: &'a Secret,
+}
+
+impl Caller<'_> {
+    fn authorized(&self, request: Request) -> Request {
+        let bearer = format!("Bearer {}", self.token.expose());
+        self.identity
+            .dressed(request)
+            .header("authorization", bearer)
+            .timeout(SHORT_CALL)
+    }
+
+    fn post(&self, step: &'static str, path: &str, body: &impl Serialize) -> Request {
+        let url = format!("{}{path}", self.identity.base_url);
+        self.authorized(Request::post(step, url))
+            .header("content-type", "application/json")
+            .json(body)
+    }
+
+    fn get(&self, step: &'static str, path: &str) -> Request {
+        let url = format!("{}{path}", self.identity.base_url);
+        self.authorized(Request::get(step, url))
+            .header("content-type", "application/json")
+    }
+}
+
+/// `POST /users/login`; without a token. `device_id` may be empty, but not absent (section 2).
+pub(super) fn login(identity: &Identity, login: &Login) -> Request {
+    let password = login.password.expose();
+    let body = match &login.name {
+        Name::Email(email) => {
+            json!({"email": email.expose(), "password": password, "device_id": "", "os": "web"})
+        }
+        Name::Mobile { area_code, number } => {
+            json!({"mobile": number.expose(), "area_code": area_code, "password": password, "device_id": "", "os": "web"})
+        }
+    };
+    let url = format!("{}/api/v0/users/login", identity.base_url);
+    identity
+        .dressed(Request::post("login", url))
+        .header("content-type", "application/json")
+        .json(&body)
+        .timeout(SHORT_CALL)
+}
+
+/// `POST /chat_session/create`.
+pub(super) fn create_session(caller: Caller<'_>) -> Request {
+    caller.post("create", "/api/v0/chat_session/create", &json!({}))
+}
+
+/// `POST /chat_session/delete`.
+pub(super) fn delete_session(caller: Caller<'_>, session_id: &str) -> Request {
+    let body = json!({"chat_session_id": session_id});
+    caller.post("delete", "/api/v0/chat_session/delete", &body)
+}
+
+/// `POST /chat/create_pow_challenge`.
+pub(super) fn challenge(caller: Caller<'_>, target_path: &str) -> Request {
+    let body = json!({"target_path": target_path});
+    caller.post("challenge", "/api/v0/chat/create_pow_challenge", &body)
+}
+
+/// What a question is made of.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) session_id: String,
+    /// `model_type`.
+    pub(super) model: String,
+    pub(super) thinking: bool,
+    pub(super) search: bool,
+    pub(super) prompt: String,
+    pub(super) file_ids: Vec<String>,
+    /// The opaque value of the side channel, for pictures (section 4).
+    pub(super) hif: Option<String>,
+}
+
+/// `POST /chat/completion`; [`super::stream::Decoder`] reads the answer (section 4).
+pub(super) fn ask(caller: Caller<'_>, question: &Question, proof: &str) -> Request {
+    let body = json!({
+        "chat_session_id": question.session_id, "parent_message_id": null, "model_type": question.model,
+        "prompt": question.prompt, "ref_file_ids": question.file_ids, "thinking_enabled": question.thinking,
+        "search_enabled": question.search, "preempt": false,
+    });
+    let mut request = caller
+        .post("completion", COMPLETION, &body)
+        .header("x-ds-pow-response", proof);
+    if let Some(hif) = &question.hif {
+        request = request.header("x-hif-leim", hif);
+    }
+    request.timeout = None;
+    request
+}
+
+/// `POST /chat/continue`, without a proof (sections 1 and 8).
+pub(super) fn go_on(caller: Caller<'_>, session_id: &str, response_id: i64) -> Request {
+    let body = json!({"chat_session_id": session_id, "message_id": response_id, "fallback_to_resume": true});
+    let mut request = caller.post("continue", "/api/v0/chat/continue", &body);
+    request.timeout = None;
+    request
+}
+
+/// `POST /chat/stop_stream` (section 8).
+pub(super) fn stop(caller: Caller<'_>, session_id: &str, response_id: i64) -> Request {
+    let body = json!({"chat_session_id": session_id, "message_id": response_id});
+    caller.post("stop", "/api/v0/chat/stop_stream", &body)
+}
+
+/// `POST /file/upload_file`: one part named `file` (section 4, "Files and images").
+pub(super) fn upload(
+    caller: Caller<'_>,
+    file: &Attachment,
+    boundary: String,
+    proof: &str,
+) -> Request {
+    let form = Form::new(boundary).file("file", &file.name, &file.content_type, &file.bytes);
+    let url = format!("{}{UPLOAD}", caller.identity.base_url);
+    caller
+        .authorized(Request::post("upload", url))
+        .header("content-type", form.content_type())
+        .header("x-file-size", file.bytes.len().to_string())
+        .header("x-ds-pow-response", proof)
+        .body(form.finish())
+        .timeout(UPLOAD_CALL)
+}
+
+/// `GET /file/fetch_files`.
+pub(super) fn file_status(caller: Caller<'_>, file_id: &str) -> Request {
+    let id = percent_encoding::utf8_percent_encode(file_id, percent_encoding::NON_ALPHANUMERIC)
+        .to_string()
+        .replace("%2D", "-");
+    caller.get(
+        "file_status",
+        &format!("/api/v0/file/fetch_files?file_ids={id}"),
+    )
+}
+
+/// `POST /file/fork_file_task`: the same file for another model.
+pub(super) fn fork_file(caller: Caller<'_>, file_id: &str, model: &str) -> Request {
+    let body = json!({"file_id": file_id, "to_model_type": model});
+    caller.post("fork_file", "/api/v0/file/fork_file_task", &body)
+}
+
+/// `GET` of the side channel, without credentials (section 4).
+pub(super) fn hif(identity: &Identity) -> Request {
+    identity
+        .dressed(Request::get(
+            "hif",
+            format!("{}/query", identity.hif_base_url),
+        ))
+        .timeout(SHORT_CALL)
+}
+
+/// `biz_data` of a new conversation, in either shape (section 1).
+#[derive(Debug, Deserialize)]
+pub(super) struct Session {
+    id: Option<String>,
+    chat_session: Option<SessionId>,
+}
+
+#[derive(Debug, Deserialize)]
+struct SessionId {
+    id: String,
+}
+
+impl Session {
+    pub(super) fn id(self) -> Option<String> {
+        self.chat_session
+            .map(|session| session.id)
+            .or(self.id)
+            .filter(|id| !id.is_empty())
+    }
+}
+
+/// `biz_data` of a login.
+#[derive(Debug, Deserialize)]
+pub(super) struct LoggedIn {
+    pub(super) user: User,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct User {
+    pub(super) token: String,
+}
+
+/// `biz_data` of the side channel, and of nothing else.
+#[derive(Debug, Deserialize)]
+pub(super) struct Hif {
+    pub(super) value: String,
+}
+
+/// `biz_data` around a challenge.
+#[derive(Debug, Deserialize)]
+pub(super) struct Challenged {
+    pub(super) challenge: Challenge,
+}
+
+/// A challenge (section 5). Only what is sent back or needed for solving.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Challenge {
+    algorithm: String,
+    challenge: String,
+    salt: String,
+    signature: String,
+    difficulty: Value,
+    expire_at: Value,
+    target_path: Option<String>,
+}
+
+impl Challenge {
+    /// What the solver needs.
+    ///
+    /// # Errors
+    /// An algorithm that we do not know, or a target that is none.
+    pub(super) fn to_solve(&self) -> Result<pow::Challenge, ProviderError> {
+        let is_known = self.algorithm == "DeepSeekHashV1";
+        let numbers = number(&self.expire_at).zip(number(&self.difficulty));
+        numbers
+            .filter(|_| is_known)
+            .and_then(|(expire_at, difficulty)| {
+                pow::Challenge::new(&self.challenge, &self.salt, expire_at, difficulty)
+            })
+            .ok_or_else(|| ProviderError::malformed("proof-of-work challenge"))
+    }
+
+    /// A proof of it would come too late.
+    pub(super) fn has_expired(&self, unix_ms: u64) -> bool {
+        number(&self.expire_at).is_some_and(|expire_at| expire_at <= unix_ms)
+    }
+
+    /// The value of `x-ds-pow-response`.
+    pub(super) fn proof(&self, answer: u64, target_path: &str) -> String {
+        #[derive(Serialize)]
+        struct Proof<'a> {
+            algorithm: &'a str,
+            challenge: &'a str,
+            salt: &'a str,
+            answer: u64,
+            signature: &'a str,
+            target_path: &'a str,
+        }
+        let proof = Proof {
+            algorithm: &self.algorithm,
+            challenge: &self.challenge,
+            salt: &self.salt,
+            answer,
+            signature: &self.signature,
+            target_path: self.target_path.as_deref().unwrap_or(target_path),
+        };
+        // Serialising a struct of texts cannot fail; an empty header would be refused.
+        STANDARD.encode(serde_json::to_vec(&proof).unwrap_or_default())
+    }
+}
+
+/// An integer, however it is spelled: `5`, `5.0`, `"5"`.
+fn number(value: &Value) -> Option<u64> {
+    value
+        .as_u64()
+        .or_else(|| value.as_str()?.parse().ok())
+        .or_else(|| {
+            let float = value
+                .as_f64()
+                .filter(|float| (0.0..=9.007_199_254_740_992e15).contains(float))?;
+            format!("{float:.0}").parse().ok()
+        })
+}
+
+/// `biz_data` of an upload, and an entry of `fetch_files`.
+#[derive(Debug, Deserialize)]
+pub(super) struct File {
+    pub(super) id: Option<String>,
+    pub(super) status: Option<FileStatus>,
+}
+
+/// `biz_data` of `fetch_files`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Files {
+    #[serde(default)]
+    pub(super) files: Vec<File>,
+}
+
+/// How far the service is with a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub(super) enum FileStatus {
+    Success,
+    Failed,
+    ContentEmpty,
+    Error,
+    ParseFailed,
+    /// PENDING, PARSING, and whatever may come: wait.
+    #[serde(other)]
+    Pending,
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
