@@ -327,3 +327,9 @@ impl From<crate::upstream::sse::TooLarge> for ProviderError {
         Self::new(Kind::Protocol, error.to_string())
     }
 }
+
+impl From<crate::upstream::connect::Malformed> for ProviderError {
+    fn from(error: crate::upstream::connect::Malformed) -> Self {
+        Self::new(Kind::Protocol, error.to_string())
+    }
+}

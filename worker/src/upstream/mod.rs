@@ -1,8 +1,9 @@
-//! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), multipart forms
-//! ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection [`realtime`]), and
-//! fetching what a caller links to ([`fetch`]). Knows no provider.
+//! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), Connect envelopes ([`connect`]),
+//! multipart forms ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection
+//! [`realtime`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod client;
+pub mod connect;
 pub mod fetch;
 pub mod multipart;
 mod proxy;
