@@ -12,6 +12,12 @@ pub enum ChatEvent {
     Reasoning(String),
     /// A piece of a tool call.
     ToolCall(ToolCallDelta),
+    /// The text cites a source at this very place. The [`ChatEvent::Citation`] with the same index says what the
+    /// source is; it may come later, or never.
+    Cited {
+        /// The provider's number of the source, from 1.
+        index: u32,
+    },
     /// A source that the answer rests on. `index` as the provider numbers it.
     Citation {
         /// The provider's number of the source, from 1.
@@ -63,7 +69,10 @@ impl ChatEvent {
             | Self::Video { .. }
             | Self::Finish(_) => true,
             Self::Extra(_) | Self::Logprobs(_) => true,
-            Self::Usage(_) | Self::Conversation { .. } | Self::Rewritten(_) => false,
+            Self::Cited { .. }
+            | Self::Usage(_)
+            | Self::Conversation { .. }
+            | Self::Rewritten(_) => false,
         }
     }
 }

@@ -64,9 +64,10 @@ impl Limits {
                 }
                 // The last state of a rewritten text is measured by whoever uses it.
                 ChatEvent::Rewritten(_) => passed.push(event),
-                ChatEvent::Citation { .. } | ChatEvent::Extra(_) | ChatEvent::Logprobs(_) => {
-                    passed.push(event)
-                }
+                ChatEvent::Cited { .. }
+                | ChatEvent::Citation { .. }
+                | ChatEvent::Extra(_)
+                | ChatEvent::Logprobs(_) => passed.push(event),
             }
         }
     }

@@ -36,7 +36,7 @@ pub(super) enum Piece {
 pub(super) struct Answer {
     weaver: Option<Weaver>,
     hides_reasoning: bool,
-    annotations: Vec<Value>,
+    sources: Sources,
     content: Counter,
     reasoning: Counter,
     reported: Option<Usage>,
@@ -53,7 +53,7 @@ impl Answer {
                 ReasoningFormat::Field | ReasoningFormat::Hidden => None,
             },
             hides_reasoning: format == ReasoningFormat::Hidden,
-            annotations: Vec::new(),
+            sources: Sources::default(),
             content: Counter::default(),
             reasoning: Counter::default(),
             reported: None,
@@ -64,6 +64,17 @@ impl Answer {
 
     /// The pieces of one event, in order.
     pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
+        let mut chars = 0;
+        self.pieces(event, |piece| {
+            if let Piece::Content(text) = &piece {
+                chars += text.chars().count();
+            }
+            out(piece);
+        });
+        self.sources.chars += chars;
+    }
+
+    fn pieces(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         match event {
             ChatEvent::Reasoning(text) => {
                 self.reasoning.add(&text);
@@ -90,12 +101,9 @@ impl Answer {
             ChatEvent::Video { url } => {
                 out(Piece::Content(format!("{}[视频]({url})", self.close())))
             }
-            ChatEvent::Citation {
-                index: _,
-                url,
-                title,
-            } => {
-                self.annotations.push(json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": 0, "end_index": 0}}));
+            ChatEvent::Cited { index } => self.sources.places.push((index, self.sources.chars)),
+            ChatEvent::Citation { index, url, title } => {
+                self.sources.known.push((index, url, title));
             }
             ChatEvent::ToolCall(call) => {
                 self.has_tool_call = true;
@@ -129,8 +137,8 @@ impl Answer {
         if !close.is_empty() {
             out(Piece::Content(close.to_owned()));
         }
-        if !self.annotations.is_empty() {
-            let annotations = std::mem::take(&mut self.annotations);
+        let annotations = std::mem::take(&mut self.sources).annotations();
+        if !annotations.is_empty() {
             out(Piece::Members(Map::from_iter([(
                 "annotations".to_owned(),
                 Value::Array(annotations),
@@ -165,6 +173,36 @@ impl Answer {
                 reasoning_tokens,
             },
         }
+    }
+}
+
+/// The sources of an answer and the places that cite them.
+#[derive(Debug, Default)]
+struct Sources {
+    /// Characters of content so far.
+    chars: usize,
+    /// (number of the source, characters before the place)
+    places: Vec<(u32, usize)>,
+    /// (number, URL, title)
+    known: Vec<(u32, String, String)>,
+}
+
+impl Sources {
+    /// OpenAI's annotations: one for each place, in order; a source that is cited nowhere in particular stands at 0.
+    fn annotations(self) -> Vec<Value> {
+        let annotation = |(_, url, title): &(u32, String, String), at: usize| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
+        let source = |index: u32| self.known.iter().find(|known| known.0 == index);
+        let is_placed = |index: u32| self.places.iter().any(|place| place.0 == index);
+        let placed = self
+            .places
+            .iter()
+            .filter_map(|&(index, at)| Some(annotation(source(index)?, at)));
+        let unplaced = self
+            .known
+            .iter()
+            .filter(|known| !is_placed(known.0))
+            .map(|known| annotation(known, 0));
+        placed.chain(unplaced).collect()
     }
 }
 
@@ -262,6 +300,42 @@ mod tests {
             ),
             "{pieces:?}"
         );
+    }
+
+    #[test]
+    fn a_cited_source_stands_where_the_text_cites_it() {
+        let source = |index: u32| ChatEvent::Citation {
+            index,
+            url: format!("u{index}"),
+            title: String::new(),
+        };
+        let events = vec![
+            ChatEvent::Text("é👋".into()),
+            ChatEvent::Cited { index: 2 },
+            ChatEvent::Cited { index: 9 },
+            ChatEvent::Text("x".into()),
+            ChatEvent::Cited { index: 2 },
+            source(1),
+            source(2),
+            ChatEvent::Finish(FinishReason::Stop),
+        ];
+        let pieces = pieces(ReasoningFormat::Field, events);
+        let Some(Piece::Members(members)) = pieces.iter().rev().nth(1) else {
+            panic!("{pieces:?}")
+        };
+        let places: Vec<(&str, u64)> = members["annotations"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| &it["url_citation"])
+            .map(|it| {
+                (
+                    it["url"].as_str().unwrap(),
+                    it["start_index"].as_u64().unwrap(),
+                )
+            })
+            .collect();
+        assert_eq!(places, [("u2", 2), ("u2", 3), ("u1", 0)]);
     }
 
     #[test]
