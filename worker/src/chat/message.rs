@@ -95,7 +95,8 @@ pub enum Part {
     },
     /// A document by data URL or URL.
     File {
-        /// Where the bytes are.
+        /// Where the bytes are. Some clients keep the type and write `file_url`.
+        #[serde(alias = "file_url")]
         file: File,
     },
     /// A document by URL, as the *-free-api projects spell it.
@@ -139,6 +140,8 @@ pub struct File {
     pub file_data: Option<String>,
     /// The document's name.
     pub filename: Option<String>,
+    /// Where the document is, for clients that write `{"type":"file","file_url":{"url":…}}`.
+    pub url: Option<String>,
     /// A file uploaded before; this gateway keeps no files.
     pub file_id: Option<String>,
 }
@@ -281,5 +284,18 @@ mod tests {
                 .unwrap();
         assert_eq!(message.text(), "a\nb");
         assert_eq!(message.attachments().count(), 1);
+    }
+
+    #[test]
+    fn a_document_may_be_a_url() {
+        for part in [
+            r#"{"type":"file","file_url":{"url":"u"}}"#,
+            r#"{"type":"file","file":{"url":"u"}}"#,
+        ] {
+            let Ok(Part::File { file }) = serde_json::from_str(part) else {
+                panic!("{part}")
+            };
+            assert_eq!(file.url.as_deref(), Some("u"));
+        }
     }
 }

@@ -354,9 +354,8 @@ fn check_parts(messages: &[Message]) -> Result<(), Invalid> {
                         ..Invalid::field(&param, message)
                     });
                 }
-                Part::File { file } if file.file_data.is_none() => {
-                    let message =
-                        "This gateway keeps no files: send the document itself in 'file_data'.";
+                Part::File { file } if file.file_data.is_none() && file.url.is_none() => {
+                    let message = "This gateway keeps no files: send the document itself in 'file_data', or its URL in 'file_url'.";
                     return Err(Invalid {
                         code: Some("unsupported_content"),
                         ..Invalid::field(&param, message)

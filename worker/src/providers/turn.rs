@@ -218,10 +218,13 @@ impl Turn {
             let (source, name) = match part {
                 Part::ImageUrl { image_url } => (image_url.url(), None),
                 Part::FileUrl { file_url } => (file_url.url(), None),
-                Part::File { file } => (
-                    file.file_data.as_deref().unwrap_or_default(),
-                    Some(file.filename.as_deref().unwrap_or("document")),
-                ),
+                Part::File { file } => match (&file.file_data, &file.url) {
+                    (None, Some(url)) => (url.as_str(), file.filename.as_deref()),
+                    (data, _) => (
+                        data.as_deref().unwrap_or_default(),
+                        Some(file.filename.as_deref().unwrap_or("document")),
+                    ),
+                },
                 Part::Text { .. } | Part::Refusal { .. } | Part::InputAudio { .. } => continue,
             };
             let stem = self.uuid().to_string();
