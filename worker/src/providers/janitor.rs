@@ -2,6 +2,7 @@
 //! within seconds, and is waited for on shutdown (design.md section 2 step 8).
 
 use std::{
+    fmt,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
@@ -16,8 +17,24 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(15);
 /// After a client's abort: time for the provider to notice that the stream's connection has closed.
 const AFTER_ABORT: Duration = Duration::from_millis(100);
-/// Waits before further tries of a call that failed in transport or with 5xx.
+/// Waits before further tries of a call that failed in transport, with 5xx, or with a credential that was replaced in
+/// the meantime.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
+
+/// A call to be made later. Built anew for every try: by then the account may have another token.
+pub(super) struct Errand(Box<dyn Fn() -> Request>);
+
+impl Errand {
+    pub(super) fn new(build: impl Fn() -> Request + 'static) -> Self {
+        Self(Box::new(build))
+    }
+}
+
+impl fmt::Debug for Errand {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        (self.0)().fmt(f)
+    }
+}
 
 /// Counts the clean-ups under way.
 #[derive(Debug, Default)]
@@ -31,12 +48,12 @@ impl Janitor {
         self.pending.load(Ordering::Relaxed)
     }
 
-    /// Sends `requests` one after the other, on the calling thread, in the background, and then lets go of `held`.
+    /// Runs `errands` one after the other, on the calling thread, in the background, and then lets go of `held`.
     pub(super) fn spawn(
         &'static self,
         client: Client,
         provider: String,
-        requests: Vec<Request>,
+        errands: Vec<Errand>,
         held: Vec<Held>,
         was_aborted: bool,
     ) {
@@ -45,8 +62,8 @@ impl Janitor {
             if was_aborted {
                 tokio::time::sleep(AFTER_ABORT).await;
             }
-            for request in requests {
-                clean_up(&client, &provider, request).await;
+            for errand in errands {
+                clean_up(&client, &provider, errand).await;
             }
             drop(held);
             self.pending.fetch_sub(1, Ordering::Relaxed);
@@ -54,33 +71,39 @@ impl Janitor {
     }
 }
 
-async fn clean_up(client: &Client, provider: &str, request: Request) {
+async fn clean_up(client: &Client, provider: &str, errand: Errand) {
+    let mut request = (errand.0)();
     let step = request.step;
     for delay in RETRIES.map(Some).into_iter().chain([None]) {
-        let outcome = match client.send(request.clone().timeout(TIMEOUT)).await {
+        let (outcome, is_refused) = match client.send(request.clone().timeout(TIMEOUT)).await {
             // The body is read so that the connection can be used again; what it says is of no consequence.
             Ok(mut answer) => {
                 let _ = answer.short().await;
                 if answer.status.is_server_error() {
-                    "http_5xx"
+                    ("http_5xx", false)
                 } else if answer.status.is_client_error() {
-                    "http_4xx"
+                    ("http_4xx", answer.status.as_u16() == 401)
                 } else {
-                    "ok"
+                    ("ok", false)
                 }
             }
-            Err(_) => "transport",
+            Err(_) => ("transport", false),
         };
         METRICS
             .upstream_requests_total
             .with_label_values(&[provider, step, outcome])
             .inc();
-        if outcome == "ok" || outcome == "http_4xx" {
+        if outcome == "ok" || (outcome == "http_4xx" && !is_refused) {
             return;
         }
         match delay {
             Some(delay) => tokio::time::sleep(delay).await,
             None => tracing::warn!(provider, step, "clean-up failed"),
         }
+        let anew = (errand.0)();
+        if is_refused && anew.headers == request.headers {
+            return;
+        }
+        request = anew;
     }
 }

@@ -14,7 +14,7 @@ use std::{
 use futures_util::future;
 use uuid::Uuid;
 
-use super::{Janitor, Model, outbox::Outbox};
+use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
 use crate::{
     accounts::{
         Choice, Lease, Pool,
@@ -52,8 +52,8 @@ pub struct Turn {
     pub(super) account: Option<usize>,
     /// The request may use one account only.
     pub(super) is_pinned: bool,
-    pub(super) afterwards: Vec<Request>,
-    pub(super) on_abort: Vec<Request>,
+    pub(super) afterwards: Vec<Errand>,
+    pub(super) on_abort: Vec<Errand>,
     pub(super) held: Vec<Held>,
     pub(super) is_over: bool,
 }
@@ -112,7 +112,7 @@ impl Turn {
     /// # Errors
     /// Transport faults only; an HTTP error status is an answer, for the provider's `wire::refusal` to judge.
     pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
-        send(&self.client, &self.provider, request).await
+        Ok(send(&self.client, &self.provider, request).await?)
     }
 
     /// For calls that outlive this turn, on the same thread.
@@ -121,6 +121,11 @@ impl Turn {
             provider: Arc::clone(&self.provider),
             client: self.client.clone(),
         }
+    }
+
+    /// Whether the client has (or is about to get) some output, so that nothing can be tried again.
+    pub fn has_output(&self) -> bool {
+        self.outbox.has_output()
     }
 
     /// Opens a WebSocket; counted as [`Turn::send`] counts.
@@ -176,8 +181,13 @@ impl Turn {
 
     /// Registers a call that follows the turn however it ends (a deletion). Skipped with `CONVERSATIONS=keep`.
     pub fn afterwards(&mut self, request: Request) {
+        self.afterwards_anew(move || request.clone());
+    }
+
+    /// As [`Turn::afterwards`], for a request whose credential may be another one by then: built for every try.
+    pub fn afterwards_anew(&mut self, build: impl Fn() -> Request + 'static) {
         if self.conversations == Conversations::Delete {
-            self.afterwards.push(request);
+            self.afterwards.push(Errand::new(build));
         }
     }
 
@@ -196,7 +206,7 @@ impl Turn {
 
     /// Registers a call that is made when the answer is not wanted any more before its end (a stop call).
     pub fn on_abort(&mut self, request: Request) {
-        self.on_abort.push(request);
+        self.on_abort.push(Errand::new(move || request.clone()));
     }
 
     /// The service has ended the answer by itself: what [`Turn::on_abort`] registered has nothing left to stop.
@@ -266,13 +276,17 @@ impl Messenger {
     /// As [`Turn::send`].
     ///
     /// # Errors
-    /// As [`Turn::send`].
-    pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
+    /// [`TransportError`], when no head came.
+    pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
         send(&self.client, &self.provider, request).await
     }
 }
 
-async fn send(client: &Client, provider: &str, request: Request) -> Result<Answer, ProviderError> {
+async fn send(
+    client: &Client,
+    provider: &str,
+    request: Request,
+) -> Result<Answer, TransportError> {
     let step = request.step;
     let result = client.send(request).await;
     let outcome = match &result {
@@ -289,22 +303,22 @@ async fn send(client: &Client, provider: &str, request: Request) -> Result<Answe
         .upstream_requests_total
         .with_label_values(&[provider, step, outcome])
         .inc();
-    result.map_err(ProviderError::from)
+    result
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let mut requests = if self.is_over {
+        let mut errands = if self.is_over {
             Vec::new()
         } else {
             std::mem::take(&mut self.on_abort)
         };
-        requests.append(&mut self.afterwards);
-        if !requests.is_empty() {
+        errands.append(&mut self.afterwards);
+        if !errands.is_empty() {
             self.janitor.spawn(
                 self.client.clone(),
                 self.provider.to_string(),
-                requests,
+                errands,
                 std::mem::take(&mut self.held),
                 !self.is_over,
             );
