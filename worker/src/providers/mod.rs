@@ -6,6 +6,7 @@
 pub mod deepseek;
 pub mod dispatch;
 mod janitor;
+pub mod kimi;
 pub mod langfast;
 pub mod openai;
 mod outbox;

@@ -13,6 +13,7 @@ pub const PROVIDERS: &[Configure] = &[
     super::xinghuo::configure,
     super::langfast::configure,
     super::deepseek::configure,
+    super::kimi::configure,
 ];
 
 /// A provider and the model to ask it for.

@@ -282,11 +282,7 @@ impl Messenger {
     }
 }
 
-async fn send(
-    client: &Client,
-    provider: &str,
-    request: Request,
-) -> Result<Answer, TransportError> {
+async fn send(client: &Client, provider: &str, request: Request) -> Result<Answer, TransportError> {
     let step = request.step;
     let result = client.send(request).await;
     let outcome = match &result {

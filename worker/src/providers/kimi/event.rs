@@ -1,0 +1,112 @@
+//! The events of an answer as they are on the wire, as far as they matter. Source: `wire/kimi.md` section 6.2.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::sources::{Found, Page};
+
+/// One event (section 6.2). Everything may be missing or null.
+#[derive(Deserialize)]
+pub(super) struct Event {
+    pub(super) op: Option<Op>,
+    pub(super) mask: Option<Mask>,
+    pub(super) chat: Option<Named>,
+    pub(super) message: Option<Message>,
+    pub(super) block: Option<BlockChange>,
+    pub(super) notification: Option<Notification>,
+    pub(super) done: Option<IgnoredAny>,
+    pub(super) error: Option<Value>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Op {
+    Set,
+    Append,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Mask {
+    #[serde(rename = "block.text", alias = "block.text.content")]
+    Text,
+    #[serde(rename = "block.think", alias = "block.think.content")]
+    Think,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Named {
+    pub(super) id: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Message {
+    pub(super) id: Option<String>,
+    pub(super) role: Option<Role>,
+    pub(super) status: Option<Status>,
+    pub(super) refs: Option<Refs>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Role {
+    User,
+    Assistant,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(super) enum Status {
+    #[serde(rename = "MESSAGE_STATUS_COMPLETED")]
+    Completed,
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Refs {
+    pub(super) search_chunks: Option<Vec<Found>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct BlockChange {
+    pub(super) id: Option<String>,
+    pub(super) text: Option<Content>,
+    pub(super) think: Option<Content>,
+    pub(super) tool: Option<Tool>,
+    pub(super) search: Option<Search>,
+    pub(super) exception: Option<Exception>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Content {
+    pub(super) content: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Tool {
+    pub(super) contents: Option<Vec<Found>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Search {
+    pub(super) web_pages: Option<Vec<Page>>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Exception {
+    #[serde(default)]
+    pub(super) error: Value,
+}
+
+#[derive(Deserialize)]
+pub(super) struct Notification {
+    #[serde(rename = "type")]
+    pub(super) kind: Option<String>,
+}

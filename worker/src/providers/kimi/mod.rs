@@ -1,0 +1,308 @@
+//! Kimi: Moonshot's web chat. Steps: token (section 2), attachments (4.4), question (4.2), answer (6), clean-up (8) of
+//! `wire/kimi.md`.
+
+mod account;
+mod event;
+mod marks;
+mod models;
+mod refusal;
+mod session;
+mod sources;
+pub mod stream;
+mod transport;
+mod upload;
+mod wire;
+
+use std::sync::{
+    Arc, Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use futures_util::future::LocalBoxFuture;
+
+use self::{
+    account::Account,
+    session::{Access, Session},
+    stream::Decoder,
+    transport::{Stream, Transport},
+    wire::{Caller, Hosts, Question},
+};
+use super::{Model, Provider, Turn};
+use crate::{
+    accounts::{Accounts, Choice, Pool},
+    chat::{Kind, ProviderError, Support, fields},
+    settings::{Settings, Vars},
+    upstream::{Request, fetch::Attachment},
+};
+
+const NAME: &str = "kimi";
+
+/// The device is announced at most once per process (section 3).
+static IS_ANNOUNCED: AtomicBool = AtomicBool::new(false);
+
+/// The provider.
+#[derive(Debug)]
+pub struct Kimi {
+    accounts: Pool<Account>,
+    /// The sessions of the accounts in use, so that an equal token read again keeps its rotated ones.
+    sessions: Mutex<Vec<Arc<Session>>>,
+    models: Vec<Model>,
+    hosts: Hosts,
+    transport: Transport,
+    keeps_chats: bool,
+}
+
+/// What a turn asks, whichever token it is asked with.
+struct Asked {
+    prompt: String,
+    files: Vec<Attachment>,
+}
+
+/// Reads the provider's own variables (section 2).
+pub fn configure(
+    vars: &Vars,
+    settings: &Settings,
+    problems: &mut Vec<String>,
+) -> Vec<Arc<dyn Provider>> {
+    let base_url = vars.base_url("KIMI_BASE_URL", "https://www.kimi.com", problems);
+    let kimi = Kimi {
+        // One stream at a time was a rule of the old service alone (section 9); a stricter one can be told so.
+        accounts: Pool::new(
+            settings.patience,
+            vars.number("KIMI_MAX_CONCURRENCY", 1000, 1, 10_000, problems),
+        ),
+        sessions: Mutex::default(),
+        models: models::listed(),
+        hosts: Hosts {
+            auth_base_url: vars.base_url("KIMI_AUTH_BASE_URL", "https://auth.kimi.com", problems),
+            upload_base_url: vars.base_url("KIMI_UPLOAD_BASE_URL", &base_url, problems),
+            ws_base_url: ws_base_url(vars.get("KIMI_WS_BASE_URL"), &base_url, problems),
+            base_url,
+        },
+        transport: Transport::read(vars.get("KIMI_TRANSPORT"), problems),
+        keeps_chats: vars.switch("KIMI_KEEP_CHATS", false, problems),
+    };
+    kimi.replace(account::accounts(vars, &[], problems));
+    vec![Arc::new(kimi)]
+}
+
+/// `KIMI_WS_BASE_URL`, by default the base URL with the WebSocket's scheme.
+fn ws_base_url(own: Option<&str>, base_url: &str, problems: &mut Vec<String>) -> String {
+    let url = own.unwrap_or(base_url).trim_end_matches('/');
+    let Some((scheme, rest)) = url.split_once("://") else {
+        problems.push("KIMI_WS_BASE_URL must be a ws(s) URL".to_owned());
+        return url.to_owned();
+    };
+    match scheme {
+        "http" | "ws" => format!("ws://{rest}"),
+        "https" | "wss" => format!("wss://{rest}"),
+        _ => {
+            problems.push("KIMI_WS_BASE_URL must be a ws(s) URL".to_owned());
+            url.to_owned()
+        }
+    }
+}
+
+impl Provider for Kimi {
+    fn name(&self) -> &str {
+        NAME
+    }
+
+    fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn find(&self, id: &str) -> Option<Model> {
+        models::find(id)
+    }
+
+    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+        &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn how_to_configure(&self) -> String {
+        "set KIMI_TOKEN (www.kimi.com, signed in: the cookie kimi-auth, or refresh_token of the Local Storage)".to_owned()
+    }
+
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+        let known = self.sessions().clone();
+        let accounts = account::accounts(vars, &known, problems);
+        Box::new(move || self.replace(accounts))
+    }
+
+    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(turn))
+    }
+}
+
+impl Kimi {
+    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
+        let has_text = turn.chat.messages.iter().any(|message| {
+            !message.text().trim().is_empty() || message.tool_calls.iter().flatten().count() > 0
+        });
+        let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        let asked = Asked {
+            prompt: wire::prompt(&turn.chat),
+            files: attachments(turn).await?,
+        };
+        if !has_text && asked.files.is_empty() {
+            return Err(ProviderError::bad_request(
+                "messages",
+                "The conversation holds no text and no attachment.",
+            ));
+        }
+        let (messenger, now) = (turn.messenger(), turn.unix_ms() / 1000);
+        let access = session::access(&account, &messenger, &self.hosts, now).await?;
+        self.announce(turn, &access);
+        let result = match self.ask(turn, &account, &access, &asked).await {
+            // Once, and only for what a new token can mend (section 2).
+            Err(error)
+                if is_refused_token(&error)
+                    && account.session.can_refresh()
+                    && !turn.has_output() =>
+            {
+                turn.events.clear();
+                let access = session::renewed(&account, &messenger, &self.hosts, &access).await?;
+                self.ask(turn, &account, &access, &asked).await
+            }
+            result => result,
+        };
+        result.map_err(|error| blame(error, &turn.model))
+    }
+
+    /// One question with one token.
+    async fn ask(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        asked: &Asked,
+    ) -> Result<(), ProviderError> {
+        let caller = Caller {
+            hosts: &self.hosts,
+            access,
+        };
+        let mut file_ids = Vec::new();
+        for file in &asked.files {
+            file_ids.push(upload::upload(turn, caller, file, &account.variable).await?);
+        }
+        let question = Question {
+            scenario: &turn.model.upstream,
+            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
+            search: turn.chat.search.unwrap_or(turn.model.search),
+            prompt: &asked.prompt,
+            file_ids: &file_ids,
+        };
+        let variable = &account.variable;
+        let mut stream = Stream::open(self.transport, turn, caller, &question, variable).await?;
+        let mut decoder = Decoder::new(variable);
+        let mut is_registered = self.keeps_chats;
+        while !decoder.is_over() {
+            let chunk = if decoder.is_done() {
+                stream.trailer().await
+            } else {
+                stream.chunk().await
+            };
+            let bytes = match chunk {
+                Ok(Some(bytes)) => bytes,
+                Ok(None) => break,
+                Err(_) if decoder.is_complete() => break,
+                Err(error) => return Err(error),
+            };
+            let fed = decoder.feed(&bytes, &mut turn.events);
+            if let Some(chat_id) = decoder.chat_id().filter(|_| !is_registered) {
+                turn.afterwards_anew(self.deletion(account, access, chat_id));
+                is_registered = true;
+            }
+            fed?;
+            turn.emit().await;
+        }
+        let has_trailer = decoder.is_over();
+        decoder.finish(&mut turn.events)?;
+        turn.emit().await;
+        // Only a stream that has not ended yet can be read to its end.
+        if has_trailer {
+            stream.close().await;
+        }
+        Ok(())
+    }
+
+    /// The deletion of a chat, with the account's token of that moment: a rotation ends the older ones.
+    fn deletion(
+        &self,
+        account: &Account,
+        access: &Arc<Access>,
+        chat_id: &str,
+    ) -> impl Fn() -> Request + 'static {
+        let (hosts, session) = (self.hosts.clone(), Arc::clone(&account.session));
+        let (used, chat_id) = (Arc::clone(access), chat_id.to_owned());
+        move || {
+            let caller = Caller {
+                hosts: &hosts,
+                access: &session.latest().unwrap_or_else(|| Arc::clone(&used)),
+            };
+            wire::delete_chat(caller, &chat_id)
+        }
+    }
+
+    /// Announces the device, once for the process; nothing waits for it or depends on it (section 3).
+    fn announce(&self, turn: &Turn, access: &Access) {
+        if IS_ANNOUNCED.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let messenger = turn.messenger();
+        let request = wire::register_device(Caller {
+            hosts: &self.hosts,
+            access,
+        });
+        actix_web::rt::spawn(async move {
+            if let Ok(mut answer) = messenger.send(request).await {
+                let _ = answer.short().await;
+            }
+        });
+    }
+
+    fn replace(&self, accounts: Vec<(usize, Account)>) {
+        let sessions = accounts
+            .iter()
+            .map(|(_, account)| Arc::clone(&account.session));
+        *self.sessions() = sessions.collect();
+        self.accounts.replace(accounts);
+    }
+
+    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Session>>> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The whole conversation is flattened, so the attachments of every message go along (section 4.4).
+async fn attachments(turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
+    let mut files = Vec::new();
+    for (at, message) in turn.chat.messages.iter().enumerate() {
+        files.append(&mut turn.attachments(at, message).await?);
+    }
+    Ok(files)
+}
+
+/// Refused as such, not forbidden to do something (which has a code of its own).
+fn is_refused_token(error: &ProviderError) -> bool {
+    error.kind == Kind::AuthExpired && error.code.is_none()
+}
+
+/// What only members may ask says nothing about the credential when it is forbidden: any caller could disable the
+/// account by asking for it.
+fn blame(error: ProviderError, model: &Model) -> ProviderError {
+    let is_forbidden = error.kind == Kind::AuthExpired && error.code.is_some();
+    if is_forbidden && models::is_for_members(&model.upstream) {
+        return ProviderError {
+            kind: Kind::Protocol,
+            message: "the account's membership does not include this model".to_owned(),
+            ..error
+        };
+    }
+    error
+}

@@ -1,0 +1,307 @@
+//! What refusals mean, in whichever of its shapes the service says them. Source: `wire/kimi.md` section 7.
+
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use crate::chat::{Kind, ProviderError};
+
+const RENEW: &str =
+    "sign in again at www.kimi.com and paste the new kimi-auth cookie or refresh_token";
+
+/// An error object (E1, E2, E4), or what an exception of a block holds (E3). Nothing about its form is taken for
+/// granted: an error that cannot be read must not become another error.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Refusal {
+    status: Option<u16>,
+    code: String,
+    reason: String,
+    description: String,
+}
+
+impl Refusal {
+    /// An HTTP answer other than the one hoped for. The object may stand by itself or in `error`.
+    pub(super) fn http(status: u16, body: &[u8]) -> Self {
+        let body: Value = serde_json::from_slice(body).unwrap_or_default();
+        Self {
+            status: Some(status),
+            ..Self::object(
+                body.get("error")
+                    .filter(|it| it.is_object())
+                    .unwrap_or(&body),
+            )
+        }
+    }
+
+    /// An error object within a stream.
+    pub(super) fn object(object: &Value) -> Self {
+        let word = |value: &Value, name: &str| {
+            let text = value.get(name).and_then(|it| String::deserialize(it).ok());
+            text.unwrap_or_default()
+        };
+        let details = object.get("details").and_then(Value::as_array);
+        let debugs: Vec<&Value> = details
+            .into_iter()
+            .flatten()
+            .filter_map(|detail| detail.get("debug"))
+            .chain([object])
+            .collect();
+        let first = |words: Vec<String>| words.into_iter().find(|word| !word.is_empty());
+        let reason = first(debugs.iter().map(|it| word(it, "reason")).collect());
+        let localized = debugs.iter().filter_map(|it| it.get("localizedMessage"));
+        let localized = first(localized.map(|it| word(it, "message")).collect());
+        let code = first(vec![word(object, "code"), word(object, "error_type")]);
+        let reason = reason.unwrap_or_default();
+        let code = code.unwrap_or_default();
+        Self {
+            status: None,
+            description: first(vec![
+                localized.unwrap_or_default(),
+                word(object, "message"),
+                reason.clone(),
+                code.clone(),
+            ])
+            .unwrap_or_default(),
+            code,
+            reason,
+        }
+    }
+
+    /// Whether there was an error object at all.
+    pub(super) fn has_words(&self) -> bool {
+        !self.description.is_empty()
+    }
+
+    /// Whether an exception's reason is moderation (names INFERRED by the page).
+    pub(super) fn is_moderation(&self) -> bool {
+        let reason = self.reason.to_ascii_uppercase();
+        ["CONTENT", "SENSITIVE", "RISK", "FILTER"]
+            .iter()
+            .any(|word| reason.contains(word))
+    }
+
+    /// The table of section 7: words first, as they say more than a status.
+    pub(super) fn into_error(self, variable: &str) -> ProviderError {
+        let error = match self.row() {
+            Row::Unauthenticated => return expired(variable),
+            Row::Forbidden => ProviderError::new(
+                Kind::AuthExpired,
+                format!("the account of {variable} may not do this; {RENEW}"),
+            )
+            .with_code("upstream_forbidden"),
+            Row::TooMany => ProviderError::new(Kind::RateLimited, "too many requests"),
+            Row::Unavailable => ProviderError::new(Kind::Unavailable, "the service failed"),
+            Row::Late => ProviderError::new(Kind::Timeout, "the service was too slow"),
+            Row::InvalidArgument => {
+                ProviderError::new(Kind::BadRequest, "the service did not accept the request")
+                    .with_code("upstream_invalid_argument")
+            }
+            Row::NotFound => {
+                ProviderError::new(Kind::Protocol, "the service does not know what was named")
+                    .with_code("upstream_not_found")
+            }
+            Row::Other(status) => ProviderError::new(
+                Kind::Protocol,
+                format!("the service answered with HTTP {status}"),
+            )
+            .with_code(&format!("upstream_http_{status}")),
+        };
+        error.saying(&self.description)
+    }
+
+    fn row(&self) -> Row {
+        let is = |words: &[&str]| {
+            words.iter().any(|word| {
+                self.reason.eq_ignore_ascii_case(word) || self.code.eq_ignore_ascii_case(word)
+            })
+        };
+        if is(&[
+            "unauthenticated",
+            "REASON_INVALID_AUTH_TOKEN",
+            "auth.token.invalid",
+        ]) {
+            return Row::Unauthenticated;
+        }
+        if is(&[
+            "resource_exhausted",
+            "REASON_SERVER_OVERLOADED_FOR_FREE_USER",
+            "MODEL_RATE_LIMIT",
+            "RATE_LIMITED",
+            "chat.user_stream_pushing",
+        ]) {
+            return Row::TooMany;
+        }
+        if is(&["unavailable", "REASON_COMPLETION_OVERLOADED"]) {
+            return Row::Unavailable;
+        }
+        if is(&["permission_denied"]) {
+            return Row::Forbidden;
+        }
+        if is(&["invalid_argument", "failed_precondition"]) {
+            return Row::InvalidArgument;
+        }
+        if is(&["not_found"]) {
+            return Row::NotFound;
+        }
+        if is(&["deadline_exceeded"]) {
+            return Row::Late;
+        }
+        match self.status {
+            Some(401) => Row::Unauthenticated,
+            Some(403) => Row::Forbidden,
+            Some(404) => Row::NotFound,
+            Some(429) => Row::TooMany,
+            // A 400 without a word that we know is no verdict on the caller's request.
+            Some(status @ ..500) => Row::Other(status),
+            // `internal`, `unknown`, every other reason of an exception, 5xx.
+            Some(500..) | None => Row::Unavailable,
+        }
+    }
+}
+
+enum Row {
+    Unauthenticated,
+    Forbidden,
+    TooMany,
+    Unavailable,
+    Late,
+    InvalidArgument,
+    NotFound,
+    Other(u16),
+}
+
+/// The credential was refused.
+pub(super) fn expired(variable: &str) -> ProviderError {
+    ProviderError::new(
+        Kind::AuthExpired,
+        format!("{variable} was refused; {RENEW}"),
+    )
+}
+
+/// Moderation before any text.
+pub(super) fn moderated() -> ProviderError {
+    ProviderError::new(
+        Kind::Moderated,
+        "the service's moderation stopped the answer",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn kind(status: u16, body: &Value) -> (Kind, Option<String>) {
+        let error = Refusal::http(status, body.to_string().as_bytes()).into_error("KIMI_TOKEN");
+        (error.kind, error.code)
+    }
+
+    /// The rows of wire/kimi.md section 7.
+    #[test]
+    fn follows_the_table() {
+        let own = |code: &str| Some(code.to_owned());
+        let detail = |reason: &str| json!({"code": "unknown", "details": [{"type": "t", "value": "v", "debug": {"reason": reason}}]});
+        for (status, body, expected) in [
+            (401, json!({}), (Kind::AuthExpired, None)),
+            (
+                200,
+                json!({"error": {"code": "unauthenticated"}}),
+                (Kind::AuthExpired, None),
+            ),
+            (
+                500,
+                detail("REASON_INVALID_AUTH_TOKEN"),
+                (Kind::AuthExpired, None),
+            ),
+            (
+                400,
+                json!({"error_type": "auth.token.invalid"}),
+                (Kind::AuthExpired, None),
+            ),
+            (
+                403,
+                json!({}),
+                (Kind::AuthExpired, own("upstream_forbidden")),
+            ),
+            (
+                200,
+                json!({"code": "permission_denied"}),
+                (Kind::AuthExpired, own("upstream_forbidden")),
+            ),
+            (429, json!({}), (Kind::RateLimited, None)),
+            (
+                200,
+                json!({"code": "RESOURCE_EXHAUSTED"}),
+                (Kind::RateLimited, None),
+            ),
+            (
+                503,
+                detail("REASON_SERVER_OVERLOADED_FOR_FREE_USER"),
+                (Kind::RateLimited, None),
+            ),
+            (
+                400,
+                json!({"error_type": "chat.user_stream_pushing"}),
+                (Kind::RateLimited, None),
+            ),
+            (
+                200,
+                json!({"code": "MODEL_RATE_LIMIT"}),
+                (Kind::RateLimited, None),
+            ),
+            (503, json!({}), (Kind::Unavailable, None)),
+            (
+                200,
+                detail("REASON_COMPLETION_OVERLOADED"),
+                (Kind::Unavailable, None),
+            ),
+            (
+                200,
+                json!({"code": "invalid_argument"}),
+                (Kind::BadRequest, own("upstream_invalid_argument")),
+            ),
+            (
+                400,
+                json!({"code": "failed_precondition"}),
+                (Kind::BadRequest, own("upstream_invalid_argument")),
+            ),
+            (
+                404,
+                json!({"code": "not_found"}),
+                (Kind::Protocol, own("upstream_not_found")),
+            ),
+            (500, json!({"code": "internal"}), (Kind::Unavailable, None)),
+            (415, json!({}), (Kind::Protocol, own("upstream_http_415"))),
+        ] {
+            assert_eq!(kind(status, &body), expected, "{status} {body}");
+        }
+    }
+
+    #[test]
+    fn says_the_most_helpful_words() {
+        let said = |object: Value| Refusal::object(&object).description;
+        let full = json!({"code": "c", "message": "m", "details": [{"debug": {"reason": "R", "localizedMessage": {"locale": "en-US", "message": "busy"}}}]});
+        assert_eq!(said(full), "busy");
+        assert_eq!(
+            said(json!({"code": "c", "message": "m", "details": []})),
+            "m"
+        );
+        assert_eq!(
+            said(json!({"code": "c", "message": "", "details": [{"debug": {"reason": "R"}}]})),
+            "R"
+        );
+        assert_eq!(said(json!({"code": "c"})), "c");
+        assert_eq!(
+            said(json!({"reason": "R", "localizedMessage": {"message": "x"}})),
+            "x"
+        );
+        for odd in [
+            json!(null),
+            json!([1]),
+            json!({"code": 5, "message": [], "details": {"a": 1}}),
+            json!({"details": [5, {"debug": 7}]}),
+        ] {
+            assert_eq!(Refusal::object(&odd), Refusal::default(), "{odd}");
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The answer of `ChatService/Chat`, whichever transport brought it: envelopes whose events change chat, message and
+//! blocks. Source: `wire/kimi.md` section 6.
+//!
+//! ```text
+//!   open ──assistant's message COMPLETED──► completed ──done──► done
+//!     └───────────────┴── trailer without an error ──────────────┴──► over
+//! ```
+//! A stream that ends while open is broken; one that ends later is whole, as the trailer is sometimes missing.
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::Value;
+
+use super::{
+    event::{BlockChange, Event, Mask, Message, Op, Role, Status},
+    marks::{Marks, Piece},
+    refusal::{self, Refusal},
+    sources::Sources,
+};
+use crate::{
+    chat::{ChatEvent, FinishReason, ProviderError},
+    upstream::connect::Envelopes,
+};
+
+/// An id longer than this is none.
+const MOST_ID_BYTES: usize = 256;
+/// Blocks that are remembered for the case that the service sets one anew.
+const MOST_BLOCKS: usize = 1024;
+
+/// Bytes in, events out.
+#[derive(Debug)]
+pub struct Decoder {
+    envelopes: Envelopes,
+    answer: Answer,
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    /// Which variable to renew when the service says that the login has ended.
+    variable: String,
+    chat_id: String,
+    message_id: String,
+    /// The echo of our prompt.
+    question_id: String,
+    blocks: Vec<Block>,
+    marks: Marks,
+    sources: Sources,
+    has_output: bool,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
+enum Stage {
+    #[default]
+    Open,
+    Completed,
+    Done,
+    Over,
+}
+
+/// A block's key, and length and hash of what was said of it: the text itself would grow without bound.
+#[derive(Debug)]
+struct Block {
+    key: u64,
+    bytes: usize,
+    hash: u64,
+}
+
+#[derive(Clone, Copy)]
+enum Voice {
+    Text,
+    Think,
+}
+
+impl Decoder {
+    /// A decoder for one answer to the account whose credential is in `variable`.
+    pub fn new(variable: &str) -> Self {
+        Self {
+            envelopes: Envelopes::default(),
+            answer: Answer {
+                variable: variable.to_owned(),
+                ..Answer::default()
+            },
+        }
+    }
+
+    /// Takes the next bytes. What follows the trailer is ignored.
+    ///
+    /// # Errors
+    /// An error that the stream itself reports (section 7), or bytes that are none of its envelopes.
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if self.is_over() {
+            return Ok(());
+        }
+        self.envelopes.push(bytes);
+        while let Some(envelope) = self.envelopes.next()? {
+            if envelope.is_end {
+                self.answer.trailer(envelope.payload, events)?;
+            } else {
+                self.answer.event(envelope.payload, events)?;
+            }
+            if self.is_over() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes have ended, in order or not.
+    ///
+    /// # Errors
+    /// An answer that was not complete, or complete without a word.
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        match self.answer.stage {
+            Stage::Over => Ok(()),
+            Stage::Done | Stage::Completed => self.answer.complete(events),
+            Stage::Open => Err(ProviderError::broken_stream()),
+        }
+    }
+
+    /// The upstream conversation, as soon as an event has named it.
+    pub fn chat_id(&self) -> Option<&str> {
+        Some(self.answer.chat_id.as_str()).filter(|id| !id.is_empty())
+    }
+
+    /// The answer is whole: a connection that breaks now has lost nothing.
+    pub fn is_complete(&self) -> bool {
+        self.answer.stage >= Stage::Completed
+    }
+
+    /// Nothing but a trailer can follow.
+    pub fn is_done(&self) -> bool {
+        self.answer.stage >= Stage::Done
+    }
+
+    /// Nothing follows.
+    pub fn is_over(&self) -> bool {
+        self.answer.stage == Stage::Over
+    }
+}
+
+impl Answer {
+    fn event(&mut self, payload: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let event: Event = match serde_json::from_slice(payload) {
+            Ok(event) => event,
+            // JSON of a form that we do not know is one of the events that are to be ignored.
+            Err(_) if serde_json::from_slice::<IgnoredAny>(payload).is_ok() => return Ok(()),
+            Err(_) => return Err(ProviderError::malformed("stream")),
+        };
+        if let Some(error) = event.error {
+            return Err(Refusal::object(&error).into_error(&self.variable));
+        }
+        if let Some(chat) = event.chat {
+            keep(&mut self.chat_id, chat.id);
+        }
+        if let Some(message) = event.message {
+            self.message(message);
+        }
+        if let Some(notification) = event.notification {
+            let kind = notification.kind.unwrap_or_default().to_ascii_uppercase();
+            if kind.contains("CONTENT") && kind.contains("FILTER") {
+                return self.moderated(events);
+            }
+        }
+        if let Some(block) = event.block {
+            self.block(event.op, event.mask, block, events)?;
+        }
+        if event.done.is_some() && self.stage < Stage::Done {
+            self.stage = Stage::Done;
+        }
+        Ok(())
+    }
+
+    /// The flags of the envelope say that this is the end; the payload says which (section 6.1).
+    fn trailer(
+        &mut self,
+        payload: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        #[derive(Deserialize)]
+        struct Trailer {
+            error: Option<Value>,
+        }
+        let trailer: Trailer =
+            serde_json::from_slice(payload).map_err(|_| ProviderError::malformed("trailer"))?;
+        match trailer.error {
+            _ if self.stage == Stage::Over => Ok(()),
+            Some(error) => Err(Refusal::object(&error).into_error(&self.variable)),
+            None => self.complete(events),
+        }
+    }
+
+    fn message(&mut self, message: Message) {
+        // The echo of our own prompt is COMPLETED from the start: never the end of the answer (section 9).
+        if message.role == Some(Role::User) {
+            keep(&mut self.question_id, message.id);
+            return;
+        }
+        let chunks = message.refs.and_then(|refs| refs.search_chunks);
+        self.sources.add(chunks.unwrap_or_default());
+        let is_echo = message.role.is_none()
+            && message.id.is_some()
+            && message.id.as_deref() == Some(self.question_id.as_str());
+        if is_echo || message.role == Some(Role::Other) {
+            return;
+        }
+        keep(&mut self.message_id, message.id);
+        if message.status == Some(Status::Completed) && self.stage < Stage::Completed {
+            self.stage = Stage::Completed;
+        }
+    }
+
+    fn block(
+        &mut self,
+        op: Option<Op>,
+        mask: Option<Mask>,
+        block: BlockChange,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        // The stream goes on to an end that looks normal (E3), so this is the moment to notice.
+        if let Some(exception) = block.exception {
+            let refusal = Refusal::object(&exception.error);
+            return if refusal.is_moderation() {
+                self.moderated(events)
+            } else {
+                Err(refusal.into_error(&self.variable))
+            };
+        }
+        if let Some(found) = block.tool.and_then(|tool| tool.contents) {
+            self.sources.add(found);
+        }
+        if let Some(pages) = block.search.and_then(|search| search.web_pages) {
+            self.sources.add_pages(pages);
+        }
+        let (voice, content) = match mask {
+            Some(Mask::Text) => (Voice::Text, block.text),
+            Some(Mask::Think) => (Voice::Think, block.think),
+            Some(Mask::Other) => return Ok(()),
+            // Old streams have no mask (section 6.2).
+            None if block.text.is_some() => (Voice::Text, block.text),
+            None => (Voice::Think, block.think),
+        };
+        let id = block.id.unwrap_or_default();
+        if let Some(content) = content.and_then(|content| content.content)
+            && let Some(new) = self.news(op, voice, &id, content)
+        {
+            self.say(voice, new, events);
+        }
+        Ok(())
+    }
+
+    /// What of a block's content has not been said yet.
+    fn news(&mut self, op: Option<Op>, voice: Voice, id: &str, content: String) -> Option<String> {
+        let key = fnv(fnv(FNV_START, &[voice as u8]), id.as_bytes());
+        let at = self.blocks.iter().rposition(|known| known.key == key);
+        let at = at.unwrap_or_else(|| {
+            if self.blocks.len() == MOST_BLOCKS {
+                self.blocks.remove(0);
+            }
+            self.blocks.push(Block {
+                key,
+                bytes: 0,
+                hash: FNV_START,
+            });
+            self.blocks.len() - 1
+        });
+        let block = self.blocks.get_mut(at)?;
+        let new = match op? {
+            Op::Append => content,
+            // A block that is set again is replaced: what was sent stands, what extends it is new.
+            Op::Set => match content.split_at_checked(block.bytes) {
+                Some((_, new)) if block.bytes == 0 => new.to_owned(),
+                Some((said, new)) if fnv(FNV_START, said.as_bytes()) == block.hash => {
+                    new.to_owned()
+                }
+                Some(_) | None => return None,
+            },
+            Op::Other => return None,
+        };
+        block.bytes += new.len();
+        block.hash = fnv(block.hash, new.as_bytes());
+        Some(new)
+    }
+
+    fn say(&mut self, voice: Voice, new: String, events: &mut Vec<ChatEvent>) {
+        let mut pieces = Vec::new();
+        match voice {
+            Voice::Think if new.is_empty() => return,
+            Voice::Think => {
+                self.has_output = true;
+                return events.push(ChatEvent::Reasoning(new));
+            }
+            Voice::Text => self.marks.feed(new, &mut pieces),
+        }
+        for piece in pieces {
+            self.has_output = true;
+            match piece {
+                Piece::Text(text) => events.push(ChatEvent::Text(text)),
+                Piece::Reference(reference) => {
+                    if let Some(index) = self.sources.cite(reference) {
+                        events.push(ChatEvent::Cited { index });
+                    }
+                }
+            }
+        }
+    }
+
+    fn moderated(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if !self.has_output {
+            return Err(refusal::moderated());
+        }
+        self.end(FinishReason::ContentFilter, events);
+        Ok(())
+    }
+
+    fn complete(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if !self.has_output {
+            return Err(ProviderError::empty_answer().with_code("upstream_empty"));
+        }
+        self.end(FinishReason::Stop, events);
+        Ok(())
+    }
+
+    fn end(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {
+        self.stage = Stage::Over;
+        self.marks.finish();
+        events.extend(std::mem::take(&mut self.sources).into_citations());
+        events.push(ChatEvent::Conversation {
+            id: self.chat_id.clone(),
+            message: self.message_id.clone(),
+        });
+        events.push(ChatEvent::Finish(reason));
+    }
+}
+
+fn keep(known: &mut String, id: Option<String>) {
+    if let Some(id) = id.filter(|id| !id.is_empty() && id.len() <= MOST_ID_BYTES) {
+        *known = id;
+    }
+}
+
+const FNV_START: u64 = 0xcbf2_9ce4_8422_2325;
+
+/// FNV-1a, going on from `hash`: small, and the same however a text is cut.
+fn fnv(hash: u64, bytes: &[u8]) -> u64 {
+    bytes.iter().fold(hash, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+    })
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

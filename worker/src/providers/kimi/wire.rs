@@ -1,0 +1,375 @@
+//! What the Kimi page sends, as pure functions. Source: `wire/kimi.md` sections 2 to 4.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{models, session::Access};
+use crate::{
+    accounts::Secret,
+    chat::{ChatRequest, Message, ProviderError, Role},
+    upstream::{Request, connect, fetch::Attachment, multipart::Form},
+};
+
+const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
+const CHAT: &str = "/apiv2/kimi.gateway.chat.v1.ChatService/Chat";
+const JSON: &str = "application/json";
+const SHORT_CALL: Duration = Duration::from_secs(15);
+
+/// Where the service is (section 2).
+#[derive(Clone, Debug)]
+pub(super) struct Hosts {
+    /// `KIMI_BASE_URL`.
+    pub(super) base_url: String,
+    /// `KIMI_AUTH_BASE_URL`.
+    pub(super) auth_base_url: String,
+    /// `KIMI_UPLOAD_BASE_URL`.
+    pub(super) upload_base_url: String,
+    /// `KIMI_WS_BASE_URL`.
+    pub(super) ws_base_url: String,
+}
+
+impl Hosts {
+    /// Scheme and host of the base URL, for `Origin` and `Referer`.
+    fn origin(&self) -> String {
+        self.base_url
+            .split('/')
+            .take(3)
+            .collect::<Vec<_>>()
+            .join("/")
+    }
+}
+
+/// Who asks where.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller<'a> {
+    /// Where.
+    pub(super) hosts: &'a Hosts,
+    /// Whose token.
+    pub(super) access: &'a Access,
+}
+
+/// What a question is made of.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// The upstream model.
+    pub(super) scenario: &'a str,
+    /// `options.thinking`.
+    pub(super) thinking: bool,
+    /// With the search tool.
+    pub(super) search: bool,
+    /// The one text block.
+    pub(super) prompt: &'a str,
+    /// Uploaded pictures and documents.
+    pub(super) file_ids: &'a [String],
+}
+
+impl Question<'_> {
+    /// The body in its envelope (section 4.2). A new chat has neither `chat_id` nor `parent_id`: empty ones are
+    /// refused by some of the sources' services.
+    pub(super) fn envelope(&self) -> Bytes {
+        let mut blocks = vec![json!({"message_id": "", "text": {"content": self.prompt}})];
+        blocks.extend(self.file_ids.iter().map(
+            |id| json!({"message_id": "", "file": {"id": id, "status": 3, "fail_reason": ""}}),
+        ));
+        let tools = if self.search {
+            json!([{"type": "TOOL_TYPE_SEARCH", "search": {}}])
+        } else {
+            json!([])
+        };
+        let mut body = json!({
+            "scenario": self.scenario, "tools": tools,
+            "message": {"role": "user", "blocks": blocks, "scenario": self.scenario},
+            "options": {"thinking": self.thinking},
+        });
+        if self.scenario == models::OK_COMPUTER {
+            body["kimiplus_id"] = json!("ok-computer");
+            body["options"]["reasoning_effort"] = json!("REASONING_EFFORT_MAX");
+        }
+        connect::envelope(body.to_string().as_bytes())
+    }
+}
+
+/// `POST …/ChatService/Chat`: asks one question; [`super::stream::Decoder`] reads the answer (section 4).
+pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>) -> Request {
+    let url = format!("{}{CHAT}", caller.hosts.base_url);
+    head(caller, Request::post("chat", url))
+        .header("content-type", connect::CONTENT_TYPE)
+        .header("connect-protocol-version", "1")
+        .body(question.envelope())
+}
+
+/// The handshake of the WebSocket transport, which carries the same envelopes (section 6.7).
+pub(super) fn handshake(caller: Caller<'_>) -> Request {
+    let url = format!("{}{CHAT}", caller.hosts.ws_base_url);
+    head(caller, Request::get("chat", url))
+}
+
+/// `POST …/ChatService/DeleteChat` (section 8).
+pub(super) fn delete_chat(caller: Caller<'_>, chat_id: &str) -> Request {
+    let url = format!(
+        "{}/apiv2/kimi.chat.v1.ChatService/DeleteChat",
+        caller.hosts.base_url
+    );
+    unary(caller, "delete", url, &json!({"chat_id": chat_id}))
+}
+
+/// `POST /api/device/register`: announces the device id; the answer is of no consequence (section 3).
+pub(super) fn register_device(caller: Caller<'_>) -> Request {
+    let url = format!("{}/api/device/register", caller.hosts.base_url);
+    unary(caller, "register", url, &json!({}))
+}
+
+/// `GET /api/user`, for a token that does not say whose it is (section 3).
+pub(super) fn user(hosts: &Hosts, access: &Access, unix_ms: u64) -> Request {
+    let url = format!("{}/api/user?t={unix_ms}", hosts.base_url);
+    head(Caller { hosts, access }, Request::get("user", url)).timeout(SHORT_CALL)
+}
+
+/// The id in the answer of [`user`].
+///
+/// # Errors
+/// An answer without one.
+pub(super) fn user_id(body: &[u8]) -> Result<String, ProviderError> {
+    #[derive(Deserialize)]
+    struct User {
+        id: String,
+    }
+    let user: Option<User> = serde_json::from_slice(body).ok();
+    user.map(|user| user.id)
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| ProviderError::malformed("user"))
+}
+
+/// `POST …/AuthService/RefreshToken`, without `Authorization` (section 2).
+pub(super) fn refresh_token(hosts: &Hosts, token: &Secret) -> Request {
+    let url = format!(
+        "{}/api/account.gateway.v1.AuthService/RefreshToken",
+        hosts.auth_base_url
+    );
+    browser(hosts, Request::post("refresh", url))
+        .header("content-type", JSON)
+        .json(&json!({"refresh_token": token.expose()}))
+        .timeout(SHORT_CALL)
+}
+
+/// `GET /api/auth/token/refresh`, the older way (section 2).
+pub(super) fn refresh_token_rest(hosts: &Hosts, token: &Secret) -> Request {
+    let url = format!("{}/api/auth/token/refresh", hosts.base_url);
+    browser(hosts, Request::get("refresh_rest", url))
+        .header("authorization", format!("Bearer {}", token.expose()))
+        .timeout(SHORT_CALL)
+}
+
+/// The tokens in the answer of either refresh: access, and refresh where it rotates.
+///
+/// # Errors
+/// An answer without an access token.
+pub(super) fn tokens(body: &[u8]) -> Result<(Secret, Option<Secret>), ProviderError> {
+    #[derive(Deserialize)]
+    struct Tokens {
+        #[serde(alias = "accessToken")]
+        access_token: String,
+        #[serde(alias = "refreshToken")]
+        refresh_token: Option<String>,
+    }
+    let secret = |token: String| Some(Secret::new(token)).filter(|token| !token.is_empty());
+    let tokens: Tokens =
+        serde_json::from_slice(body).map_err(|_| ProviderError::malformed("tokens"))?;
+    let access = secret(tokens.access_token).ok_or_else(|| ProviderError::malformed("tokens"))?;
+    Ok((access, tokens.refresh_token.and_then(secret)))
+}
+
+/// `POST /apiv2-files/file/upload` (section 4.4 step 2).
+pub(super) fn upload(caller: Caller<'_>, file: &Attachment, boundary: String) -> Request {
+    let form = Form::new(boundary).file("file", &file.name, &file.content_type, &file.bytes);
+    let url = format!("{}/apiv2-files/file/upload", caller.hosts.upload_base_url);
+    head(caller, Request::post("upload", url))
+        .header("content-type", form.content_type())
+        .body(form.finish())
+}
+
+/// `POST …/FileService/GetFileParseProgress` (section 4.4 step 3).
+pub(super) fn parse_progress(caller: Caller<'_>, file_id: &str) -> Request {
+    let url = format!(
+        "{}/apiv2-files/kimi.gateway.file.v1.FileService/GetFileParseProgress",
+        caller.hosts.upload_base_url
+    );
+    unary(
+        caller,
+        "parse_progress",
+        url,
+        &json!({"file_ids": [file_id]}),
+    )
+}
+
+fn unary(caller: Caller<'_>, step: &'static str, url: String, body: &Value) -> Request {
+    head(caller, Request::post(step, url))
+        .header("content-type", JSON)
+        .json(body)
+        .timeout(SHORT_CALL)
+}
+
+/// The headers of section 4.1 but the content type. Compression is never asked for.
+fn head(caller: Caller<'_>, request: Request) -> Request {
+    let access = caller.access;
+    let request = browser(caller.hosts, request)
+        .header("authorization", format!("Bearer {}", access.token.expose()))
+        .header("cookie", format!("kimi-auth={}", access.token.expose()))
+        .header("x-msh-device-id", &access.device)
+        .header("x-msh-session-id", &access.session)
+        .headers(&[
+            ("x-msh-version", "1.0.0"),
+            ("x-language", "zh-CN"),
+            ("r-timezone", "Asia/Shanghai"),
+        ]);
+    match access.user() {
+        Some(user) => request.header("x-traffic-id", user),
+        None => request,
+    }
+}
+
+/// What every call of the page carries.
+fn browser(hosts: &Hosts, request: Request) -> Request {
+    let origin = hosts.origin();
+    request
+        .header("accept", "*/*")
+        .header("referer", format!("{origin}/"))
+        .header("origin", origin)
+        .headers(&[("user-agent", USER_AGENT), ("x-msh-platform", "web")])
+}
+
+/// The conversation as the one text that the service reads (section 4.3).
+pub(super) fn prompt(request: &ChatRequest) -> String {
+    if let [only] = request.messages.as_slice()
+        && only.role == Role::User
+    {
+        return only.text().into_owned();
+    }
+    let is_system = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
+    let is_said_by_model = |message: &&Message| message.role == Role::Assistant;
+    let mut lines: Vec<&Message> = request.messages.iter().filter(is_system).collect();
+    let mut rest: Vec<&Message> = request
+        .messages
+        .iter()
+        .filter(|it| !is_system(it))
+        .collect();
+    // The service answers the last line, so that one is a user's (section 4.3 point 3).
+    if rest.last().is_some_and(is_said_by_model)
+        && let Some(at) = rest.iter().rposition(|it| !is_said_by_model(it))
+    {
+        let last = rest.remove(at);
+        rest.push(last);
+    }
+    lines.append(&mut rest);
+    lines.into_iter().map(line).collect()
+}
+
+fn line(message: &Message) -> String {
+    let text = message.text();
+    match message.role {
+        Role::System | Role::Developer => format!("system:{text}\n"),
+        Role::User => format!("user:{text}\n"),
+        Role::Tool | Role::Function => {
+            let id = message.tool_call_id.as_deref().or(message.name.as_deref());
+            format!("user:[TOOL_RESULT for {}] {text}\n", id.unwrap_or_default())
+        }
+        Role::Assistant => {
+            let calls: String = message
+                .tool_calls
+                .iter()
+                .flatten()
+                .filter_map(|call| call.function.as_ref())
+                .map(|call| format!("[call:{}]{}[/call]\n", call.name, call.arguments))
+                .collect();
+            if calls.is_empty() {
+                return format!("assistant:{text}\n");
+            }
+            let gap = if text.is_empty() { "" } else { "\n" };
+            format!("assistant:{text}{gap}[function_calls]\n{calls}[/function_calls]\n")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(messages: Value) -> String {
+        let body = json!({"model": "kimi", "messages": messages}).to_string();
+        prompt(&ChatRequest::parse(body.into()).unwrap())
+    }
+
+    #[test]
+    fn a_lone_question_goes_as_it_is() {
+        let text = "  user: \u{FEFF}\r\n ";
+        assert_eq!(flat(json!([{"role": "user", "content": text}])), text);
+    }
+
+    #[test]
+    fn the_whole_conversation_is_one_text() {
+        let messages = json!([
+            {"role": "user", "content": "hi"},
+            {"role": "assistant", "content": "yes", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]},
+            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            {"role": "developer", "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}]},
+            {"role": "user", "content": "and?"},
+        ]);
+        assert_eq!(
+            flat(messages),
+            "system:be\nbrief\nuser:hi\nassistant:yes\n[function_calls]\n[call:f]{\"a\":1}[/call]\n[/function_calls]\nuser:[TOOL_RESULT for c1] 42\nuser:and?\n"
+        );
+        assert_eq!(
+            flat(json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])),
+            "assistant:a\nuser:q\n"
+        );
+        assert_eq!(
+            flat(json!([{"role": "system", "content": "s"}])),
+            "system:s\n"
+        );
+    }
+
+    #[test]
+    fn the_body_has_the_pages_form() {
+        let question = Question {
+            scenario: "SCENARIO_K2D5",
+            thinking: true,
+            search: true,
+            prompt: "你好",
+            file_ids: &["f1".to_owned()],
+        };
+        let bytes = question.envelope();
+        let body: Value = serde_json::from_slice(&bytes[5..]).unwrap();
+        let expected = json!({
+            "scenario": "SCENARIO_K2D5", "tools": [{"type": "TOOL_TYPE_SEARCH", "search": {}}],
+            "message": {"role": "user", "scenario": "SCENARIO_K2D5", "blocks": [
+                {"message_id": "", "text": {"content": "你好"}},
+                {"message_id": "", "file": {"id": "f1", "status": 3, "fail_reason": ""}},
+            ]},
+            "options": {"thinking": true},
+        });
+        assert_eq!(body, expected);
+        let agent = Question {
+            scenario: models::OK_COMPUTER,
+            ..question
+        };
+        let body: Value = serde_json::from_slice(&agent.envelope()[5..]).unwrap();
+        assert_eq!(body["kimiplus_id"], "ok-computer");
+        assert_eq!(body["options"]["reasoning_effort"], "REASONING_EFFORT_MAX");
+    }
+
+    #[test]
+    fn reads_the_tokens_of_both_refreshes() {
+        for body in [
+            r#"{"accessToken":"a","refreshToken":"r"}"#,
+            r#"{"access_token":"a","refresh_token":"r"}"#,
+        ] {
+            let (access, refresh) = tokens(body.as_bytes()).unwrap();
+            assert_eq!((access.expose(), refresh.unwrap().expose()), ("a", "r"));
+        }
+        assert!(tokens(br#"{"access_token":"a"}"#).unwrap().1.is_none());
+        assert!(tokens(br#"{"access_token":""}"#).is_err());
+    }
+}
