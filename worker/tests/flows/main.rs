@@ -9,6 +9,7 @@
 
 mod deepseek;
 mod door;
+mod kimi;
 mod openai;
 mod qwen;
 mod support;

@@ -1,0 +1,738 @@
+//! Kimi, wire/kimi.md, over both of its transports.
+
+use std::time::Duration;
+
+use hive2api_loadtest::simulate::{Running, Script, control::Control};
+use serde_json::{Value, json};
+
+use crate::support::{Hive, assert_no_violations, question, settled, simulator};
+
+const SOON: Duration = Duration::from_secs(2);
+const TRANSPORTS: [&str; 2] = ["connect", "websocket"];
+
+/// What has broken other gateways: framing, braces as length bytes, everything outside the BMP, lone marks.
+const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 é\u{0301} \u{FFFD}{{{ \u{E3A8}x";
+
+/// A worker that has only the numbered ones of the simulator's accounts: 1 an access token, 2 a refresh token.
+fn hive(kimi: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
+    let own = if account == 1 {
+        "KIMI_TOKEN".to_owned()
+    } else {
+        format!("KIMI_TOKEN_{account}")
+    };
+    let env = kimi.env();
+    let token = &env.iter().find(|(name, _)| *name == own).unwrap().1;
+    let mut vars = vec![
+        ("KIMI_TOKEN", token.as_str()),
+        ("KIMI_TOKEN_2", ""),
+        ("KIMI_TOKEN_3", ""),
+    ];
+    vars.extend(more);
+    Hive::start(&[kimi], &vars)
+}
+
+/// Forgets everything, once the deletions that are still under way have arrived.
+async fn reset(kimi: &Running) {
+    settled(&kimi.control(), SOON).await;
+    kimi.reset();
+}
+
+fn count(control: &Control, step: &str) -> usize {
+    control.calls(step).len()
+}
+
+#[actix_web::test]
+async fn answers_in_one_piece_and_streamed() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        let long = "长🙂x ".repeat(20_000);
+        for text in [NASTY, "你好", " l\n\n\ni ", "x", long.trim_end()] {
+            let ask = format!("echo:{text}");
+            let whole = hive.ask("kimi", &ask).await;
+            assert_eq!(
+                (whole.content().as_str(), whole.finish().as_str()),
+                (text, "stop"),
+                "{transport}"
+            );
+            if text.len() < 1000 {
+                let streamed = hive.stream("Kimi-K2.6", &ask).await;
+                assert_eq!(streamed.streamed("content"), text, "{transport}");
+                assert!(streamed.is_done());
+            }
+        }
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn thinks_and_searches_when_asked() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        reset(&kimi).await;
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        let answer = hive.ask("kimi-k2-thinking", "think:先想想 echo:42").await;
+        let message = answer.message();
+        assert_eq!(
+            (
+                message["reasoning_content"].as_str(),
+                message["content"].as_str()
+            ),
+            (Some("先想想"), Some("42")),
+            "{}",
+            answer.text
+        );
+        let mut body = question("kimi", "cite:2 echo:found");
+        body["web_search_options"] = json!({});
+        let answer = hive.post(&body).await;
+        let found = answer.message();
+        let content = found["content"].as_str().unwrap();
+        assert!(
+            !content.contains(['\u{E3A0}', '\u{E3A3}', '\u{E3A8}']),
+            "{content:?}"
+        );
+        let annotations = found["annotations"].as_array().unwrap();
+        assert_eq!(annotations.len(), 2, "{}", answer.text);
+        for annotation in annotations {
+            let citation = &annotation["url_citation"];
+            assert!(citation["url"].as_str().unwrap().starts_with("http"));
+            assert_eq!(citation["start_index"], citation["end_index"]);
+            assert!(citation["start_index"].as_u64().unwrap() <= content.chars().count() as u64);
+        }
+        let streamed = hive.stream("kimi-search", "cite:2 echo:found").await;
+        assert_eq!(streamed.streamed("content"), content);
+        assert!(
+            streamed.text.contains(r#""annotations""#),
+            "{}",
+            streamed.text
+        );
+        let asked: Vec<(Option<String>, Value, Value)> = kimi
+            .control()
+            .calls("ask")
+            .into_iter()
+            .map(|call| {
+                (
+                    call.model,
+                    call.params["thinking"].clone(),
+                    call.params["search"].clone(),
+                )
+            })
+            .collect();
+        let row = |model: &str, thinking: bool, search: bool| {
+            (Some(model.to_owned()), json!(thinking), json!(search))
+        };
+        assert_eq!(
+            asked,
+            [
+                row("SCENARIO_K2", true, false),
+                row("SCENARIO_K2D5", false, true),
+                row("SCENARIO_K2D5", false, true)
+            ]
+        );
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn every_model_is_one_that_the_service_knows() {
+    let kimi = simulator("kimi", 1);
+    let hive = Hive::start(&[&kimi], &[]);
+    for id in [
+        "kimi",
+        "kimi-vision",
+        "kimi-k2.6",
+        "kimi-k2.5",
+        "kimi-k2",
+        "kimi-k1.5",
+        "kimi-k1",
+        "moonshot-v1-32k",
+        "kimi-thinking",
+        "kimi-search",
+        "kimi-research",
+        "kimi-k3",
+        "kimi/kimi-k2-search",
+    ] {
+        let reply = hive.ask(id, "echo:fine").await;
+        assert_eq!(reply.status, 200, "{id}: {}", reply.text);
+    }
+    assert_eq!(hive.ask("kimi-k9", "x").await.error().2, "model_not_found");
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn the_whole_history_and_the_system_prompt_arrive() {
+    let kimi = simulator("kimi", 1);
+    let hive = Hive::start(&[&kimi], &[]);
+    let body = json!({"model": "kimi", "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
+        {"role": "assistant", "content": "", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "42"},
+        {"role": "developer", "content": "Be brief."},
+        {"role": "user", "content": "last"},
+    ]});
+    assert_eq!(hive.post(&body).await.status, 200);
+    assert_eq!(
+        kimi.control().calls("ask")[0].prompt.as_deref(),
+        Some(
+            "system:Be brief.\nuser:one\ntwo\nassistant:[function_calls]\n[call:f]{}[/call]\n[/function_calls]\nuser:[TOOL_RESULT for c] 42\nuser:last\n"
+        )
+    );
+    for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
+        let reply = hive
+            .post(&json!({"model": "kimi", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": empty}]}))
+            .await;
+        assert_eq!(
+            (reply.status, reply.error().1.as_str()),
+            (400, "invalid_request_error")
+        );
+    }
+    assert_eq!(count(&kimi.control(), "ask"), 1);
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn every_fault_is_an_honest_status() {
+    let kimi = simulator("kimi", 1);
+    let auth = (502, "upstream_error", "upstream_auth_expired");
+    let forbidden = (502, "upstream_error", "upstream_forbidden");
+    let limited = (429, "rate_limit_error", "upstream_rate_limited");
+    let unavailable = (502, "upstream_error", "upstream_unavailable");
+    let invalid = (400, "invalid_request_error", "upstream_invalid_argument");
+    let not_found = (502, "upstream_error", "upstream_not_found");
+    let moderated = (400, "invalid_request_error", "content_filter");
+    let protocol = (502, "upstream_error", "upstream_protocol_error");
+    let late = (504, "upstream_error", "upstream_timeout");
+    for (fault, expected) in [
+        ("unauthenticated", auth),
+        ("trailer_unauthenticated", auth),
+        ("http_401", auth),
+        ("permission_denied", forbidden),
+        ("trailer_permission_denied", forbidden),
+        ("http_403", forbidden),
+        ("not_found", not_found),
+        ("trailer_not_found", not_found),
+        ("http_404", not_found),
+        ("rate_limited", limited),
+        ("rate_limited_retry_after", limited),
+        ("trailer_overloaded", limited),
+        ("trailer_model_rate_limit", limited),
+        ("trailer_rate_limited", limited),
+        ("http_429", limited),
+        ("http_429_retry_after", limited),
+        ("invalid_argument", invalid),
+        ("trailer_invalid_argument", invalid),
+        ("trailer_failed_precondition", invalid),
+        ("internal", unavailable),
+        ("unavailable", unavailable),
+        ("trailer_unavailable", unavailable),
+        ("trailer_internal", unavailable),
+        ("trailer_unknown", unavailable),
+        ("trailer_strange", unavailable),
+        ("exception_overloaded", unavailable),
+        ("exception_other", unavailable),
+        ("http_500", unavailable),
+        ("http_502", unavailable),
+        ("http_503", unavailable),
+        ("http_504", unavailable),
+        ("disconnect_before_headers", unavailable),
+        ("disconnect_before_text", unavailable),
+        ("exception_moderated", moderated),
+        ("notification_filtered", moderated),
+        ("empty", (502, "upstream_error", "upstream_empty")),
+        ("bad_json", protocol),
+        ("bad_flags", protocol),
+        ("compressed", protocol),
+        ("absurd_length", protocol),
+        ("garbage", protocol),
+        ("html_200", protocol),
+        ("hang_before_headers", late),
+        ("hang_before_text", late),
+    ] {
+        for stream in [false, true] {
+            // A worker each: a refused credential stays refused.
+            let hive = Hive::start(&[&kimi], &[("STALL_TIMEOUT", "0.4")]);
+            kimi.reset();
+            kimi.control().fault(fault, 0).unwrap();
+            let mut body = question("kimi", "hello");
+            body["stream"] = json!(stream);
+            let reply = hive.post(&body).await;
+            let (status, kind, code) = expected;
+            // Some faults strike after the first words: then the status is out already.
+            let is_late = stream && reply.status == 200;
+            let error = if is_late {
+                assert!(!reply.is_done(), "{fault}: {}", reply.text);
+                let error = reply.stream_error().unwrap();
+                let word = |name: &str| error[name].as_str().unwrap().to_owned();
+                (status, word("type"), word("code"))
+            } else {
+                reply.error()
+            };
+            assert_eq!(
+                error,
+                (status, kind.to_owned(), code.to_owned()),
+                "{fault}: {}",
+                reply.text
+            );
+            if status == 429 {
+                let wait: u64 = reply.header("retry-after").parse().unwrap();
+                assert!(
+                    !fault.ends_with("retry_after") || (5..=7).contains(&wait),
+                    "{fault}: {wait}"
+                );
+            }
+            // Of a chat whose name never came nobody can ask for the deletion.
+            if fault != "garbage" {
+                settled(&kimi.control(), SOON).await;
+            }
+            assert_no_violations(&kimi.control());
+        }
+    }
+}
+
+#[actix_web::test]
+async fn the_same_faults_over_a_websocket() {
+    let kimi = simulator("kimi", 1);
+    for (fault, status, code) in [
+        ("handshake_refused", 502, "upstream_auth_expired"),
+        ("trailer_unauthenticated", 502, "upstream_auth_expired"),
+        ("trailer_overloaded", 429, "upstream_rate_limited"),
+        ("exception_overloaded", 502, "upstream_unavailable"),
+        ("exception_moderated", 400, "content_filter"),
+        ("trailer_invalid_argument", 400, "upstream_invalid_argument"),
+        ("empty", 502, "upstream_empty"),
+        ("bad_json", 502, "upstream_protocol_error"),
+        ("bad_flags", 502, "upstream_protocol_error"),
+        ("hang_before_text", 504, "upstream_timeout"),
+        ("disconnect_before_text", 502, "upstream_unavailable"),
+    ] {
+        // The simulator needs a second to cut a WebSocket.
+        let stall = if status == 504 { "0.4" } else { "3" };
+        let hive = Hive::start(
+            &[&kimi],
+            &[("STALL_TIMEOUT", stall), ("KIMI_TRANSPORT", "websocket")],
+        );
+        reset(&kimi).await;
+        kimi.control().fault(fault, 0).unwrap();
+        let reply = hive.ask("kimi", "hello").await;
+        let error = reply.error();
+        assert_eq!(
+            (error.0, error.2.as_str()),
+            (status, code),
+            "{fault}: {}",
+            reply.text
+        );
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn faults_after_the_text_are_told_in_the_stream() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        for fault in [
+            "cut_off",
+            "disconnect_after_text",
+            "hang_after_text",
+            "overloaded_after_text",
+            "internal_after_text",
+            "exception_overloaded_after_text",
+        ] {
+            let hive = Hive::start(
+                &[&kimi],
+                &[("STALL_TIMEOUT", "0.4"), ("KIMI_TRANSPORT", transport)],
+            );
+            kimi.control().fault(fault, 1).unwrap();
+            let reply = hive
+                .stream("kimi", "pace:20 echo:one two three four five six seven")
+                .await;
+            assert!(
+                !reply.streamed("content").is_empty(),
+                "{fault}: {}",
+                reply.text
+            );
+            assert!(reply.stream_error().is_some(), "{fault}: {}", reply.text);
+            assert!(
+                !reply.is_done() && !reply.text.contains(r#""finish_reason":"stop""#),
+                "{}",
+                reply.text
+            );
+            settled(&kimi.control(), SOON).await;
+        }
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        for fault in [
+            "exception_moderated_after_text",
+            "notification_filtered_after_text",
+        ] {
+            kimi.control().fault(fault, 2).unwrap();
+            let reply = hive.stream("kimi", "echo:one two three").await;
+            assert!(
+                reply.is_done() && reply.text.contains(r#""finish_reason":"content_filter""#),
+                "{}",
+                reply.text
+            );
+            assert_eq!(
+                hive.ask("kimi", "echo:one two three").await.finish(),
+                "content_filter"
+            );
+        }
+        settled(&kimi.control(), SOON).await;
+    }
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn passing_faults_are_tried_again_and_the_client_sees_none_of_it() {
+    let kimi = simulator("kimi", 1);
+    let hive = Hive::start(&[&kimi], &[]);
+    for fault in [
+        "internal",
+        "unavailable",
+        "exception_overloaded",
+        "trailer_unavailable",
+        "disconnect_before_headers",
+        "disconnect_before_text",
+    ] {
+        kimi.control().fault(fault, 1).unwrap();
+        assert_eq!(
+            hive.ask("kimi", "echo:fine").await.content(),
+            "fine",
+            "{fault}"
+        );
+    }
+    // A rate limit is another account's turn, or the client's to wait for.
+    reset(&kimi).await;
+    kimi.control().fault("rate_limited", 1).unwrap();
+    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 429);
+    assert_eq!(count(&kimi.control(), "ask"), 1);
+    let kimi = simulator("kimi", 2);
+    for fault in ["rate_limited", "trailer_overloaded", "permission_denied"] {
+        reset(&kimi).await;
+        let hive = Hive::start(&[&kimi], &[]);
+        kimi.control().fault(fault, 1).unwrap();
+        assert_eq!(
+            hive.ask("kimi", "echo:fine").await.content(),
+            "fine",
+            "{fault}"
+        );
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn odd_streams_decode_to_the_same_text() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        for quirk in kimi.control().known_quirks() {
+            for write_bytes in [None, Some(1), Some(7)] {
+                let script = Script {
+                    text: Some("一二三四五六七八九十 👋🏽 {done}".to_owned()),
+                    reasoning: Some("想一想".to_owned()),
+                    quirks: vec![(*quirk).to_owned()],
+                    write_bytes,
+                    times: Some(2),
+                    ..Script::default()
+                };
+                kimi.control().script(script).unwrap();
+                let whole = hive.ask("kimi-thinking-search", "x").await;
+                let streamed = hive.stream("kimi-thinking-search", "x").await;
+                assert!(streamed.is_done(), "{quirk}");
+                assert_eq!(whole.content(), streamed.streamed("content"), "{quirk}");
+                assert!(
+                    whole
+                        .content()
+                        .starts_with("一二三四五六七八九十 👋🏽 {done}"),
+                    "{quirk}: {}",
+                    whole.text
+                );
+                assert!(!whole.content().contains('\u{E3A0}'), "{quirk}");
+                assert_eq!(streamed.streamed("reasoning_content"), "想一想", "{quirk}");
+            }
+        }
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn one_refresh_serves_all_turns_that_wait_for_it() {
+    let kimi = simulator("kimi", 2);
+    let hive = hive(&kimi, 2, &[]);
+    let turns = |count: usize| {
+        let asks = (0..count).map(|_| hive.ask("kimi", "echo:fine"));
+        futures_util::future::join_all(asks)
+    };
+    assert!(
+        turns(10)
+            .await
+            .iter()
+            .all(|reply| reply.content() == "fine")
+    );
+    assert_eq!(
+        count(&kimi.control(), "refresh"),
+        1,
+        "{:#?}",
+        kimi.control().calls("refresh")
+    );
+    // The access token is good for later turns, and is renewed once when it is refused.
+    kimi.control().fault("unauthenticated", 1).unwrap();
+    assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+    assert_eq!(count(&kimi.control(), "refresh"), 2);
+    kimi.control().fault("trailer_unauthenticated", 1).unwrap();
+    assert!(
+        turns(10)
+            .await
+            .iter()
+            .all(|reply| reply.content() == "fine")
+    );
+    assert_eq!(count(&kimi.control(), "refresh"), 3);
+    // Refused twice in a turn: the credential is what is wrong.
+    kimi.control().fault("unauthenticated", 2).unwrap();
+    assert_eq!(
+        hive.ask("kimi", "x").await.error().2,
+        "upstream_auth_expired"
+    );
+    settled(&kimi.control(), SOON).await;
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn a_token_about_to_end_is_renewed_before_each_turn() {
+    let kimi = simulator("kimi", 2);
+    for transport in TRANSPORTS {
+        reset(&kimi).await;
+        let hive = hive(&kimi, 2, &[("KIMI_TRANSPORT", transport)]);
+        kimi.control().fault("refresh_short_lived", 0).unwrap();
+        for round in 1..=3 {
+            assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+            assert_eq!(count(&kimi.control(), "refresh"), round);
+        }
+        // Rotation is followed, however many turns meet the same end.
+        let asks = (0..10).map(|_| hive.ask("kimi", "echo:fine"));
+        let replies = futures_util::future::join_all(asks).await;
+        assert!(replies.iter().all(|reply| reply.content() == "fine"));
+        // Every refresh ends the older access tokens: a deletion that met one is made again with the next.
+        settled(&kimi.control(), Duration::from_secs(8)).await;
+        let violations = kimi.control().state().violations;
+        assert!(
+            violations.iter().all(|it| it.starts_with("delete:")),
+            "{violations:#?}"
+        );
+    }
+}
+
+#[actix_web::test]
+async fn refreshes_the_old_way_where_the_new_one_is_gone() {
+    let kimi = simulator("kimi", 2);
+    let alone = hive(&kimi, 2, &[]);
+    kimi.control().fault("refresh_gone", 0).unwrap();
+    assert_eq!(alone.ask("kimi", "echo:fine").await.content(), "fine");
+    reset(&kimi).await;
+    // A host that cannot be reached counts as gone.
+    let unreachable = hive(&kimi, 2, &[("KIMI_AUTH_BASE_URL", "http://127.0.0.1:9")]);
+    assert_eq!(unreachable.ask("kimi", "echo:fine").await.content(), "fine");
+    for (faults, asks) in [
+        (&["refresh_refused"][..], 0),
+        (&["refresh_gone", "rest_refresh_refused"], 0),
+    ] {
+        reset(&kimi).await;
+        for fault in faults {
+            kimi.control().fault(fault, 0).unwrap();
+        }
+        let refused = hive(&kimi, 2, &[]);
+        let reply = refused.ask("kimi", "x").await;
+        assert_eq!(reply.error().2, "upstream_auth_expired", "{}", reply.text);
+        assert!(reply.text.contains("KIMI_TOKEN"), "{}", reply.text);
+        assert_eq!(count(&kimi.control(), "ask"), asks);
+    }
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn a_renewed_file_keeps_the_rotated_tokens() {
+    let kimi = simulator("kimi", 2);
+    let env = kimi.env();
+    let token = env
+        .iter()
+        .find(|(name, _)| name == "KIMI_TOKEN_2")
+        .unwrap()
+        .1
+        .clone();
+    let hive = hive(&kimi, 2, &[]);
+    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
+    // The same token under another number: the pasted one has been rotated away, so only memory can help.
+    let vars = hive2api_worker::settings::Vars::new([("KIMI_TOKEN_5", token)]);
+    hive.app.registry.renew(&vars).unwrap();
+    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
+    assert_eq!(count(&kimi.control(), "refresh"), 1);
+    kimi.control().fault("unauthenticated", 1).unwrap();
+    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
+    assert_eq!(count(&kimi.control(), "refresh"), 2);
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn a_token_without_a_name_asks_whose_it_is_once() {
+    let kimi = simulator("kimi", 3);
+    let nameless = hive(&kimi, 3, &[]);
+    for _ in 0..3 {
+        let reply = nameless.ask("kimi", "echo:fine").await;
+        assert_eq!(reply.content(), "fine", "{}", reply.text);
+    }
+    assert!(count(&kimi.control(), "user") <= 1);
+    assert!(count(&kimi.control(), "register") <= 1);
+    assert_no_violations(&kimi.control());
+    reset(&kimi).await;
+    // The announcement is nobody's business.
+    kimi.control().fault("register_refused", 0).unwrap();
+    let other = hive(&kimi, 1, &[]);
+    assert_eq!(other.ask("kimi", "echo:fine").await.content(), "fine");
+}
+
+#[actix_web::test]
+async fn a_client_that_leaves_stops_the_upstream_call_and_its_chat_is_deleted() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        reset(&kimi).await;
+        let hive = Hive::start(
+            &[&kimi],
+            &[("STALL_TIMEOUT", "60"), ("KIMI_TRANSPORT", transport)],
+        );
+        hive.stream_and_leave("kimi", "pace:20 count:10000").await;
+        settled(&kimi.control(), SOON).await;
+        assert!(kimi.control().calls("ask")[0].aborted);
+        assert_eq!(kimi.control().state().deleted, 1);
+        // Also while the service is silent.
+        kimi.control().fault("hang_after_text", 1).unwrap();
+        hive.stream_and_leave("kimi", "pace:20 count:10000").await;
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn chats_are_kept_when_told_so_and_a_failed_deletion_is_nobodys_business() {
+    let kimi = simulator("kimi", 1);
+    for keep in [("KIMI_KEEP_CHATS", "1"), ("CONVERSATIONS", "keep")] {
+        kimi.reset();
+        let hive = Hive::start(&[&kimi], &[keep]);
+        hive.ask("kimi", "hello").await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        let state = kimi.control().state();
+        assert_eq!((state.conversations, state.deleted), (1, 0), "{keep:?}");
+    }
+    let hive = Hive::start(&[&kimi], &[]);
+    for fault in ["delete_refused", "delete_not_found"] {
+        kimi.control().fault(fault, 1).unwrap();
+        assert_eq!(
+            hive.ask("kimi", "echo:fine").await.content(),
+            "fine",
+            "{fault}"
+        );
+    }
+}
+
+const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+#[actix_web::test]
+async fn pictures_and_documents_go_along() {
+    let kimi = simulator("kimi", 2);
+    let ask = |hive: &Hive| {
+        let message = json!([
+            {"type": "text", "text": "echo:seen"},
+            {"type": "image_url", "image_url": {"url": PIXEL}},
+            {"type": "file", "file": {"filename": "notes.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQK"}},
+            {"type": "file", "file_url": {"url": "data:text/plain;base64,aGk="}},
+        ]);
+        let body =
+            json!({"model": "kimi-vision", "messages": [{"role": "user", "content": message}]});
+        let request = hive.request("POST", "/v1/chat/completions");
+        async move {
+            crate::support::Reply::read(request.send_body(body.to_string()).await.unwrap()).await
+        }
+    };
+    for (account, transport) in [(1, "connect"), (2, "websocket")] {
+        reset(&kimi).await;
+        let hive = hive(&kimi, account, &[("KIMI_TRANSPORT", transport)]);
+        let reply = ask(&hive).await;
+        assert_eq!(reply.content(), "seen", "{}", reply.text);
+        assert_eq!(kimi.control().calls("ask")[0].params["files"], 3);
+        kimi.control().fault("parse_pending", 1).unwrap();
+        assert_eq!(ask(&hive).await.content(), "seen");
+        for (fault, status, code) in [
+            ("parse_failed", 400, "file_unparsable"),
+            ("upload_refused", 0, ""),
+        ] {
+            kimi.control().fault(fault, 0).unwrap();
+            let reply = ask(&hive).await;
+            println!("{fault}: {} {}", reply.status, reply.text);
+            assert!(reply.status != 200, "{fault}");
+            assert!(
+                status == 0 || (reply.status, reply.error().2.as_str()) == (status, code),
+                "{fault}: {}",
+                reply.text
+            );
+            kimi.control().clear_faults();
+        }
+        // A picture alone is a question, too.
+        let alone = json!({"model": "kimi-vision", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}]});
+        assert_eq!(hive.post(&alone).await.status, 200);
+        settled(&kimi.control(), SOON).await;
+        assert_no_violations(&kimi.control());
+    }
+}
+
+#[actix_web::test]
+async fn many_streams_do_not_mix() {
+    let kimi = simulator("kimi", 1);
+    for transport in TRANSPORTS {
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        let streams = (0..50).map(|at| {
+            let hive = &hive;
+            async move {
+                hive.stream("kimi", &format!("tag:T{at} count:40"))
+                    .await
+                    .streamed("content")
+            }
+        });
+        for (at, text) in futures_util::future::join_all(streams)
+            .await
+            .into_iter()
+            .enumerate()
+        {
+            let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
+            assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
+        }
+    }
+    assert_no_violations(&kimi.control());
+}
+
+#[actix_web::test]
+async fn mistakes_in_the_variables_are_named() {
+    let vars = hive2api_worker::settings::Vars::new([
+        ("KIMI_TRANSPORT", "carrier pigeon"),
+        ("KIMI_WS_BASE_URL", "ftp://x"),
+        ("KIMI_BASE_URL", "kimi"),
+        ("KIMI_KEEP_CHATS", "perhaps"),
+        ("KIMI_TOKEN", ","),
+        ("ALLOW_ANONYMOUS", "true"),
+    ]);
+    let mut problems = Vec::new();
+    let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
+    hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
+    for name in [
+        "KIMI_TRANSPORT",
+        "KIMI_WS_BASE_URL",
+        "KIMI_BASE_URL",
+        "KIMI_KEEP_CHATS",
+        "KIMI_TOKEN",
+    ] {
+        assert!(
+            problems.iter().any(|problem| problem.contains(name)),
+            "{name} in {problems:?}"
+        );
+    }
+}
