@@ -10,6 +10,11 @@ MODELS = [
     ("qwen", "qwen3-max-thinking", True),
     ("xinghuo", "spark-lite", False),
     ("xinghuo", "spark-x1", True),
+    ("deepseek", "deepseek-chat", False),
+    ("deepseek", "deepseek-reasoner", True),
+    ("kimi", "kimi", False),
+    ("kimi", "kimi-thinking", True),
+    ("langfast", "gpt-4o-mini", False),
     ("openai", "sim-chat", False),
     ("openai", "sim-reasoner", True),
 ]

@@ -42,7 +42,7 @@ def who(gateway, count=100):
 
 def test_a_chat_goes_all_the_way(containers):
     with containers.client() as client:
-        for model in ("qwen-plus", "spark-lite", "sim-chat"):
+        for model in ("qwen-plus", "spark-lite", "deepseek-chat", "kimi", "gpt-4o-mini", "sim-chat"):
             answer = client.chat.completions.create(model=model, messages=[{"role": "user", "content": "echo:hello"}])
             assert answer.choices[0].message.content == "hello"
 

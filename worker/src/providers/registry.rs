@@ -8,12 +8,12 @@ use crate::settings::{Settings, Vars};
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
 pub const PROVIDERS: &[Configure] = &[
-    super::openai::configure,
     super::qwen::configure,
     super::xinghuo::configure,
-    super::langfast::configure,
     super::deepseek::configure,
     super::kimi::configure,
+    super::langfast::configure,
+    super::openai::configure,
 ];
 
 /// A provider and the model to ask it for.
