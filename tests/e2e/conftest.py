@@ -17,11 +17,16 @@ WORKERS = 3
 class Simulator:
     """One provider's simulator: what it is told to do wrong, and what it has seen."""
 
-    def __init__(self, url):
-        self.url = url
+    def __init__(self, name, url):
+        self.name, self.url = name, url
 
     def reset(self):
-        httpx.post(f"{self.url}/__sim/reset").raise_for_status()
+        if self.name == "langfast":
+            # Its accounts are guests that the workers have signed up: a service that forgets them would be another test.
+            for orders in ("fault", "script"):
+                httpx.delete(f"{self.url}/__sim/{orders}").raise_for_status()
+        else:
+            httpx.post(f"{self.url}/__sim/reset").raise_for_status()
 
     def fault(self, name, **more):
         answer = httpx.post(f"{self.url}/__sim/fault", json={"name": name, **more})
@@ -53,7 +58,7 @@ class Gateway:
         settings = dict(line.split("=", 1) for line in (self.run_dir / "simulators.env").read_text().splitlines())
         self.secrets = {name: value.strip("'") for name, value in settings.items() if not name.endswith(("_URL", "_NAME", "_MODELS"))}
         address = {"qwen": "QWEN_BASE_URL", "xinghuo": "XINGHUO_BASE_URL", "deepseek": "DEEPSEEK_BASE_URL", "kimi": "KIMI_BASE_URL", "langfast": "LANGFAST_BASE_URL", "openai": "OPENAI_COMPAT_1_BASE_URL"}
-        self.simulators = {name: Simulator("/".join(settings[url].split("/")[:3])) for name, url in address.items() if url in settings}
+        self.simulators = {name: Simulator(name, "/".join(settings[url].split("/")[:3])) for name, url in address.items() if url in settings}
 
     def workers(self):
         """Name and URL of each worker that nginx may call."""
