@@ -3,6 +3,7 @@
 
 mod account;
 mod call;
+mod frame;
 mod marker;
 mod message;
 mod models;

@@ -10,12 +10,10 @@
 //!    └──────────────────── resume ◄────────────────────────┘
 //! ```
 
-use std::borrow::Cow;
-
-use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    frame::{Choice, Notice, Root, Snapshot, Status, is_content, is_status_word, segments},
     marker::Watch,
     message::{Message, Write},
     patch::{self, Cursor, Op, Patch},
@@ -54,75 +52,6 @@ struct Reader {
     watch: Watch,
     /// The choices generation, which `[DONE]` may end.
     is_choices: bool,
-}
-
-/// `response/status`. Only this decides, never `quasi_status`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
-enum Status {
-    #[default]
-    Wip,
-    Finished,
-    #[serde(alias = "AUTO_CONTINUE")]
-    Incomplete,
-    ContentFilter,
-    #[serde(other)]
-    Other,
-}
-
-/// The members of the events that are no patches. What is no object of this form is a no-op (section 6).
-#[derive(Deserialize)]
-struct Notice<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
-    response_message_id: Option<i64>,
-    message_id: Option<i64>,
-    #[serde(borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-}
-
-/// Of the choices generation (sample D).
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(borrow)]
-    finish_reason: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow, rename = "type")]
-    kind: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    search_results: Option<&'a RawValue>,
-}
-
-/// The snapshot that opens a stream.
-#[derive(Deserialize)]
-struct Snapshot<'a> {
-    message_id: Option<i64>,
-    status: Option<Status>,
-    auto_continue: Option<bool>,
-    accumulated_token_usage: Option<u64>,
-    #[serde(borrow)]
-    fragments: Option<&'a RawValue>,
-    #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
-    #[serde(borrow)]
-    thinking_content: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Root<'a> {
-    #[serde(borrow)]
-    response: Option<&'a RawValue>,
 }
 
 impl Decoder {
@@ -526,35 +455,6 @@ impl Reader {
         events.push(ChatEvent::Finish(reason));
         Ok(())
     }
-}
-
-/// The first four segments of a path; what is not there is empty.
-fn segments(path: &str) -> [&str; 4] {
-    let mut segments = [""; 4];
-    let given = path.split('/').filter(|segment| !segment.is_empty());
-    for (at, segment) in given.enumerate() {
-        match segments.get_mut(at) {
-            Some(place) => *place = segment,
-            // Nothing deeper is of interest.
-            None => return ["deeper"; 4],
-        }
-    }
-    segments
-}
-
-fn is_content(path: &str) -> bool {
-    matches!(
-        segments(path),
-        ["response", "content" | "thinking_content", "", ..]
-            | ["response", "fragments", _, "content"]
-    )
-}
-
-fn is_status_word(text: &str) -> bool {
-    matches!(
-        text,
-        "WIP" | "FINISHED" | "INCOMPLETE" | "CONTENT_FILTER" | "AUTO_CONTINUE"
-    )
 }
 
 #[cfg(test)]
