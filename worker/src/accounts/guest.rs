@@ -11,7 +11,7 @@ use crate::chat::Kind;
 /// A credential that ends sooner is renewed before it is used.
 const LEEWAY: Duration = Duration::from_secs(120);
 /// What was issued a moment ago is used whatever its lifetime is: renewing it again would bring the same.
-const JUST_ISSUED: Duration = Duration::from_secs(5);
+const JUST_ISSUED: Duration = Duration::from_secs(2);
 
 /// A credential as it was issued.
 #[derive(Debug)]

@@ -107,6 +107,11 @@ impl Turn {
         Ok(lease)
     }
 
+    /// What goes wrong from here on is not the leased account's fault, and no other account would fare better.
+    pub fn absolve(&mut self) {
+        self.account = None;
+    }
+
     /// Sends a request and waits for the head of its answer; counted in `hive_upstream_requests_total`.
     ///
     /// # Errors

@@ -10,6 +10,7 @@
 mod deepseek;
 mod door;
 mod kimi;
+mod langfast;
 mod openai;
 mod qwen;
 mod support;

@@ -90,14 +90,25 @@ impl Inbox {
                 }
                 state.heard.unwrap_or_else(Instant::now)
             };
-            let changed = tokio::time::timeout_at(heard + stall, self.0.changed.notified()).await;
-            if changed.is_err() {
+            let left = (heard + stall).saturating_duration_since(Instant::now());
+            if within(left, self.0.changed.notified()).await.is_none() {
                 return Err(ProviderError::new(
                     Kind::Timeout,
                     "the run gave no sign of life for too long",
                 ));
             }
         }
+    }
+}
+
+/// Waits for something that the socket's task brings. That task is on this thread: if the thread was busy until the
+/// time was over, what has arrived meanwhile has not been looked at, so there is a moment more for that.
+pub(super) async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let mut future = std::pin::pin!(future);
+    match tokio::time::timeout(limit, future.as_mut()).await {
+        Ok(output) => Some(output),
+        Err(_) => tokio::time::timeout(MOMENT, future).await.ok(),
     }
 }
 

@@ -220,20 +220,21 @@ impl LangFast {
             inbox.connected().await?;
             Ok(connection)
         };
-        match tokio::time::timeout(self.opening, opening).await {
-            Ok(connected) => connected,
-            Err(_) => Err(ProviderError::new(
-                Kind::Timeout,
-                "the runner did not let us in in time",
-            )),
-        }
+        inbox::within(self.opening, opening)
+            .await
+            .unwrap_or_else(|| {
+                Err(ProviderError::new(
+                    Kind::Timeout,
+                    "the runner did not let us in in time",
+                ))
+            })
     }
 
     /// Posts the run, with a prompt of our own if the constant one is not known any more. Returns our job's id, if
     /// the answer names it.
     async fn run(
         &self,
-        turn: &Turn,
+        turn: &mut Turn,
         caller: Caller<'_>,
         meta: &Meta,
     ) -> Result<Option<String>, ProviderError> {
@@ -259,7 +260,7 @@ impl LangFast {
     /// One run. The inner error is a prompt that is not known.
     async fn post_run(
         &self,
-        turn: &Turn,
+        turn: &mut Turn,
         caller: Caller<'_>,
         prompt_id: &str,
         meta: &Meta,
@@ -273,6 +274,9 @@ impl LangFast {
             return Ok(Ok(wire::job(&body)));
         }
         let status = answer.status.as_u16();
+        if wire::is_key_refused(status, &body) {
+            turn.absolve();
+        }
         let error = wire::refusal(status, &body).with_retry_after(answer.retry_after());
         if wire::is_unknown_prompt(status, &error) {
             Ok(Err(error))

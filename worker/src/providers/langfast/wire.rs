@@ -152,7 +152,7 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> ProviderError {
     let words = words(body);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     match status {
-        401 | 403 if says(&["api key", "apikey"]) => key_refused(),
+        401 | 403 if is_key_refused(status, body) => key_refused(),
         401 | 403 => guest_refused(),
         429 if says(&["usage limit", "sign up", "quota"]) => {
             ProviderError::new(Kind::QuotaSpent, "the guest's quota is spent")
@@ -173,6 +173,12 @@ pub(super) fn refusal(status: u16, body: &[u8]) -> ProviderError {
             format!("the service refused the run (HTTP {status})"),
         ),
     }
+}
+
+/// Whether it is the publishable key that was refused, and not the guest.
+pub(super) fn is_key_refused(status: u16, body: &[u8]) -> bool {
+    let words = words(body);
+    matches!(status, 401 | 403) && (words.contains("api key") || words.contains("apikey"))
 }
 
 fn says_unknown_model(words: &str) -> bool {
@@ -230,7 +236,7 @@ fn closed() -> ProviderError {
 /// A refresh that was refused: the guest is lost, unless the service was merely busy.
 pub(super) fn refresh_refusal(status: u16, body: &[u8]) -> ProviderError {
     match status {
-        401 if words(body).contains("api") => ProviderError {
+        401 | 403 if is_key_refused(status, body) => ProviderError {
             kind: Kind::Unavailable,
             ..key_refused()
         },
