@@ -315,7 +315,7 @@ impl<C> Book<C> {
         }
     }
 
-    /// A turn failed. `jitter` as in [`Health::failed`].
+    /// A turn failed. `jitter` as in [`super::health::Health::failed`].
     pub(super) fn failed(
         &mut self,
         number: usize,
