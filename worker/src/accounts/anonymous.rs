@@ -14,13 +14,16 @@ use tokio::sync::Notify;
 
 use super::{
     Accounts, Census, Patience,
-    guestbook::{Book, Errand, Found},
+    guestbook::{Book, Company, Errand, Found},
 };
 pub use super::{guest::Issued, guestbook::Limits};
 use crate::chat::{Kind, ProviderError};
 
 /// How long a turn waits for a guest before it is told to come back later.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// How long a turn waits for a guest of its own before it shares one: with the pool full, waiting comes first, but a
+/// busy guest is better than none.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// How often a waiting turn looks whether a rest is over, of which nobody tells it.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -57,8 +60,9 @@ impl<C: Send + Sync + 'static> Guests<C> {
         self.changed.notify_waiters();
     }
 
-    /// Lends a guest: idle ones in turn, none of `tried` if there is another. Signs one up or waits for one when
-    /// there is none; never waits for a sign-up while another guest can be used.
+    /// Lends a guest: idle ones in turn, none of `tried` if there is another. When there is none, waits for one that
+    /// is signed up or returned, whichever comes first, and after a while shares one. A sign-up that fails or hangs
+    /// hinders nobody for whom there is a guest.
     ///
     /// # Errors
     /// Why none can be had.
@@ -67,12 +71,17 @@ impl<C: Send + Sync + 'static> Guests<C> {
         issuer: &impl Issuer<C>,
         tried: &[usize],
     ) -> Result<GuestLease<C>, ProviderError> {
-        let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
+        let started = tokio::time::Instant::now();
         let mut waiting = None;
         loop {
             // Registered before the look, so that a guest that comes in between is not missed.
             let changed = self.changed.notified();
-            let found = self.book().find(tried, Instant::now());
+            let company = if started.elapsed() < PATIENCE {
+                Company::Alone
+            } else {
+                Company::Shared
+            };
+            let found = self.book().find(tried, company, Instant::now());
             match found {
                 Found::Guest(number, credential) => {
                     drop(waiting);
@@ -88,7 +97,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
             }
             waiting.get_or_insert_with(|| Waiting::new(self));
             self.run_errands(issuer);
-            if tokio::time::Instant::now() >= deadline {
+            if started.elapsed() >= LONGEST_WAIT {
                 return Err(ProviderError::new(
                     Kind::RateLimited,
                     "every guest of this provider is busy",

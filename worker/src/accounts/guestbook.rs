@@ -26,6 +26,8 @@ const QUOTA_REST: Duration = Duration::from_secs(3600);
 /// First and longest rest after a failed sign-up.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
+/// Sign-ups at a time: a crowd at the door must not spend the hour's budget on one refusal.
+const MOST_SIGNING_UP: usize = 3;
 /// What the sign-up budget is counted over.
 const BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
@@ -45,6 +47,15 @@ pub struct Limits {
 pub(super) enum Errand<C> {
     SignUp,
     Refresh(usize, Arc<C>),
+}
+
+/// Whom a turn wants its guest for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Itself.
+    Alone,
+    /// Itself, or others as well where answers can be told apart.
+    Shared,
 }
 
 /// What a look for a guest found.
@@ -70,8 +81,6 @@ pub(super) struct Book<C> {
     guests: Vec<Guest<C>>,
     last_number: usize,
     last_lent: usize,
-    /// A turn has found no idle guest and shares one.
-    was_crowded: bool,
     /// Newcomers that were refused in a row.
     refused_newcomers: u32,
     signing_up: usize,
@@ -91,7 +100,6 @@ impl<C> Book<C> {
             guests: Vec::new(),
             last_number: 0,
             last_lent: 0,
-            was_crowded: false,
             refused_newcomers: 0,
             signing_up: 0,
             sign_ups: VecDeque::new(),
@@ -101,14 +109,15 @@ impl<C> Book<C> {
     }
 
     /// Lends the next guest: an idle one before a busy one, in turn, none of `tried` if there is another.
-    pub(super) fn find(&mut self, tried: &[usize], now: Instant) -> Found<C> {
+    pub(super) fn find(&mut self, tried: &[usize], company: Company, now: Instant) -> Found<C> {
         if !self.is_open {
             return Found::None(ProviderError::new(
                 Kind::NotConfigured,
                 "no guests can be had",
             ));
         }
-        let (may_share, last) = (self.may_share, self.last_lent);
+        let may_share = self.may_share && company == Company::Shared;
+        let last = self.last_lent;
         let usable = self.guests.iter_mut().filter(|guest| {
             let is_free = guest.in_flight == 0 || (may_share && !guest.is_exclusive);
             is_free && guest.is_fresh(now) && !guest.is_resting(now)
@@ -123,7 +132,6 @@ impl<C> Book<C> {
             )
         });
         if let Some(guest) = next {
-            self.was_crowded |= guest.in_flight > 0;
             guest.in_flight += 1;
             guest.health.taken(now, self.patience);
             self.last_lent = guest.number;
@@ -160,11 +168,10 @@ impl<C> Book<C> {
         let is_coming = |guest: &&Guest<C>| guest.is_refreshing || guest.is_idle(now);
         let coming = self.signing_up + self.guests.iter().filter(is_coming).count();
         let mut wanted = self.waiting.saturating_sub(coming);
-        let was_crowded = std::mem::take(&mut self.was_crowded);
         if wanted == 0 && self.signing_up == 0 {
-            wanted = usize::from(was_crowded || self.is_short(now));
+            wanted = usize::from(self.is_short(now));
         }
-        while wanted > 0 && self.may_sign_up(now) {
+        while wanted > 0 && self.signing_up < MOST_SIGNING_UP && self.may_sign_up(now) {
             wanted -= 1;
             self.signing_up += 1;
             self.sign_ups.push_back(now);

@@ -34,14 +34,14 @@ fn with_guests(count: usize, least: usize, most: usize, now: Instant) -> Book<u3
 }
 
 fn lend(book: &mut Book<u32>, now: Instant) -> usize {
-    match book.find(&[], now) {
+    match book.find(&[], Company::Alone, now) {
         Found::Guest(number, _) => number,
         other => panic!("{other:?}"),
     }
 }
 
 fn why(book: &mut Book<u32>, now: Instant) -> ProviderError {
-    match book.find(&[], now) {
+    match book.find(&[], Company::Alone, now) {
         Found::None(error) => error,
         other => panic!("{other:?}"),
     }
@@ -69,7 +69,7 @@ fn many_turns_need_few_guests() {
     let now = Instant::now();
     let mut book = book(3, 10);
     assert!(book.has_other(&[], now), "usable before the first guest");
-    assert!(matches!(book.find(&[], now), Found::Soon));
+    assert!(matches!(book.find(&[], Company::Alone, now), Found::Soon));
     book.waiting = 1;
     assert_eq!(sign_ups(&mut book, now), 1);
     assert_eq!(sign_ups(&mut book, now), 0, "one is on its way");
@@ -109,7 +109,22 @@ fn waiting_turns_get_guests_of_their_own_up_to_the_maximum() {
     let now = Instant::now();
     let mut book = book(1, 4);
     book.waiting = 9;
-    assert_eq!(sign_ups(&mut book, now), 4);
+    assert_eq!(sign_ups(&mut book, now), 3, "so many at a time");
+    for left in [1, 0, 0, 0] {
+        book.signed_up(issued(HOUR), now);
+        book.waiting -= 1;
+        lend(&mut book, now);
+        assert_eq!(sign_ups(&mut book, now), left);
+    }
+    assert!(matches!(book.find(&[], Company::Alone, now), Found::Soon));
+}
+
+fn share(book: &mut Book<u32>, now: Instant) -> Option<usize> {
+    match book.find(&[], Company::Shared, now) {
+        Found::Guest(number, _) => Some(number),
+        Found::Soon => None,
+        Found::None(error) => panic!("{error}"),
+    }
 }
 
 #[test]
@@ -117,9 +132,11 @@ fn nobody_shares_a_guest_until_answers_can_be_told_apart() {
     let now = Instant::now();
     let mut book = with_guests(1, 1, 1, now);
     let number = lend(&mut book, now);
-    assert!(matches!(book.find(&[], now), Found::Soon));
+    assert_eq!(share(&mut book, now), None);
     book.may_share = true;
-    assert_eq!(lend(&mut book, now), number);
+    let alone = book.find(&[], Company::Alone, now);
+    assert!(matches!(alone, Found::Soon), "whoever can wait, waits");
+    assert_eq!(share(&mut book, now), Some(number));
     // Too late to have it alone.
     assert!(!book.claim(number));
     book.returned(number);
@@ -127,23 +144,9 @@ fn nobody_shares_a_guest_until_answers_can_be_told_apart() {
     assert_eq!(lend(&mut book, now), number);
     assert!(book.claim(number));
     book.may_share = true;
-    assert!(
-        matches!(book.find(&[], now), Found::Soon),
-        "somebody has it alone"
-    );
+    assert_eq!(share(&mut book, now), None, "somebody has it alone");
     book.returned(number);
-    assert_eq!(lend(&mut book, now), number);
-}
-
-#[test]
-fn sharing_lets_the_pool_grow_behind_it() {
-    let now = Instant::now();
-    let mut book = with_guests(1, 1, 3, now);
-    book.may_share = true;
-    lend(&mut book, now);
-    assert_eq!(sign_ups(&mut book, now), 0);
-    lend(&mut book, now);
-    assert_eq!(sign_ups(&mut book, now), 1);
+    assert_eq!(share(&mut book, now), Some(number));
 }
 
 #[test]
@@ -229,7 +232,7 @@ fn a_guest_is_refreshed_before_it_ends() {
     let late = start + HOUR - Duration::from_secs(120);
     assert_eq!(lend(&mut book, late - Duration::from_millis(1)), 1);
     book.returned(1);
-    assert!(matches!(book.find(&[], late), Found::Soon));
+    assert!(matches!(book.find(&[], Company::Alone, late), Found::Soon));
     book.waiting = 1;
     let errands = book.errands(late);
     assert!(
@@ -321,9 +324,12 @@ fn passing_faults_leave_a_guest_as_it_is() {
     let now = Instant::now();
     let mut book = with_guests(2, 2, 2, now);
     book.failed(1, &error(Kind::Unavailable), now, 0.5);
-    assert!(matches!(book.find(&[1], now), Found::Guest(2, _)));
+    assert!(matches!(
+        book.find(&[1], Company::Alone, now),
+        Found::Guest(2, _)
+    ));
     assert!(
-        matches!(book.find(&[1, 2], now), Found::Guest(1, _)),
+        matches!(book.find(&[1, 2], Company::Alone, now), Found::Guest(1, _)),
         "the last resort"
     );
 }

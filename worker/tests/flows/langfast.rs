@@ -405,7 +405,7 @@ async fn at_once(hive: &Hive, count: usize) -> Vec<Reply> {
 }
 
 #[actix_web::test]
-async fn many_streams_share_few_guests_and_do_not_mix() {
+async fn many_streams_need_few_guests_and_do_not_mix() {
     let langfast = simulator("langfast", 1);
     let hive = Hive::start(
         &[&langfast],
@@ -422,6 +422,25 @@ async fn many_streams_share_few_guests_and_do_not_mix() {
         );
     }
     assert!(steps(&langfast, "signup") <= 4);
+    clean(&langfast).await;
+}
+
+#[actix_web::test]
+async fn a_busy_guest_is_shared_when_no_other_can_be_had() {
+    let langfast = simulator("langfast", 1);
+    let only_one = [("MIN_CREDENTIALS", "1"), ("MAX_CREDENTIALS", "1")];
+    let hive = Hive::start(&[&langfast], &only_one);
+    hive.ask("gpt-4o", "echo:first").await;
+    let long = hive.stream("gpt-4o", "pace:50 tag:long count:100");
+    let short = hive.ask("gpt-4o", "echo:short");
+    let first = futures_util::future::select(Box::pin(long), Box::pin(short)).await;
+    let futures_util::future::Either::Right((short, long)) = first else {
+        panic!("the short answer had to wait for the long one");
+    };
+    drop(long);
+    assert_eq!(short.content(), "short");
+    let accounts = langfast.control().state().max_concurrent_per_account;
+    assert_eq!(accounts.values().max(), Some(&2), "{accounts:?}");
     clean(&langfast).await;
 }
 
@@ -462,12 +481,8 @@ async fn a_failing_sign_up_hinders_nobody_who_can_use_another_guest() {
     for reply in at_once(&hive, 10).await {
         assert!(reply.is_done());
     }
-    // One guest, and one sign-up that failed: then the pool waits.
-    assert!(
-        steps(&langfast, "signup") <= 2,
-        "{}",
-        steps(&langfast, "signup")
-    );
+    // One guest, and a few sign-ups that failed at the same moment: then the pool waits.
+    assert!((2..=4).contains(&steps(&langfast, "signup")));
     clean(&langfast).await;
 }
 
