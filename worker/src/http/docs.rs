@@ -85,6 +85,7 @@ fn document() -> Value {
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
+        "tags": [{"name": "chat"}, {"name": "models"}, {"name": "operation"}],
         "paths": {
             "/v1/chat/completions": {"post": {
                 "tags": ["chat"], "summary": "Create a chat completion",
