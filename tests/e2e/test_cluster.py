@@ -20,10 +20,10 @@ FRESH = {"Connection": "close"}
 KEYS = [f"user={n}" for n in range(300)]
 
 
-def who(gateway, header="Cookie"):
+def who(gateway, header="Cookie", keys=KEYS):
     """Which worker each key gets. Without a valid API key: even a refusal names its worker."""
     with httpx.Client(base_url=gateway.url, headers=FRESH) as client:
-        return {key: client.get("/v1/models", headers={header: key}).headers["x-hive-worker"] for key in KEYS}
+        return {key: client.get("/v1/models", headers={header: key}).headers["x-hive-worker"] for key in keys}
 
 
 @pytest.fixture
@@ -41,15 +41,17 @@ def test_300_of_300_keys_keep_their_worker(gateway, header):
 
 
 def test_a_fourth_worker_takes_at_most_30_percent(gateway, back_to_three):
-    three = who(gateway)
+    # A quarter is fair. With this many keys 30 % is far beyond what chance alone adds.
+    keys = [f"user={n}" for n in range(1200)]
+    three = who(gateway, keys=keys)
     gateway.script("scale", "4")
     wait_until(lambda: "worker-4" in set(who(gateway).values()), 10)
-    four = who(gateway)
-    moved = [key for key in KEYS if three[key] != four[key]]
-    assert 0 < len(moved) <= 90
+    four = who(gateway, keys=keys)
+    moved = [key for key in keys if three[key] != four[key]]
+    assert 0 < len(moved) <= 0.3 * len(keys)
     assert {four[key] for key in moved} == {"worker-4"}, "only the new worker gets anything"
     gateway.script("scale", "3")
-    assert who(gateway) == three
+    assert who(gateway, keys=keys) == three
 
 
 def long_stream(gateway, header, out, count=60):
@@ -63,7 +65,10 @@ def test_scaling_breaks_no_open_stream(gateway, back_to_three):
     """Two reloads, one new worker and one that drains, under streams on every worker."""
     gateway.script("scale", "4")
     wait_until(lambda: len(set(who(gateway).values())) == 4, 10)
-    streams = [({}, {"X-Session-Id": f"s{n}"}) for n in range(12)]
+    # Three keys of each worker: by chance alone a worker could be left without a stream.
+    four = who(gateway)
+    keys = [key for worker in sorted(set(four.values())) for key in [key for key in KEYS if four[key] == worker][:3]]
+    streams = [({}, {"Cookie": key, **FRESH}) for key in keys]
     threads = [threading.Thread(target=long_stream, args=(gateway, header, out)) for out, header in streams]
     for thread in threads:
         thread.start()
