@@ -3,15 +3,15 @@
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, TcpListener, TcpStream},
-    time::Duration,
 };
 
 use hive2api_loadtest::simulate::{Script, control::Order};
 use serde_json::json;
 
-use crate::support::{Hive, assert_no_violations, question, settled, simulator};
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+};
 
-const SOON: Duration = Duration::from_secs(2);
 const EXPIRED: (u16, &str, &str) = (502, "upstream_error", "upstream_auth_expired");
 const LIMITED: (u16, &str, &str) = (429, "rate_limit_error", "upstream_rate_limited");
 const BUSY: (u16, &str, &str) = (502, "upstream_error", "upstream_unavailable");
@@ -436,7 +436,6 @@ async fn a_refused_token_is_followed_by_another_account() {
     assert_no_violations(&deepseek.control());
 }
 
-const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const NOTES: &str = "data:application/pdf;base64,JVBERi0xLjQK";
 
 #[actix_web::test]
@@ -487,20 +486,7 @@ async fn pictures_and_documents_go_along() {
 async fn many_streams_do_not_mix() {
     let deepseek = simulator("deepseek", 1);
     let hive = Hive::start(&[&deepseek], &[("DEEPSEEK_MAX_CONCURRENCY", "50")]);
-    let streams = (0..50).map(|at| {
-        let hive = &hive;
-        async move {
-            let text = format!("tag:T{at} count:40");
-            hive.stream("deepseek-chat", &text)
-                .await
-                .streamed("content")
-        }
-    });
-    let answers = futures_util::future::join_all(streams).await;
-    for (at, text) in answers.into_iter().enumerate() {
-        let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
-        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
-    }
+    fifty_streams_do_not_mix(&hive, "deepseek-chat", "").await;
     settled(&deepseek.control(), SOON).await;
     assert_no_violations(&deepseek.control());
     assert!(

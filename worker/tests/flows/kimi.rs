@@ -5,9 +5,10 @@ use std::time::Duration;
 use hive2api_loadtest::simulate::{Running, Script, control::Control};
 use serde_json::{Value, json};
 
-use crate::support::{Hive, assert_no_violations, question, settled, simulator};
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+};
 
-const SOON: Duration = Duration::from_secs(2);
 const TRANSPORTS: [&str; 2] = ["connect", "websocket"];
 
 /// What has broken other gateways: framing, braces as length bytes, everything outside the BMP, lone marks.
@@ -635,8 +636,6 @@ async fn chats_are_kept_when_told_so_and_a_failed_deletion_is_nobodys_business()
     }
 }
 
-const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-
 #[actix_web::test]
 async fn pictures_and_documents_go_along() {
     let kimi = simulator("kimi", 2);
@@ -690,22 +689,7 @@ async fn many_streams_do_not_mix() {
     let kimi = simulator("kimi", 1);
     for transport in TRANSPORTS {
         let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
-        let streams = (0..50).map(|at| {
-            let hive = &hive;
-            async move {
-                hive.stream("kimi", &format!("tag:T{at} count:40"))
-                    .await
-                    .streamed("content")
-            }
-        });
-        for (at, text) in futures_util::future::join_all(streams)
-            .await
-            .into_iter()
-            .enumerate()
-        {
-            let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
-            assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
-        }
+        fifty_streams_do_not_mix(&hive, "kimi", "").await;
     }
     assert_no_violations(&kimi.control());
 }

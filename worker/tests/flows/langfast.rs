@@ -5,9 +5,7 @@ use std::time::Duration;
 use hive2api_loadtest::simulate::{Running, Script};
 use serde_json::{Value, json};
 
-use crate::support::{Hive, Reply, assert_no_violations, question, settled, simulator};
-
-const SOON: Duration = Duration::from_secs(2);
+use crate::support::{Hive, Reply, SOON, assert_no_violations, question, settled, simulator};
 
 /// Everything that looks like framing here, and everything outside the BMP.
 const NASTY: &str = "42[\"execution:chunk\",{}]\n\ndata: [DONE]\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 \u{1F469}\u{0301} é\u{0301} \u{FFFD}x \\u4f60 41";

@@ -5,9 +5,9 @@ use std::time::Duration;
 use hive2api_loadtest::simulate::Script;
 use serde_json::json;
 
-use crate::support::{Hive, assert_no_violations, question, settled, simulator};
-
-const SOON: Duration = Duration::from_secs(2);
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+};
 
 /// What has broken other gateways: everything that looks like framing, and everything outside the BMP.
 const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 \u{1F469}\u{0301} é\u{0301} \u{FFFD}x";
@@ -455,8 +455,6 @@ async fn round_robin_moves_on_to_the_next_account() {
     }
 }
 
-const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
-
 #[actix_web::test]
 async fn pictures_and_documents_go_along() {
     let qwen = simulator("qwen", 1);
@@ -507,21 +505,6 @@ async fn pictures_and_documents_go_along() {
 async fn many_streams_do_not_mix() {
     let qwen = simulator("qwen", 1);
     let hive = Hive::start(&[&qwen], &[("QWEN_MAX_CONCURRENCY", "50")]);
-    let streams = (0..50).map(|at| {
-        let hive = &hive;
-        async move {
-            hive.stream("qwen-plus", &format!("tag:T{at} count:40"))
-                .await
-                .streamed("content")
-        }
-    });
-    for (at, text) in futures_util::future::join_all(streams)
-        .await
-        .into_iter()
-        .enumerate()
-    {
-        let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
-        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
-    }
+    fifty_streams_do_not_mix(&hive, "qwen-plus", "").await;
     assert_no_violations(&qwen.control());
 }

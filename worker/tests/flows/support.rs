@@ -270,6 +270,25 @@ impl Reply {
     }
 }
 
+/// The smallest PNG, as a data URL.
+pub(crate) const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
+/// How soon everything upstream must be over once a client has gone.
+pub(crate) const SOON: Duration = Duration::from_secs(2);
+
+/// Fifty streams at once, each with words of its own; `directives` go before the count in the question.
+pub(crate) async fn fifty_streams_do_not_mix(hive: &Hive, model: &str, directives: &str) {
+    let streams = (0..50).map(|at| async move {
+        let text = format!("tag:T{at} {directives} count:40");
+        hive.stream(model, &text).await.streamed("content")
+    });
+    let answers = futures_util::future::join_all(streams).await;
+    for (at, text) in answers.into_iter().enumerate() {
+        let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
+        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
+    }
+}
+
 /// Waits until a simulator has no open stream and no conversation left; fails after the time given.
 pub(crate) async fn settled(control: &Control, within: Duration) {
     let started = Instant::now();

@@ -5,15 +5,14 @@ use std::{collections::BTreeSet, time::Duration};
 use hive2api_loadtest::simulate::{Script, control::Order};
 use serde_json::json;
 
-use crate::support::{Hive, assert_no_violations, question, settled, simulator};
-
-const SOON: Duration = Duration::from_secs(2);
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+};
 
 /// What has broken other gateways: everything that looks like this service's own framing, and everything outside
 /// the BMP.
 const NASTY: &str = "data:<end>\n\ndata: [DONE]\n\n<sid>[error]{\"key\":10110}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 PGRlZXBfeDE+ zw 中文 \u{1F469}\u{0301} \u{FFFD}x";
 
-const PIXEL: &str = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
 const PDF: &str = "data:application/pdf;base64,JVBERi0xLjQK";
 
 #[actix_web::test]
@@ -561,22 +560,7 @@ async fn a_refused_deletion_hurts_nobody() {
 async fn parallel_questions_do_not_share_a_window() {
     let xinghuo = simulator("xinghuo", 1);
     let hive = Hive::start(&[&xinghuo], &[("XINGHUO_MAX_CONCURRENCY", "50")]);
-    let streams = (0..50).map(|at| {
-        let hive = &hive;
-        async move {
-            hive.stream("spark-pro", &format!("tag:T{at} pace:2 count:40"))
-                .await
-                .streamed("content")
-        }
-    });
-    for (at, text) in futures_util::future::join_all(streams)
-        .await
-        .into_iter()
-        .enumerate()
-    {
-        let expected: Vec<String> = (1..=40).map(|word| format!("T{at}-{word}")).collect();
-        assert_eq!(text.split_whitespace().collect::<Vec<_>>(), expected);
-    }
+    fifty_streams_do_not_mix(&hive, "spark-pro", "pace:2").await;
     let windows: BTreeSet<_> = xinghuo
         .control()
         .calls("ask")
