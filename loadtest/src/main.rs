@@ -1,16 +1,19 @@
-//! The command line of the simulators.
+//! The command line of the simulators, the emulator and the load driver.
 
 use std::{
     fs,
     io::{self, Write},
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     process::ExitCode,
     time::Duration,
 };
 
 use clap::{Args, Parser, Subcommand};
-use hive2api_loadtest::simulate::{self, ACCOUNTS, Options, Running};
+use hive2api_loadtest::{
+    drive, emulate,
+    simulate::{self, ACCOUNTS, Options, Running},
+};
 
 #[derive(Parser)]
 #[command(version, about)]
@@ -23,6 +26,37 @@ struct Cli {
 enum Command {
     /// Plays providers: one strict server each, until Ctrl-C or SIGTERM.
     Simulate(Simulate),
+    /// An upstream for measuring: checks nothing, costs little, writes number and time into each piece.
+    ///
+    /// Plays an OpenAI-compatible API (/v1/chat/completions) and Qwen's cumulative web chat (/dialog/conversation) on one
+    /// port. `load:pieces=64,every=20ms,size=16,wait=5ms` in a question overrides the options.
+    Emulate(Emulate),
+    Drive(Box<drive::Options>),
+}
+
+#[derive(Args)]
+struct Emulate {
+    /// The address to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// The port; 0 takes a free one.
+    #[arg(long, default_value_t = 0)]
+    port: u16,
+    /// Pieces of an answer.
+    #[arg(long, default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pieces: u32,
+    /// Milliseconds between two pieces; 0: one write after the other.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    every: u64,
+    /// Bytes of text a piece, its number and time included.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(0..=1 << 20))]
+    size: u32,
+    /// Milliseconds of silence before the first piece.
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    wait: u64,
+    /// Create this file, with the URL in it, once it answers.
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -50,20 +84,48 @@ struct Simulate {
 }
 
 fn main() -> ExitCode {
-    let Cli {
-        command: Command::Simulate(arguments),
-    } = Cli::parse();
-    match run(&arguments) {
-        Ok(()) => ExitCode::SUCCESS,
+    let result = match Cli::parse().command {
+        Command::Simulate(arguments) => simulate(&arguments).map(|()| true),
+        Command::Emulate(arguments) => emulate(&arguments).map(|()| true),
+        Command::Drive(options) => drive::run(&options),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Nobody is left to hear of a closed stderr.
             let _closed = writeln!(io::stderr(), "hive2api-loadtest: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(2)
         }
     }
 }
 
-fn run(arguments: &Simulate) -> io::Result<()> {
+fn emulate(arguments: &Emulate) -> io::Result<()> {
+    let script = emulate::Script {
+        pieces: arguments.pieces,
+        every: Duration::from_millis(arguments.every),
+        size: usize::try_from(arguments.size).map_err(io::Error::other)?,
+        wait: Duration::from_millis(arguments.wait),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = emulate::bind(SocketAddr::new(arguments.host, arguments.port))?;
+        let line = format!("load http://{}\n", listener.local_addr()?);
+        if let Some(file) = &arguments.ready_file {
+            write(file, &line)?;
+        }
+        io::stdout().write_all(line.as_bytes())?;
+        io::stdout().flush()?;
+        tokio::select! {
+            result = emulate::serve(listener, script) => result,
+            result = ended() => result,
+        }
+    })
+}
+
+fn simulate(arguments: &Simulate) -> io::Result<()> {
     let simulators = start(arguments)?;
     let lines: String = simulators
         .iter()
@@ -126,6 +188,10 @@ fn write(file: &Path, text: &str) -> io::Result<()> {
 
 #[actix_web::main]
 async fn until_told_to_end() -> io::Result<()> {
+    ended().await
+}
+
+async fn ended() -> io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
