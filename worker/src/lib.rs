@@ -8,10 +8,12 @@
 //! - [`accounts`]: credentials and the pool that lends them out.
 //! - [`upstream`]: transports to the providers: HTTP, server-sent events, multipart, guarded fetching.
 //! - [`metrics`]: every metric in one place.
+//! - [`doctor`]: apart from all this, `.env`, nginx and compose files looked through for mistakes.
 //! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs.
 
 pub mod accounts;
 pub mod chat;
+pub mod doctor;
 pub mod http;
 pub mod metrics;
 pub mod providers;

@@ -4,6 +4,7 @@ use std::{io::Write as _, net::TcpListener, process::ExitCode, sync::Arc};
 
 use hive2api_worker::{
     chat::tokens,
+    doctor,
     http::App,
     providers::Registry,
     server,
@@ -18,9 +19,11 @@ const HELP: &str =
     "hive2api-worker: one OpenAI-compatible endpoint for the web chats you have an account with.
 
 Usage: hive2api-worker [--health | --version | --help]
+       hive2api-worker doctor [OPTION]… [DIR]
 
 Settings come from the environment and from the dotenv file named by ACCOUNTS_FILE (default: .env);
 .env.example lists them all. --health asks the worker on this machine (PORT) whether it lives.
+doctor looks .env, nginx and compose files through for mistakes; doctor --help says more.
 ";
 
 fn main() -> ExitCode {
@@ -31,6 +34,7 @@ fn main() -> ExitCode {
             return say(concat!("hive2api-worker ", env!("CARGO_PKG_VERSION"), "\n"));
         }
         Some("--health") => return health(),
+        Some("doctor") => return doctor::run(std::env::args().skip(2)),
         Some(other) => return complain(&[format!("unknown argument {other:?}; see --help")]),
     }
     let (environment, path, settings, registry) = match read() {

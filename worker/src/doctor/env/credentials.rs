@@ -1,0 +1,245 @@
+//! What only somebody who sees all variables together can say about them: halves without the other half, holes in the
+//! numbering, accounts that are named but not there, tokens that have run out, names that nobody reads.
+
+use std::collections::BTreeMap;
+
+use crate::doctor::{
+    finding::{Finding, Place, Rule, Severity},
+    jwt,
+    names::{self, Standing},
+    setup::Setup,
+};
+
+/// A clock may be this wrong.
+const LEEWAY_SECONDS: f64 = 300.0;
+
+const HALF: Rule = Rule::warning(
+    "half-a-credential",
+    "The worker needs both parts; what stands here alone has no effect.",
+    "Fill in the other part, or delete this one.",
+);
+const HOLE: Rule = Rule::note(
+    "number-missing",
+    "Accounts are found by their numbers, so this works; often it means that a line was lost or misspelt.",
+    "Number them 1, 2, 3, …, or ignore this.",
+);
+const NO_SUCH_ACCOUNT: Rule = Rule::error(
+    "no-such-account",
+    "Questions for this model are answered 503: the map sends them to an account that is not there.",
+    "Correct the number, or add the account's COOKIE and XSRF_TOKEN.",
+);
+const EXPIRED: Rule = Rule::error(
+    "token-expired",
+    "The service refuses it; the account will be disabled at the first question.",
+    "Sign in again and paste the new value.",
+);
+const EXPIRES_SOON: Rule = Rule::note(
+    "token-expires-soon",
+    "The account stops working then.",
+    "Have a new value ready; a change of the file is taken over without a restart.",
+);
+const FROM_THE_FUTURE: Rule = Rule::warning(
+    "clock-behind",
+    "This machine's clock is slow, or the token was made on one that is fast; signatures and proofs carry the time, and services refuse wrong ones.",
+    "Compare `date -u` with a watch and switch on time synchronisation.",
+);
+const UNKNOWN: Rule = Rule::warning(
+    "unknown-variable",
+    "Nobody reads a variable of this name, so the line has no effect.",
+    "Correct the name, or delete the line; .env.example lists all of them.",
+);
+const OLDER: Rule = Rule::warning(
+    "older-variable",
+    "It belongs to one of the older projects; this version has no use for it.",
+    "Delete the line, or leave it for later.",
+);
+const NO_STORE: Rule = Rule::warning(
+    "no-store",
+    "This version keeps everything in each worker's memory and never calls a store.",
+    "Delete the line; several workers are kept apart by nginx alone.",
+);
+
+/// Pairs by suffix or name: the first has no effect without the second.
+const PAIRS: &[(&str, &[&str])] = &[
+    ("CN_ACCOUNT_#_XSRF_TOKEN", &["CN_ACCOUNT_#_COOKIE"]),
+    ("GT_TOKEN", &["XINGHUO_COOKIE"]),
+    ("GT_TOKEN_#", &["XINGHUO_COOKIE_#"]),
+    ("DEEPSEEK_PASSWORD", &["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"]),
+    (
+        "DEEPSEEK_PASSWORD_#",
+        &["DEEPSEEK_EMAIL_#", "DEEPSEEK_MOBILE_#"],
+    ),
+    ("OPENAI_COMPAT_#_BASE_URL", &["OPENAI_COMPAT_#_API_KEY"]),
+    ("OPENAI_COMPAT_#_API_KEY", &["OPENAI_COMPAT_#_BASE_URL"]),
+    ("OPENAI_COMPAT_#_NAME", &["OPENAI_COMPAT_#_BASE_URL"]),
+    ("OPENAI_COMPAT_#_MODELS", &["OPENAI_COMPAT_#_BASE_URL"]),
+];
+
+/// All of the above; `now` in Unix seconds.
+pub(crate) fn check(setup: &Setup, now: f64, found: &mut Vec<Finding>) {
+    for (name, (value, place)) in &setup.variables {
+        found.extend(half(setup, name, place));
+        if names::is_credential(name) && names::standing(name) == Standing::Known {
+            found.extend(times(name, value, place, now));
+        }
+    }
+    holes(setup, found);
+    account_map(setup, found);
+    for (name, _, place) in setup.every_assignment() {
+        found.extend(standing(setup, name, place));
+    }
+}
+
+fn half(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
+    let number = name
+        .split('_')
+        .find(|part| part.bytes().all(|b| b.is_ascii_digit()));
+    let pattern = match number {
+        Some(number) => name
+            .split('_')
+            .map(|part| if part == number { "#" } else { part })
+            .collect::<Vec<_>>()
+            .join("_"),
+        None => name.to_owned(),
+    };
+    let (_, others) = PAIRS.iter().find(|(first, _)| *first == pattern)?;
+    let others: Vec<String> = others
+        .iter()
+        .map(|other| other.replace('#', number.unwrap_or_default()))
+        .collect();
+    let is_there = others
+        .iter()
+        .any(|other| setup.variables.contains_key(other));
+    (!is_there).then(|| {
+        let what = format!("{name} is set, but {} is not", others.join(" or "));
+        HALF.at(place, what)
+    })
+}
+
+fn times(name: &str, value: &str, place: &Place, now: f64) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for token in jwt::tokens(value) {
+        match token.exp {
+            Some(exp) if exp <= now => {
+                let what = format!("the token in {name} expired {} ago", span(now - exp));
+                found.push(EXPIRED.at(place, what));
+            }
+            Some(exp) if exp - now < 2.0 * 86_400.0 => {
+                let what = format!("the token in {name} expires in {}", span(exp - now));
+                found.push(EXPIRES_SOON.at(place, what));
+            }
+            _ => {}
+        }
+        if token.iat.is_some_and(|iat| iat > now + LEEWAY_SECONDS) {
+            let what = format!("the token in {name} was issued in the future");
+            found.push(FROM_THE_FUTURE.at(place, what));
+        }
+    }
+    found
+}
+
+/// A time for people.
+fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} hours", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+/// `X_2` and `X_4` without `X_3`, or `X_2` without `X`.
+fn holes(setup: &Setup, found: &mut Vec<Finding>) {
+    let mut families: BTreeMap<(String, String), BTreeMap<usize, &Place>> = BTreeMap::new();
+    for (name, (_, place)) in &setup.variables {
+        for (prefix, suffix) in [("CN_ACCOUNT_", "_COOKIE"), ("OPENAI_COMPAT_", "_BASE_URL")] {
+            let number = name
+                .strip_prefix(prefix)
+                .and_then(|n| n.strip_suffix(suffix));
+            if let Some(number) = number.and_then(|n| n.parse().ok()) {
+                let family = (prefix.to_owned(), suffix.to_owned());
+                families.entry(family).or_default().insert(number, place);
+            }
+        }
+        for base in ["XINGHUO_COOKIE", "DEEPSEEK_TOKEN", "KIMI_TOKEN"] {
+            let number = match name.strip_prefix(base) {
+                Some("") => Some(1),
+                Some(rest) => rest.strip_prefix('_').and_then(|n| n.parse().ok()),
+                None => None,
+            };
+            if let Some(number) = number {
+                let family = (format!("{base}_"), String::new());
+                families.entry(family).or_default().insert(number, place);
+            }
+        }
+    }
+    for ((prefix, suffix), numbers) in families {
+        let is_first_token = prefix == "CN_ACCOUNT_" && setup.variables.contains_key("QWEN_TOKEN");
+        let mut expected = 1;
+        for (number, place) in numbers {
+            if number > expected && !(expected == 1 && is_first_token) {
+                let what =
+                    format!("{prefix}{number}{suffix} is set, but there is no number {expected}");
+                found.push(HOLE.at(place, what));
+            }
+            expected = number + 1;
+        }
+    }
+}
+
+/// The form of `MODEL_TO_ACCOUNT_MAP` is the provider's matter; here only whether the accounts are there.
+fn account_map(setup: &Setup, found: &mut Vec<Finding>) {
+    let Some((text, place)) = setup.variables.get("MODEL_TO_ACCOUNT_MAP") else {
+        return;
+    };
+    let text = text.trim().trim_matches(['"', '\'']);
+    let map: BTreeMap<String, serde_json::Value> = serde_json::from_str(text).unwrap_or_default();
+    for (model, number) in map {
+        let number = number.as_u64().map_or_else(
+            || number.as_str().unwrap_or_default().to_owned(),
+            |n| n.to_string(),
+        );
+        let is_set = |name: &str| setup.variables.contains_key(name);
+        let is_there = number.is_empty()
+            || is_set(&format!("CN_ACCOUNT_{number}_COOKIE"))
+            || (number == "1" && is_set("QWEN_TOKEN"));
+        if !is_there {
+            let what = format!(
+                "MODEL_TO_ACCOUNT_MAP sends {model:?} to account {number}, but CN_ACCOUNT_{number}_COOKIE is not set"
+            );
+            found.push(NO_SUCH_ACCOUNT.at(place, what));
+        }
+    }
+}
+
+fn standing(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
+    if names::STORES.contains(&name) {
+        return Some(NO_STORE.at(
+            place,
+            format!("{name} is set, but this version has no store"),
+        ));
+    }
+    if setup.is_interpolated(name) {
+        return None; // The compose file reads it.
+    }
+    match names::standing(name) {
+        Standing::Known => None,
+        Standing::Older => {
+            let severity = if names::is_credential(name) {
+                OLDER.severity
+            } else {
+                Severity::Note
+            };
+            let what = format!("{name} has no effect in this version");
+            Some(OLDER.at(place, what).as_severe_as(severity))
+        }
+        Standing::Unknown(Some(near)) => Some(UNKNOWN.at(
+            place,
+            format!("nobody reads {}; is it {near}?", names::shown(name)),
+        )),
+        Standing::Unknown(None) => Some(
+            UNKNOWN
+                .at(place, format!("nobody reads {}", names::shown(name)))
+                .as_severe_as(Severity::Note),
+        ),
+    }
+}
