@@ -146,7 +146,7 @@ def test_the_printed_curl_line_works(gateway):
     assert "SIMULATORS" in gateway.said.stderr
 
 
-@pytest.mark.parametrize("script", ["up", "down", "scale", "test", "base-images"])
+@pytest.mark.parametrize("script", ["up", "down", "scale", "test", "base-images", "hf-space"])
 def test_every_script_has_help(script):
     said = subprocess.run([ROOT / "scripts" / script, "--help"], capture_output=True, text=True, check=True).stdout
     assert f"scripts/{script}" in said and "usage" in said
