@@ -106,6 +106,7 @@ fn emulate(arguments: &Emulate) -> io::Result<()> {
         every: Duration::from_millis(arguments.every),
         size: usize::try_from(arguments.size).map_err(io::Error::other)?,
         wait: Duration::from_millis(arguments.wait),
+        aligned: false,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -120,6 +120,27 @@ fn spaced_streams_come_at_their_pace_and_are_cut_without_a_fault() {
 }
 
 #[test]
+fn a_number_of_requests_is_sent_exactly() {
+    let arguments = [
+        "--requests",
+        "7",
+        "-c",
+        "3",
+        "--prompt",
+        "load:pieces=5,every=20ms,aligned=1",
+    ];
+    let (is_well, results) = drive("exactly", emulator(), &arguments);
+    assert!(
+        is_well && results["seconds"].as_f64() < Some(1.0),
+        "{results}"
+    );
+    assert_eq!(
+        (&results["load"]["requests"], &results["load"]["pieces"]),
+        (&7.into(), &35.into())
+    );
+}
+
+#[test]
 fn an_open_loop_sends_what_is_due() {
     let (is_well, results) = drive("open", emulator(), &["--mode", "json", "--rate", "50"]);
     let requests = results["load"]["requests"].as_u64().unwrap();

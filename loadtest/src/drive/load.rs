@@ -73,11 +73,11 @@ pub(super) async fn run(options: &Options) -> io::Result<Measured> {
     let measuring = async {
         let mut progress = Progress::new(options);
         hold(options, &target, &held, &progress).await;
-        let is_over = Rc::new(Cell::new(false));
-        let senders = start(options, &target, &body, &load, &is_over);
+        let left = Rc::new(Cell::new(options.requests.unwrap_or(u64::MAX)));
+        let senders = start(options, &target, &body, &load, &left);
         sleep(Duration::from_secs(options.warmup.into())).await;
         let figures = measure(options, &load, &held, &mut progress).await;
-        is_over.set(true);
+        left.set(0);
         let all = async {
             for sender in senders {
                 // A task that panicked has said so on stderr.
@@ -166,7 +166,7 @@ fn start(
     target: &Target,
     body: &[u8],
     load: &Rc<Shared>,
-    is_over: &Rc<Cell<bool>>,
+    left: &Rc<Cell<u64>>,
 ) -> Vec<JoinHandle<()>> {
     let schedule = options
         .rate
@@ -179,19 +179,24 @@ fn start(
     let each = |number: u32| {
         let mut connection =
             Connection::new(Rc::clone(load), target.request(number as usize, body));
-        let (schedule, is_over) = (schedule.clone(), Rc::clone(is_over));
+        let (schedule, left) = (schedule.clone(), Rc::clone(left));
         // Spread over the warm-up: streams that all speak at the same moment would measure a queue.
         let delay = Duration::from_secs(options.warmup.into()) * number / connections;
         spawn_local(async move {
             if schedule.is_none() {
                 sleep(delay).await;
             }
-            while !is_over.get() {
+            while left.get() > 0 {
                 let from = match &schedule {
                     None => marker::now(),
                     Some(schedule) => wait(schedule.next(), marker::now()).await,
                 };
-                if !is_over.get() && !connection.ask(from).await {
+                // Another connection may have taken the last one meanwhile.
+                let Some(rest) = left.get().checked_sub(1) else {
+                    return;
+                };
+                left.set(rest);
+                if !connection.ask(from).await {
                     sleep(REST).await;
                 }
             }
@@ -206,6 +211,13 @@ async fn wait(due: u64, free: u64) -> u64 {
         sleep_until(Instant::now() + Duration::from_nanos(due - free)).await;
     }
     counts_from(due, free, marker::now())
+}
+
+/// Whether all requests that were asked for have been answered, one way or the other.
+fn is_done(options: &Options, load: &Shared) -> bool {
+    options
+        .requests
+        .is_some_and(|all| load.group.borrow().ended >= all)
 }
 
 type Figures = (
@@ -241,12 +253,7 @@ async fn measure(
     let second = Duration::from_secs(1);
     let (mut ticks, mut line) = (interval_at(start + second, second), Vec::new());
     let end = start + second * options.duration;
-    let is_enough = || {
-        options
-            .requests
-            .is_some_and(|enough| load.group.borrow().requests >= enough)
-    };
-    while Instant::now() < end && !is_enough() {
+    while Instant::now() < end && !is_done(options, load) {
         tokio::select! {
             _ = ticks.tick() => {
                 line.push((load.group.borrow_mut().tick(), held.group.borrow_mut().tick()));

@@ -43,7 +43,7 @@ pub struct Options {
     /// Seconds that are measured.
     #[arg(long, default_value_t = 10, value_parser = value_parser!(u32).range(1..=3600))]
     pub duration: u32,
-    /// End after so many measured requests.
+    /// Send so many requests in all, those of the warm-up included, and end when they have been answered.
     #[arg(long, value_parser = value_parser!(u64).range(1..=100_000_000))]
     pub requests: Option<u64>,
     /// Seconds before the measuring begins. The connections start spread over them.

@@ -20,6 +20,8 @@ pub struct Script {
     pub size: usize,
     /// The silence before the first piece, or before an answer in one piece.
     pub wait: Duration,
+    /// Write the pieces when the machine's clock shows a multiple of `every`: those of all streams at once.
+    pub aligned: bool,
 }
 
 impl Default for Script {
@@ -29,12 +31,13 @@ impl Default for Script {
             every: Duration::ZERO,
             size: 32,
             wait: Duration::ZERO,
+            aligned: false,
         }
     }
 }
 
 impl Script {
-    /// This script, changed by the last `load:pieces=64,every=20ms,size=16,wait=5ms` of a request's body.
+    /// This script, changed by the last `load:pieces=64,every=20ms,size=16,wait=5ms,aligned=1` of a request's body.
     ///
     /// The body is searched and not parsed: that is the same for every protocol, and costs next to nothing. What is not
     /// understood is left as it was.
@@ -69,6 +72,7 @@ impl Script {
             "every" => self.every = Duration::from_millis(value.min(LONGEST_PAUSE)),
             "size" => self.size = value.min(LARGEST_PIECE) as usize,
             "wait" => self.wait = Duration::from_millis(value.min(LONGEST_PAUSE)),
+            "aligned" => self.aligned = value > 0,
             _ => {}
         }
     }
@@ -98,7 +102,7 @@ mod tests {
             pieces: 64,
             every: Duration::from_millis(20),
             size: 16,
-            wait: Duration::ZERO,
+            ..Script::default()
         };
         assert_eq!(Script::default().directed_by(body), expected);
     }

@@ -17,7 +17,10 @@ use super::{
     answer::{self, Events, OpenAi, Qwen},
     script::{self, Script},
 };
-use crate::framing::{Framing, Malformed};
+use crate::{
+    framing::{Framing, Malformed},
+    marker,
+};
 
 const MOST_HEADERS: usize = 100;
 const LARGEST_HEAD: usize = 64 << 10;
@@ -156,7 +159,7 @@ async fn stream(
     let mut out = EVENT_STREAM.to_vec();
     chunk(&mut out, |out| events.opening(out));
     socket.write_all(&out).await?;
-    let start = Instant::now() + script.wait;
+    let start = Instant::now() + script.wait + alignment(script, marker::now());
     for number in 0..script.pieces {
         pause(start, script.every, number).await;
         out.clear();
@@ -167,6 +170,14 @@ async fn stream(
     chunk(&mut out, |out| events.closing(out));
     out.extend_from_slice(LAST_CHUNK);
     socket.write_all(&out).await
+}
+
+/// How long it is until the clock shows a multiple of the time between two pieces.
+fn alignment(script: &Script, now: u64) -> Duration {
+    match u64::try_from(script.every.as_nanos()) {
+        Ok(every) if script.aligned && every > 0 => Duration::from_nanos(every - now % every),
+        _ => Duration::ZERO,
+    }
 }
 
 /// Until piece `number` is due: counted from the start, so that nothing adds up.
