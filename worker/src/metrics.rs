@@ -4,7 +4,7 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
 
@@ -23,6 +23,12 @@ const POW_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// `{version,worker}`: 1. Joins a scraped address to the name that `X-Hive-Worker` and the logs say.
+    pub build_info: IntGaugeVec,
+    /// 1 from SIGTERM on: running answers end, new ones go elsewhere.
+    pub draining: IntGauge,
+    /// `{status}`: HTTP answers, refusals at the door included, probes not. A stream's status is that of its head.
+    pub http_responses_total: IntCounterVec,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
     /// Seconds from the first byte of a request to the end of its answer.
@@ -35,12 +41,18 @@ pub struct Metrics {
     pub open_streams: IntGaugeVec,
     /// `{provider,direction}`: estimated tokens, `prompt` and `completion`.
     pub tokens_total: IntCounterVec,
+    /// `{provider,to}`: tries after a failed turn: `other_account`, `same_account` after a wait, and `candidate`, where
+    /// `provider` is the next one of the route.
+    pub retries_total: IntCounterVec,
     /// `{provider,step,outcome}`: calls to providers.
     pub upstream_requests_total: IntCounterVec,
     /// `{provider,kind}`: failed turns, by kind of error.
     pub upstream_errors_total: IntCounterVec,
     /// `{provider,state}`: accounts that are `ready`, `cooling`, `disabled`.
     pub accounts: IntGaugeVec,
+    /// `{provider,account}`: Unix time at which a credential ends, where it says so; `account` is its number. Set by
+    /// [`Metrics::set_expiries`].
+    account_expiry_timestamp_seconds: IntGaugeVec,
     /// `{provider}`: upstream conversations that this worker has open.
     pub conversations: IntGaugeVec,
     /// `{provider,result}`: whether a chat continued an upstream conversation.
@@ -52,17 +64,30 @@ pub struct Metrics {
 impl Metrics {
     fn new() -> Self {
         let registry = Registry::new();
-        let build_info = GaugeVec::new(
-            Opts::new("hive_build_info", "The worker's version."),
-            &["version"],
-        );
-        if let Ok(build_info) = build_info {
-            build_info
-                .with_label_values(&[env!("CARGO_PKG_VERSION")])
-                .set(1.0);
-            let _ = registry.register(Box::new(build_info));
-        }
+        // `process_*`: memory, processor time, open files; read anew for every page.
+        #[cfg(target_os = "linux")]
+        let _ = registry.register(Box::new(
+            prometheus::process_collector::ProcessCollector::for_self(),
+        ));
         Self {
+            build_info: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new("hive_build_info", "The worker's version and name."),
+                    &["version", "worker"],
+                ),
+            ),
+            draining: register(
+                &registry,
+                IntGauge::new("hive_draining", "Whether the worker is about to stop."),
+            ),
+            http_responses_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_http_responses_total", "HTTP answers, without probes."),
+                    &["status"],
+                ),
+            ),
             requests_total: register(
                 &registry,
                 IntCounterVec::new(
@@ -107,6 +132,13 @@ impl Metrics {
                     &["provider", "direction"],
                 ),
             ),
+            retries_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_retries_total", "Tries after a failed turn."),
+                    &["provider", "to"],
+                ),
+            ),
             upstream_requests_total: register(
                 &registry,
                 IntCounterVec::new(
@@ -126,6 +158,16 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new("hive_accounts", "Accounts by state."),
                     &["provider", "state"],
+                ),
+            ),
+            account_expiry_timestamp_seconds: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "hive_account_expiry_timestamp_seconds",
+                        "When a credential ends, where it says so.",
+                    ),
+                    &["provider", "account"],
                 ),
             ),
             conversations: register(
@@ -152,6 +194,18 @@ impl Metrics {
                 POW_BUCKETS,
             ),
             registry,
+        }
+    }
+
+    /// Replaces the ends of credentials, given as provider, account and Unix time: what was removed or renewed must
+    /// leave nothing behind.
+    pub fn set_expiries<'a>(&self, ends: impl IntoIterator<Item = (&'a str, usize, u64)>) {
+        let gauge = &self.account_expiry_timestamp_seconds;
+        gauge.reset();
+        for (provider, account, end) in ends {
+            gauge
+                .with_label_values(&[provider, &account.to_string()])
+                .set(i64::try_from(end).unwrap_or(i64::MAX));
         }
     }
 

@@ -183,6 +183,14 @@ fn qwen() -> Running {
     simulate::start("qwen", Options::default()).unwrap()
 }
 
+/// The value of a metric, labels included in its name; only for a worker that listens.
+fn metric(worker: &Worker, name: &str) -> Option<f64> {
+    let (status, page) = worker.get("/metrics").unwrap();
+    assert_eq!(status, 200);
+    page.lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+}
+
 fn run(settings: &[(&str, &str)]) -> Output {
     command(settings).output().unwrap()
 }
@@ -263,6 +271,93 @@ fn a_renewed_credential_is_taken_over_and_a_bad_file_is_refused() {
     );
 }
 
+/// `KIMI_TOKEN` that ends at that time: `{"exp":…,"typ":"access","app_id":"kimi"}`, base64url without padding.
+const ENDS_IN_2033: &str =
+    "eyJ.eyJleHAiOjIwMDAwMDAwMDAsInR5cCI6ImFjY2VzcyIsImFwcF9pZCI6ImtpbWkifQ.c2ln";
+
+#[test]
+fn metrics_say_who_serves_and_until_when() {
+    let (qwen, folder) = (qwen(), Folder::new("metrics"));
+    let mut env = qwen.env();
+    env.push(("KIMI_TOKEN_2".to_owned(), ENDS_IN_2033.to_owned()));
+    let path = folder.write(&env);
+    let worker = Worker::start(&[("ACCOUNTS_FILE", &path), ("WORKER_NAME", "bee-7")]);
+    let version = env!("CARGO_PKG_VERSION");
+    let build = format!(r#"hive_build_info{{version="{version}",worker="bee-7"}}"#);
+    assert_eq!(metric(&worker, &build), Some(1.0));
+    assert_eq!(metric(&worker, "hive_draining"), Some(0.0));
+    let end = r#"hive_account_expiry_timestamp_seconds{account="2",provider="kimi"}"#;
+    assert_eq!(metric(&worker, end), Some(2_000_000_000.0));
+    #[cfg(target_os = "linux")]
+    assert!(metric(&worker, "process_resident_memory_bytes").unwrap() > 1e6);
+
+    // Refused at the door, and so seen by no other metric; probes are not counted.
+    read(worker.send("POST /v1/chat/completions", "{").unwrap()).unwrap();
+    let refused = r#"hive_http_responses_total{status="400"}"#;
+    assert_eq!(metric(&worker, refused), Some(1.0));
+    let fine = r#"hive_http_responses_total{status="200"}"#;
+    assert_eq!(metric(&worker, fine), None);
+
+    // An account that is taken away leaves no end behind.
+    folder.write(&qwen.env());
+    until(Duration::from_secs(10), || metric(&worker, end).is_none());
+}
+
+#[test]
+fn retries_are_counted_by_where_they_go() {
+    let two = Options {
+        accounts: 2,
+        ..Options::default()
+    };
+    let (qwen, folder) = (
+        simulate::start("qwen", two).unwrap(),
+        Folder::new("retries"),
+    );
+    let path = folder.write(&qwen.env());
+    let worker = Worker::start(&[
+        ("ACCOUNTS_FILE", &path),
+        ("RETRY_DELAYS_MS", "10"),
+        (
+            "MODEL_ROUTES",
+            r#"{"either":["deepseek/deepseek-chat","qwen/qwen-plus"]}"#,
+        ),
+    ]);
+    let retries = |to: &str| {
+        metric(
+            &worker,
+            &format!(r#"hive_retries_total{{provider="qwen",to="{to}"}}"#),
+        )
+    };
+    let fault = json!({"name": "http_503"});
+    let order = || {
+        qwen.control()
+            .order(serde_json::from_value(fault.clone()).unwrap())
+    };
+    assert_eq!(worker.ask("echo:a").0, 200);
+    assert_eq!(
+        (retries("same_account"), retries("candidate")),
+        (None, None)
+    );
+    order().unwrap();
+    assert_eq!(worker.ask("echo:b").0, 200);
+    assert_eq!(retries("same_account"), Some(1.0));
+    // Deepseek has no account here.
+    let either = question("echo:c", false).replace("qwen-plus", "either");
+    let asked = worker.send("POST /v1/chat/completions", &either).unwrap();
+    assert_eq!(read(asked).unwrap().0, 200);
+    assert_eq!(retries("candidate"), Some(1.0));
+    // Only the account that the model is mapped to may serve it, unless all may.
+    drop(worker);
+    let worker = Worker::start(&[
+        ("ACCOUNTS_FILE", &path),
+        ("QWEN_ACCOUNT_POLICY", "round_robin"),
+    ]);
+    order().unwrap();
+    assert_eq!(worker.ask("echo:d").0, 200);
+    let other = r#"hive_retries_total{provider="qwen",to="other_account"}"#;
+    assert_eq!(metric(&worker, other), Some(1.0));
+}
+
 #[test]
 fn logs_are_json_and_hold_neither_content_nor_secrets() {
     let (qwen, folder) = (qwen(), Folder::new("logs"));
@@ -326,6 +421,7 @@ fn sigterm_lets_running_streams_finish() {
             .get("/ready")
             .is_ok_and(|reply| reply.0 == 503 && reply.1.contains("draining"))
     });
+    assert_eq!(metric(&worker, "hive_draining"), Some(1.0));
     // After the grace no new connection is taken; the stream goes on to its end.
     until(Duration::from_secs(3), || worker.get("/health").is_err());
     let rest: Vec<String> = lines.map_while(Result::ok).collect();

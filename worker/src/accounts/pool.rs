@@ -108,6 +108,14 @@ impl<C: PartialEq> Pool<C> {
         self.returned.notify_waiters();
     }
 
+    /// What `of` says of each credential, with the account's number.
+    pub fn read<T>(&self, of: impl Fn(&C) -> Option<T>) -> Vec<(usize, T)> {
+        lock(&self.entries)
+            .iter()
+            .filter_map(|entry| Some((entry.number, of(&entry.credential)?)))
+            .collect()
+    }
+
     /// Lends an account: ready before resting, least in flight first, none of `tried`. Waits a while when all
     /// usable ones are busy.
     ///

@@ -20,6 +20,7 @@ use super::{
     App,
     error::{self, ApiError},
 };
+use crate::metrics::METRICS;
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -30,6 +31,8 @@ const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version
     anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, x-request-id, \
     x-session-id, idempotency-key";
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+/// Asked every few seconds by machines: counting them would drown the rest.
+const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
 /// Longest request id of a caller that is taken over.
 const MOST_ID_CHARS: usize = 128;
 
@@ -72,6 +75,13 @@ pub async fn edge<B: MessageBody + 'static>(
             None => response,
         }
     };
+
+    if !PROBES.contains(&response.request().path()) {
+        METRICS
+            .http_responses_total
+            .with_label_values(&[response.status().as_str()])
+            .inc();
+    }
 
     let is_anthropic = error::is_anthropic(response.request());
     let is_preflight = response.request().method() == Method::OPTIONS;

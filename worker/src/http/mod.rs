@@ -61,6 +61,18 @@ impl App {
 
     /// Brings the gauges that are read off rather than counted up to date.
     pub fn measure(&self) {
+        METRICS
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), &self.settings.worker_name])
+            .set(1);
+        METRICS
+            .draining
+            .set(self.is_draining.load(Ordering::SeqCst).into());
+        let providers = self.registry.providers().iter();
+        METRICS.set_expiries(providers.flat_map(|provider| {
+            let ends = provider.expiries().into_iter();
+            ends.map(|(account, end)| (provider.name(), account, end))
+        }));
         for provider in self.registry.providers() {
             let Census {
                 ready,

@@ -117,7 +117,10 @@ async fn dispatch(
 ) -> Result<(), ProviderError> {
     let all = async {
         let mut failure = None;
-        for candidate in &route.candidates {
+        for (at, candidate) in route.candidates.iter().enumerate() {
+            if at > 0 {
+                count_retry(candidate.provider.name(), "candidate");
+            }
             match attempt(&job, candidate, &request, &outbox).await {
                 Ok(()) => return Ok(()),
                 Err(error) if outbox.has_output() || error.kind.is_callers_fault() => {
@@ -206,6 +209,7 @@ async fn attempt(
         outbox.forget();
         let is_account_left = account.is_some() && !is_pinned && accounts.has_other(&tried);
         if error.kind.blames_account() && is_account_left {
+            count_retry(&name, "other_account");
             continue;
         }
         if !error.kind.is_passing() {
@@ -215,13 +219,23 @@ async fn attempt(
         let Some(&delay) = delays.next() else {
             return Err(error);
         };
-        if !is_account_left {
-            if error.kind == Kind::Timeout {
-                return Err(error);
-            }
-            tokio::time::sleep(jittered(delay)).await;
+        if is_account_left {
+            count_retry(&name, "other_account");
+            continue;
         }
+        if error.kind == Kind::Timeout {
+            return Err(error);
+        }
+        tokio::time::sleep(jittered(delay)).await;
+        count_retry(&name, "same_account");
     }
+}
+
+fn count_retry(provider: &str, to: &str) {
+    METRICS
+        .retries_total
+        .with_label_values(&[provider, to])
+        .inc();
 }
 
 /// Runs a turn until it ends, or until the gateway itself has ended the answer.

@@ -58,6 +58,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Its accounts.
     fn accounts(&self) -> &dyn Accounts;
 
+    /// The accounts whose credential says when it ends, with that Unix time. A credential that renews itself ends when
+    /// nothing is left to renew it with.
+    fn expiries(&self) -> Vec<(usize, u64)> {
+        Vec::new()
+    }
+
     /// How a credential is had, for the error that says that there is none: names the variables.
     fn how_to_configure(&self) -> String;
 

@@ -124,6 +124,10 @@ impl Provider for Kimi {
         &self.accounts
     }
 
+    fn expiries(&self) -> Vec<(usize, u64)> {
+        self.accounts.read(|account| account.session.end())
+    }
+
     fn how_to_configure(&self) -> String {
         "set KIMI_TOKEN (www.kimi.com, signed in: the cookie kimi-auth, or refresh_token of the Local Storage)".to_owned()
     }

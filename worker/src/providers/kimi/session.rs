@@ -109,6 +109,14 @@ impl Session {
         self.kind == TokenKind::Refresh
     }
 
+    /// When a new token must be pasted, in Unix seconds: the end of the access token, or of the refresh token that
+    /// brings the next one.
+    pub(super) fn end(&self) -> Option<u64> {
+        let state = self.state();
+        let token = state.refresh.as_ref().unwrap_or(&self.pasted);
+        account::read(token.expose()).1.exp
+    }
+
     /// The access token of this moment.
     pub(super) fn latest(&self) -> Option<Arc<Access>> {
         self.state().access.clone()
@@ -350,6 +358,8 @@ async fn ask_user(
 
 #[cfg(test)]
 mod tests {
+    use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
+
     use super::*;
 
     #[test]
@@ -361,6 +371,24 @@ mod tests {
         assert_eq!((access.device.len(), access.session.len()), (19, 19));
         assert_eq!(access.user(), None);
         assert!(!session.can_refresh() && session.state().access.is_some());
+    }
+
+    /// `{"exp":EXP,"typ":TYP,"app_id":"kimi"}` as a token.
+    fn token(typ: &str, exp: u64) -> Secret {
+        let claims = format!(r#"{{"exp":{exp},"typ":"{typ}","app_id":"kimi"}}"#);
+        Secret::new(format!("eyJ.{}.c2ln", STANDARD_NO_PAD.encode(claims)))
+    }
+
+    #[test]
+    fn a_session_ends_with_what_renews_it() {
+        assert_eq!(Session::new(Secret::new("opaque"), 1).end(), None);
+        let pasted = Session::new(token("access", 1000), 1);
+        assert_eq!(pasted.end(), Some(1000));
+        let renewing = Session::new(token("refresh", 2000), 1);
+        renewing.state().access = Some(Arc::new(renewing.access_of(token("access", 50))));
+        assert_eq!(renewing.end(), Some(2000));
+        renewing.state().refresh = Some(token("refresh", 3000));
+        assert_eq!(renewing.end(), Some(3000));
     }
 
     #[test]
