@@ -124,8 +124,9 @@ def result(setup, options):
         text, figures = growth.measured(setup, 1 if options.quick else min(options.rounds, 3))
         return text, figures, True
     if options.instructions:
-        rows, problems = instructions.measured(setup), []
-    elif options.gates:
+        rows, text = instructions.measured(setup, explain=True)
+        return "\n".join([verdict.table(rows), *text]), {"rows": verdict.as_json(rows)}, True
+    if options.gates:
         rows, problems = gates.measured(setup)
     else:
         rows, problems = full(setup, options)

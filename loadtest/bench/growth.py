@@ -9,6 +9,7 @@ from gateways import ask
 
 STREAM_COUNTS = (1, 64, 512, 2000, 5000)
 WORKER_COUNTS = (1, 2, 4)
+LASTING = ("--warmup", 2, "--duration", 4)
 
 
 def series(driver, gateways, points, rounds):
@@ -18,7 +19,7 @@ def series(driver, gateways, points, rounds):
         taken = {gateway.name: [] for gateway in gateways}
         for _ in range(rounds):
             for gateway in gateways:
-                figures = driver.run(gateway, *arguments)
+                figures = driver.run(gateway, *arguments, *LASTING)
                 taken[gateway.name].append(None if figures.errors else figures.cpu_us(per))
         for name, values in taken.items():
             costs[name].append(verdict.median(values))
@@ -28,19 +29,19 @@ def series(driver, gateways, points, rounds):
 def streams(count):
     """Some 10000 pieces a second in all, so that only the number of streams grows."""
     every = max(20, count // 10)
-    return "pieces", ("--prompt", f"load:pieces=1000000,every={every}ms", "-c", count, "--warmup", 3, "--duration", 4)
+    return "pieces", ("--prompt", f"load:pieces=1000000,every={every}ms", "-c", count)
 
 
 def long_stream(pieces):
     streams = max(1, 40_000 // pieces)
-    return "pieces", ("--prompt", f"load:pieces={pieces}", "-c", min(streams, 16), "--duration", 3)
+    return "pieces", ("--prompt", f"load:pieces={pieces}", "-c", min(streams, 16))
 
 
 def body(folder, name, content):
     """A question from a file: too long for a command line."""
     file = folder / f"{name}.json"
     file.write_text(json.dumps({"model": "load", "stream": False, "messages": content}))
-    return "requests", ("--mode", "json", "--body", file, "-c", 4, "--duration", 3)
+    return "requests", ("--mode", "json", "--body", file)
 
 
 def history(folder, size):
@@ -81,7 +82,7 @@ def measured(setup, rounds):
         figures[title] = {"points": labels, "cpu_us": series(setup.driver, pair, points, rounds)}
         text += lines(title, labels, figures[title]["cpu_us"])
     for title, point in (
-        ("CPU per JSON request, by workers behind nginx", ("requests", ("--mode", "json", "-c", 64, "--duration", 3))),
+        ("CPU per JSON request, by workers behind nginx", ("requests", ("--mode", "json", "-c", 64))),
         ("CPU per piece of 200 streams, by workers behind nginx", streams(200)),
     ):
         costs = {"cluster": [], "nginx": series(setup.driver, [setup.nginx], [point], rounds)["nginx"] * len(WORKER_COUNTS)}

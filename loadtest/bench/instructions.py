@@ -6,7 +6,9 @@ Two loads of different length run in one process; their difference is free of st
 import os
 import re
 import subprocess
+from collections import Counter
 
+import growth
 from gateways import Worker
 from processes import Failed
 from verdict import Row
@@ -16,6 +18,8 @@ class Counted:
     """A worker under callgrind."""
 
     def __init__(self, setup):
+        # The costliest functions of the last load of each count.
+        self.tops = {}
         self.driver, self.folder, self.dumps = setup.driver, setup.folder, 0
         out = self.folder / "callgrind"
         command = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={out}"]
@@ -43,6 +47,33 @@ class Counted:
         return total(file.read_text(errors="replace"))
 
 
+    def top(self, lines=12):
+        """The functions that the last load spent most in."""
+        costs = own_costs((self.folder / f"callgrind.{self.dumps}").read_text(errors="replace"))
+        whole = sum(costs.values())
+        return [f"{100 * cost / whole:>6.1f} %  {name}" for name, cost in costs.most_common(lines)]
+
+
+def own_costs(dump):
+    """What each function cost itself, without those it called. callgrind_annotate reads a dump of a running call wrong.
+
+    Names are given once, with a number, and by their number from then on; the line after `calls=` is the callee's cost.
+    """
+    names, costs, function, is_callee = {}, Counter(), None, False
+    for line in dump.splitlines():
+        if named := re.match(r"(c?)fn=\((\d+)\)(?: (.+))?$", line):
+            called, number, name = named.groups()
+            names.setdefault(number, name or number)
+            function = function if called else number
+        elif line.startswith("calls="):
+            is_callee = True
+        elif cost := re.match(r"[+*-]?\d* (\d+)$", line):
+            if not is_callee:
+                costs[function] += int(cost[1])
+            is_callee = False
+    return Counter({names.get(number, "?"): cost for number, cost in costs.items()})
+
+
 def total(dump):
     found = re.search(r"^(?:summary|totals):\s*(\d+)", dump, re.MULTILINE)
     if not found:
@@ -58,22 +89,35 @@ def pieces(counted, short, long, every, streams=1, **options):
         return counted.instructions("--prompt", prompt, "-c", streams, "--requests", streams, **options)
 
     load(short)
-    return (load(long) - load(short)) / (streams * (long - short))
+    brief = load(short)
+    return (load(long) - brief) / (streams * (long - short))
 
 
-def requests(counted, *arguments):
+def requests(counted, *arguments, few=20, many=120):
     """Instructions a request: two numbers of them, one after the other."""
 
     def load(number):
         return counted.instructions(*arguments, "-c", 1, "--requests", number)
 
-    load(20)
-    return (load(120) - load(20)) / 100
+    load(few)
+    brief = load(few)
+    return (load(many) - brief) / (many - few)
+
+
+def history(counted):
+    """What a thousand bytes of history add to a request."""
+
+    def load(size):
+        _, arguments = growth.history(counted.folder, size)
+        return requests(counted, *arguments, few=2, many=8)
+
+    return (load(66_000) - load(2_000)) / 64
 
 
 # Name, title, and how it is counted.
 COUNTS = (
     ("ir_request", "instructions per JSON request", lambda to: requests(to, "--mode", "json")),
+    ("ir_history", "instructions per kB of history", history),
     ("ir_stream", "instructions per stream of one piece", lambda to: requests(to, "--prompt", "load:pieces=1")),
     ("ir_piece", "instructions per spaced piece", lambda to: pieces(to, 10, 60, 20, streams=4)),
     ("ir_cumulative", "instructions per cumulative piece, 1 to 64", lambda to: pieces(to, 1, 64, 20, cumulative=True)),
@@ -81,7 +125,11 @@ COUNTS = (
 )
 
 
-def measured(setup):
-    """One row a count."""
-    counted = Counted(setup)
-    return [Row(name, title, "worker", "", round(count(counted))) for name, title, count in COUNTS]
+def measured(setup, explain=False):
+    """One row a count; and what the loads spent most in, where that is asked for."""
+    counted, rows, text = Counted(setup), [], []
+    for name, title, count in COUNTS:
+        rows.append(Row(name, title, "worker", "", round(count(counted))))
+        if explain:
+            text += ["", title, *counted.top()]
+    return rows, text

@@ -97,6 +97,10 @@ class Reading(unittest.TestCase):
         with self.assertRaises(processes.Failed):
             instructions.total("events: Ir\n")
 
+    def test_a_function_costs_what_its_own_lines_cost(self):
+        dump = "fn=(1) outer\n26 4\n-1 8\ncfn=(2) inner\ncalls=2 +6\n* 30\n+1 2\n\nfn=(2)\n7 25\n* 5\n"
+        self.assertEqual(instructions.own_costs(dump), {"outer": 14, "inner": 30})
+
 
 if __name__ == "__main__":
     unittest.main()
