@@ -37,6 +37,8 @@ class Stub:
     def __init__(self, name, port=0):
         stub = self
         self.name, self.ready, self.requests, self.connections = name, 200, [], []
+        # Refuses each request, as a worker does that has no place left.
+        self.full = False
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
@@ -48,8 +50,10 @@ class Stub:
             def log_message(self, *_):
                 pass
 
-            def answer(self, status, body, content_type="application/json"):
+            def answer(self, status, body, content_type="application/json", more=()):
                 self.send_response(status)
+                for header in more:
+                    self.send_header(*header)
                 self.send_header("Content-Type", content_type)
                 self.send_header("Content-Length", str(len(body)))
                 self.send_header("X-Hive-Worker", stub.name)
@@ -76,7 +80,11 @@ class Stub:
                 body = self.read_body()
                 stub.requests.append((self.command, self.path, dict(self.headers), body))
                 path = self.path.partition("?")[0]
-                if path == "/break":
+                if stub.full:
+                    elsewhere = self.headers.get("X-Hive-Elsewhere")
+                    redirect = [("X-Accel-Redirect", elsewhere)] if elsewhere else []
+                    self.answer(503, b'{"error":{"code":"overloaded"}}', more=[("Retry-After", "2"), *redirect])
+                elif path == "/break":
                     self.close_connection = True
                     self.connection.shutdown(socket.SHUT_RDWR)
                 elif path == "/stream":
