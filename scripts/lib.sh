@@ -94,6 +94,8 @@ started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d ' ' -f 20; }
 start() {
     local name=$1 pid; shift
     mkdir -p "$RUN_DIR/pid" "$RUN_DIR/log"
+    # Two connections a stream, and many streams.
+    ulimit -Sn hard 2> /dev/null || true
     setsid "$@" < /dev/null >> "$RUN_DIR/log/$name" 2>&1 &
     pid=$!
     echo "$pid $(started_at "$pid")" > "$RUN_DIR/pid/$name"

@@ -52,8 +52,8 @@ class Gateway:
     def script(self, name, *arguments, check=True):
         return subprocess.run([ROOT / "scripts" / name, *arguments], env=self.environment, check=check, capture_output=True, text=True, timeout=900)
 
-    def up(self):
-        self.said = self.script("up", "--no-build", "--detach", "--simulators", "--workers", str(WORKERS))
+    def up(self, workers=WORKERS):
+        self.said = self.script("up", "--no-build", "--detach", "--simulators", "--workers", str(workers))
         self.key = re.search(r"^key +(\S+)", self.said.stdout, re.MULTILINE)[1]
         settings = dict(line.split("=", 1) for line in (self.run_dir / "simulators.env").read_text().splitlines())
         self.secrets = {name: value.strip("'") for name, value in settings.items() if not name.endswith(("_URL", "_NAME", "_MODELS"))}

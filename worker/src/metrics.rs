@@ -31,6 +31,10 @@ pub struct Metrics {
     pub http_responses_total: IntCounterVec,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
+    /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `draining`.
+    pub refused_total: IntCounterVec,
+    /// `{by}`: chats by the sign that led nginx to this worker; `none` without nginx.
+    pub sticky_total: IntCounterVec,
     /// Seconds from the first byte of a request to the end of its answer.
     pub request_duration_seconds: Histogram,
     /// `{provider}`: seconds to the first output.
@@ -93,6 +97,20 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hive_requests_total", "Finished requests."),
                     &["provider", "model", "status"],
+                ),
+            ),
+            refused_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_refused_total", "Chats refused for want of a place."),
+                    &["reason"],
+                ),
+            ),
+            sticky_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new("hive_sticky_total", "Chats by what chose their worker."),
+                    &["by"],
                 ),
             ),
             request_duration_seconds: histogram(

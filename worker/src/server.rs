@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! serving ──SIGTERM──► /ready says 503, still accepting ──DRAIN_GRACE──► listener closed, running answers end
-//!                                                                        ──all ended or DRAIN_TIMEOUT──► exit 0
+//!                                                                        ──all ended──► exit 0
+//!                                                                        ──DRAIN_TIMEOUT──► the rest ends with an error event, exit 0
 //! ```
 
 use std::{
@@ -28,6 +29,9 @@ use crate::{
 /// How often it is looked whether everything has ended.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How long answers that are cut have for saying so.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
 /// Starts serving on a listener. The returned future ends when the server is stopped.
 ///
 /// # Errors
@@ -37,7 +41,8 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let (threads, keep_alive, drain_timeout) = (
         settings.threads,
         settings.keep_alive,
-        settings.drain_timeout,
+        // The end comes from drain_on_signal; this is only for what that would miss.
+        settings.drain_timeout + 2 * LAST_WORDS,
     );
     let server = HttpServer::new(move || {
         actix_web::App::new()
@@ -83,15 +88,22 @@ pub async fn drain_on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<
         () = tokio::time::sleep(grace) => {}
         () = either(&mut term, &mut int) => {}
     }
+    app.is_closed.store(true, Ordering::SeqCst);
     // Closes the listener and lets connections end. Idle keep-alive connections would hold this up until its
     // time-out, so what is waited for is our own count of running answers and clean-up.
     let stopping = server.stop(true);
     tokio::select! {
-        () = idle(&app) => tracing::info!("drained"),
-        () = stopping => {}
+        () = idle(&app) => {
+            tracing::info!("drained");
+            return Ok(());
+        }
+        () = stopping => return Ok(()),
         () = tokio::time::sleep(app.settings.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
         _ = int.recv() => tracing::warn!("stopped by a second signal"),
     }
+    app.cut_answers();
+    // A client that does not read cannot be told.
+    let _ = tokio::time::timeout(LAST_WORDS, idle(&app)).await;
     Ok(())
 }
 

@@ -458,6 +458,11 @@ fn the_drain_has_an_end() {
         lines.next().unwrap().unwrap().contains("content")
     });
     worker.signal("-TERM");
+    // Not silence: one error event, and no end that looks like a good one.
+    let rest: Vec<String> = lines.map_while(Result::ok).collect();
+    let errors = rest.iter().filter(|line| line.contains("worker_stopped"));
+    assert_eq!(errors.count(), 1, "{rest:?}");
+    assert!(!rest.iter().any(|line| line == "data: [DONE]"));
     assert_eq!(worker.wait(Duration::from_secs(5)).0, Some(0));
 }
 

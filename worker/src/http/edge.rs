@@ -24,7 +24,7 @@ use crate::metrics::METRICS;
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-ignored, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 /// Request headers that a browser may send even if it did not ask (conformance H4).
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
@@ -33,6 +33,12 @@ const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 /// Asked every few seconds by machines: counting them would drown the rest.
 const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
+/// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.
+const ELSEWHERE: (&str, &str) = ("x-hive-elsewhere", "@elsewhere");
+/// Longest header line and all of them together, as nginx has them (`large_client_header_buffers 3 32k`, and a little
+/// for what nginx adds).
+const MOST_HEADER_BYTES: usize = 32 << 10;
+const MOST_HEADERS_BYTES: usize = 100 << 10;
 /// Longest request id of a caller that is taken over.
 const MOST_ID_CHARS: usize = 128;
 
@@ -59,22 +65,34 @@ pub async fn edge<B: MessageBody + 'static>(
         .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
         .cloned();
 
+    let mut is_refused = false;
     let mut response = if request.method() == Method::OPTIONS {
         request
             .into_response(HttpResponse::NoContent())
             .map_into_right_body()
     } else {
-        // Handlers' errors are responses by now; an `Err` could only come from another middleware.
-        let response = next.call(request).await?.map_into_left_body();
-        let in_dialect = {
-            let error = response.response().extensions().get::<ApiError>().cloned();
-            error.and_then(|error| error::in_callers_dialect(&error, response.request(), &id))
+        let response = if are_too_large(request.headers()) {
+            let error = ApiError::headers_too_large();
+            request.error_response(error).map_into_right_body()
+        } else {
+            // Handlers' errors are responses by now; an `Err` could only come from another middleware.
+            next.call(request).await?.map_into_left_body()
         };
-        match in_dialect {
+        let error = response.response().extensions().get::<ApiError>().cloned();
+        is_refused = error.as_ref().is_some_and(|error| error.is_refusal);
+        match error.and_then(|error| error::in_callers_dialect(&error, response.request(), &id)) {
             Some(other) => response.into_response(other).map_into_right_body(),
             None => response,
         }
     };
+    let (elsewhere, place) = ELSEWHERE;
+    let asked_elsewhere = response.request().headers().get(elsewhere);
+    if is_refused && asked_elsewhere.is_some_and(|asked| asked == place) {
+        let name = HeaderName::from_static("x-accel-redirect");
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(place));
+    }
 
     if !PROBES.contains(&response.request().path()) {
         METRICS
@@ -120,6 +138,17 @@ pub async fn edge<B: MessageBody + 'static>(
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     Ok(response)
+}
+
+/// Whether nginx would refuse these headers, for whoever comes past it.
+fn are_too_large(headers: &HeaderMap) -> bool {
+    // Two for `: `, two for the line's end.
+    let lines = || {
+        headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len() + 4)
+    };
+    lines().any(|line| line > MOST_HEADER_BYTES) || lines().sum::<usize>() > MOST_HEADERS_BYTES
 }
 
 /// The caller's id if it is short and printable, else a new one.

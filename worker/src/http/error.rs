@@ -28,7 +28,12 @@ pub struct ApiError {
     pub retry_after: Option<Duration>,
     /// `x-should-retry`, which the official SDKs obey: `false` where another attempt cannot help.
     pub should_retry: Option<bool>,
+    /// Nothing has been done for the request, and another worker may fare better: nginx asks the next one.
+    pub is_refusal: bool,
 }
+
+/// What a refused client, or whoever stands between, had better wait.
+const REFUSAL_WAIT: Duration = Duration::from_secs(2);
 
 impl ApiError {
     fn new(status: StatusCode, kind: &'static str, code: &str, message: impl Into<String>) -> Self {
@@ -40,6 +45,7 @@ impl ApiError {
             message: message.into(),
             retry_after: None,
             should_retry: None,
+            is_refusal: false,
         }
     }
 
@@ -116,14 +122,53 @@ impl ApiError {
         )
     }
 
+    /// 503: the worker answers as many chats as it may.
+    pub fn overloaded(most: usize) -> Self {
+        let message = format!("This worker answers {most} requests already. Try again shortly.");
+        Self::refusal("overloaded", &message)
+    }
+
+    /// 503: the worker takes no chats any more.
+    pub fn draining() -> Self {
+        Self::refusal(
+            "not_ready",
+            "This worker is about to stop. Try again shortly.",
+        )
+    }
+
+    fn refusal(code: &str, message: &str) -> Self {
+        Self {
+            retry_after: Some(REFUSAL_WAIT),
+            is_refusal: true,
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                code,
+                message,
+            )
+        }
+    }
+
+    /// 431: as nginx says it.
+    pub fn headers_too_large() -> Self {
+        Self::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            "invalid_request_error",
+            "headers_too_large",
+            "The request headers are too large.",
+        )
+    }
+
     /// The member `error` of the body.
     pub fn to_json(&self) -> Value {
         json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
     }
 
     /// The response for callers of the Anthropic dialect (conformance E6).
-    fn anthropic_response(&self, request_id: &str) -> HttpResponse {
+    fn anthropic_response(&self, request_id: &str, has_nginx: bool) -> HttpResponse {
         let (status, kind) = match self.status.as_u16() {
+            // The only status after which nginx sends a POST on to the next worker.
+            503 if self.is_refusal && has_nginx => (503, "overloaded_error"),
             401 => (401, "authentication_error"),
             403 => (403, "permission_error"),
             404 => (404, "not_found_error"),
@@ -178,7 +223,8 @@ pub(super) fn in_callers_dialect(
     request: &HttpRequest,
     request_id: &str,
 ) -> Option<HttpResponse> {
-    is_anthropic(request).then(|| error.anthropic_response(request_id))
+    let has_nginx = request.headers().contains_key("x-hive-sticky");
+    is_anthropic(request).then(|| error.anthropic_response(request_id, has_nginx))
 }
 
 /// Whether a request speaks the Anthropic dialect: by path or by its version header.
@@ -255,6 +301,7 @@ impl From<ProviderError> for ApiError {
             message,
             retry_after,
             should_retry,
+            is_refusal: false,
         }
     }
 }

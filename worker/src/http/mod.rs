@@ -7,6 +7,7 @@ pub mod docs;
 pub mod edge;
 pub mod error;
 pub mod openai;
+pub mod place;
 pub mod probes;
 
 use std::sync::{
@@ -15,6 +16,7 @@ use std::sync::{
 };
 
 use actix_web::web;
+use tokio::sync::watch;
 
 use crate::{
     accounts::Census,
@@ -36,8 +38,12 @@ pub struct App {
     pub keys: auth::Keys,
     /// Set by SIGTERM: `/ready` says 503 from now on.
     pub is_draining: AtomicBool,
-    /// Requests whose answer has not ended.
+    /// Set when the grace after SIGTERM is over: no chat is taken any more.
+    pub is_closed: AtomicBool,
+    /// Chats whose answer has not ended; see [`place::Place`].
     pub in_flight: AtomicUsize,
+    /// Set to true to end running answers with an error; see [`App::cut_answers`].
+    pub cut: watch::Sender<bool>,
 }
 
 impl App {
@@ -50,13 +56,20 @@ impl App {
             // One a process, and alive until its end: clean-up may outlive the app's other parts.
             janitor: Box::leak(Box::default()),
             is_draining: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
+            cut: watch::Sender::new(false),
         }
     }
 
     /// Whether nothing is left to do before the process may end.
     pub fn is_idle(&self) -> bool {
         self.in_flight.load(Ordering::SeqCst) == 0 && self.janitor.pending() == 0
+    }
+
+    /// Ends every running answer with an error that says so: a stream with an event, a whole answer with a status.
+    pub fn cut_answers(&self) {
+        self.cut.send_replace(true);
     }
 
     /// Brings the gauges that are read off rather than counted up to date.

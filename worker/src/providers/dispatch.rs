@@ -3,13 +3,15 @@
 
 use std::{
     fmt,
-    future::{Future, poll_fn},
+    future::{self, Future, poll_fn},
     pin::Pin,
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
+
+use tokio::sync::watch;
 
 use super::{
     Janitor, Model, Provider,
@@ -33,6 +35,8 @@ pub struct Job {
     pub settings: Arc<Settings>,
     /// Who cleans up.
     pub janitor: &'static Janitor,
+    /// Becomes true when running answers must end now.
+    pub cut: watch::Receiver<bool>,
     /// A hash of the caller: the same caller gets the same account while it is as good as the others.
     pub caller: u64,
 }
@@ -115,6 +119,13 @@ async fn dispatch(
     request: Rc<ChatRequest>,
     outbox: Rc<Outbox>,
 ) -> Result<(), ProviderError> {
+    let mut cut = job.cut.clone();
+    let cut = async {
+        // The sender lives as long as the process.
+        if cut.wait_for(|is_cut| *is_cut).await.is_err() {
+            future::pending::<()>().await;
+        }
+    };
     let all = async {
         let mut failure = None;
         for (at, candidate) in route.candidates.iter().enumerate() {
@@ -138,12 +149,19 @@ async fn dispatch(
             ProviderError::new(Kind::NotConfigured, "this model has no provider")
         }))
     };
-    match tokio::time::timeout(job.settings.request_timeout, all).await {
-        Ok(result) => result,
-        Err(_) => Err(ProviderError::new(
-            Kind::Timeout,
-            "the answer took longer than REQUEST_TIMEOUT allows",
-        )),
+    tokio::select! {
+        biased;
+        result = tokio::time::timeout(job.settings.request_timeout, all) => result.unwrap_or_else(|_| {
+            Err(ProviderError::new(
+                Kind::Timeout,
+                "the answer took longer than REQUEST_TIMEOUT allows",
+            ))
+        }),
+        () = cut => Err(ProviderError::new(
+            Kind::Unavailable,
+            "the worker had to stop before the answer was complete",
+        )
+        .with_code("worker_stopped")),
     }
 }
 

@@ -83,6 +83,8 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// `MAX_BODY_BYTES`.
     pub most_body_bytes: usize,
+    /// `MAX_STREAMS`: chats that are answered at once.
+    pub most_streams: usize,
     /// `REQUEST_TIMEOUT`: for a whole answer.
     pub request_timeout: Duration,
     /// `CONNECT_TIMEOUT`, `STALL_TIMEOUT`.
@@ -158,6 +160,7 @@ impl Settings {
             api_keys,
             allow_anonymous,
             most_body_bytes: vars.number("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 30, problems),
+            most_streams: vars.number("MAX_STREAMS", 2000, 1, 1_000_000, problems),
             request_timeout: seconds("REQUEST_TIMEOUT", 600.0, problems),
             timeouts: Timeouts {
                 connect: seconds("CONNECT_TIMEOUT", 10.0, problems),

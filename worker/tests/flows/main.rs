@@ -12,6 +12,7 @@ mod door;
 mod kimi;
 mod langfast;
 mod openai;
+mod places;
 mod qwen;
 mod support;
 mod xinghuo;

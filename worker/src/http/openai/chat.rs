@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     chat::{ChatEvent, ChatRequest, Support, fields},
-    http::{App, auth::Caller, body, edge::RequestId, error::ApiError},
+    http::{App, auth::Caller, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
 };
@@ -38,6 +38,7 @@ pub async fn completions(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
+    let place = Place::take(&app, &http)?;
     let request = Rc::new(ChatRequest::parse(
         body::read(&http, payload, app.settings.most_body_bytes).await?,
     )?);
@@ -47,7 +48,7 @@ pub async fn completions(
         .map(|id| id.0.clone())
         .unwrap_or_default();
     let mut trace = Trace::new(
-        app.clone(),
+        place,
         request_id,
         caller.name.clone(),
         &request.model,
@@ -126,6 +127,7 @@ async fn answer(
         client: client.clone(),
         settings: app.settings.clone(),
         janitor: app.janitor,
+        cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, request),
     };
     let choices = (0..request.n).map(|_| {

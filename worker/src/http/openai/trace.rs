@@ -1,19 +1,16 @@
 //! What is remembered of a request for its log line and its metrics: who, what, how long; never content.
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Instant,
-};
+use std::{sync::Arc, time::Instant};
 
-use actix_web::web::Data;
 use prometheus::IntGauge;
 
-use crate::{chat::Usage, http::App, metrics::METRICS, providers::Served};
+use crate::{chat::Usage, http::place::Place, metrics::METRICS, providers::Served};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]
 pub(super) struct Trace {
-    app: Data<App>,
+    /// Freed last, when all is said.
+    _place: Place,
     request_id: String,
     key: Arc<str>,
     model: String,
@@ -30,13 +27,12 @@ pub(super) struct Trace {
 
 impl Trace {
     pub(super) fn new(
-        app: Data<App>,
+        place: Place,
         request_id: String,
         key: Arc<str>,
         model: &str,
         is_stream: bool,
     ) -> Self {
-        app.in_flight.fetch_add(1, Ordering::SeqCst);
         // A log line is no place for whatever a client sends as a model.
         let model = model
             .chars()
@@ -44,7 +40,7 @@ impl Trace {
             .take(100)
             .collect();
         Self {
-            app,
+            _place: place,
             request_id,
             key,
             model,
@@ -140,6 +136,5 @@ impl Drop for Trace {
             bytes = self.bytes,
             "chat completion"
         );
-        self.app.in_flight.fetch_sub(1, Ordering::SeqCst);
     }
 }

@@ -1,0 +1,90 @@
+//! A worker's places: how many chats it answers at once, and how it sends away those that it does not take.
+//!
+//! A refusal comes before anything of a chat has been done, so another worker may be asked. nginx tells by
+//! `X-Hive-Elsewhere` where such a chat is to go, and is sent there by `X-Accel-Redirect` (see [`super::edge`]).
+
+use std::sync::atomic::Ordering;
+
+use actix_web::{HttpRequest, web::Data};
+
+use super::{App, error::ApiError};
+use crate::metrics::METRICS;
+
+/// The request header by which nginx says what decided for this worker.
+const STICKY: &str = "x-hive-sticky";
+/// What it may say. Whatever else stands there was written by a client that came past nginx.
+const SIGNS: [&str; 6] = [
+    "session",
+    "client",
+    "cookie",
+    "conversation",
+    "key",
+    "address",
+];
+
+/// One chat's place, from before its body is read to the end of its answer; free again when dropped.
+#[derive(Debug)]
+pub struct Place(Data<App>);
+
+impl Place {
+    /// Takes a place.
+    ///
+    /// # Errors
+    /// 503 `overloaded` when `MAX_STREAMS` are taken, 503 `not_ready` shortly before the end of the process.
+    pub fn take(app: &Data<App>, http: &HttpRequest) -> Result<Self, ApiError> {
+        METRICS.sticky_total.with_label_values(&[sign(http)]).inc();
+        let taken = app.in_flight.fetch_add(1, Ordering::SeqCst);
+        // Made in any case: dropping it takes the count back.
+        let place = Self(app.clone());
+        let refusal = if app.is_closed.load(Ordering::SeqCst) {
+            ("draining", ApiError::draining())
+        } else if taken >= app.settings.most_streams {
+            (
+                "overloaded",
+                ApiError::overloaded(app.settings.most_streams),
+            )
+        } else {
+            return Ok(place);
+        };
+        let (reason, error) = refusal;
+        METRICS.refused_total.with_label_values(&[reason]).inc();
+        Err(error)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Which sign of the request has led nginx here; `none` without nginx.
+fn sign(http: &HttpRequest) -> &'static str {
+    let said = http.headers().get(STICKY);
+    SIGNS
+        .into_iter()
+        .find(|sign| said.is_some_and(|said| said.as_bytes() == sign.as_bytes()))
+        .unwrap_or("none")
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn a_label_is_never_a_clients_invention() {
+        let said = |value: &str| {
+            sign(
+                &TestRequest::default()
+                    .insert_header((STICKY, value))
+                    .to_http_request(),
+            )
+        };
+        assert_eq!(said("conversation"), "conversation");
+        assert_eq!(said("Conversation"), "none");
+        assert_eq!(said("evil\"} 1"), "none");
+        assert_eq!(sign(&TestRequest::default().to_http_request()), "none");
+    }
+}
