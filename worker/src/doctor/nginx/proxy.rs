@@ -225,8 +225,12 @@ fn double_turn(proxied: &Proxied<'_>) -> Option<Finding> {
         return None;
     };
     let has = |word: &str| line.args.iter().any(|arg| arg == word);
+    // A worker's 503 says that it has sent nothing.
     let after_sending = line.args.iter().any(|arg| {
-        arg == "error" || arg == "timeout" || arg == "invalid_header" || arg.starts_with("http_5")
+        arg == "error"
+            || arg == "timeout"
+            || arg == "invalid_header"
+            || (arg.starts_with("http_5") && arg != "http_503")
     });
     (has("non_idempotent") && after_sending).then(|| {
         DOUBLE_TURN.at(
@@ -305,6 +309,11 @@ mod tests {
             (
                 "proxy_read_timeout 1h;",
                 "proxy_read_timeout 1h; proxy_next_upstream error timeout;",
+                "",
+            ),
+            (
+                "proxy_read_timeout 1h;",
+                "proxy_read_timeout 1h; proxy_next_upstream http_503 non_idempotent;",
                 "",
             ),
             (
