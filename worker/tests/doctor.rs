@@ -235,14 +235,14 @@ fn machines_get_json_and_files_may_be_named() {
 
 #[test]
 fn a_container_that_cannot_read_the_file_is_found() {
-    let compose = "services:\n  worker:\n    image: w:1\n    user: \"${HIVE_UID:-10001}\"\n    stop_grace_period: 200s\n    environment: {ACCOUNTS_FILE: /config/.env}\n    volumes: ['.:/config:ro']\n";
-    let folder = Folder::new("uid", &[(".env", GOOD), ("compose.yaml", compose)]);
-    let output = folder.doctor(&[]);
-    assert!(
-        text(&output).contains("warning[unreadable-in-container]"),
-        "{}",
-        text(&output)
-    );
+    let compose = "services:\n  worker:\n    image: w:1\n    user: '10001'\n    stop_grace_period: 200s\n    environment: {ACCOUNTS_FILE: /config/.env}\n    volumes: ['.:/config:ro']\n";
+    for (user, severity) in [("10001", "warning"), ("\"${HIVE_UID:-10001}\"", "note")] {
+        let compose = compose.replace("'10001'", user);
+        let folder = Folder::new(severity, &[(".env", GOOD), ("compose.yaml", &compose)]);
+        let said = text(&folder.doctor(&[]));
+        let expected = format!("{severity}[unreadable-in-container] 10001:10001");
+        assert!(said.contains(&expected), "{said}");
+    }
 }
 
 /// Answers one HEAD request with a date of 2020.

@@ -245,6 +245,6 @@ mod tests {
             bomb += &format!("a{n}: &a{n} [{names}]\n");
         }
         assert!(parse(&bomb).is_err());
-        assert!(parse(&"[".repeat(100_000)).is_err());
+        assert!(parse(&format!("{}{}", "[".repeat(10_000), "]".repeat(10_000))).is_err());
     }
 }

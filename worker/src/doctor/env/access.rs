@@ -1,7 +1,7 @@
 //! Who may read the file: not everybody, but the worker.
 
 use crate::doctor::{
-    finding::{Finding, Rule},
+    finding::{Finding, Rule, Severity},
     setup::Setup,
 };
 
@@ -38,28 +38,36 @@ pub(crate) fn check(setup: &Setup, found: &mut Vec<Finding>) {
         };
         if access.mode & 0o004 != 0 {
             found.push(READABLE_BY_ALL.at(&file.whole(), "all users may read this file"));
-        } else if let Some((user, group)) = container_user(setup)
-            && !access.lets_in(user, group)
+        } else if let Some((container, severity)) = container(setup)
+            && !access.lets_in(container)
         {
-            let what = format!("user {user} of the worker's container may not read this file");
-            found.push(UNREADABLE.at(&file.whole(), what));
+            let [user, group] = container;
+            let what = format!("{user}:{group} of the worker's container may not read this file");
+            found.push(UNREADABLE.at(&file.whole(), what).as_severe_as(severity));
         }
     }
 }
 
 impl Access {
-    fn lets_in(&self, user: u32, group: u32) -> bool {
+    fn lets_in(&self, [user, group]: [u32; 2]) -> bool {
         user == 0
             || (self.user == user && self.mode & 0o400 != 0)
             || (self.group == group && self.mode & 0o040 != 0)
     }
 }
 
-/// Whom the worker's container runs as, where a compose file is there and mounts something.
-fn container_user(setup: &Setup) -> Option<(u32, u32)> {
+/// Whom the worker's container runs as, where a compose file is there and mounts something. Where a variable of the
+/// shell decides (scripts/up sets it to the file's owner), it is only worth a note.
+fn container(setup: &Setup) -> Option<([u32; 2], Severity)> {
     let worker = setup.workers().find(|worker| !worker.mounts.is_empty())?;
-    let user = setup.interpolated(worker.user.as_ref()?.0.as_str());
+    let written = worker.user.as_ref()?.0.as_str();
+    let user = setup.interpolated(written);
     let (user, group) = user.split_once(':').unwrap_or((&user, &user));
     let number = |text: &str| text.parse().unwrap_or(WORKER_USER);
-    Some((number(user), number(group)))
+    let severity = if written.contains("${") {
+        Severity::Note
+    } else {
+        UNREADABLE.severity
+    };
+    Some(([number(user), number(group)], severity))
 }

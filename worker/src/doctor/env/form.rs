@@ -77,7 +77,14 @@ fn broken(file: &EnvFile, found: &mut Vec<Finding>) {
     for line in &file.broken {
         let name = line.name.as_deref().map_or("this line", names::shown);
         let (rule, what) = match line.why {
-            Why::OpenQuote => (&BAD_LINE, "has a quote that is never closed"),
+            Why::OpenQuote => (
+                &BAD_LINE,
+                "has a quote that is never closed (in a comment it counts, unless a single blank stands before the #)",
+            ),
+            Why::LastBlank => (
+                &BAD_LINE,
+                "ends in a blank, and the file without a line end",
+            ),
             Why::OpenBrace => (&DOLLAR, "has a `${` that is never closed"),
             Why::Blank => (&BAD_LINE, "has a blank outside quotes, or text after them"),
             Why::Backslash => (&BAD_LINE, "has a backslash outside single quotes"),

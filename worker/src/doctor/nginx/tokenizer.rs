@@ -286,7 +286,10 @@ mod tests {
             ("a;\nb c", 2),
             ("a {\nb\n}", 3),
             (";", 1),
-            (&"a {".repeat(100_000), 1),
+            (
+                &format!("{}{}", "a {".repeat(100_000), "}".repeat(100_000)),
+                1,
+            ),
         ] {
             assert_eq!(shape(text).unwrap_err().line, line, "{text:?}");
         }

@@ -266,6 +266,11 @@ mod tests {
             ring("hash $j consistent; server 10.0.0.1:1;", &maps),
             ["hash-key-shared:2 Note"]
         );
+        let by_cookie = "map $http_cookie $k { '' a; default b; }";
+        assert_eq!(
+            ring("hash $k consistent; server 10.0.0.1:1;", by_cookie),
+            [""; 0]
+        );
     }
 
     #[test]
