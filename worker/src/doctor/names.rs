@@ -232,16 +232,13 @@ mod tests {
     }
 
     #[test]
-    fn knows_exactly_what_the_example_lists() {
-        let listed: std::collections::BTreeSet<String> =
-            example().into_iter().map(|(name, _)| name).collect();
-        let known: std::collections::BTreeSet<String> =
-            KNOWN.iter().map(|name| (*name).to_owned()).collect();
-        let missing: Vec<_> = listed.symmetric_difference(&known).collect();
-        assert!(
-            missing.is_empty(),
-            "in one of .env.example and doctor/names.rs only: {missing:?}"
-        );
+    fn knows_all_that_the_example_lists() {
+        for (name, _) in example() {
+            assert!(
+                KNOWN.contains(&name.as_str()),
+                "{name} of .env.example is missing in worker/src/doctor/names.rs"
+            );
+        }
         for (_, name, default) in BASE_URLS {
             let pair = ((*name).to_owned(), (*default).to_owned());
             assert!(example().contains(&pair), "{name} has another default");

@@ -42,8 +42,12 @@ impl Setup {
         let env: Vec<EnvFile> = of(Kind::Env)
             .map(|source| EnvFile::parse(&source.path, &source.text))
             .collect();
+        let lookup = |name: &str| {
+            let own = env.iter().rev().find_map(|file| file.get(name))?;
+            Some(own.value.clone()).filter(|value| !value.is_empty())
+        };
         let compose: Vec<ComposeFile> = of(Kind::Compose)
-            .map(|source| ComposeFile::parse(&source.path, &source.text))
+            .map(|source| ComposeFile::parse(&source.path, &source.text, &lookup))
             .collect();
         let nginx = of(Kind::Nginx)
             .map(|source| NginxFile::parse(&source.path, &source.text, includes))
@@ -167,8 +171,11 @@ fn variables(env: &[EnvFile], compose: &[ComposeFile]) -> BTreeMap<String, (Stri
     variables
 }
 
+/// Where the values for `${NAME}` come from.
+pub(crate) type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// Fills `${NAME}`, `${NAME:-default}`, `${NAME-default}` in, defaults of defaults included; `$$` is a `$`.
-pub(crate) fn interpolated(value: &str, lookup: &dyn Fn(&str) -> Option<String>) -> String {
+pub(crate) fn interpolated(value: &str, lookup: &Lookup<'_>) -> String {
     let mut filled = String::new();
     let mut rest = value;
     while let Some((before, after)) = rest.split_once('$') {

@@ -12,7 +12,7 @@ pub(super) use self::parts::{Entry, EnvFileEntry, Mount, Port};
 use self::yaml::Node;
 use super::{
     finding::{Finding, Place, Rule},
-    setup::{self, Setup},
+    setup::{self, Lookup, Setup},
 };
 
 const SYNTAX: Rule = Rule::error(
@@ -68,7 +68,7 @@ pub(crate) struct Service {
 }
 
 impl ComposeFile {
-    pub(crate) fn parse(file: &Arc<str>, text: &str) -> Self {
+    pub(crate) fn parse(file: &Arc<str>, text: &str, lookup: &Lookup<'_>) -> Self {
         let mut read = Self {
             file: Arc::clone(file),
             services: Vec::new(),
@@ -88,7 +88,7 @@ impl ComposeFile {
         let services = root.get("services").map(Node::entries).unwrap_or_default();
         read.services = services
             .iter()
-            .map(|(name, line, node)| Service::read(name, &Place::new(file, *line), node))
+            .map(|(name, line, node)| Service::read(name, &Place::new(file, *line), node, lookup))
             .collect();
         read.give_roles();
         read
@@ -97,12 +97,7 @@ impl ComposeFile {
     /// What nginx waits for is a worker, if it is built here or carries settings of a worker.
     fn give_roles(&mut self) {
         for service in &mut self.services {
-            let looks_like_nginx = |text: &str| text.contains("nginx");
-            let image = service
-                .image
-                .as_ref()
-                .map_or("", |(image, _)| image.as_str());
-            service.role = if looks_like_nginx(&service.name) || looks_like_nginx(image) {
+            service.role = if service.is_nginx() {
                 Role::Nginx
             } else if service.carries_settings() {
                 Role::Worker
@@ -125,6 +120,19 @@ impl ComposeFile {
 }
 
 impl Service {
+    /// By its name or its image; not what only looks at nginx (`nginx-exporter`).
+    fn is_nginx(&self) -> bool {
+        let image = self.image.as_ref().map_or("", |(image, _)| image.as_str());
+        let image = image.rsplit('/').next().unwrap_or_default();
+        let is_it = |text: &str| text.contains("nginx") && !text.contains("exporter");
+        is_it(&self.name) || is_it(image.split(':').next().unwrap_or_default())
+    }
+
+    /// A piece that another compose file completes, so nothing is missing in it.
+    fn is_piece(&self) -> bool {
+        self.image.is_none() && !self.is_built
+    }
+
     /// Variables of a worker, or the file that they stand in.
     fn carries_settings(&self) -> bool {
         let names = ["API_MASTER_KEY", "ACCOUNTS_FILE", "ALLOW_ANONYMOUS"];

@@ -1,7 +1,10 @@
 //! The parts of a service, whichever of compose's ways of writing them was chosen.
 
 use super::{Role, Service, yaml::Node};
-use crate::doctor::finding::Place;
+use crate::doctor::{
+    finding::Place,
+    setup::{Lookup, interpolated},
+};
 
 /// One entry of `ports`.
 #[derive(Debug)]
@@ -44,12 +47,13 @@ pub(crate) struct Mount {
 
 impl Service {
     /// Reads one; its role is found out later.
-    pub(super) fn read(name: &str, place: &Place, node: &Node) -> Self {
+    pub(super) fn read(name: &str, place: &Place, node: &Node, lookup: &Lookup<'_>) -> Self {
         let at = |line| Place::new(&place.file, line);
         let text = |key: &str| {
             let value = node.get(key)?;
             Some((value.text()?.to_owned(), at(value.line)))
         };
+        let filled = |text: &str| interpolated(text, lookup);
         let replicas = node
             .get("scale")
             .or_else(|| node.get("deploy")?.get("replicas"));
@@ -61,9 +65,9 @@ impl Service {
             is_built: node.get("build").is_some(),
             container_name: text("container_name").map(|(_, place)| place),
             replicas: replicas
-                .and_then(|count| Some((count.text()?.parse().ok()?, at(count.line)))),
+                .and_then(|count| Some((filled(count.text()?).parse().ok()?, at(count.line)))),
             stop_grace: text("stop_grace_period")
-                .and_then(|(grace, place)| Some((seconds(&grace)?, place))),
+                .and_then(|(grace, place)| Some((seconds(&filled(&grace))?, place))),
             user: text("user"),
             privileged: text("privileged")
                 .filter(|(is, _)| is == "true")
@@ -71,7 +75,7 @@ impl Service {
             network_mode: text("network_mode"),
             depends_on: names(node.get("depends_on")),
             ports: each(node.get("ports"))
-                .map(|one| port(one, at(one.line)))
+                .map(|one| port(one, &filled, at(one.line)))
                 .collect(),
             environment: environment(node.get("environment"), &at),
             env_files: env_files(node.get("env_file"), &at),
@@ -100,18 +104,18 @@ fn names(node: Option<&Node>) -> Vec<String> {
         .collect()
 }
 
-/// `[[host ip:]published:]target[/protocol]`, or the long form. Colons inside `${…}` do not count.
-fn port(node: &Node, place: Place) -> Port {
+/// `[[host ip:]published:]target[/protocol]`, or the long form.
+fn port(node: &Node, filled: &dyn Fn(&str) -> String, place: Place) -> Port {
     let Some(text) = node.text() else {
-        let text = |key| node.text_of(key).unwrap_or_default().to_owned();
+        let text = |key| filled(node.text_of(key).unwrap_or_default());
         return Port {
-            published: node.text_of("published").map(str::to_owned),
+            published: node.text_of("published").map(filled),
             target: text("target"),
             is_loopback: is_loopback(&text("host_ip")),
             place,
         };
     };
-    let mut parts = split(text);
+    let mut parts = split(&filled(text));
     let target = parts.pop().unwrap_or_default();
     let published = parts.pop().filter(|port| !port.is_empty());
     Port {
@@ -218,7 +222,7 @@ mod tests {
 
     fn service(text: &str) -> Service {
         let node = yaml::parse(text).unwrap();
-        Service::read("s", &Place::new(&"f".into(), 1), &node)
+        Service::read("s", &Place::new(&"f".into(), 1), &node, &|_| None)
     }
 
     #[test]
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!(
             seen,
             [
-                (Some("${A:-${B:-1}}"), "2", false),
+                (Some("1"), "2", false),
                 (Some("3"), "4", true),
                 (None, "5", false),
                 (Some("7"), "6", false),

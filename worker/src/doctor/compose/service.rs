@@ -159,6 +159,7 @@ fn stop_grace(setup: &Setup, service: &Service) -> Option<Finding> {
     let needed = (setup.settings.drain_timeout + setup.settings.drain_grace).as_secs_f64();
     let (place, seconds, how) = match &service.stop_grace {
         Some((seconds, place)) => (place, *seconds, ""),
+        None if service.is_piece() => return None,
         None => (&service.place, DEFAULT_GRACE_SECONDS, " (Docker's default)"),
     };
     (seconds < needed).then(|| {
@@ -176,6 +177,7 @@ fn root(service: &Service) -> Option<Finding> {
             return Some(ROOT.at(place, format!("service {} runs as root", service.name)));
         }
         Some(_) => return None,
+        None if service.is_piece() => return None,
         None => format!(
             "service {} has no `user`, so it runs as root unless its image names one",
             service.name
@@ -193,7 +195,7 @@ fn depends_on(file: &ComposeFile, service: &Service) -> Option<Finding> {
     let is_there = std::iter::once(worker)
         .chain(workers)
         .any(|one| service.depends_on.contains(&one.name));
-    (!is_there).then(|| {
+    (!is_there && !service.is_piece()).then(|| {
         DEPENDS_ON.at(
             &service.place,
             format!(
@@ -209,7 +211,7 @@ fn nginx_ports(setup: &Setup, service: &Service, found: &mut Vec<Finding>) {
         .network_mode
         .as_ref()
         .is_some_and(|(mode, _)| mode == "host");
-    if service.ports.is_empty() && !on_host {
+    if service.ports.is_empty() && !on_host && !service.is_piece() {
         found.push(NOT_PUBLISHED.at(
             &service.place,
             format!("service {} publishes no port", service.name),
@@ -221,8 +223,8 @@ fn nginx_ports(setup: &Setup, service: &Service, found: &mut Vec<Finding>) {
         return; // A template's word.
     }
     for port in &service.ports {
-        let target = setup.interpolated(&port.target);
-        if is_number(&target) && !listens.contains(&target.as_str()) {
+        let target = port.target.as_str();
+        if is_number(target) && !listens.contains(&target) {
             let what = format!(
                 "port {target} of service {} is published, but nginx listens on {}",
                 service.name,
@@ -338,6 +340,16 @@ mod tests {
                 "docker-socket:9 Warning",
             ),
             (
+                "stop_grace_period: 150s",
+                "stop_grace_period: ${GRACE:-5s}",
+                "stop-grace:5 Warning",
+            ),
+            (
+                "stop_grace_period: 150s",
+                "stop_grace_period: ${GRACE:-5m}",
+                "",
+            ),
+            (
                 "services:",
                 "version: '3'\nservices:",
                 "obsolete-version:1 Note",
@@ -346,8 +358,18 @@ mod tests {
         ] {
             assert!(GOOD.contains(good), "{good}");
             let found = codes("", &GOOD.replacen(good, bad, 1), NGINX);
-            assert_eq!(found, [expected], "{bad}");
+            let expected: Vec<&str> = Some(expected)
+                .into_iter()
+                .filter(|one| !one.is_empty())
+                .collect();
+            assert_eq!(found, expected, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_piece_for_another_file_lacks_nothing() {
+        let piece = "services:\n  nginx:\n    environment: {A: b}\n  worker:\n    environment: {ACCOUNTS_FILE: x}\n  exporter:\n    image: nginx/nginx-prometheus-exporter:1\n";
+        assert_eq!(codes("", piece, NGINX), [""; 0]);
     }
 
     #[test]

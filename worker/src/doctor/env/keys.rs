@@ -1,6 +1,7 @@
 //! The keys that clients present: not empty, not a placeholder, not short.
 
 use crate::doctor::{
+    compose::Role,
     finding::{Finding, Place, Rule},
     setup::Setup,
 };
@@ -154,7 +155,8 @@ fn anonymous(setup: &Setup) -> Option<Finding> {
     }
     let place = setup.place_of("ALLOW_ANONYMOUS")?;
     let what = "ALLOW_ANONYMOUS lets requests without a key in";
-    let published = setup.compose.iter().flat_map(|file| &file.services);
+    let services = setup.compose.iter().flat_map(|file| &file.services);
+    let published = services.filter(|service| service.role != Role::Other);
     let mut ports = published.flat_map(|service| &service.ports);
     let is_open = ports.any(|port| !port.is_loopback && port.published.is_some());
     let rule = if is_open { &OPEN_TO_ALL } else { &ANONYMOUS };

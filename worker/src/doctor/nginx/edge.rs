@@ -109,12 +109,14 @@ fn log(file: &NginxFile, proxied: &Proxied<'_>) -> Option<Finding> {
         Said::Here(line) if line.value() == "off" => return None,
         Said::Here(line) => (&line.place, format_name(line)),
         Said::Default => (proxied.server_place(), "combined"),
-        // A template names the file; the format stands beside it.
-        Said::Unknown => proxied
-            .levels
-            .iter()
-            .find_map(|level| level.iter().rev().find(|one| one.name == "access_log"))
-            .map(|line| (&line.place, format_name(line)))?,
+        Said::Unknown => {
+            // A template's word names the file; where the format stands beside it, it is known.
+            let mut levels = proxied.levels.iter().copied();
+            let line =
+                levels.find_map(|level| level.iter().rev().find(|one| one.name == "access_log"))?;
+            line.args.get(1)?;
+            (&line.place, format_name(line))
+        }
     };
     let mut formats = file.http().iter().filter(|one| one.name == "log_format");
     match formats.find(|one| one.value() == name) {
@@ -236,6 +238,7 @@ mod tests {
         for (http, expected) in [
             ("", "log-leaks:2 Warning"),
             ("access_log off;", ""),
+            ("access_log @LOG@;", ""),
             ("access_log a.log;", "log-leaks:1 Warning"),
             (
                 "log_format m '$remote_addr $uri $status'; access_log a.log m;",
