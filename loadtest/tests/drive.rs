@@ -215,6 +215,32 @@ fn a_held_stream_that_ends_is_an_error() {
     assert_eq!(results["held"]["failures"]["a held stream has ended"], 5);
 }
 
+#[test]
+fn a_url_is_plain_or_tls_and_nothing_else() {
+    let address = emulator();
+    // The emulator speaks no TLS, so a handshake with it fails before any request.
+    let (is_well, results) = drive(
+        "tls",
+        address,
+        &["--url", &format!("https://localhost:{}/v1", address.port())],
+    );
+    assert!(!is_well && results["load"]["requests"] == 0, "{results}");
+    let failures = results["load"]["failures"].as_object().unwrap();
+    assert!(
+        failures.keys().all(|why| why.starts_with("connect: ")),
+        "{failures:?}"
+    );
+    for url in [
+        "ftp://localhost/v1",
+        "localhost:80",
+        "http://",
+        "http://key@localhost/v1",
+    ] {
+        let options = Cli::parse_from(["drive", "--quiet", "--url", url]).options;
+        assert!(drive::run(&options).is_err(), "{url}");
+    }
+}
+
 /// Answers every connection's first request with these bytes and closes.
 fn canned(answer: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

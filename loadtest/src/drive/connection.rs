@@ -1,14 +1,18 @@
 //! One connection: sends a request, reads the answer, and writes down when its pieces came.
 
-use std::{cell::RefCell, future::poll_fn, io, net::SocketAddr, pin::Pin, rc::Rc, time::Duration};
+use std::{cell::RefCell, future::poll_fn, io, pin::Pin, rc::Rc, time::Duration};
 
 use tokio::{
     io::{AsyncRead, AsyncWriteExt, ReadBuf},
-    net::TcpStream,
     time::timeout,
 };
 
-use super::{answer::Answer, response::Response, tally::Group};
+use super::{
+    answer::Answer,
+    response::Response,
+    socket::{Place, Stream},
+    tally::Group,
+};
 use crate::marker;
 
 /// Read at a time. All connections share the buffer: they take turns on one thread, and none keeps it while it waits.
@@ -21,7 +25,7 @@ thread_local! {
 /// What every connection of a kind has in common.
 #[derive(Debug)]
 pub(super) struct Shared {
-    pub(super) address: SocketAddr,
+    pub(super) place: Place,
     pub(super) is_cumulative: bool,
     pub(super) timeout: Duration,
     pub(super) group: RefCell<Group>,
@@ -32,7 +36,7 @@ pub(super) struct Shared {
 pub(super) struct Connection {
     shared: Rc<Shared>,
     request: Vec<u8>,
-    socket: Option<TcpStream>,
+    socket: Option<Box<dyn Stream>>,
 }
 
 /// Why there was no whole answer.
@@ -96,7 +100,9 @@ impl Connection {
         let (mut socket, is_kept) = match self.socket.take() {
             Some(socket) => (socket, true),
             None => (
-                connect(self.shared.address)
+                self.shared
+                    .place
+                    .connect()
                     .await
                     .map_err(|error| other("connect", &error))?,
                 false,
@@ -109,12 +115,17 @@ impl Connection {
                 other("write", &error)
             });
         }
-        let closes = self.read(&mut socket, is_kept, due).await?;
+        let closes = self.read(&mut *socket, is_kept, due).await?;
         self.socket = (!closes).then_some(socket);
         Ok(())
     }
 
-    async fn read(&self, socket: &mut TcpStream, is_kept: bool, due: u64) -> Result<bool, Failure> {
+    async fn read(
+        &self,
+        socket: &mut dyn Stream,
+        is_kept: bool,
+        due: u64,
+    ) -> Result<bool, Failure> {
         let group = &self.shared.group;
         let mut response = Response::default();
         let mut reading = Reading {
@@ -176,18 +187,15 @@ fn end(reading: &mut Reading<'_>, response: &Response, due: u64) -> Result<(), F
     Ok(())
 }
 
-async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    Ok(socket)
-}
-
 /// Reads once into the shared buffer and hands over what came.
-async fn receive<T>(socket: &mut TcpStream, mut read: impl FnMut(&[u8]) -> T) -> io::Result<T> {
+async fn receive<T>(
+    mut socket: &mut dyn Stream,
+    mut read: impl FnMut(&[u8]) -> T,
+) -> io::Result<T> {
     poll_fn(|context| {
         SCRATCH.with_borrow_mut(|scratch| {
             let mut buffer = ReadBuf::new(scratch);
-            Pin::new(&mut *socket)
+            Pin::new(&mut socket)
                 .poll_read(context, &mut buffer)
                 .map_ok(|()| read(buffer.filled()))
         })

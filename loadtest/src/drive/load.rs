@@ -54,14 +54,10 @@ pub(super) struct Watched {
 
 pub(super) async fn run(options: &Options) -> io::Result<Measured> {
     let target = Target::new(options)?;
-    let address = tokio::net::lookup_host(&target.address)
-        .await
-        .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", target.address)))?
-        .next()
-        .ok_or_else(|| io::Error::other("the name has no address"))?;
+    let place = target.place().await?;
     let shared = || {
         Rc::new(Shared {
-            address,
+            place: place.clone(),
             is_cumulative: options.cumulative,
             timeout: Duration::from_secs(options.timeout.into()),
             group: Group::new().into(),

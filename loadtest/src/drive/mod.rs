@@ -2,7 +2,7 @@
 //!
 //! - [`Options`]: the command line; `request`: the bytes that are sent, rendered once.
 //! - `schedule`: when requests are due, and from when on their time counts.
-//! - `connection`: one socket; `response`, `answer`, `ledger`: what it reads, without the socket: the HTTP message, the
+//! - `socket`, `connection`: one connection; `response`, `answer`, `ledger`: what it reads, without the socket: the HTTP message, the
 //!   pieces in it, and whether one is missing, doubled or out of turn.
 //! - `tally`: what is counted; `proc`: what the gateway's processes cost meanwhile.
 //! - `results`, `table`, `report`: the figures, for programs and for people.
@@ -21,6 +21,7 @@ mod request;
 mod response;
 mod results;
 mod schedule;
+mod socket;
 mod table;
 mod tally;
 

@@ -4,12 +4,16 @@ use std::{fs, io};
 
 use serde_json::json;
 
-use super::options::{Mode, Options};
+use super::{
+    options::{Mode, Options},
+    socket::Place,
+};
 
 /// Where to connect, and what to send there.
 pub(super) struct Target {
     /// Host and port.
-    pub(super) address: String,
+    address: String,
+    is_tls: bool,
     host: String,
     path: String,
     key: String,
@@ -21,10 +25,11 @@ impl Target {
     pub(super) fn new(options: &Options) -> io::Result<Self> {
         let wrong =
             |what: &str| io::Error::new(io::ErrorKind::InvalidInput, format!("--url: {what}"));
-        let Some(rest) = options.url.strip_prefix("http://") else {
-            return Err(wrong(
-                "only http:// is spoken here; put a proxy that ends TLS before anything else",
-            ));
+        let (scheme, rest) = options.url.split_once("://").unwrap_or_default();
+        let (is_tls, port) = match scheme {
+            "http" => (false, 80),
+            "https" => (true, 443),
+            _ => return Err(wrong("wants http:// or https://")),
         };
         let (host, base) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
         if host.is_empty() || host.contains('@') {
@@ -43,13 +48,29 @@ impl Target {
             address: if has_port {
                 host.to_owned()
             } else {
-                format!("{host}:80")
+                format!("{host}:{port}")
             },
+            is_tls,
             host: host.to_owned(),
             path: format!("{}{}", base.trim_end_matches('/'), options.path),
             key: options.key.clone(),
             sessions: options.sessions,
         })
+    }
+
+    /// Looks the address up.
+    pub(super) async fn place(&self) -> io::Result<Place> {
+        let address = tokio::net::lookup_host(&self.address)
+            .await
+            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", self.address)))?
+            .next()
+            .ok_or_else(|| io::Error::other("the name has no address"))?;
+        let (name, _) = self.address.rsplit_once(':').unwrap_or_default();
+        if self.is_tls {
+            Place::tls(address, name)
+        } else {
+            Ok(Place::plain(address))
+        }
     }
 
     /// The request of one connection.
