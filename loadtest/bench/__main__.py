@@ -29,6 +29,7 @@ def arguments():
     parser.add_argument("--without", default="")
     parser.add_argument("--peer", action="append", default=[])
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--markdown", action="store_true")
     parser.add_argument("--gates", action="store_true")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--instructions", action="store_true")
@@ -90,7 +91,7 @@ def take(measure, setup, cluster, peers, rounds):
     if measure.cluster is not None:
         gateways.append(cluster)
     if measure.name != "held" and not measure.cumulative:
-        gateways += [peer for peer in peers if peer.pids or measure.unit == "µs"]
+        gateways += [peer for peer in peers if peer.pids or not measure.once]
     taken = {gateway.name: [] for gateway in gateways}
     for _ in range(1 if measure.once else rounds):
         for gateway in gateways:
@@ -130,8 +131,9 @@ def result(setup, options):
         rows, problems = gates.measured(setup)
     else:
         rows, problems = full(setup, options)
+    table = verdict.markdown if options.markdown else verdict.table
     failed = options.gates and any(row.passed is False for row in rows)
-    return verdict.table(rows), {"rows": verdict.as_json(rows), "problems": problems}, not problems and not failed
+    return table(rows), {"rows": verdict.as_json(rows), "problems": problems}, not problems and not failed
 
 
 def main():

@@ -56,7 +56,9 @@ class Figures:
         return {why: count for group in groups for why, count in group.get("failures", {}).items()}
 
     def cpu_us(self, per):
-        """CPU time of all watched processes for each request or piece."""
+        """CPU time of all watched processes for each request or piece; None when none is watched."""
+        if not self.results["watched"]:
+            return None
         cpu = sum(watched["cpu_seconds"] for watched in self.results["watched"])
         count = self.load[per] + (self.results.get("held") or {}).get(per, 0)
         return cpu * 1e6 / count if count else None

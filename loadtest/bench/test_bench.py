@@ -60,6 +60,11 @@ class Ratios(unittest.TestCase):
         self.assertIn("FAIL", text)
         self.assertIn("3.10", text)
 
+    def test_markdown_has_a_column_for_each_gateway_and_marks_what_fails(self):
+        rows = verdict.rows(measure(), {"nginx": [10], "worker": [31], "nginx + 2": [30]})
+        self.assertEqual(verdict.markdown(rows).splitlines()[0], "| | nginx | worker | nginx + 2 | target |")
+        self.assertEqual(verdict.markdown(rows).splitlines()[2], "| title | 10 µs | **× 3.10** | × 3 | 3 |")
+
 
 class Gates(unittest.TestCase):
     def test_only_the_worker_fails_and_only_above_its_limit(self):

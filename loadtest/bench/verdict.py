@@ -17,6 +17,8 @@ class Row:
     target: float | None = None
     passed: bool | None = None
     values: list | None = None
+    # The target is for the value, not for its ratio.
+    is_value: bool = False
 
 
 def median(values):
@@ -45,7 +47,7 @@ def rows(measure, taken):
 
 
 def row(measure, gateway, value, nginx, taken):
-    made = Row(measure.name, measure.title, gateway, measure.unit, value, values=taken)
+    made = Row(measure.name, measure.title, gateway, measure.unit, value, values=taken, is_value=measure.absolute)
     if gateway != "nginx":
         made.ratio = ratio(value, nginx)
         made.target = {"worker": measure.target}.get(gateway, measure.cluster if gateway.startswith("nginx +") else None)
@@ -100,6 +102,29 @@ def table(all_rows):
         value = f"{number(one.value)} {one.unit}".strip()
         lines.append(f"{title:<46}{one.gateway:<12}{value:>14}{number(one.ratio):>10}{target:>10}  {verdict}".rstrip())
     return "\n".join(lines)
+
+
+def markdown(all_rows):
+    """The table of the README: nginx's own figure, and what others cost of it."""
+    by_name = {}
+    for one in all_rows:
+        by_name.setdefault(one.name, {})[one.gateway] = one
+    others = [name for name in dict.fromkeys(one.gateway for one in all_rows) if name != "nginx"]
+    lines = ["| | nginx | " + " | ".join(others) + " | target |", "| --- " * (len(others) + 3) + "|"]
+    for gateways in by_name.values():
+        first, worker = next(iter(gateways.values())), gateways.get("worker")
+        nginx = gateways.get("nginx")
+        cells = [f"{number(nginx.value)} {nginx.unit}".strip() if nginx else "-"]
+        cells += [cell(gateways[name]) if name in gateways else "-" for name in others]
+        target = number(worker.target) if worker else "-"
+        lines.append(f"| {first.title} | {' | '.join(cells)} | {target} |")
+    return "\n".join(lines)
+
+
+def cell(row):
+    """The ratio where there is one; what misses its target stands out."""
+    text = number(row.value) if row.ratio is None or row.is_value else f"× {number(row.ratio)}"
+    return f"**{text}**" if row.passed is False else text
 
 
 def as_json(all_rows):

@@ -21,6 +21,8 @@ use crate::marker;
 
 /// How many held streams are being opened at a time.
 const OPENING: usize = 256;
+/// After this while the next one's turn has come.
+const OPENS_WITHIN: Duration = Duration::from_millis(20);
 /// How long opening them may take.
 const OPENED_WITHIN: Duration = Duration::from_secs(120);
 /// How long answers may go on after the measured time before they are cut.
@@ -124,19 +126,15 @@ async fn hold(options: &Options, target: &Target, held: &Rc<Shared>, progress: &
                 return;
             };
             let mut asking = std::pin::pin!(connection.ask(marker::now()));
-            // The place is given up when the stream has spoken, which the number of open streams cannot say for one of
-            // them; a while is as good.
-            if timeout(Duration::from_millis(20), &mut asking)
-                .await
-                .is_ok()
-            {
-                return held
-                    .group
-                    .borrow_mut()
-                    .failed("a held stream has ended".to_owned());
-            }
-            drop(permit);
-            if asking.await {
+            // What a stream has said cannot be asked while it is being read; a while is as good.
+            let is_whole = match timeout(OPENS_WITHIN, &mut asking).await {
+                Ok(is_whole) => is_whole,
+                Err(_) => {
+                    drop(permit);
+                    asking.await
+                }
+            };
+            if is_whole {
                 held.group
                     .borrow_mut()
                     .failed("a held stream has ended".to_owned());
