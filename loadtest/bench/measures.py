@@ -101,10 +101,10 @@ class Bench:
         return (self.calls(gateway, *load(40)) - self.calls(gateway, *load(10))) / (30 * STREAMS)
 
     def calls_per_request(self, gateway):
-        """One request after the other: what does not depend on how many come at once."""
+        """One request after the other, of one piece: what does not depend on how many things come at once."""
 
         def load(requests):
-            return ("--mode", "json", "-c", 1, "--requests", requests)
+            return ("--mode", "json", "--prompt", "load:pieces=1", "-c", 1, "--requests", requests)
 
         return (self.calls(gateway, *load(600)) - self.calls(gateway, *load(100))) / 500
 
@@ -194,7 +194,7 @@ def all_measures(bench):
         Measure("json512", "CPU per JSON request, 512 connections", "µs", bench.json(512), 3.0),
         Measure("spaced", "CPU per spaced piece (200 × 50/s)", "µs", lambda to: spaced(to).cpu_us("pieces"), 1.5, 2.4),
         Measure("back_to_back", "CPU per back-to-back piece", "µs", bench.back_to_back, 1.3),
-        Measure("cumulative", "CPU per cumulative piece, spaced, 64 pieces", "µs", bench.cumulative(64, 20), 1.6, cumulative=True),
+        Measure("cumulative", "CPU per cumulative piece, spaced, 64 pieces", "µs", bench.cumulative(64, 10), 1.6, cumulative=True),
         Measure("cumulative512", "CPU per cumulative piece, 512 pieces", "µs", bench.cumulative(512, 10), 1.2, cumulative=True),
         Measure("json_p50", "added p50, JSON", "µs", bench.latency("json", "total"), 1.4, above_direct=True),
         Measure("first_p50", "added p50, first piece", "µs", bench.latency("sse", "first"), 1.7, above_direct=True),
