@@ -1,6 +1,7 @@
 //! All files together, and the variables that come out of them.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
 };
@@ -70,17 +71,18 @@ impl Setup {
         }
     }
 
-    /// Every assignment of every file, those that are overridden included.
-    pub(crate) fn every_assignment(&self) -> impl Iterator<Item = (&str, &str, &Place)> {
+    /// Every assignment of every file, those that are overridden included; in compose files with the defaults of
+    /// `${NAME:-default}`.
+    pub(crate) fn every_assignment(&self) -> impl Iterator<Item = (&str, Cow<'_, str>, &Place)> {
         let files = self.env.iter().flat_map(|file| &file.assignments);
-        let files = files.map(|one| (one.name.as_str(), one.literal.as_str(), &one.place));
+        let files = files.map(|one| {
+            let value = Cow::Borrowed(one.literal.as_str());
+            (one.name.as_str(), value, &one.place)
+        });
         let entries = self.workers().flat_map(|worker| &worker.environment);
         files.chain(entries.filter_map(|entry| {
-            let value = entry
-                .value
-                .as_deref()
-                .filter(|value| !value.contains("${"))?;
-            Some((entry.name.as_str(), value, &entry.place))
+            let value = interpolated(entry.value.as_deref()?, &|_| None);
+            Some((entry.name.as_str(), Cow::Owned(value), &entry.place))
         }))
     }
 

@@ -102,7 +102,7 @@ const ANONYMOUS: Rule = Rule::warning(
 pub(crate) fn check(setup: &Setup, found: &mut Vec<Finding>) {
     for (name, value, place) in setup.every_assignment() {
         match name {
-            "API_MASTER_KEY" => found.extend(key(name, value, place)),
+            "API_MASTER_KEY" => found.extend(key(name, &value, place)),
             "API_KEYS" => {
                 for (at, entry) in value.split(',').enumerate() {
                     // Not the name: who mixes the two up has the key there.

@@ -303,11 +303,6 @@ mod tests {
             ),
             (
                 "proxy_read_timeout 1h;",
-                "proxy_read_timeout 1h; proxy_next_upstream http_503 non_idempotent;",
-                "",
-            ),
-            (
-                "proxy_read_timeout 1h;",
                 "proxy_read_timeout 1h; proxy_next_upstream error timeout non_idempotent;",
                 "double-turn:4 Error",
             ),
