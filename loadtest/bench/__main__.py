@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -16,7 +17,7 @@ import verdict
 from driver import Driver
 from gateways import Cluster, Emulator, Nginx, Peer, Worker
 from measures import Bench, Pace, all_measures
-from processes import Failed, raise_file_limit
+from processes import Failed, raise_file_limit, stop_all
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,16 +52,12 @@ class Setup:
 
     def __enter__(self):
         try:
-            return self.started()
+            self.emulator = self.add(Emulator(self.bins, self.folder, self.options.emulator_port))
+            self.nginx = self.add(Nginx(self.emulator, self.folder))
+            self.worker = self.add(Worker(self.bins, self.emulator, self.folder))
         except BaseException:
-            # What has started before the failure ends as well.
-            self.__exit__()
+            stop_all()
             raise
-
-    def started(self):
-        self.emulator = self.add(Emulator(self.bins, self.folder, self.options.emulator_port))
-        self.nginx = self.add(Nginx(self.emulator, self.folder))
-        self.worker = self.add(Worker(self.bins, self.emulator, self.folder))
         return self
 
     def add(self, gateway):
@@ -71,8 +68,11 @@ class Setup:
         return self.add(Cluster(self.bins, self.emulator, self.folder, ROOT, workers))
 
     def __exit__(self, *_):
-        for gateway in reversed(self.running):
-            gateway.stop()
+        try:
+            for gateway in reversed(self.running):
+                gateway.stop()
+        finally:
+            stop_all()
 
 
 def chosen(measures, options):
@@ -139,6 +139,8 @@ def result(setup, options):
 def main():
     options = arguments()
     raise_file_limit()
+    # As Ctrl-C: what was started ends first.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     with tempfile.TemporaryDirectory(prefix="hive2api-bench-") as folder, Setup(options, Path(folder)) as setup:
         text, figures, is_well = result(setup, options)
     machine = {"cores": os.cpu_count(), "load": os.getloadavg(), "kernel": platform.release()}

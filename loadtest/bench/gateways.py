@@ -148,12 +148,8 @@ class Worker(Gateway):
             "NO_PROXY": "127.0.0.1",
         }
         process = Process(f"{name}-{port}", [*command, bin / "hive2api-worker"], folder, env)
+        process.wait_port(port, 120 if command else 30)
         self.parts = [process]
-        try:
-            process.wait_port(port, 120 if command else 30)
-        except Failed:
-            process.stop()
-            raise
         self.cumulative = ["--model", "qwen3-max"]
         # The tokenizer is loaded on a thread of its own after the start; it belongs to the memory at rest.
         ask(self)

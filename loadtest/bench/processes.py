@@ -37,6 +37,9 @@ def pinned(core, command):
 class Process:
     """One child; its output goes to a file in the run's folder."""
 
+    # Whatever goes wrong in between, the run ends what it has started.
+    started = []
+
     def __init__(self, name, command, folder, env=None, core=GATEWAY_CORE):
         self.name, self.log = name, Path(folder) / f"{name}.log"
         with open(self.log, "ab") as log:
@@ -49,6 +52,7 @@ class Process:
                 start_new_session=True,
             )
         self.pid = self.child.pid
+        Process.started.append(self)
 
     def wait_port(self, port, seconds=30):
         """Until somebody listens on the port."""
@@ -67,6 +71,9 @@ class Process:
 
     def stop(self, with_signal=signal.SIGINT):
         """Asks it to end, and insists after a while."""
+        if self not in Process.started:
+            return
+        Process.started.remove(self)
         for one, seconds in ((with_signal, 5), (signal.SIGKILL, 5)):
             if self.child.poll() is None:
                 # Its own session: whatever it has started goes with it.
@@ -80,6 +87,12 @@ class Process:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:
             pass
+
+
+def stop_all():
+    """Ends what nobody has ended yet, the latest first."""
+    for process in reversed(Process.started[:]):
+        process.stop(signal.SIGTERM)
 
 
 def descendants(pid):
