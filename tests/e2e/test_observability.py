@@ -199,6 +199,7 @@ def test_dashboards_are_in_order(path):
     shown = list(panels(dashboard))
     assert len({panel["id"] for panel in shown}) == len(shown)
     uids = {source["uid"] for source in read_yaml(FOLDER / "grafana/provisioning/datasources/prometheus.yaml")["datasources"]}
+    assert {variable["datasource"]["uid"] for variable in dashboard["templating"]["list"]} <= uids
     for panel in shown:
         place = panel["gridPos"]
         assert 0 <= place["x"] and place["x"] + place["w"] <= 24, panel["title"]
