@@ -28,6 +28,7 @@ mod tally;
 use std::{
     fs,
     io::{self, Write},
+    path::{Path, PathBuf},
 };
 
 pub use self::options::{Mode, Options, Watch};
@@ -38,22 +39,28 @@ pub use self::options::{Mode, Options, Watch};
 /// When the run cannot begin, or its results cannot be written.
 pub fn run(options: &Options) -> io::Result<bool> {
     raise_file_limit();
-    let baseline = options.baseline.as_ref().map(fs::read).transpose()?;
+    let read = |file: &PathBuf| fs::read(file).map_err(|error| of(file, &error));
+    let baseline = options.baseline.as_ref().map(read).transpose()?;
     let measured = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?
         .block_on(load::run(options))?;
     let results = results::Results::new(options, &measured, baseline.as_deref())?;
     if let Some(file) = &options.json {
-        fs::write(file, serde_json::to_vec_pretty(&results)?)?;
+        fs::write(file, serde_json::to_vec_pretty(&results)?).map_err(|error| of(file, &error))?;
     }
     if let Some(file) = &options.report {
-        fs::write(file, report::page(&results)?)?;
+        fs::write(file, report::page(&results)?).map_err(|error| of(file, &error))?;
     }
     if !options.quiet {
         io::stdout().write_all(table::table(&results).as_bytes())?;
     }
     Ok(results.errors() == 0)
+}
+
+/// The error, with the name of the file that it is about.
+fn of(file: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", file.display()))
 }
 
 /// Each connection is a file; where the limit cannot be raised, connecting will say so.

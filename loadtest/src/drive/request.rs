@@ -97,8 +97,7 @@ impl Target {
 /// The body of the load.
 pub(super) fn body(options: &Options) -> io::Result<Vec<u8>> {
     match &options.body {
-        Some(file) => fs::read(file)
-            .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", file.display()))),
+        Some(file) => fs::read(file).map_err(|error| super::of(file, &error)),
         None => Ok(question(
             &options.model,
             &options.prompt,
