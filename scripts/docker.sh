@@ -24,13 +24,16 @@ docker_settings() {
     else
         HIVE_UID=$owner HIVE_GID=$(stat -c %g "$ENV_FILE")
     fi
+    # compose does not read the root's .env, and nginx must know these as well.
+    export MAX_BODY_BYTES STICKY_SPREAD
+    MAX_BODY_BYTES=$(setting MAX_BODY_BYTES) STICKY_SPREAD=$(setting STICKY_SPREAD on)
     if [ -n "$simulators" ]; then
         COMPOSE_PROFILES=simulators
         export ACCOUNTS_FILE=/simulated/simulators.env API_MASTER_KEY
         API_MASTER_KEY=$(setting API_MASTER_KEY)
     fi
     mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
-    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
+    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|STICKY_SPREAD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
 }
 
 # shellcheck disable=SC2154 # port, workers, detach and simulators are up's arguments
@@ -68,4 +71,38 @@ down_docker() {
 scale_docker() {
     . "$RUN_DIR/docker"
     compose up --detach --no-recreate --no-build --scale worker="$1"
+}
+
+# in_ring CONTAINER: whether it is healthy and nginx calls it.
+# shellcheck disable=SC2086 # one address a network
+in_ring() {
+    local found servers
+    found=$(docker inspect --format '{{.State.Health.Status}}{{range .NetworkSettings.Networks}} {{.IPAddress}}{{end}}' "$1")
+    [[ $found == "healthy "* ]] || return 1
+    servers=$(printf 'server %s:\n' ${found#healthy })
+    compose exec -T nginx grep -qF "$servers" /tmp/hive-nginx/workers.conf
+}
+
+# shellcheck source=/dev/null disable=SC2154 # build is an argument of roll
+roll_docker() {
+    need_docker
+    [ ! -e "$RUN_DIR/docker" ] || . "$RUN_DIR/docker"
+    local old new container tries
+    mapfile -t old < <(compose ps --quiet worker)
+    [ ${#old[@]} -gt 0 ] || die "nothing runs: scripts/up starts it"
+    [ -z "$build" ] || compose build worker
+    compose up --detach --no-deps --no-recreate --no-build --scale worker=$((2 * ${#old[@]})) worker
+    mapfile -t new < <(compose ps --quiet worker | grep -vxF "$(printf '%s\n' "${old[@]}")")
+    for container in "${new[@]}"; do
+        for ((tries = 0; tries < 120; tries++)); do
+            ! in_ring "$container" || continue 2
+            sleep 0.5
+        done
+        docker stop "${new[@]}" > /dev/null && docker rm "${new[@]}" > /dev/null
+        die "the new workers do not become ready; the old ones stay"
+    done
+    # All at once: each has its stop_grace_period to finish its streams.
+    docker stop "${old[@]}" > /dev/null
+    docker rm "${old[@]}" > /dev/null
+    say "replaced ${#old[@]} workers"
 }

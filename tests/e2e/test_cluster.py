@@ -82,6 +82,27 @@ def test_scaling_breaks_no_open_stream(gateway, back_to_three):
     assert not os.path.exists(f"/proc/{leaving}/exe")
 
 
+def test_a_roll_replaces_every_worker_under_open_streams(gateway):
+    before = who(gateway)
+    keys = [next(key for key in KEYS if before[key] == worker) for worker in sorted(set(before.values()))]
+    streams = [({}, {"Cookie": key, **FRESH}) for key in keys]
+    threads = [threading.Thread(target=long_stream, args=(gateway, header, out)) for out, header in streams]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: all("worker" in out for out, _ in streams), 10)
+    old = {name: gateway.pid(name) for name in gateway.workers()}
+    gateway.script("roll")
+    for thread in threads:
+        thread.join()
+    assert {out["worker"] for out, _ in streams} == set(old)
+    assert [out["text"] for out, _ in streams] == [[str(n) for n in range(1, 61)]] * len(streams)
+    assert set(who(gateway).values()) == set(gateway.workers()) and not set(gateway.workers()) & set(old)
+    assert not any(os.path.exists(f"/proc/{pid}/exe") for pid in old.values())
+    # The names that the other tests know are free again.
+    gateway.script("roll")
+    assert set(gateway.workers()) == set(old)
+
+
 def test_a_killed_workers_keys_go_elsewhere_at_once(gateway, back_to_three):
     before = who(gateway)
     theirs = [key for key in KEYS if before[key] == "worker-3"]
@@ -146,7 +167,7 @@ def test_the_printed_curl_line_works(gateway):
     assert "SIMULATORS" in gateway.said.stderr
 
 
-@pytest.mark.parametrize("script", ["up", "down", "scale", "test", "base-images", "hf-space"])
+@pytest.mark.parametrize("script", ["up", "down", "scale", "roll", "test", "base-images", "hf-space"])
 def test_every_script_has_help(script):
     said = subprocess.run([ROOT / "scripts" / script, "--help"], capture_output=True, text=True, check=True).stdout
     assert f"scripts/{script}" in said and "usage" in said
