@@ -13,14 +13,19 @@ from edge import ROOT, free_port, wait_until
 
 
 class Containers(Gateway):
-    def up(self):
+    def up(self, workers=3):
         # The plain variables of docker's client, and what a mirror of images or packages may need.
         names = ("DOCKER_HOST", "DOCKER_CONFIG", "BUILD_NETWORK", "HIVE_WORKER_IMAGE", "HIVE_NGINX_IMAGE", "HIVE_SIMULATOR_IMAGE")
         self.environment |= {name: os.environ[name] for name in names if name in os.environ}
         # Beside a gateway of your own, and not in its place.
         self.project = self.environment["COMPOSE_PROJECT_NAME"] = f"hive2api-test-{self.port}"
-        self.said = self.script("up", "--docker", "--detach", "--simulators", "--workers", "3")
+        self.said = self.script("up", "--docker", "--detach", "--simulators", "--workers", str(workers), *self.images())
         self.key = next(line.split()[1] for line in self.said.stdout.splitlines() if line.startswith("key"))
+
+    @staticmethod
+    def images():
+        """`PREBUILT=1`: the images are there, as when the tests before this one have built them."""
+        return ["--no-build"] if os.environ.get("PREBUILT") else []
 
     def compose(self, *arguments):
         command = ["docker", "compose", "-f", ROOT / "compose/compose.yaml", "--profile", "simulators", *arguments]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use hive2api_loadtest::simulate::Running;
 use serde_json::json;
 
 use crate::support::{Hive, Reply, question, settled, simulator};
@@ -22,10 +23,10 @@ fn refusal(code: &str) -> (u16, String, String) {
 }
 
 /// Runs `check` while a stream takes the only place.
-async fn while_full(hive: &Hive, check: impl AsyncFn()) {
+async fn while_full(hive: &Hive, qwen: &Running, check: impl AsyncFn()) {
     let full = async {
         let started = Instant::now();
-        while hive.app.in_flight.load(std::sync::atomic::Ordering::SeqCst) == 0 {
+        while qwen.control().state().open_streams == 0 {
             assert!(started.elapsed() < Duration::from_secs(5));
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -39,7 +40,7 @@ async fn while_full(hive: &Hive, check: impl AsyncFn()) {
 async fn a_full_worker_refuses_at_no_cost_and_takes_chats_again() {
     let qwen = simulator("qwen", 1);
     let hive = Hive::start(&[&qwen], &[("MAX_STREAMS", "1")]);
-    while_full(&hive, async || {
+    while_full(&hive, &qwen, async || {
         let calls = qwen.control().state().calls;
         for _ in 0..5 {
             let reply = ask(&hive, &[]).await;
@@ -66,7 +67,7 @@ async fn a_refusal_tells_nginx_where_to_go_and_nobody_else() {
     let qwen = simulator("qwen", 1);
     let hive = Hive::start(&[&qwen], &[("MAX_STREAMS", "1")]);
     let elsewhere = ("x-hive-elsewhere", "@elsewhere");
-    while_full(&hive, async || {
+    while_full(&hive, &qwen, async || {
         let redirect = async |headers: &[(&'static str, &str)]| {
             let reply = ask(&hive, headers).await;
             (
