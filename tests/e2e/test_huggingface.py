@@ -2,6 +2,7 @@
 read-only but for /tmp, settings from the environment alone). Run by `scripts/test docker`."""
 
 import collections
+import http.client
 import json
 import os
 import re
@@ -57,7 +58,7 @@ class Space:
 
     def ended(self):
         """The exit code; fails when it does not end."""
-        return int(docker("wait", self.id))
+        return wait_until(lambda: None if self.state()["Running"] else [self.state()["ExitCode"]], 60)[0]
 
     def gets(self, path):
         try:
@@ -243,8 +244,9 @@ def test_a_killed_front_comes_back(space, what):
     wait_until(lambda: space.log().count("nginx has ended") > before, 10)
     wait_until(lambda: space.gets("/ready") == 200, 15)
     assert stream.is_whole(), stream.error
-    # One of each again, and no dead process left.
+    # One of each again, for good, and no dead process left.
     wait_until(lambda: len(space.pids(of="nginx: master")) == len(space.pids(of="/opt/hive2api/watcher --prefix")) == 1, 10)
+    assert space.log().count("nginx has ended") == before + 1
     assert "<defunct>" not in docker("top", space.id, "-eo", "pid,args")
 
 
@@ -265,7 +267,7 @@ def test_without_a_key_it_refuses_and_says_where_to_set_it(image):
 
 
 def test_a_wrong_setting_ends_it_with_a_word(image):
-    for name, value in ("WORKERS", "many"), ("PORT", "http"), ("REQUEST_TIMEOUT", "soon"):
+    for name, value in ("WORKERS", "many"), ("PORT", "http"), ("REQUEST_TIMEOUT", "soon"), ("STICKY_SPREAD", "perhaps"):
         space = Space({"API_MASTER_KEY": KEY, name: value})
         try:
             assert space.ended() == 78 and name in space.log()
@@ -301,9 +303,18 @@ def test_sizes(space, capsys):
 def test_sigterm_lets_open_streams_finish(space):
     """Last, because it ends the container."""
     stream = Stream(space, count=50)
+    # A question that is still being sent: nginx has it, and no worker has seen it yet.
+    question = json.dumps({"model": "sim-chat", "messages": ask("echo:late")}).encode()
+    upload = http.client.HTTPConnection("127.0.0.1", space.port, timeout=20)
+    upload.putrequest("POST", "/v1/chat/completions")
+    for name, value in {"Authorization": f"Bearer {KEY}", "Content-Type": "application/json", "Content-Length": str(len(question))}.items():
+        upload.putheader(name, value)
+    upload.endheaders(question[:20])
     docker("kill", "--signal=TERM", space.id)
     wait_until(lambda: space.gets("/health") is None, 2)
     said = len(stream.words)
+    upload.send(question[20:])
+    assert json.loads(upload.getresponse().read())["choices"][0]["message"]["content"] == "late"
     assert stream.is_whole(), stream.error
     assert len(stream.words) > said, "the stream was over before nginx had stopped listening"
     assert space.ended() == 0 and "drained" in space.log()
