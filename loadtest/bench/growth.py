@@ -45,10 +45,11 @@ def body(folder, name, content):
 
 
 def history(folder, size):
-    """A long chat: turns of a thousand bytes."""
-    turn = "the quick brown fox jumps over a lazy dog " * 24
-    turns = [{"role": ("user", "assistant")[at % 2], "content": turn} for at in range(max(size // len(turn), 1) // 2 * 2)]
-    return body(folder, f"history-{size}", [*turns, {"role": "user", "content": "load:pieces=4"}])
+    """A long chat: turns of five hundred bytes, and a short question."""
+    content = "the quick brown fox jumps over a lazy dog " * 12
+    turns = [{"role": role, "content": content} for role in ("user", "assistant")]
+    pairs = max(round(size / len(json.dumps(turns))), 1)
+    return body(folder, f"history-{size}", [*turns * pairs, {"role": "user", "content": "load:pieces=4"}])
 
 
 def image(folder, size):
@@ -64,6 +65,9 @@ def lines(title, labels, costs):
     for name, values in costs.items():
         cells = (f"{verdict.number(value)} µs ×{verdict.number(verdict.ratio(value, values[0]))}" for value in values)
         yield f"{name:<14}" + "".join(f"{cell:>16}" for cell in cells)
+    for name in (name for name in costs if name != "nginx"):
+        cells = map(verdict.number, map(verdict.ratio, costs[name], costs["nginx"]))
+        yield f"{'  to nginx':<14}" + "".join(f"{cell:>16}" for cell in cells)
 
 
 def measured(setup, rounds):

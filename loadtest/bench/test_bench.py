@@ -1,8 +1,14 @@
 """The arithmetic of the bench: `python3 -m unittest discover loadtest/bench`."""
 
+import argparse
+import importlib.util
+import tempfile
 import unittest
+import unittest.mock
+from pathlib import Path
 
 import gates
+import growth
 import instructions
 import measures
 import processes
@@ -65,6 +71,20 @@ class Ratios(unittest.TestCase):
         self.assertEqual(verdict.markdown(rows).splitlines()[0], "| | nginx | worker | nginx + 2 | target |")
         self.assertEqual(verdict.markdown(rows).splitlines()[2], "| title | 10 µs | **× 3.10** | × 3 | 3 |")
 
+    def test_growth_is_told_for_each_and_against_nginx(self):
+        text = list(growth.lines("title", (1, 2), {"nginx": [10, 40], "worker": [30, 60]}))
+        self.assertEqual([line.split() for line in text[1:]], [
+            ["nginx", "10", "µs", "×1", "40", "µs", "×4"],
+            ["worker", "30", "µs", "×1", "60", "µs", "×2"],
+            ["to", "nginx", "3", "1.50"],
+        ])
+
+    def test_a_history_has_the_size_that_was_asked_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            for size in (2_000, 100_000):
+                _, (*_, file) = growth.history(Path(folder), size)
+                self.assertAlmostEqual(file.stat().st_size / size, 1, delta=0.35)
+
 
 class Gates(unittest.TestCase):
     def test_only_the_worker_fails_and_only_above_its_limit(self):
@@ -78,6 +98,19 @@ class Gates(unittest.TestCase):
         row = verdict.Row("held", "", "worker", "KiB", 1e6, ratio=1.0)
         gates.judge(row)
         self.assertTrue(row.passed)
+
+    def test_a_failed_gate_fails_the_run(self):
+        spec = importlib.util.spec_from_file_location("bench", Path(__file__).with_name("__main__.py"))
+        bench = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(bench)
+        asked = argparse.Namespace(growth=False, instructions=False, gates=True, markdown=False)
+        for value, is_well in ((gates.LIMITS["calls_piece"], True), (99, False)):
+            row = verdict.Row("calls_piece", "", "worker", "", value)
+            gates.judge(row)
+            with unittest.mock.patch.object(gates, "measured", return_value=([row], [])):
+                self.assertIs(bench.result(None, asked)[2], is_well)
+        with unittest.mock.patch.object(gates, "measured", return_value=([], ["errors"])):
+            self.assertFalse(bench.result(None, asked)[2])
 
     def test_every_count_of_instructions_has_a_limit(self):
         self.assertLessEqual({name for name, _, _ in instructions.COUNTS}, set(gates.LIMITS))
