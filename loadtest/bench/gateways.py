@@ -137,6 +137,7 @@ class Worker(Gateway):
             "LOG_FORMAT": "json",
             "LOG_LEVEL": "info",
             "REQUEST_TIMEOUT": "7200",
+            "MAX_STREAMS": "20000",
             "MAX_BODY_BYTES": str(256 << 20),
             "OPENAI_COMPAT_1_NAME": "load",
             "OPENAI_COMPAT_1_BASE_URL": f"{upstream}/v1",
