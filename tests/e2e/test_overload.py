@@ -141,14 +141,13 @@ def pss(pid):
     return sum(int(line.split()[1]) << 10 for line in rollup if line.startswith("Pss:")) + sum(map(pss, children))
 
 
-@pytest.mark.parametrize(("provider", "model", "count"), [("openai", "sim-chat", 20_000), ("qwen", "qwen-plus", 2_000)])
-def test_clients_that_do_not_read_cannot_fill_the_memory(gateway, provider, model, count):
-    """Each leaves 4 MB or more unread; what the gateway holds is its buffers."""
-    clients, simulator = 10, gateway.simulators[provider]
+def test_clients_that_do_not_read_cannot_fill_the_memory(gateway):
+    """Each leaves some 10 MB unread; what the gateway holds is its buffers, and the kernel a few MB."""
+    clients, simulator = 10, gateway.simulators["openai"]
     pids = [gateway.pid(name) for name in (*gateway.workers(), "nginx")]
 
     def request(text):
-        body = json.dumps({"model": model, "messages": ask(text), "stream": True}).encode()
+        body = json.dumps({"model": "sim-chat", "messages": ask(text), "stream": True}).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: hive\r\nAuthorization: Bearer {gateway.key}\r\nContent-Length: {len(body)}\r\n"
         connection = socket.create_connection(("127.0.0.1", gateway.port))
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -160,7 +159,7 @@ def test_clients_that_do_not_read_cannot_fill_the_memory(gateway, provider, mode
             pass
         connection.close()
     before = sum(map(pss, pids))
-    connections = [request(f"tag:{n} count:{count}") for n in range(clients)]
+    connections = [request(f"tag:{n} pace:0 count:50000") for n in range(clients)]
 
     def all_are_open():
         try:
@@ -174,7 +173,7 @@ def test_clients_that_do_not_read_cannot_fill_the_memory(gateway, provider, mode
         time.sleep(0.25)
         peaks.append(sum(map(pss, pids)) - before)
     assert simulator.state()["open_streams"] == clients, "the provider must be held back, not read to the end"
-    print(f"{provider}: {clients} clients that do not read: +{max(peaks) >> 10} KiB, the last second +{(peaks[-1] - peaks[-5]) >> 10} KiB")
+    print(f"{clients} clients that do not read: +{max(peaks) >> 10} KiB, the last second +{(peaks[-1] - peaks[-5]) >> 10} KiB")
     assert max(peaks) < clients * (1 << 20)
     assert peaks[-1] - peaks[-5] < 2 << 20, "it must not go on growing"
     for connection in connections:
