@@ -4,20 +4,17 @@
 use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use actix_web::http::{
-    Method, StatusCode, Uri, Version,
-    header::{HeaderMap, HeaderName, HeaderValue},
+    Method, Uri, Version,
+    header::{HeaderName, HeaderValue},
 };
 use awc::error::{ConnectError, SendRequestError};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
-use serde::{Serialize, de::DeserializeOwned};
+use bytes::Bytes;
+use serde::Serialize;
 
-use super::{proxy::Proxies, socket::Connector};
+use super::{answer::Answer, proxy::Proxies, socket::Connector};
 
 /// Connections that one thread may hold open to all providers together.
 const MOST_CONNECTIONS: usize = 10_000;
-/// Most bytes of a short (not streamed) answer.
-const MOST_SHORT_BYTES: usize = 4 << 20;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -237,12 +234,7 @@ impl Client {
             .await
             .map_err(|_| TransportError::Timeout)?;
         let response = sent.map_err(TransportError::from)?;
-        Ok(Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            response,
-            stall,
-        })
+        Ok(Answer::new(response, stall))
     }
 }
 
@@ -268,107 +260,4 @@ impl fmt::Debug for Client {
             .field("timeouts", &self.timeouts)
             .finish_non_exhaustive()
     }
-}
-
-/// The head of an answer, and its body to be read. Dropping it closes the connection at once.
-pub struct Answer {
-    /// The HTTP status.
-    pub status: StatusCode,
-    /// The headers.
-    pub headers: HeaderMap,
-    response: awc::ClientResponse,
-    stall: Duration,
-}
-
-impl Answer {
-    /// The next bytes of the body; `None` at its regular end.
-    ///
-    /// # Errors
-    /// [`TransportError::Timeout`] after a long silence, [`TransportError::Broken`] when it ends too early.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
-        match tokio::time::timeout(self.stall, self.response.next()).await {
-            Err(_) => Err(TransportError::Timeout),
-            Ok(None) => Ok(None),
-            Ok(Some(Ok(bytes))) => Ok(Some(bytes)),
-            // Without a length or chunks the body ends where the connection does.
-            Ok(Some(Err(_))) if self.is_close_delimited() => Ok(None),
-            Ok(Some(Err(_))) => Err(TransportError::Broken),
-        }
-    }
-
-    fn is_close_delimited(&self) -> bool {
-        !self.headers.contains_key("transfer-encoding")
-            && !self.headers.contains_key("content-length")
-    }
-
-    /// The whole body, at most `most` bytes.
-    ///
-    /// # Errors
-    /// As [`Answer::chunk`], and [`TransportError::TooLarge`].
-    pub async fn bytes(&mut self, most: usize) -> Result<Bytes, TransportError> {
-        let mut body = BytesMut::new();
-        while let Some(chunk) = self.chunk().await? {
-            if body.len() + chunk.len() > most {
-                return Err(TransportError::TooLarge);
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body.freeze())
-    }
-
-    /// The whole body of a short answer.
-    ///
-    /// # Errors
-    /// As [`Answer::bytes`].
-    pub async fn short(&mut self) -> Result<Bytes, TransportError> {
-        self.bytes(MOST_SHORT_BYTES).await
-    }
-
-    /// The whole body as JSON.
-    ///
-    /// # Errors
-    /// As [`Answer::bytes`], and [`TransportError::NotJson`].
-    pub async fn json<T: DeserializeOwned>(&mut self) -> Result<T, TransportError> {
-        serde_json::from_slice(&self.short().await?).map_err(|_| TransportError::NotJson)
-    }
-
-    /// The content type without its parameters, in lower case.
-    pub fn content_type(&self) -> String {
-        let value = self.header("content-type").unwrap_or_default();
-        value
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-    }
-
-    /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.get(name)?.to_str().ok()
-    }
-
-    /// `Retry-After` in seconds, where the service names it so.
-    pub fn retry_after(&self) -> Option<Duration> {
-        retry_after(&self.headers)
-    }
-}
-
-impl fmt::Debug for Answer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer")
-            .field("status", &self.status)
-            .finish_non_exhaustive()
-    }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    headers
-        .get("retry-after")?
-        .to_str()
-        .ok()?
-        .trim()
-        .parse()
-        .ok()
-        .map(Duration::from_secs)
 }

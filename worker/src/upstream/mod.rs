@@ -2,6 +2,7 @@
 //! multipart forms ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection
 //! [`realtime`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
 
+mod answer;
 mod client;
 pub mod connect;
 pub mod fetch;
@@ -13,5 +14,6 @@ pub mod socketio;
 pub mod sse;
 pub mod websocket;
 
-pub use client::{Answer, Client, Request, Timeouts, TransportError};
+pub use answer::Answer;
+pub use client::{Client, Request, Timeouts, TransportError};
 pub use proxy::{BadProxy, Proxies};

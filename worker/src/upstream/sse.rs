@@ -1,6 +1,8 @@
 //! Server-sent events, without sockets: bytes in, events out. Bytes may be torn anywhere. Source: the HTML
 //! standard's event stream grammar; of it the wire pages use `event:` and `data:` only.
 
+use std::ops::Range;
+
 /// Most bytes of one event; more is no answer but an attack or a fault.
 const MOST_EVENT_BYTES: usize = 16 << 20;
 
@@ -22,10 +24,18 @@ pub struct Sse {
     /// Up to here there is no line end.
     searched: usize,
     name: Vec<u8>,
-    data: Vec<u8>,
-    has_data: bool,
+    data: Data,
     /// The event that was handed out last is forgotten when the next one is asked for.
     is_handed_out: bool,
+}
+
+/// The data of the event being read. One line, which is what services send, stays where it is in the buffer.
+#[derive(Debug, Default)]
+enum Data {
+    #[default]
+    None,
+    Line(Range<usize>),
+    Lines(Vec<u8>),
 }
 
 /// An event grew beyond all bounds.
@@ -39,12 +49,25 @@ impl Sse {
     /// # Errors
     /// [`TooLarge`] when a single event outgrows the limit.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        if self.read > 0 {
-            self.buffer.drain(..self.read);
-            self.searched -= self.read;
-            self.read = 0;
+        self.forget_last();
+        let done = match &self.data {
+            Data::Line(line) => line.start,
+            Data::None | Data::Lines(_) => self.read,
+        };
+        if done > 0 {
+            self.buffer.drain(..done);
+            self.searched -= done;
+            self.read -= done;
+            if let Data::Line(line) = &mut self.data {
+                *line = 0..line.end - done;
+            }
         }
-        if self.buffer.len() + self.data.len() + bytes.len() > MOST_EVENT_BYTES {
+        let joined = if let Data::Lines(lines) = &self.data {
+            lines.len()
+        } else {
+            0
+        };
+        if self.buffer.len() + joined + bytes.len() > MOST_EVENT_BYTES {
             return Err(TooLarge);
         }
         self.buffer.extend_from_slice(bytes);
@@ -75,7 +98,7 @@ impl Sse {
         self.forget_last();
         let (start, end) = (self.read, self.buffer.len());
         (self.read, self.searched) = (end, end);
-        if self.take_line(start, end) || self.has_data {
+        if self.take_line(start, end) || self.has_data() {
             Some(self.hand_out())
         } else {
             None
@@ -85,17 +108,24 @@ impl Sse {
     fn forget_last(&mut self) {
         if self.is_handed_out {
             self.name.clear();
-            self.data.clear();
-            self.has_data = false;
+            self.data = Data::None;
             self.is_handed_out = false;
         }
+    }
+
+    fn has_data(&self) -> bool {
+        !matches!(self.data, Data::None)
     }
 
     fn hand_out(&mut self) -> Event<'_> {
         self.is_handed_out = true;
         Event {
             name: &self.name,
-            data: &self.data,
+            data: match &self.data {
+                Data::None => &[],
+                Data::Line(line) => self.buffer.get(line.clone()).unwrap_or_default(),
+                Data::Lines(lines) => lines,
+            },
         }
     }
 
@@ -104,17 +134,25 @@ impl Sse {
         let line = self.buffer.get(start..end).unwrap_or_default();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            if !self.has_data {
+            if !self.has_data() {
                 self.name.clear();
             }
-            return self.has_data;
+            return self.has_data();
         }
         if let Some(data) = field(line, b"data") {
-            if self.has_data {
-                self.data.push(b'\n');
-            }
-            self.data.extend_from_slice(data);
-            self.has_data = true;
+            let end = start + line.len();
+            self.data = match std::mem::take(&mut self.data) {
+                Data::None => Data::Line(end - data.len()..end),
+                Data::Line(first) => {
+                    let first = self.buffer.get(first).unwrap_or_default();
+                    Data::Lines([first, data].join(&b'\n'))
+                }
+                Data::Lines(mut lines) => {
+                    lines.push(b'\n');
+                    lines.extend_from_slice(data);
+                    Data::Lines(lines)
+                }
+            };
         } else if let Some(name) = field(line, b"event") {
             self.name.clear();
             self.name.extend_from_slice(name);

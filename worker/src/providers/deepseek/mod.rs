@@ -380,8 +380,9 @@ async fn read(
             // The service has ended the answer by itself.
             turn.upstream_is_over();
         }
-        fed?;
+        // What came before an error is said before it.
         turn.emit().await;
+        fed?;
         if decoder.is_closed() || decoder.is_cut() {
             break;
         }

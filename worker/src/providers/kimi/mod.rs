@@ -222,8 +222,9 @@ impl Kimi {
                 turn.afterwards_anew(self.deletion(account, access, chat_id));
                 is_registered = true;
             }
-            fed?;
+            // What came before an error is said before it.
             turn.emit().await;
+            fed?;
         }
         let has_trailer = decoder.is_over();
         decoder.finish(&mut turn.events)?;

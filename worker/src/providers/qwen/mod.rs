@@ -154,8 +154,9 @@ impl Qwen {
                 turn.afterwards(wire::delete_session(caller, session_id));
                 is_registered = true;
             }
-            fed?;
+            // What came before an error is said before it.
             turn.emit().await;
+            fed?;
         }
         decoder.finish(&mut turn.events)?;
         if decoder.rewrites() > 0 {

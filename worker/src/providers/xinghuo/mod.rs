@@ -282,16 +282,18 @@ async fn listen(
 ) -> Result<(), Refusal> {
     let mut decoder = Decoder::new(variable);
     while !decoder.is_finished() {
-        match answer.chunk().await {
-            Ok(Some(bytes)) => decoder.feed(&bytes, &mut turn.events)?,
+        let fed = match answer.chunk().await {
+            Ok(Some(bytes)) => decoder.feed(&bytes, &mut turn.events),
             Ok(None) => break,
             Err(error) => {
                 return Err(decoder
                     .interrupted_report()
                     .unwrap_or_else(|| ProviderError::from(error).into()));
             }
-        }
+        };
+        // What came before an error is said before it.
         turn.emit().await;
+        fed?;
     }
     decoder.finish(&mut turn.events)?;
     turn.emit().await;
