@@ -17,8 +17,7 @@ impl Cumulative {
             if tail.is_empty() {
                 return None;
             }
-            self.sent.push_str(tail);
-            self.sent_chars += tail.chars().count();
+            self.grow(tail);
             return Some(tail);
         }
         if !self.sent.starts_with(visible) {
@@ -30,6 +29,12 @@ impl Cumulative {
         let tail = visible.get(cut..)?;
         self.sent_chars += tail.chars().count();
         Some(tail)
+    }
+
+    /// As [`Cumulative::advance`], for a text that is known to be the one before and this: `tail` is sent.
+    pub fn grow(&mut self, tail: &str) {
+        self.sent.push_str(tail);
+        self.sent_chars += tail.chars().count();
     }
 
     /// The text as the provider last had it when something was sent.

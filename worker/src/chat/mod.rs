@@ -9,6 +9,7 @@ pub mod limits;
 pub mod message;
 pub mod reasoning;
 pub mod request;
+pub mod template;
 pub mod tokens;
 
 pub use error::{Kind, ProviderError};

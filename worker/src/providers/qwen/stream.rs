@@ -2,12 +2,16 @@
 //! Source: `wire/qwen.md` section 7.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, value::RawValue};
 use std::borrow::Cow;
 
 use super::wire;
 use crate::{
-    chat::{ChatEvent, FinishReason, Kind, ProviderError, delta::Cumulative},
+    chat::{
+        ChatEvent, FinishReason, Kind, ProviderError,
+        delta::Cumulative,
+        template::{Repeats, Template},
+    },
     upstream::sse::Sse,
 };
 
@@ -34,6 +38,9 @@ struct Answer {
     is_finished: bool,
     /// A later part has already spoken when an earlier one grew, so the deltas are not the answer in order.
     is_interleaved: bool,
+    /// The part that grew last, and what such an event looks like: the next one repeats it all and adds a little.
+    growing: usize,
+    alike: Template,
 }
 
 #[derive(Debug)]
@@ -94,9 +101,13 @@ struct FramePart<'a> {
     role: Option<Cow<'a, str>>,
     content_type: Option<PartKind>,
     #[serde(borrow)]
-    content: Option<Cow<'a, str>>,
+    content: Option<&'a RawValue>,
     incremental: Option<bool>,
 }
+
+/// A JSON string, borrowed where it is written without escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl Decoder {
     /// A decoder for one answer to the account whose credential is in `variable`.
@@ -157,8 +168,11 @@ impl Answer {
         if self.is_finished || data == b"[DONE]" {
             return Ok(());
         }
-        let frame: Frame<'_> = serde_json::from_slice(data)
-            .map_err(|_| ProviderError::malformed("stream").with_code("upstream_bad_stream"))?;
+        if self.grow(data, events) {
+            return Ok(());
+        }
+        self.alike.forget();
+        let frame: Frame<'_> = serde_json::from_slice(data).map_err(|_| malformed())?;
         if let Some(id) = frame.session_id.filter(|id| !id.is_empty()) {
             self.session_id = id.into_owned();
         }
@@ -186,23 +200,53 @@ impl Answer {
             frame.msg_status,
             Some(Status::Finished | Status::Interrupted)
         );
-        self.parts(
+        let grown = self.parts(
             frame.contents.unwrap_or_default(),
             frame.incremental,
             is_last,
             events,
-        );
-        if is_last { self.finish(events) } else { Ok(()) }
+        )?;
+        if is_last {
+            return self.finish(events);
+        }
+        if let Some((at, raw)) = grown {
+            self.growing = at;
+            self.alike.learn(data, raw.as_bytes(), Repeats::Everything);
+        }
+        Ok(())
     }
 
-    fn parts(
+    /// An event that repeats the one before but for some more text, which most do; `false` for any other.
+    fn grow(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> bool {
+        let (Some(new), Some(part)) =
+            (self.alike.recognise(data), self.parts.get_mut(self.growing))
+        else {
+            return false;
+        };
+        // Half a character is held back, and by the parser below.
+        if new.text.ends_with('\u{FFFD}') {
+            return false;
+        }
+        if !new.text.is_empty() {
+            part.value.push_str(&new.text);
+            part.text.grow(&new.text);
+            self.alike.grow(&new);
+            self.is_interleaved |= has_spoken_after(&self.parts, self.growing);
+            events.push(ChatEvent::Text(new.text.into_owned()));
+        }
+        true
+    }
+
+    /// The text part that grew and its content as written, if the next event may look the same but for more of it.
+    fn parts<'a>(
         &mut self,
-        parts: Vec<FramePart<'_>>,
+        parts: Vec<FramePart<'a>>,
         incremental: Option<bool>,
         is_last: bool,
         events: &mut Vec<ChatEvent>,
-    ) {
+    ) -> Result<Option<(usize, &'a str)>, ProviderError> {
         let mut ordinals: Vec<PartKind> = Vec::new();
+        let (mut grown, mut has_additions) = (None, false);
         for part in parts {
             let kind = part.content_type.unwrap_or_default();
             let ordinal = ordinals.iter().filter(|known| **known == kind).count();
@@ -210,7 +254,8 @@ impl Answer {
             if part.role.as_deref().is_some_and(|role| role != "assistant") {
                 continue;
             }
-            let content = part.content.unwrap_or_default();
+            let raw = part.content.map_or("\"\"", RawValue::get);
+            let Text(content) = serde_json::from_str(raw).map_err(|_| malformed())?;
             let content = match kind {
                 PartKind::Text | PartKind::Text2image => content,
                 PartKind::Think => thoughts(&content).into_owned().into(),
@@ -241,7 +286,17 @@ impl Answer {
                     self.parts.len() - 1
                 });
             let is_addition = part.incremental.or(incremental) == Some(true);
+            has_additions |= is_addition;
+            let before = events.len();
             self.advance(at, &content, is_addition, is_last, events);
+            let is_all_sent = |part: &Part| part.text.sent() == part.value;
+            if events.len() > before
+                && kind == PartKind::Text
+                && self.parts.get(at).is_some_and(is_all_sent)
+            {
+                let inside = raw.strip_prefix('"').and_then(|raw| raw.strip_suffix('"'));
+                grown = inside.map(|raw| (at, raw));
+            }
         }
         if is_last {
             // A half character of an earlier event that is not repeated in the last one is final now.
@@ -249,6 +304,8 @@ impl Answer {
                 self.advance(at, "", true, true, events);
             }
         }
+        // What is added to must not be taken for a repetition.
+        Ok(grown.filter(|_| !has_additions))
     }
 
     /// Section 7.3: what of a part's new state is passed on.
@@ -291,11 +348,7 @@ impl Answer {
         });
         let is_text = part.kind != PartKind::Think;
         self.has_output = true;
-        let later = self.parts.get(at + 1..).unwrap_or_default();
-        self.is_interleaved |= is_text
-            && later
-                .iter()
-                .any(|part| part.kind != PartKind::Think && !part.text.sent().is_empty());
+        self.is_interleaved |= is_text && has_spoken_after(&self.parts, at);
     }
 
     fn plugin(&mut self, content: &str) {
@@ -381,6 +434,17 @@ impl Answer {
         }));
         Ok(())
     }
+}
+
+fn malformed() -> ProviderError {
+    ProviderError::malformed("stream").with_code("upstream_bad_stream")
+}
+
+fn has_spoken_after(parts: &[Part], at: usize) -> bool {
+    let later = parts.get(at + 1..).unwrap_or_default();
+    later
+        .iter()
+        .any(|part| part.kind != PartKind::Think && !part.text.sent().is_empty())
 }
 
 #[derive(Deserialize)]

@@ -284,3 +284,69 @@ proptest::proptest! {
         decode([stream.as_bytes()]);
     }
 }
+
+/// One event whose text part says `text`, with the odd think part before it.
+fn state(text: &str, status: &str, has_thought: bool) -> String {
+    let mut contents = vec![];
+    if has_thought {
+        contents.push(serde_json::json!({"content": "{\"content\":\"hm\"}", "contentType": "think", "id": "t"}));
+    }
+    contents.push(
+        serde_json::json!({"content": text, "contentType": "text", "id": "a", "role": "assistant"}),
+    );
+    let frame = serde_json::json!({"contents": contents, "msgStatus": status, "sessionId": "s", "msgId": "m"});
+    format!("data: {frame}\n\n")
+}
+
+proptest::proptest! {
+    /// Skipping what is known gives the very events of the parser that reads everything.
+    #[test]
+    fn skipping_changes_nothing(
+        steps in proptest::collection::vec(("[ab\\n\"\\\\你👋\u{FFFD}]{0,3}", 0_u8..8, proptest::bool::weighted(0.1)), 1..12),
+    ) {
+        let (mut text, mut frames) = (String::new(), Vec::new());
+        for (more, change, has_thought) in steps {
+            match change {
+                // The service takes something back.
+                0 => { text.pop(); }
+                1 => text = more,
+                _ => text.push_str(&more),
+            }
+            frames.push(state(&text, "generating", has_thought));
+        }
+        frames.push(state(&text, "finished", false));
+        let run = |skips: bool| {
+            let (mut decoder, mut events) = (Decoder::new("QWEN_TOKEN"), Vec::new());
+            let result = frames.iter().try_for_each(|frame| {
+                if !skips {
+                    decoder.answer.alike.forget();
+                }
+                decoder.feed(frame.as_bytes(), &mut events)
+            });
+            let end = result.and_then(|()| decoder.finish(&mut events));
+            (events, end.err().map(|error| error.kind), decoder.rewrites())
+        };
+        proptest::prop_assert_eq!(run(true), run(false));
+    }
+}
+
+#[test]
+fn a_growing_text_is_not_parsed_again() {
+    let (mut decoder, mut events) = (Decoder::new("QWEN_TOKEN"), Vec::new());
+    let mut text = "开".to_owned();
+    for more in ["始", "\n\"quoted\"", " \\ ", "👋"] {
+        decoder
+            .feed(state(&text, "generating", false).as_bytes(), &mut events)
+            .unwrap();
+        text.push_str(more);
+        assert!(
+            decoder.answer.grow(
+                state(&text, "generating", false)
+                    .trim_start_matches("data: ")
+                    .trim_end()
+                    .as_bytes(),
+                &mut events
+            )
+        );
+    }
+}
