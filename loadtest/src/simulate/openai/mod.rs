@@ -184,6 +184,12 @@ impl OpenAi {
             ask,
         };
         if !completion.ask.stream {
+            // What ends a stream with an error leaves nothing of an answer in one piece.
+            if matches!(end, End::Error(_))
+                && let Some(refusal) = refusal::refused("server_error")
+            {
+                return Err(refusal);
+            }
             return Ok(Reply::json(200, &completion.whole()));
         }
         Ok(Reply::stream(

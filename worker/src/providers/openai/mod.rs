@@ -2,6 +2,7 @@
 //! `OPENAI_COMPAT_n_NAME`, `_BASE_URL`, `_API_KEY`, `_MODELS`. Source: OpenAI's public API reference.
 
 mod account;
+mod delta;
 pub mod stream;
 mod wire;
 
@@ -16,6 +17,9 @@ use crate::{
     chat::{ProviderError, Support},
     settings::{Settings, Vars},
 };
+
+/// Most bytes of an answer in one piece.
+const MOST_WHOLE_BYTES: usize = 64 << 20;
 
 /// The upstream obeys everything itself, except what the gateway must do to see the answer at all. `stop` is watched
 /// here as well: where the upstream obeys there is nothing to see, and not every compatible server does.
@@ -148,6 +152,10 @@ impl Provider for OpenAi {
         &[FIELDS]
     }
 
+    fn reports_usage(&self) -> bool {
+        true
+    }
+
     fn accounts(&self) -> &dyn Accounts {
         &self.accounts
     }
@@ -169,12 +177,7 @@ impl Provider for OpenAi {
 impl OpenAi {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        let request = wire::ask(
-            &self.base_url,
-            &account,
-            &turn.model.upstream,
-            &turn.chat.body,
-        )?;
+        let request = wire::ask(&self.base_url, &account, &turn.model.upstream, &turn.chat)?;
         let mut answer = turn.send(request).await?;
         if !answer.status.is_success() {
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
@@ -184,15 +187,18 @@ impl OpenAi {
             );
         }
         if answer.content_type() != "text/event-stream" {
-            // Some servers answer in one piece whatever was asked.
-            stream::whole(&answer.short().await?, &account.variable, &mut turn.events)?;
+            // As asked, or from a server that answers in one piece whatever is asked.
+            let whole = answer.bytes(MOST_WHOLE_BYTES).await?;
+            stream::whole(&whole, &account.variable, &mut turn.events)?;
             turn.emit().await;
             return Ok(());
         }
         let mut decoder = Decoder::new(&account.variable);
         while let Some(bytes) = answer.chunk().await? {
-            decoder.feed(&bytes, &mut turn.events)?;
+            let fed = decoder.feed(&bytes, &mut turn.events);
+            // What came before an error is said before it.
             turn.emit().await;
+            fed?;
         }
         decoder.finish(&mut turn.events)?;
         turn.emit().await;

@@ -2,11 +2,14 @@
 //! are passed on as they are. Source: OpenAI's public API reference.
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::wire;
+use super::{delta::Delta, wire};
 use crate::{
-    chat::{ChatEvent, FinishReason, ProviderError, ToolCallDelta, Usage},
+    chat::{
+        ChatEvent, FinishReason, ProviderError, Usage,
+        template::{Repeats, Template},
+    },
     upstream::sse::Sse,
 };
 
@@ -23,13 +26,17 @@ struct Answer {
     has_output: bool,
     is_finished: bool,
     is_done: bool,
+    /// Pieces of text that look like the one before need no parser.
+    alike: Template,
+    /// What such a piece is.
+    is_reasoning: bool,
 }
 
 /// A chunk, or a whole completion: the same but for `delta` and `message`.
 #[derive(Deserialize)]
-struct Frame {
-    #[serde(default)]
-    choices: Option<Vec<Choice>>,
+struct Frame<'a> {
+    #[serde(default, borrow)]
+    choices: Option<Vec<Choice<'a>>>,
     #[serde(default)]
     usage: Option<UsageFrame>,
     #[serde(default)]
@@ -37,11 +44,11 @@ struct Frame {
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct Choice<'a> {
     #[serde(default)]
     index: u32,
-    #[serde(default, alias = "message")]
-    delta: Option<Map<String, Value>>,
+    #[serde(default, alias = "message", borrow)]
+    delta: Option<Delta<'a>>,
     #[serde(default)]
     finish_reason: Option<String>,
     #[serde(default)]
@@ -62,24 +69,6 @@ struct UsageFrame {
 struct Details {
     #[serde(default)]
     reasoning_tokens: Option<u64>,
-}
-
-#[derive(Deserialize)]
-struct Call {
-    #[serde(default)]
-    index: Option<u32>,
-    #[serde(default)]
-    id: Option<String>,
-    #[serde(default)]
-    function: Option<Function>,
-}
-
-#[derive(Default, Deserialize)]
-struct Function {
-    #[serde(default)]
-    name: Option<String>,
-    #[serde(default)]
-    arguments: Option<String>,
 }
 
 impl Decoder {
@@ -150,21 +139,31 @@ pub(super) fn whole(
 
 impl Answer {
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if let Some(new) = self.alike.recognise(data) {
+            let text = new.text.into_owned();
+            if !text.is_empty() {
+                events.push(if self.is_reasoning {
+                    ChatEvent::Reasoning(text)
+                } else {
+                    ChatEvent::Text(text)
+                });
+            }
+            return Ok(());
+        }
         if data.trim_ascii() == b"[DONE]" {
             self.is_done = true;
             return Ok(());
         }
-        let frame: Frame =
+        let frame: Frame<'_> =
             serde_json::from_slice(data).map_err(|_| ProviderError::malformed("stream"))?;
         if let Some(error) = frame.error.filter(|error| !error.is_null()) {
             return Err(wire::in_stream(&error, &self.variable));
         }
-        for choice in frame
-            .choices
-            .into_iter()
-            .flatten()
-            .filter(|choice| choice.index == 0)
-        {
+        let choices = frame.choices.unwrap_or_default();
+        if let ([choice], None) = (choices.as_slice(), &frame.usage) {
+            self.learn(data, choice);
+        }
+        for choice in choices.into_iter().filter(|choice| choice.index == 0) {
             self.choice(choice, events);
         }
         if let Some(usage) = frame.usage {
@@ -181,10 +180,22 @@ impl Answer {
         Ok(())
     }
 
-    fn choice(&mut self, choice: Choice, events: &mut Vec<ChatEvent>) {
+    /// A piece of text and nothing else is what most events are, and all of them look the same.
+    fn learn(&mut self, data: &[u8], choice: &Choice<'_>) {
+        let Some(delta) = &choice.delta else { return };
+        if choice.index != 0 || choice.finish_reason.is_some() || choice.logprobs.is_some() {
+            return;
+        }
+        if let Some((text, is_reasoning)) = delta.only_text() {
+            self.alike.learn(data, text.as_bytes(), Repeats::Nothing);
+            self.is_reasoning = is_reasoning;
+        }
+    }
+
+    fn choice(&mut self, choice: Choice<'_>, events: &mut Vec<ChatEvent>) {
         let before = events.len();
         if let Some(delta) = choice.delta {
-            delta_events(delta, events);
+            delta.events(events);
         }
         if let Some(logprobs) = choice.logprobs.filter(|logprobs| !logprobs.is_null()) {
             events.push(ChatEvent::Logprobs(logprobs));
@@ -202,44 +213,10 @@ impl Answer {
     }
 }
 
-fn delta_events(mut delta: Map<String, Value>, events: &mut Vec<ChatEvent>) {
-    delta.remove("role");
-    let text = |value: Option<Value>| match value {
-        Some(Value::String(text)) if !text.is_empty() => Some(text),
-        _ => None,
-    };
-    // Two spellings of the same thing; servers that send both send the same text in both.
-    let (reasoning, alias) = (
-        text(delta.remove("reasoning_content")),
-        text(delta.remove("reasoning")),
-    );
-    events.extend(reasoning.or(alias).map(ChatEvent::Reasoning));
-    events.extend(text(delta.remove("content")).map(ChatEvent::Text));
-    let calls = delta
-        .remove("tool_calls")
-        .map(Vec::<Call>::deserialize)
-        .and_then(Result::ok);
-    for (at, call) in calls.into_iter().flatten().enumerate() {
-        let function = call.function.unwrap_or_default();
-        events.push(ChatEvent::ToolCall(ToolCallDelta {
-            index: call
-                .index
-                .unwrap_or_else(|| u32::try_from(at).unwrap_or_default()),
-            id: call.id.filter(|id| !id.is_empty()),
-            name: function.name.filter(|name| !name.is_empty()),
-            arguments: function.arguments.unwrap_or_default(),
-        }));
-    }
-    delta.retain(|_, value| !value.is_null());
-    if !delta.is_empty() {
-        events.push(ChatEvent::Extra(delta));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::Kind;
+    use crate::chat::{Kind, ToolCallDelta};
 
     const SAMPLE: &str = concat!(
         ": comment\n\n",
@@ -330,6 +307,39 @@ mod tests {
     }
 
     proptest::proptest! {
+        /// Skipping what is known gives the very events of the parser that reads everything.
+        #[test]
+        fn skipping_changes_nothing(
+            pieces in proptest::collection::vec((0_u8..6, "[ab\n\"\\\\你👋]{0,3}"), 1..12),
+        ) {
+            let mut frames: Vec<String> = pieces
+                .iter()
+                .map(|(kind, text)| {
+                    let delta = match kind {
+                        0 => serde_json::json!({"role": "assistant", "content": text}),
+                        1 => serde_json::json!({"reasoning_content": text}),
+                        2 => serde_json::json!({"content": text, "refusal": "no"}),
+                        3 => serde_json::json!({"content": text, "refusal": null}),
+                        _ => serde_json::json!({"content": text}),
+                    };
+                    format!("data: {}\n\n", serde_json::json!({"choices": [{"index": 0, "delta": delta}]}))
+                })
+                .collect();
+            frames.push("data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n".to_owned());
+            let run = |skips: bool| {
+                let (mut decoder, mut events) = (Decoder::new("K"), Vec::new());
+                for frame in &frames {
+                    if !skips {
+                        decoder.answer.alike.forget();
+                    }
+                    decoder.feed(frame.as_bytes(), &mut events).unwrap();
+                }
+                decoder.finish(&mut events).unwrap();
+                events
+            };
+            proptest::prop_assert_eq!(run(true), run(false));
+        }
+
         #[test]
         fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
             decode([bytes.as_slice()]);

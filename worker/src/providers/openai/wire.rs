@@ -1,17 +1,22 @@
 //! The request, which is the caller's own with another model, and what refusals mean. Source: OpenAI's public API
 //! reference.
 
-use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
+use serde_json::{Value, json, value::RawValue};
 
 use super::account::Account;
 use crate::{
-    chat::{Kind, ProviderError},
+    chat::{ChatRequest, Kind, ProviderError},
     upstream::Request,
 };
 
-/// `POST /chat/completions` with the caller's body: upstream always streams, one choice a turn, with usage.
+/// `POST /chat/completions` with the caller's own body, one choice a turn: streamed where the caller wants a stream,
+/// and then with usage.
 ///
 /// # Errors
 /// 400 for a body that is no JSON object; the door has checked that before.
@@ -19,25 +24,85 @@ pub(super) fn ask(
     base_url: &str,
     account: &Account,
     model: &str,
-    body: &Bytes,
+    chat: &ChatRequest,
 ) -> Result<Request, ProviderError> {
-    let mut body: Map<String, Value> = serde_json::from_slice(body)
-        .map_err(|_| ProviderError::bad_request("messages", "The body is not a JSON object."))?;
-    body.insert("model".to_owned(), json!(model));
-    body.insert("stream".to_owned(), json!(true));
-    body.insert("stream_options".to_owned(), json!({"include_usage": true}));
-    body.remove("n");
+    let mode = if chat.stream {
+        json!({"model": model, "stream": true, "stream_options": {"include_usage": true}})
+    } else {
+        json!({"model": model, "stream": false})
+    };
+    let body = with_members(
+        &chat.body,
+        &["model", "stream", "stream_options", "n"],
+        &mode,
+    )
+    .ok_or_else(|| ProviderError::bad_request("messages", "The body is not a JSON object."))?;
     Ok(
         Request::post("chat", format!("{base_url}/chat/completions"))
             .header("authorization", format!("Bearer {}", account.key.expose()))
             .headers(&[
                 ("content-type", "application/json"),
-                ("accept", "text/event-stream"),
+                (
+                    "accept",
+                    if chat.stream {
+                        "text/event-stream"
+                    } else {
+                        "application/json"
+                    },
+                ),
                 ("user-agent", "hive2api"),
             ])
-            .json(&body),
+            .body(body),
     )
 }
+
+/// A JSON object without some of its members, and then those of `more`. What stays is copied byte for byte: a long
+/// history is neither taken apart nor put together again. `None` for text that is no object.
+fn with_members(body: &[u8], without: &[&str], more: &Value) -> Option<Vec<u8>> {
+    let Members(members) = serde_json::from_slice(body).ok()?;
+    let mut whole = Vec::with_capacity(body.len() + 128);
+    whole.push(b'{');
+    for (name, value) in members {
+        if !without.contains(&&*name) {
+            serde_json::to_writer(&mut whole, &name).ok()?;
+            whole.push(b':');
+            whole.extend_from_slice(value.get().as_bytes());
+            whole.push(b',');
+        }
+    }
+    let more = more.to_string();
+    whole.extend_from_slice(more.strip_prefix('{')?.as_bytes());
+    Some(whole)
+}
+
+/// The members of an object in their order, values as they are written.
+struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Members<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = Members<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+                let mut members = Vec::new();
+                while let Some((Name(name), value)) = map.next_entry()? {
+                    members.push((name, value));
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
+/// A name, borrowed where it is written without escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// OpenAI's error object.
 #[derive(Debug, Default, Deserialize)]
@@ -147,5 +212,24 @@ fn classify(status: u16, refused: &Refused, variable: &str) -> ProviderError {
             Kind::Protocol,
             format!("the upstream answered with HTTP {status}"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_stays_of_a_body_stays_byte_for_byte() {
+        let body = r#"{ "model":"a","x\n" : [1.0, "é\u00e9"], "n":2, "stream":false,"messages":[{"a": 1e400}] , "model":"b" }"#;
+        let more = json!({"model": "m", "stream": true});
+        let whole = with_members(body.as_bytes(), &["model", "stream", "n"], &more).unwrap();
+        assert_eq!(
+            String::from_utf8(whole).unwrap(),
+            r#"{"x\n":[1.0, "é\u00e9"],"messages":[{"a": 1e400}],"model":"m","stream":true}"#
+        );
+        for body in ["[]", "{", "{\"a\":}", ""] {
+            assert_eq!(with_members(body.as_bytes(), &[], &more), None, "{body}");
+        }
     }
 }
