@@ -7,14 +7,17 @@
 //! - [`providers`]: one folder a web chat, and the registry and dispatcher that choose among them.
 //! - [`accounts`]: credentials and the pool that lends them out.
 //! - [`upstream`]: transports to the providers: HTTP, server-sent events, multipart, guarded fetching.
-//! - [`metrics`]: every metric in one place.
+//! - [`metrics`]: every metric in one place; [`log`]: log lines, written together.
+//! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs;
+//!   [`memory`]: what is given back after a peak.
 //! - [`doctor`]: apart from all this, `.env`, nginx and compose files looked through for mistakes.
-//! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs.
 
 pub mod accounts;
 pub mod chat;
 pub mod doctor;
 pub mod http;
+pub mod log;
+pub mod memory;
 pub mod metrics;
 pub mod providers;
 pub mod server;

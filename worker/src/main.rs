@@ -6,12 +6,12 @@ use hive2api_worker::{
     chat::tokens,
     doctor,
     http::App,
+    log, memory,
     providers::Registry,
     server,
-    settings::{LogFormat, Settings, Vars},
+    settings::{Settings, Vars},
     watch,
 };
-use tracing_subscriber::EnvFilter;
 
 /// `EX_CONFIG` of sysexits.h: the settings are wrong.
 const BAD_SETTINGS: u8 = 78;
@@ -47,18 +47,23 @@ fn main() -> ExitCode {
     {
         return complain(&["a TLS provider is installed already".to_owned()]);
     }
-    log(&settings);
-    match actix_web::rt::System::new().block_on(serve(
+    log::start(&settings);
+    // Two connections a stream, and the usual 1024 would be 500 streams. Where it cannot be raised, it stays.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
+    let served = actix_web::rt::System::new().block_on(serve(
         App::new(settings, registry),
         environment,
         path,
-    )) {
+    ));
+    let code = match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!(%error, "the worker cannot serve");
             ExitCode::FAILURE
         }
-    }
+    };
+    log::flush();
+    code
 }
 
 type Read = (Vars, std::path::PathBuf, Settings, Registry);
@@ -96,7 +101,10 @@ async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io
         worker = app.settings.worker_name,
         "serving"
     );
-    std::thread::spawn(tokens::warm_up);
+    if app.registry.counts_tokens() {
+        std::thread::spawn(tokens::warm_up);
+    }
+    memory::watch(Arc::clone(&app));
     let watching = actix_web::rt::spawn(watch::watch(Arc::clone(&app), environment, path));
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
@@ -104,22 +112,6 @@ async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io
     watching.abort();
     serving.abort();
     Ok(())
-}
-
-fn log(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false);
-    match settings.log_format {
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init(),
-        LogFormat::Text => builder.init(),
-    }
 }
 
 /// Asks the worker on this machine whether it lives; for container health checks.

@@ -16,7 +16,7 @@ use std::{
 use actix_web::{
     HttpServer,
     dev::{Server, ServerHandle},
-    middleware::{NormalizePath, from_fn},
+    middleware::from_fn,
     web::Data,
 };
 use socket2::SockRef;
@@ -59,8 +59,6 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
                 Arc::clone(&settings.proxies),
             ))
             .configure(http::routes)
-            // `//` and a closing slash are common slips in base URLs; a redirect would lose the body.
-            .wrap(NormalizePath::trim())
             .wrap(from_fn(edge::edge))
     })
     .workers(threads)

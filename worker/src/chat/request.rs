@@ -142,15 +142,23 @@ impl ChatRequest {
     /// # Errors
     /// [`Invalid`] for text that is no JSON object, a wrong type, or a value out of range.
     pub fn parse(body: Bytes) -> Result<Self, Invalid> {
-        let mut json = serde_json::Deserializer::from_slice(&body);
-        let fields: Body =
-            serde_path_to_error::deserialize(&mut json).map_err(|error| explain(&error))?;
-        json.end().map_err(|_| Invalid {
+        // Only a body that is wrong is read a second time, to say where.
+        match serde_json::from_slice::<Body>(&body) {
+            Ok(fields) => fields.check(body),
+            Err(_) => Err(complaint(&body)),
+        }
+    }
+}
+
+fn complaint(body: &[u8]) -> Invalid {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    match serde_path_to_error::deserialize::<_, Body>(&mut json) {
+        Err(error) => explain(&error),
+        Ok(_) => Invalid {
             message: "The body holds something after the JSON object.".to_owned(),
             param: None,
             code: None,
-        })?;
-        fields.check(body)
+        },
     }
 }
 

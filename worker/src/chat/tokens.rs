@@ -9,6 +9,9 @@ use super::message::Message;
 const FLUSH_BYTES: usize = 1024;
 /// What OpenAI's own recipe adds for the frame around each message.
 const TOKENS_PER_MESSAGE: u64 = 3;
+/// Of a longer text only the beginning is counted, and the rest taken to be like it: counting happens on an event loop,
+/// and 1 MB holds up everybody there for 50 ms.
+const MOST_COUNTED_BYTES: usize = 128 << 10;
 
 fn vocabulary() -> &'static CoreBPE {
     o200k_base_singleton()
@@ -21,7 +24,22 @@ pub fn warm_up() {
 
 /// How many tokens a text has.
 pub fn count(text: &str) -> u64 {
-    vocabulary().encode_ordinary(text).len() as u64
+    let counted = beginning(text, MOST_COUNTED_BYTES);
+    let tokens = vocabulary().encode_ordinary(counted).len() as u64;
+    if counted.len() == text.len() {
+        tokens
+    } else {
+        tokens * text.len() as u64 / counted.len() as u64
+    }
+}
+
+/// The longest beginning of whole characters that has at most `most_bytes`.
+fn beginning(text: &str, most_bytes: usize) -> &str {
+    let mut end = most_bytes.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default()
 }
 
 /// How many tokens a conversation has, texts only.
@@ -42,11 +60,47 @@ pub fn truncate(text: &str, limit: u64) -> &str {
         .and_then(|tokens| vocabulary().decode_bytes(tokens).ok())
         .unwrap_or_default();
     // A token may end inside a character; what is cut there does not count as said.
-    let mut end = bytes.len().min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    beginning(text, bytes.len())
+}
+
+/// How many tokens an answer has so far.
+#[derive(Debug)]
+pub enum Tally {
+    /// Counted with the vocabulary.
+    Counted(Counter),
+    /// Estimated from its length: four bytes a token. For upstreams that report their own usage, so that counting
+    /// would nearly always be in vain.
+    Estimated {
+        /// Length in bytes.
+        bytes: u64,
+    },
+}
+
+impl Tally {
+    /// An empty one. `is_reported`: whether the upstream is going to say.
+    pub fn new(is_reported: bool) -> Self {
+        if is_reported {
+            Self::Estimated { bytes: 0 }
+        } else {
+            Self::Counted(Counter::default())
+        }
     }
-    text.get(..end).unwrap_or_default()
+
+    /// Takes the next piece.
+    pub fn add(&mut self, piece: &str) {
+        match self {
+            Self::Counted(counter) => counter.add(piece),
+            Self::Estimated { bytes } => *bytes += piece.len() as u64,
+        }
+    }
+
+    /// The count of everything so far.
+    pub fn total(&self) -> u64 {
+        match self {
+            Self::Counted(counter) => counter.total(),
+            Self::Estimated { bytes } => bytes.div_ceil(4),
+        }
+    }
 }
 
 /// Counts a text that comes in pieces.
@@ -102,6 +156,18 @@ mod tests {
             words.total().abs_diff(whole) <= 20,
             "{} for {whole}",
             words.total()
+        );
+    }
+
+    #[test]
+    fn of_a_long_text_the_beginning_is_counted() {
+        let text = "a word or two, 两三个字. ".repeat(40_000);
+        let exact = vocabulary().encode_ordinary(&text).len() as u64;
+        assert!(text.len() > 4 * MOST_COUNTED_BYTES);
+        assert!(
+            count(&text).abs_diff(exact) < exact / 100,
+            "{} for {exact}",
+            count(&text)
         );
     }
 

@@ -19,6 +19,7 @@ use uuid::Uuid;
 use super::{
     App,
     error::{self, ApiError},
+    path,
 };
 use crate::metrics::METRICS;
 
@@ -51,10 +52,11 @@ pub struct RequestId(pub String);
 /// # Errors
 /// None of its own.
 pub async fn edge<B: MessageBody + 'static>(
-    request: ServiceRequest,
+    mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
+    path::tidy(&mut request);
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let worker = request

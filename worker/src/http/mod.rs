@@ -7,6 +7,7 @@ pub mod docs;
 pub mod edge;
 pub mod error;
 pub mod openai;
+mod path;
 pub mod place;
 pub mod probes;
 

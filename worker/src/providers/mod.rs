@@ -55,6 +55,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
         self.fields()
     }
 
+    /// Whether its answers end with [`crate::chat::ChatEvent::Usage`] as a rule.
+    fn reports_usage(&self) -> bool {
+        false
+    }
+
     /// Its accounts.
     fn accounts(&self) -> &dyn Accounts;
 

@@ -124,6 +124,13 @@ impl Registry {
             .map(|(alias, route)| (alias.as_str(), route))
     }
 
+    /// Whether some configured provider leaves the counting of tokens to the gateway.
+    pub fn counts_tokens(&self) -> bool {
+        let counts = |provider: &&Arc<dyn Provider>| !provider.reports_usage();
+        let mut counting = self.providers.iter().filter(counts);
+        counting.any(|provider| provider.accounts().census().ready > 0)
+    }
+
     /// Whether any provider has an account that can be used now.
     pub fn is_usable(&self) -> bool {
         self.providers

@@ -1,13 +1,14 @@
 //! What is common to streamed and gathered answers: events in, OpenAI's pieces out. Thinking takes the form of the
 //! settings, pictures become Markdown, sources are kept for the end.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
     chat::{
         ChatEvent, FinishReason, ToolCallDelta, Usage,
         reasoning::{INLINE, THINK_TAGS, Weaver},
-        tokens::Counter,
+        tokens::Tally,
     },
     settings::ReasoningFormat,
 };
@@ -37,15 +38,16 @@ pub(super) struct Answer {
     weaver: Option<Weaver>,
     hides_reasoning: bool,
     sources: Sources,
-    content: Counter,
-    reasoning: Counter,
+    content: Tally,
+    reasoning: Tally,
     reported: Option<Usage>,
     has_tool_call: bool,
     is_finished: bool,
 }
 
 impl Answer {
-    pub(super) fn new(format: ReasoningFormat) -> Self {
+    /// `is_usage_reported`: whether the provider is going to report token counts.
+    pub(super) fn new(format: ReasoningFormat, is_usage_reported: bool) -> Self {
         Self {
             weaver: match format {
                 ReasoningFormat::ThinkTags => Some(Weaver::new(THINK_TAGS)),
@@ -54,8 +56,8 @@ impl Answer {
             },
             hides_reasoning: format == ReasoningFormat::Hidden,
             sources: Sources::default(),
-            content: Counter::default(),
-            reasoning: Counter::default(),
+            content: Tally::new(is_usage_reported),
+            reasoning: Tally::new(is_usage_reported),
             reported: None,
             has_tool_call: false,
             is_finished: false,
@@ -225,15 +227,42 @@ pub(super) fn total_usage(answers: &[&Answer], prompt_tokens: impl Fn() -> u64) 
 }
 
 /// The `usage` member.
-pub(super) fn usage_json(usage: Usage) -> Value {
-    json!({
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": 0, "audio_tokens": 0},
-        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens, "audio_tokens": 0,
-            "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0},
-    })
+#[derive(Serialize)]
+pub(super) struct UsageMember {
+    prompt_tokens: u64,
+    completion_tokens: u64,
+    total_tokens: u64,
+    prompt_tokens_details: PromptDetails,
+    completion_tokens_details: CompletionDetails,
+}
+
+#[derive(Default, Serialize)]
+struct PromptDetails {
+    cached_tokens: u64,
+    audio_tokens: u64,
+}
+
+#[derive(Default, Serialize)]
+struct CompletionDetails {
+    reasoning_tokens: u64,
+    audio_tokens: u64,
+    accepted_prediction_tokens: u64,
+    rejected_prediction_tokens: u64,
+}
+
+impl From<Usage> for UsageMember {
+    fn from(usage: Usage) -> Self {
+        Self {
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            total_tokens: usage.prompt_tokens + usage.completion_tokens,
+            prompt_tokens_details: PromptDetails::default(),
+            completion_tokens_details: CompletionDetails {
+                reasoning_tokens: usage.reasoning_tokens,
+                ..CompletionDetails::default()
+            },
+        }
+    }
 }
 
 #[cfg(test)]
@@ -241,7 +270,7 @@ mod tests {
     use super::*;
 
     fn pieces(format: ReasoningFormat, events: Vec<ChatEvent>) -> Vec<Piece> {
-        let (mut answer, mut pieces) = (Answer::new(format), Vec::new());
+        let (mut answer, mut pieces) = (Answer::new(format, false), Vec::new());
         for event in events {
             answer.take(event, |piece| pieces.push(piece));
         }

@@ -130,9 +130,16 @@ async fn answer(
         cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, request),
     };
+    let is_usage_reported = route
+        .candidates
+        .iter()
+        .all(|candidate| candidate.provider.reports_usage());
     let choices = (0..request.n).map(|_| {
         let run = Run::new(job.clone(), route.clone(), Rc::clone(request));
-        (run, Answer::new(app.settings.reasoning_format))
+        (
+            run,
+            Answer::new(app.settings.reasoning_format, is_usage_reported),
+        )
     });
     if request.stream {
         let mut choices: Vec<Choice> = choices
@@ -155,9 +162,7 @@ async fn answer(
             ignored,
         }));
     }
-    let body = gather(choices.collect(), request, &id, created, trace)
-        .await?
-        .to_string();
+    let body = gather(choices.collect(), request, &id, created, trace).await?;
     let mut response = HttpResponse::Ok();
     if let Some(ignored) = ignored {
         response.insert_header(("x-hive-ignored", ignored));

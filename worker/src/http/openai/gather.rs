@@ -5,10 +5,11 @@ use std::{
     task::{Context, Poll},
 };
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{
-    answer::{Answer, Piece, total_usage, usage_json},
+    answer::{Answer, Piece, UsageMember, total_usage},
     trace::Trace,
 };
 use crate::{
@@ -39,7 +40,7 @@ struct Message {
     finish: Option<FinishReason>,
 }
 
-/// Waits for all choices and builds the body.
+/// Waits for all choices and renders the body.
 ///
 /// # Errors
 /// That of the first choice that fails.
@@ -49,7 +50,7 @@ pub(super) async fn gather(
     id: &str,
     created: u64,
     trace: &mut Trace,
-) -> Result<Value, ApiError> {
+) -> Result<Vec<u8>, ApiError> {
     let mut choices: Vec<Choice> = choices
         .into_iter()
         .map(|(run, answer)| Choice {
@@ -63,15 +64,53 @@ pub(super) async fn gather(
     let answers: Vec<&Answer> = choices.iter().map(|choice| &choice.answer).collect();
     let usage = total_usage(&answers, || tokens::count_messages(&request.messages));
     trace.usage = Some(usage);
-    let choices: Vec<Value> = choices
+    let choices = choices
         .into_iter()
         .enumerate()
-        .map(|(index, choice)| choice.message.into_choice(index))
-        .collect();
-    Ok(json!({
-        "id": id, "object": "chat.completion", "created": created, "model": request.model, "choices": choices,
-        "usage": usage_json(usage), "system_fingerprint": null,
-    }))
+        .map(|(index, choice)| choice.message.into_choice(index));
+    let completion = Completion {
+        id,
+        object: "chat.completion",
+        created,
+        model: &request.model,
+        choices: choices.collect(),
+        usage: usage.into(),
+        system_fingerprint: (),
+    };
+    // Our own types with string keys cannot fail to serialise.
+    Ok(serde_json::to_vec(&completion).unwrap_or_default())
+}
+
+#[derive(Serialize)]
+struct Completion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<WholeChoice>,
+    usage: UsageMember,
+    system_fingerprint: (),
+}
+
+#[derive(Serialize)]
+struct WholeChoice {
+    index: usize,
+    message: WholeMessage,
+    logprobs: Value,
+    finish_reason: FinishReason,
+}
+
+#[derive(Serialize)]
+struct WholeMessage {
+    role: &'static str,
+    content: Option<String>,
+    refusal: Value,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reasoning_content: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(flatten)]
+    members: Map<String, Value>,
 }
 
 fn poll_all(
@@ -163,31 +202,28 @@ impl Message {
         }
     }
 
-    fn into_choice(self, index: usize) -> Value {
-        let mut message = self.members;
-        message.insert("role".to_owned(), json!("assistant"));
-        let content = if self.content.is_empty() && !self.tool_calls.is_empty() {
-            Value::Null
-        } else {
-            json!(self.content)
+    fn into_choice(mut self, index: usize) -> WholeChoice {
+        let is_only_calls = self.content.is_empty() && !self.tool_calls.is_empty();
+        let call = |call: ToolCallDelta| {
+            let arguments = if call.arguments.is_empty() {
+                "{}"
+            } else {
+                call.arguments.as_str()
+            };
+            json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
         };
-        message.insert("content".to_owned(), content);
-        message.entry("refusal").or_insert(Value::Null);
-        if !self.reasoning.is_empty() {
-            message.insert("reasoning_content".to_owned(), json!(self.reasoning));
+        WholeChoice {
+            index,
+            message: WholeMessage {
+                role: "assistant",
+                content: (!is_only_calls).then_some(self.content),
+                refusal: self.members.remove("refusal").unwrap_or_default(),
+                reasoning_content: self.reasoning,
+                tool_calls: self.tool_calls.into_iter().map(call).collect(),
+                members: self.members,
+            },
+            logprobs: self.logprobs,
+            finish_reason: self.finish.unwrap_or(FinishReason::Stop),
         }
-        if !self.tool_calls.is_empty() {
-            let calls: Vec<Value> = self
-                .tool_calls
-                .iter()
-                .map(|call| {
-                    let arguments = if call.arguments.is_empty() { "{}" } else { call.arguments.as_str() };
-                    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
-                })
-                .collect();
-            message.insert("tool_calls".to_owned(), json!(calls));
-        }
-        let finish = self.finish.unwrap_or(FinishReason::Stop);
-        json!({"index": index, "message": message, "logprobs": self.logprobs, "finish_reason": finish})
     }
 }

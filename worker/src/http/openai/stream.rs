@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::time::{Instant, Sleep};
 
 use super::{
-    answer::{Answer, Piece, total_usage, usage_json},
+    answer::{Answer, Piece, UsageMember, total_usage},
     trace::Trace,
 };
 use crate::{
@@ -27,6 +27,9 @@ use crate::{
 
 /// Ends in a blank line, which is safe because no event of ours has an id (conformance S9).
 const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// About how long a chunk is without its constant head.
+const USUAL_PIECE_BYTES: usize = 128;
 
 /// One choice being streamed.
 pub(super) struct Choice {
@@ -79,6 +82,7 @@ impl Choice {
         if !self.is_over && events.iter().any(ChatEvent::is_output) {
             trace.piece(|| self.run.served());
         }
+        out.reserve(events.len() * (frame.head.len() + USUAL_PIECE_BYTES));
         for event in events {
             let has_role = &mut self.has_role;
             // A second `Finish` is none: providers end their answers themselves, the one above is for the others.
@@ -160,7 +164,7 @@ impl StreamBody {
         if self.request.include_usage {
             out.put_slice(self.frame.head.as_bytes());
             out.put_slice(b"],\"usage\":");
-            put_json(out, &usage_json(usage));
+            put_json(out, &UsageMember::from(usage));
             out.put_slice(b"}\n\n");
         }
         out.put_slice(b"data: [DONE]\n\n");
@@ -280,11 +284,19 @@ impl Frame {
         put_json(out, &index);
         out.put_slice(b",\"delta\":");
         delta(out);
-        out.put_slice(b",\"logprobs\":");
-        put_json(out, logprobs);
-        out.put_slice(b",\"finish_reason\":");
-        put_json(out, &finish);
-        out.put_u8(b'}');
+        match (finish, logprobs) {
+            // Nearly all of them.
+            (None, serde_json::Value::Null) => {
+                out.put_slice(b",\"logprobs\":null,\"finish_reason\":null}");
+            }
+            (finish, logprobs) => {
+                out.put_slice(b",\"logprobs\":");
+                put_json(out, logprobs);
+                out.put_slice(b",\"finish_reason\":");
+                put_json(out, &finish);
+                out.put_u8(b'}');
+            }
+        }
         out.put_slice(self.tail.as_bytes());
     }
 }
