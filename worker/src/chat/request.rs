@@ -137,6 +137,11 @@ struct ResponseFormat {
 }
 
 impl ChatRequest {
+    /// Whether token counts are part of the answer.
+    pub fn wants_usage(&self) -> bool {
+        !self.stream || self.include_usage
+    }
+
     /// Reads and checks a body.
     ///
     /// # Errors

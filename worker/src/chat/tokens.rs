@@ -33,6 +33,12 @@ pub fn count(text: &str) -> u64 {
     }
 }
 
+/// About as many, from the length alone: four bytes a token, which is right for English and a little high for Chinese.
+pub fn estimate_messages(messages: &[Message]) -> u64 {
+    let each = |message: &Message| TOKENS_PER_MESSAGE + message.text().len() as u64 / 4;
+    messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
+}
+
 /// The longest beginning of whole characters that has at most `most_bytes`.
 fn beginning(text: &str, most_bytes: usize) -> &str {
     let mut end = most_bytes.min(text.len());
@@ -68,8 +74,8 @@ pub fn truncate(text: &str, limit: u64) -> &str {
 pub enum Tally {
     /// Counted with the vocabulary.
     Counted(Counter),
-    /// Estimated from its length: four bytes a token. For upstreams that report their own usage, so that counting
-    /// would nearly always be in vain.
+    /// Estimated from its length: four bytes a token. For answers whose count nobody sees but the metrics, and for
+    /// upstreams that report their own usage, so that counting would nearly always be in vain.
     Estimated {
         /// Length in bytes.
         bytes: u64,
@@ -77,12 +83,12 @@ pub enum Tally {
 }
 
 impl Tally {
-    /// An empty one. `is_reported`: whether the upstream is going to say.
-    pub fn new(is_reported: bool) -> Self {
-        if is_reported {
-            Self::Estimated { bytes: 0 }
-        } else {
+    /// An empty one.
+    pub fn new(is_counted: bool) -> Self {
+        if is_counted {
             Self::Counted(Counter::default())
+        } else {
+            Self::Estimated { bytes: 0 }
         }
     }
 

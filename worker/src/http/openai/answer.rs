@@ -46,8 +46,8 @@ pub(super) struct Answer {
 }
 
 impl Answer {
-    /// `is_usage_reported`: whether the provider is going to report token counts.
-    pub(super) fn new(format: ReasoningFormat, is_usage_reported: bool) -> Self {
+    /// `is_counted`: whether tokens are counted with the vocabulary, or only estimated.
+    pub(super) fn new(format: ReasoningFormat, is_counted: bool) -> Self {
         Self {
             weaver: match format {
                 ReasoningFormat::ThinkTags => Some(Weaver::new(THINK_TAGS)),
@@ -56,8 +56,8 @@ impl Answer {
             },
             hides_reasoning: format == ReasoningFormat::Hidden,
             sources: Sources::default(),
-            content: Tally::new(is_usage_reported),
-            reasoning: Tally::new(is_usage_reported),
+            content: Tally::new(is_counted),
+            reasoning: Tally::new(is_counted),
             reported: None,
             has_tool_call: false,
             is_finished: false,
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     fn pieces(format: ReasoningFormat, events: Vec<ChatEvent>) -> Vec<Piece> {
-        let (mut answer, mut pieces) = (Answer::new(format, false), Vec::new());
+        let (mut answer, mut pieces) = (Answer::new(format, true), Vec::new());
         for event in events {
             answer.take(event, |piece| pieces.push(piece));
         }

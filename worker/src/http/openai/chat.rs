@@ -130,16 +130,15 @@ async fn answer(
         cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, request),
     };
-    let is_usage_reported = route
-        .candidates
-        .iter()
-        .all(|candidate| candidate.provider.reports_usage());
+    // Counting costs more than all else that is done to a piece, so it is done where somebody sees the number.
+    let is_counted = request.wants_usage()
+        && route
+            .candidates
+            .iter()
+            .any(|candidate| !candidate.provider.reports_usage());
     let choices = (0..request.n).map(|_| {
         let run = Run::new(job.clone(), route.clone(), Rc::clone(request));
-        (
-            run,
-            Answer::new(app.settings.reasoning_format, is_usage_reported),
-        )
+        (run, Answer::new(app.settings.reasoning_format, is_counted))
     });
     if request.stream {
         let mut choices: Vec<Choice> = choices

@@ -160,7 +160,14 @@ impl StreamBody {
     fn finish(&mut self, out: &mut BytesMut) {
         self.is_done = true;
         let answers: Vec<&Answer> = self.choices.iter().map(|choice| &choice.answer).collect();
-        let usage = total_usage(&answers, || tokens::count_messages(&self.request.messages));
+        let messages = &self.request.messages;
+        let usage = total_usage(&answers, || {
+            if self.request.wants_usage() {
+                tokens::count_messages(messages)
+            } else {
+                tokens::estimate_messages(messages)
+            }
+        });
         if self.request.include_usage {
             out.put_slice(self.frame.head.as_bytes());
             out.put_slice(b"],\"usage\":");
