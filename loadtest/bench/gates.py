@@ -7,17 +7,17 @@ from measures import Bench, Pace, all_measures
 # What a build may not exceed. Where the target of docs/performance.md is reached, the limit is the target; else it is
 # what was reached when the limit was set, and a little more. Lower it when the worker gets better.
 LIMITS = {
-    "calls_piece": 3.0,  # the target is 2.5
-    "calls_json": 12.5,  # the target is 8.0
-    "held": 2.5,  # to nginx; the target is 1.8
+    "calls_piece": 2.8,  # the target is 2.5
+    "calls_json": 8.0,
+    "held": 1.9,  # to nginx; the target is 1.8
     "errors": 0,
-    "given_back": 6.0,  # the target is 1.5
-    "ir_request": 930_000,
-    "ir_history": 330_000,
-    "ir_stream": 290_000,
-    "ir_piece": 50_000,
-    "ir_cumulative": 58_000,
-    "ir_cumulative512": 180_000,
+    "given_back": 1.5,
+    "ir_request": 210_000,
+    "ir_history": 17_000,
+    "ir_stream": 240_000,
+    "ir_piece": 16_500,
+    "ir_cumulative": 20_000,
+    "ir_cumulative512": 45_000,
 }
 
 
