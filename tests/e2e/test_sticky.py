@@ -8,7 +8,7 @@ import time
 
 import openai
 import pytest
-from edge import ROOT, Edge, Stub
+from edge import ROOT, Edge, Stub, wait_until
 
 KEY = {"Authorization": "Bearer sk-one-key-for-all"}
 CLIENT_HEADERS = ["X-Claude-Code-Session-Id", "Session-Id", "session_id", "x-opencode-session", "x-session-affinity", "X-OpenWebUI-Chat-Id", "x-litellm-session-id"]
@@ -31,11 +31,11 @@ def edge(tmp_path_factory, stubs):
     edge.stop()
 
 
-def chat(edge, body, headers=KEY):
+def chat(edge, body, headers=KEY, path="/v1/chat/completions"):
     """The sign that decided, and the worker that it led to."""
     if not isinstance(body, (str, bytes)):
         body = json.dumps(body)
-    answer = edge.post("/v1/chat/completions", headers, body)
+    answer = edge.post(path, headers, body)
     assert answer.json()["headers"]["x-hive-sticky"] == answer.headers["X-Hive-Sticky"]
     return answer.headers["X-Hive-Sticky"], answer.worker
 
@@ -85,8 +85,11 @@ def test_without_any_sign_the_address_decides(edge):
 
 
 def test_the_access_log_names_the_sign(edge):
-    chat(edge, {"messages": [user("logged")]})
-    assert json.loads(edge.access_log.read_text().splitlines()[-1])["sticky"] == "conversation"
+    path = "/logged/chat/completions"
+    chat(edge, {"messages": [user("logged")]}, path=path)
+    # nginx gathers its lines for a second.
+    lines = wait_until(lambda: [json.loads(line) for line in edge.access_log.read_text().splitlines() if path in line], 3)
+    assert lines[0]["sticky"] == "conversation"
 
 
 # --- chats of one key ---
