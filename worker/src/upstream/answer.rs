@@ -52,9 +52,9 @@ impl Answer {
         }
     }
 
-    /// The next bytes of the body; `None` at its regular end. What has arrived already comes at once, up to
-    /// [`MOST_BYTES_AT_ONCE`]: services send an HTTP chunk for every event, and what follows costs the same for many
-    /// of them as for one.
+    /// The next bytes of the body; `None` at its regular end. What has arrived already comes at once, up to 16 KiB or
+    /// a little more: services send an HTTP chunk for every event, and what follows costs the same for many of them as
+    /// for one.
     ///
     /// # Errors
     /// [`TransportError::Timeout`] after a long silence, [`TransportError::Broken`] when it ends too early.
