@@ -16,6 +16,7 @@ use super::{
     ACCOUNTS, Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
     prompt::{Answer, Question},
+    reply::Act,
 };
 
 const FAULTS: &[Fault] = &[
@@ -190,7 +191,18 @@ impl OpenAi {
             {
                 return Err(refusal);
             }
-            return Ok(Reply::json(200, &completion.whole()));
+            let whole = completion.whole();
+            // It comes when its last piece would have come.
+            let pieces = u32::try_from(answer.text.len()).unwrap_or(u32::MAX);
+            let pause = answer.pace.saturating_mul(pieces);
+            if pause.is_zero() {
+                return Ok(Reply::json(200, &whole));
+            }
+            let acts = [Act::Pause(pause), Act::say(whole.to_string()), Act::Done];
+            return Ok(Reply::stream(
+                "application/json",
+                Box::new(acts.into_iter()),
+            ));
         }
         Ok(Reply::stream(
             "text/event-stream; charset=utf-8",
