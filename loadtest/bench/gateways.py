@@ -196,8 +196,9 @@ class Cluster(Gateway):
         prefix = folder / f"cluster-{port}"
         self.watcher = Process(f"cluster-{port}", [root / "nginx/watcher", "--prefix", prefix], folder, env)
         self.watcher.wait_port(port)
-        self.nginx = int((prefix / "nginx.pid").read_text())
+        # nginx listens before it writes its pid, and answers after that.
         ask(self)
+        self.nginx = int((prefix / "nginx.pid").read_text())
 
     @property
     def pids(self):

@@ -1,6 +1,6 @@
 //! The worker process: read settings, build the app, serve, drain.
 
-use std::{io::Write as _, net::TcpListener, process::ExitCode, sync::Arc};
+use std::{io::Write as _, process::ExitCode, sync::Arc};
 
 use hive2api_worker::{
     chat::tokens,
@@ -84,7 +84,7 @@ fn read() -> Result<Read, Vec<String>> {
 
 async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io::Result<()> {
     let app = Arc::new(app);
-    let listener = TcpListener::bind((app.settings.host.as_str(), app.settings.port))?;
+    let listener = server::listen(&app.settings.host, app.settings.port)?;
     let server = server::start(Arc::clone(&app), listener)?;
     for provider in app.registry.providers() {
         let accounts = provider.accounts().census().ready;

@@ -8,7 +8,7 @@
 
 use std::{
     io,
-    net::TcpListener,
+    net::{SocketAddr, TcpListener, ToSocketAddrs as _},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -19,7 +19,7 @@ use actix_web::{
     middleware::from_fn,
     web::Data,
 };
-use socket2::SockRef;
+use socket2::{Domain, SockRef, Socket, Type};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
@@ -36,6 +36,33 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How much of an answer the kernel takes before it has gone out, for each connection. By itself it would take 4 MB for
 /// a client that does not read; this is enough for 1 MB/s to the other side of the world.
 const SEND_BUFFER_BYTES: usize = 256 << 10;
+
+/// Connections that may wait to be accepted; std's 128 are fewer than nginx opens at once when thousands of streams
+/// begin, and one that finds no room is tried again by the kernel after a second only.
+const BACKLOG: i32 = 4096;
+
+/// A listener on the first address of `host` that can be had.
+///
+/// # Errors
+/// Those of the last address tried, or of looking up the name.
+pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
+    let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in (host, port).to_socket_addrs()? {
+        match listen_at(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => last = error,
+        }
+    }
+    Err(last)
+}
+
+fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
 
 /// Starts serving on a listener. The returned future ends when the server is stopped.
 ///
@@ -122,5 +149,31 @@ async fn either(one: &mut Signal, other: &mut Signal) {
 async fn idle(app: &App) {
     while !app.is_idle() {
         tokio::time::sleep(LOOK).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn a_burst_of_connections_finds_room() {
+        let listener = listen("127.0.0.1", 0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let wait = Duration::from_millis(500);
+        // Nobody accepts them.
+        let waiting: Result<Vec<_>, _> = (0..400)
+            .map(|_| TcpStream::connect_timeout(&address, wait))
+            .collect();
+        assert_eq!(waiting.unwrap().len(), 400);
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error() {
+        let first = listen("127.0.0.1", 0).unwrap();
+        let port = first.local_addr().unwrap().port();
+        assert!(listen("127.0.0.1", port).is_err());
     }
 }
