@@ -12,18 +12,12 @@
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
 /// What surrounds the string. Empty (as at first) it recognises nothing.
 #[derive(Debug, Default)]
 pub struct Template {
     head: Vec<u8>,
     tail: Vec<u8>,
 }
-
-/// A JSON string, borrowed where it is written without escapes.
-#[derive(Deserialize)]
-struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// What an event that was recognised says.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,12 +94,13 @@ fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
         return str::from_utf8(raw).ok().map(Cow::Borrowed);
     }
     let quoted = [b"\"", raw, b"\""].concat();
-    let Text(text) = serde_json::from_slice(&quoted).ok()?;
-    Some(Cow::Owned(text.into_owned()))
+    serde_json::from_slice(&quoted).ok().map(Cow::Owned)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde::Deserialize;
+
     use super::*;
 
     /// The plain way: parse the whole event.

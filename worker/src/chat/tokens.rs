@@ -35,7 +35,11 @@ pub fn count(text: &str) -> u64 {
 
 /// About as many, from the length alone: four bytes a token, which is right for English and a little high for Chinese.
 pub fn estimate_messages(messages: &[Message]) -> u64 {
-    let each = |message: &Message| TOKENS_PER_MESSAGE + message.text().len() as u64 / 4;
+    sum(messages, |text| text.len() as u64 / 4)
+}
+
+fn sum(messages: &[Message], tokens: impl Fn(&str) -> u64) -> u64 {
+    let each = |message: &Message| TOKENS_PER_MESSAGE + tokens(&message.text());
     messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
 }
 
@@ -50,8 +54,7 @@ fn beginning(text: &str, most_bytes: usize) -> &str {
 
 /// How many tokens a conversation has, texts only.
 pub fn count_messages(messages: &[Message]) -> u64 {
-    let each = |message: &Message| TOKENS_PER_MESSAGE + count(&message.text());
-    messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
+    sum(messages, count)
 }
 
 /// The longest beginning of `text` that has at most `limit` tokens.

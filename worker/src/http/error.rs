@@ -223,7 +223,7 @@ pub(super) fn in_callers_dialect(
     request: &HttpRequest,
     request_id: &str,
 ) -> Option<HttpResponse> {
-    let has_nginx = request.headers().contains_key("x-hive-sticky");
+    let has_nginx = request.headers().contains_key(super::place::STICKY);
     is_anthropic(request).then(|| error.anthropic_response(request_id, has_nginx))
 }
 

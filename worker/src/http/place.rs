@@ -11,7 +11,7 @@ use super::{App, error::ApiError};
 use crate::metrics::METRICS;
 
 /// The request header by which nginx says what decided for this worker.
-const STICKY: &str = "x-hive-sticky";
+pub(super) const STICKY: &str = "x-hive-sticky";
 /// What it may say. Whatever else stands there was written by a client that came past nginx.
 const SIGNS: [&str; 6] = [
     "session",

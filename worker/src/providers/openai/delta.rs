@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{IgnoredAny, MapAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -109,9 +109,11 @@ impl<'de> Visitor<'de> for Members {
                 "role" => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                "content" => delta.content = map.next_value::<Text<'_>>()?.0,
-                "reasoning_content" => delta.reasoning_content = map.next_value::<Text<'_>>()?.0,
-                "reasoning" => delta.reasoning = map.next_value::<Text<'_>>()?.0,
+                "content" => delta.content = map.next_value::<Text<'_>>()?.some(),
+                "reasoning_content" => {
+                    delta.reasoning_content = map.next_value::<Text<'_>>()?.some()
+                }
+                "reasoning" => delta.reasoning = map.next_value::<Text<'_>>()?.some(),
                 "tool_calls" => delta.tool_calls = map.next_value()?,
                 _ => {
                     if let Some(value) = map.next_value::<Option<Value>>()? {
@@ -124,62 +126,23 @@ impl<'de> Visitor<'de> for Members {
     }
 }
 
+/// A member's name, borrowed where it is written without escapes.
 #[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
+pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A string; any other value is no text and no error.
-struct Text<'a>(Option<Cow<'a, str>>);
-
-impl<'de> Deserialize<'de> for Text<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyText)
-    }
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Text<'a> {
+    Some(#[serde(borrow)] Cow<'a, str>),
+    Other(IgnoredAny),
 }
 
-struct AnyText;
-
-impl<'de> Visitor<'de> for AnyText {
-    type Value = Text<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("anything")
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-        Ok(Text(Some(Cow::Borrowed(text))))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-        Ok(Text(Some(Cow::Owned(text.to_owned()))))
-    }
-
-    fn visit_unit<E>(self) -> Result<Text<'de>, E> {
-        Ok(Text(None))
-    }
-
-    fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
-        Ok(Text(None))
-    }
-
-    fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
-        Ok(Text(None))
-    }
-
-    fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
-        Ok(Text(None))
-    }
-
-    fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
-        Ok(Text(None))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text<'de>, A::Error> {
-        while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Text<'de>, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Text(None))
+impl<'a> Text<'a> {
+    fn some(self) -> Option<Cow<'a, str>> {
+        match self {
+            Self::Some(text) => Some(text),
+            Self::Other(_) => None,
+        }
     }
 }

@@ -285,6 +285,18 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_like_the_one_before_is_not_parsed() {
+        let (mut decoder, mut events) = (Decoder::new("K"), Vec::new());
+        let piece =
+            |text: &str| format!(r#"{{"choices":[{{"index":0,"delta":{{"content":"{text}"}}}}]}}"#);
+        let first = format!("data: {}\n\n", piece("a"));
+        decoder.feed(first.as_bytes(), &mut events).unwrap();
+        let next = piece("b");
+        let new = decoder.answer.alike.recognise(next.as_bytes());
+        assert_eq!(new.map(|new| new.text.into_owned()).as_deref(), Some("b"));
+    }
+
+    #[test]
     fn errors_in_the_stream_are_errors() {
         for (error, kind) in [
             (

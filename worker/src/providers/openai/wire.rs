@@ -9,7 +9,7 @@ use serde::{
 };
 use serde_json::{Value, json, value::RawValue};
 
-use super::account::Account;
+use super::{account::Account, delta::Name};
 use crate::{
     chat::{ChatRequest, Kind, ProviderError},
     upstream::Request,
@@ -99,10 +99,6 @@ impl<'de> Deserialize<'de> for Members<'de> {
         deserializer.deserialize_map(Object)
     }
 }
-
-/// A name, borrowed where it is written without escapes.
-#[derive(Deserialize)]
-struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// OpenAI's error object.
 #[derive(Debug, Default, Deserialize)]
