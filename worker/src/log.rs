@@ -2,13 +2,25 @@
 //! of standard output would hold up an event loop.
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{Mutex, OnceLock, PoisonError},
     thread::Thread,
     time::Duration,
 };
 
-use tracing_subscriber::EnvFilter;
+use serde::{Serializer as _, ser::SerializeMap as _};
+use tracing::{Event, Subscriber};
+use tracing_serde::SerdeMapVisitor;
+use tracing_subscriber::{
+    EnvFilter,
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::Writer,
+        time::{FormatTime as _, SystemTime},
+    },
+    registry::LookupSpan,
+};
 
 use crate::settings::{LogFormat, Settings};
 
@@ -16,6 +28,9 @@ use crate::settings::{LogFormat, Settings};
 const WAIT: Duration = Duration::from_millis(50);
 /// With more than this waiting, whoever logs writes: memory stays bounded when nobody reads the log.
 const MOST_WAITING_BYTES: usize = 1 << 20;
+/// What a line, and the time in it, hardly exceed.
+const USUAL_LINE_BYTES: usize = 512;
+const USUAL_TIME_BYTES: usize = 32;
 
 static LINES: Lines = Lines {
     waiting: Mutex::new(Vec::new()),
@@ -30,12 +45,7 @@ pub fn start(settings: &Settings) {
         .with_target(false)
         .with_writer(|| &LINES);
     match settings.log_format {
-        LogFormat::Json => builder
-            .json()
-            .flatten_event(true)
-            .with_current_span(false)
-            .with_span_list(false)
-            .init(),
+        LogFormat::Json => builder.event_format(Json).init(),
         LogFormat::Text => builder.init(),
     }
     let writer = std::thread::spawn(|| {
@@ -54,6 +64,40 @@ pub fn flush() {
     let lines = std::mem::take(&mut *LINES.waiting());
     // A log that cannot be written cannot be complained about either.
     let _ = out.write_all(&lines).and_then(|()| out.flush());
+}
+
+/// One flat JSON object a line: time, level, fields. tracing-subscriber's own says the same in three times the
+/// instructions: it hands every quote and comma through a formatter.
+struct Json;
+
+impl<S, N> FormatEvent<S, N> for Json
+where
+    S: Subscriber + for<'span> LookupSpan<'span>,
+    N: for<'writer> FormatFields<'writer> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let mut time = String::with_capacity(USUAL_TIME_BYTES);
+        SystemTime.format_time(&mut Writer::new(&mut time))?;
+        let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
+        object(&mut line, &time, event).map_err(|_| fmt::Error)?;
+        line.push(b'\n');
+        writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn object(line: &mut Vec<u8>, time: &str, event: &Event<'_>) -> serde_json::Result<()> {
+    let mut serializer = serde_json::Serializer::new(line);
+    let mut members = serializer.serialize_map(None)?;
+    members.serialize_entry("timestamp", time)?;
+    members.serialize_entry("level", event.metadata().level().as_str())?;
+    let mut fields = SerdeMapVisitor::new(members);
+    event.record(&mut fields);
+    fields.finish()
 }
 
 struct Lines {

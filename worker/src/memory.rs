@@ -1,12 +1,20 @@
-//! Gives memory back to the system when many streams have ended. glibc keeps what was freed below the top of each of
-//! its heaps, which after a busy hour is nearly all of it: 2,000 streams left 148 MB behind, 84 MB after a trim.
+//! The allocator, and giving memory back to the system when many streams have ended.
+//!
+//! mimalloc takes fewer instructions than glibc for the hundred small pieces of a request, and starts large blocks on
+//! pages of their own, so that of a connection's 8 KiB buffers only what is used takes memory. Huge pages, which would
+//! take it all, are off. It gives back what is free while others allocate; after a peak nobody may, so it is told to.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
+use mimalloc::MiMalloc;
+
 use crate::http::App;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,15 +37,12 @@ pub fn watch(app: Arc<App>) {
     });
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
 fn give_back() {
-    #[expect(unsafe_code, reason = "glibc offers this in C alone")]
-    // SAFETY: `malloc_trim` takes any number, locks what it walks, and only touches memory that is free.
+    // A thread that has never allocated is no user of the allocator, and what it asks for is ignored.
+    std::hint::black_box(Box::new(0_u8));
+    #[expect(unsafe_code, reason = "the allocator offers this in C alone")]
+    // SAFETY: `mi_collect` may be called by any thread at any time, and only touches memory that is free.
     unsafe {
-        libc::malloc_trim(0);
+        libmimalloc_sys::mi_collect(true);
     }
 }
-
-/// Other allocators have their own ways.
-#[cfg(not(all(target_os = "linux", target_env = "gnu")))]
-fn give_back() {}

@@ -110,17 +110,10 @@ impl App {
 
 /// All routes. `/v1` is the documented base; a doubled `/v1/v1` and a missing `/v1` are accepted because clients
 /// differ in whether they add it (conformance H1).
+///
+/// They are looked through in this order, so what is asked most comes first, and patterns last.
 pub fn routes(config: &mut web::ServiceConfig) {
-    config
-        .route("/", web::get().to(probes::hello))
-        .route("/", web::head().to(probes::hello))
-        .route("/api/hello", web::get().to(probes::hello))
-        .route("/api/hello", web::head().to(probes::hello))
-        .route("/health", web::get().to(probes::health))
-        .route("/ready", web::get().to(probes::ready))
-        .route("/metrics", web::get().to(probes::metrics))
-        .configure(docs::routes);
-    for base in ["", "/v1", "/v1/v1"] {
+    for base in ["/v1", "", "/v1/v1"] {
         config
             .service(
                 web::resource(format!("{base}/chat/completions"))
@@ -131,12 +124,24 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 web::resource(format!("{base}/models"))
                     .route(web::get().to(openai::models::list))
                     .default_service(web::to(error::method_not_allowed)),
-            )
-            .service(
-                web::resource(format!("{base}/models/{{id:.+}}"))
-                    .route(web::get().to(openai::models::one))
-                    .default_service(web::to(error::method_not_allowed)),
             );
     }
-    config.default_service(web::to(error::not_found));
+    config
+        .route("/health", web::get().to(probes::health))
+        .route("/ready", web::get().to(probes::ready))
+        .route("/metrics", web::get().to(probes::metrics))
+        .route("/", web::get().to(probes::hello))
+        .route("/", web::head().to(probes::hello))
+        .route("/api/hello", web::get().to(probes::hello))
+        .route("/api/hello", web::head().to(probes::hello));
+    for base in ["/v1", "", "/v1/v1"] {
+        config.service(
+            web::resource(format!("{base}/models/{{id:.+}}"))
+                .route(web::get().to(openai::models::one))
+                .default_service(web::to(error::method_not_allowed)),
+        );
+    }
+    config
+        .configure(docs::routes)
+        .default_service(web::to(error::not_found));
 }

@@ -1,7 +1,14 @@
 //! HTTP requests as values, and the client that sends them. One client a thread: awc's connections stay on the
 //! thread that opened them, so a chunk never changes threads on its way.
 
-use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    future::{Future, poll_fn},
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use actix_web::http::{
     Method, Uri, Version,
@@ -10,6 +17,7 @@ use actix_web::http::{
 use awc::error::{ConnectError, SendRequestError};
 use bytes::Bytes;
 use serde::Serialize;
+use tokio::task::LocalSet;
 
 use super::{answer::Answer, proxy::Proxies, socket::Connector};
 
@@ -230,12 +238,28 @@ impl Client {
         for (name, value) in request.headers {
             call.headers_mut().append(name, value);
         }
-        let sent = tokio::time::timeout(stall, call.send_body(request.body))
+        let sent = tokio::time::timeout(stall, without_clock(call.send_body(request.body)))
             .await
             .map_err(|_| TransportError::Timeout)?;
         let response = sent.map_err(TransportError::from)?;
         Ok(Answer::new(response, stall))
     }
+}
+
+/// Polls a future in a set of tasks that never runs and ends with it.
+///
+/// awc 3.11 makes an HTTP codec for every request, and that of actix-http 3.20 starts a task that renders the date
+/// twice a second for as long as the answer lasts, though requests carry none. Its first turn alone costs two system
+/// calls, because its timer wakes the event loop that sets it. Nothing else that awc starts here must run: at most it
+/// closes an idle connection that has gone stale, which dropping does as well.
+async fn without_clock<F: Future>(future: F) -> F::Output {
+    let tasks = LocalSet::new();
+    let mut future = pin!(future);
+    poll_fn(|cx| {
+        let _inside = tasks.enter();
+        future.as_mut().poll(cx)
+    })
+    .await
 }
 
 fn http_client(timeouts: Timeouts, proxies: Arc<Proxies>) -> awc::Client {

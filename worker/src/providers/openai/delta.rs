@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 
 use serde::{
     Deserialize, Deserializer,
-    de::{IgnoredAny, MapAccess, Visitor},
+    de::{IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::{Map, Value};
 
@@ -109,11 +109,9 @@ impl<'de> Visitor<'de> for Members {
                 "role" => {
                     map.next_value::<IgnoredAny>()?;
                 }
-                "content" => delta.content = map.next_value::<Text<'_>>()?.some(),
-                "reasoning_content" => {
-                    delta.reasoning_content = map.next_value::<Text<'_>>()?.some()
-                }
-                "reasoning" => delta.reasoning = map.next_value::<Text<'_>>()?.some(),
+                "content" => delta.content = map.next_value::<Text<'_>>()?.0,
+                "reasoning_content" => delta.reasoning_content = map.next_value::<Text<'_>>()?.0,
+                "reasoning" => delta.reasoning = map.next_value::<Text<'_>>()?.0,
                 "tool_calls" => delta.tool_calls = map.next_value()?,
                 _ => {
                     if let Some(value) = map.next_value::<Option<Value>>()? {
@@ -131,18 +129,58 @@ impl<'de> Visitor<'de> for Members {
 pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 /// A string; any other value is no text and no error.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Some(#[serde(borrow)] Cow<'a, str>),
-    Other(IgnoredAny),
+struct Text<'a>(Option<Cow<'a, str>>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor).map(Self)
+    }
 }
 
-impl<'a> Text<'a> {
-    fn some(self) -> Option<Cow<'a, str>> {
-        match self {
-            Self::Some(text) => Some(text),
-            Self::Other(_) => None,
-        }
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Option<Cow<'de, str>>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Some(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
     }
 }

@@ -4,16 +4,20 @@
 use std::{borrow::Cow, fmt};
 
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer as _,
     de::{MapAccess, Visitor},
+    ser::SerializeMap as _,
 };
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, value::RawValue};
 
 use super::{account::Account, delta::Name};
 use crate::{
     chat::{ChatRequest, Kind, ProviderError},
     upstream::Request,
 };
+
+/// What the members that we add to a body take, or hardly more.
+const ROOM_FOR_OURS: usize = 128;
 
 /// `POST /chat/completions` with the caller's own body, one choice a turn: streamed where the caller wants a stream,
 /// and then with usage.
@@ -26,17 +30,8 @@ pub(super) fn ask(
     model: &str,
     chat: &ChatRequest,
 ) -> Result<Request, ProviderError> {
-    let mode = if chat.stream {
-        json!({"model": model, "stream": true, "stream_options": {"include_usage": true}})
-    } else {
-        json!({"model": model, "stream": false})
-    };
-    let body = with_members(
-        &chat.body,
-        &["model", "stream", "stream_options", "n"],
-        &mode,
-    )
-    .ok_or_else(|| ProviderError::bad_request("messages", "The body is not a JSON object."))?;
+    let body = with_ours(&chat.body, model, chat.stream)
+        .map_err(|_| ProviderError::bad_request("messages", "The body is not a JSON object."))?;
     Ok(
         Request::post("chat", format!("{base_url}/chat/completions"))
             .header("authorization", format!("Bearer {}", account.key.expose()))
@@ -56,23 +51,30 @@ pub(super) fn ask(
     )
 }
 
-/// A JSON object without some of its members, and then those of `more`. What stays is copied byte for byte: a long
-/// history is neither taken apart nor put together again. `None` for text that is no object.
-fn with_members(body: &[u8], without: &[&str], more: &Value) -> Option<Vec<u8>> {
-    let Members(members) = serde_json::from_slice(body).ok()?;
-    let mut whole = Vec::with_capacity(body.len() + 128);
-    whole.push(b'{');
+/// The caller's body but for what is ours to say. What stays is copied byte for byte: a long history is neither taken
+/// apart nor put together again.
+fn with_ours(body: &[u8], model: &str, stream: bool) -> serde_json::Result<Vec<u8>> {
+    #[derive(Serialize)]
+    struct StreamOptions {
+        include_usage: bool,
+    }
+    let Members(members) = serde_json::from_slice(body)?;
+    let mut whole = Vec::with_capacity(body.len() + ROOM_FOR_OURS);
+    let mut serializer = serde_json::Serializer::new(&mut whole);
+    let mut object = serializer.serialize_map(None)?;
     for (name, value) in members {
-        if !without.contains(&&*name) {
-            serde_json::to_writer(&mut whole, &name).ok()?;
-            whole.push(b':');
-            whole.extend_from_slice(value.get().as_bytes());
-            whole.push(b',');
+        if !["model", "stream", "stream_options", "n"].contains(&&*name) {
+            object.serialize_entry(&name, value)?;
         }
     }
-    let more = more.to_string();
-    whole.extend_from_slice(more.strip_prefix('{')?.as_bytes());
-    Some(whole)
+    object.serialize_entry("model", model)?;
+    object.serialize_entry("stream", &stream)?;
+    if stream {
+        let include_usage = true;
+        object.serialize_entry("stream_options", &StreamOptions { include_usage })?;
+    }
+    object.end()?;
+    Ok(whole)
 }
 
 /// The members of an object in their order, values as they are written.
@@ -218,14 +220,17 @@ mod tests {
     #[test]
     fn what_stays_of_a_body_stays_byte_for_byte() {
         let body = r#"{ "model":"a","x\n" : [1.0, "é\u00e9"], "n":2, "stream":false,"messages":[{"a": 1e400}] , "model":"b" }"#;
-        let more = json!({"model": "m", "stream": true});
-        let whole = with_members(body.as_bytes(), &["model", "stream", "n"], &more).unwrap();
+        let with_ours = |body: &str, stream| with_ours(body.as_bytes(), "m", stream);
         assert_eq!(
-            String::from_utf8(whole).unwrap(),
-            r#"{"x\n":[1.0, "é\u00e9"],"messages":[{"a": 1e400}],"model":"m","stream":true}"#
+            String::from_utf8(with_ours(body, true).unwrap()).unwrap(),
+            r#"{"x\n":[1.0, "é\u00e9"],"messages":[{"a": 1e400}],"model":"m","stream":true,"stream_options":{"include_usage":true}}"#
+        );
+        assert_eq!(
+            with_ours("{}", false).unwrap(),
+            br#"{"model":"m","stream":false}"#
         );
         for body in ["[]", "{", "{\"a\":}", ""] {
-            assert_eq!(with_members(body.as_bytes(), &[], &more), None, "{body}");
+            assert!(with_ours(body, true).is_err(), "{body}");
         }
     }
 }
