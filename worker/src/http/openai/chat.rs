@@ -58,6 +58,8 @@ pub async fn completions(
         Ok(Answered::Whole(mut response, length)) => {
             trace.bytes = length;
             trace.end(200, None);
+            // Log line and metrics after the answer has gone out, which this task does before others run.
+            actix_web::rt::spawn(async move { drop(trace) });
             response
                 .headers_mut()
                 .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
