@@ -5,7 +5,10 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::message::{Message, Part};
+use super::{
+    message::{Message, Part},
+    splice::{Member, Places},
+};
 
 /// Most choices that one request may ask for: each one is a turn of its own upstream.
 pub const MAX_CHOICES: u32 = 8;
@@ -59,19 +62,25 @@ pub struct ChatRequest {
     pub user: Option<String>,
     /// The documented fields that the client set and that ask for something beyond the default.
     pub present: Vec<&'static str>,
-    /// The body as it came, for the providers that speak OpenAI's own protocol.
+    /// The body as it came, for the providers that speak OpenAI's own protocol ([`ChatRequest::body_for`]).
     pub body: Bytes,
+    /// Where that says what such providers say anew.
+    pub(super) places: Places,
 }
 
 /// OpenAI's body, field by field, so that a wrong type is found and named. Fields without effect in this
 /// gateway are listed for their types alone.
 #[derive(Deserialize)]
-struct Body {
-    model: Option<String>,
+struct Body<'a> {
+    #[serde(borrow, default)]
+    model: Member<'a, String>,
     messages: Option<Vec<Message>>,
-    stream: Option<bool>,
-    stream_options: Option<StreamOptions>,
-    n: Option<u32>,
+    #[serde(borrow, default)]
+    stream: Member<'a, bool>,
+    #[serde(borrow, default)]
+    stream_options: Member<'a, StreamOptions>,
+    #[serde(borrow, default)]
+    n: Member<'a, u32>,
     stop: Option<Stop>,
     max_tokens: Option<u64>,
     max_completion_tokens: Option<u64>,
@@ -148,8 +157,10 @@ impl ChatRequest {
     /// [`Invalid`] for text that is no JSON object, a wrong type, or a value out of range.
     pub fn parse(body: Bytes) -> Result<Self, Invalid> {
         // Only a body that is wrong is read a second time, to say where.
-        match serde_json::from_slice::<Body>(&body) {
-            Ok(fields) => fields.check(body),
+        match serde_json::from_slice::<Body<'_>>(&body) {
+            // serde would also take the fields' values as an array.
+            Ok(fields) if body.trim_ascii_start().starts_with(b"{") => fields.check(&body),
+            Ok(_) => Err(not_an_object("line 1 column 1")),
             Err(_) => Err(complaint(&body)),
         }
     }
@@ -157,7 +168,7 @@ impl ChatRequest {
 
 fn complaint(body: &[u8]) -> Invalid {
     let mut json = serde_json::Deserializer::from_slice(body);
-    match serde_path_to_error::deserialize::<_, Body>(&mut json) {
+    match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
         Err(error) => explain(&error),
         Ok(_) => Invalid {
             message: "The body holds something after the JSON object.".to_owned(),
@@ -176,7 +187,10 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
         let words = words.split(" at line ").next().unwrap_or_default();
         return Invalid::field(&path, format!("Invalid value for '{path}': {words}."));
     }
-    let place = format!("line {} column {}", inner.line(), inner.column());
+    not_an_object(&format!("line {} column {}", inner.line(), inner.column()))
+}
+
+fn not_an_object(place: &str) -> Invalid {
     Invalid {
         message: format!("The body is not a valid JSON object ({place})."),
         param: None,
@@ -184,10 +198,16 @@ fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
     }
 }
 
-impl Body {
-    fn check(self, body: Bytes) -> Result<ChatRequest, Invalid> {
+impl Body<'_> {
+    fn check(self, body: &Bytes) -> Result<ChatRequest, Invalid> {
         let present = self.present();
-        let Some(model) = self.model.filter(|model| !model.trim().is_empty()) else {
+        let places = Places {
+            model: self.model.place(body),
+            stream: self.stream.place(body),
+            stream_options: self.stream_options.place(body),
+            n: self.n.place(body),
+        };
+        let Some(model) = self.model.value.filter(|model| !model.trim().is_empty()) else {
             return Err(Invalid::field(
                 "model",
                 "You must name a model; GET /v1/models lists them.",
@@ -205,7 +225,7 @@ impl Body {
         range("top_p", self.top_p, 0.0, 1.0)?;
         range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
         range("presence_penalty", self.presence_penalty, -2.0, 2.0)?;
-        let n = self.n.unwrap_or(1);
+        let n = self.n.value.unwrap_or(1);
         if !(1..=MAX_CHOICES).contains(&n) {
             return Err(Invalid::field(
                 "n",
@@ -258,9 +278,10 @@ impl Body {
         Ok(ChatRequest {
             model,
             messages,
-            stream: self.stream.unwrap_or(false),
+            stream: self.stream.value.unwrap_or(false),
             include_usage: self
                 .stream_options
+                .value
                 .and_then(|options| options.include_usage)
                 .unwrap_or(false),
             n,
@@ -271,7 +292,8 @@ impl Body {
             search,
             user: self.user.filter(|user| !user.is_empty()),
             present,
-            body,
+            body: body.clone(),
+            places,
         })
     }
 
@@ -312,7 +334,7 @@ impl Body {
                     .as_ref()
                     .is_some_and(|kinds| kinds.iter().any(|kind| kind != "text")),
             ),
-            ("n", self.n.is_some()),
+            ("n", self.n.value.is_some()),
             ("parallel_tool_calls", self.parallel_tool_calls.is_some()),
             ("prediction", self.prediction.is_some()),
             ("presence_penalty", self.presence_penalty.is_some()),
@@ -329,7 +351,7 @@ impl Body {
             ("service_tier", self.service_tier.is_some()),
             ("stop", self.stop.is_some()),
             ("store", self.store.is_some()),
-            ("stream_options", self.stream_options.is_some()),
+            ("stream_options", self.stream_options.value.is_some()),
             ("temperature", self.temperature.is_some()),
             ("tool_choice", asks_for_tool(&self.tool_choice)),
             (
@@ -442,6 +464,8 @@ mod tests {
             "model"
         );
         assert_eq!(param(r#"{"model":"m"}"#), "messages");
+        let array = parse(r#"["m",[{"role":"user","content":"x"}]]"#).unwrap_err();
+        assert!(array.message.contains("JSON object"), "{array:?}");
     }
 
     #[test]

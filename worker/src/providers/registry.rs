@@ -1,7 +1,11 @@
 //! Which provider answers for which model id: aliases from `MODEL_ROUTES`, `provider/model`, listed models, and
 //! ids that a provider accepts without listing them, in this order.
 
-use std::{collections::BTreeMap, fmt, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
 
 use super::{Configure, Model, Provider};
 use crate::settings::{Settings, Vars};
@@ -42,18 +46,27 @@ pub struct Route {
 #[derive(Debug)]
 pub struct Registry {
     providers: Vec<Arc<dyn Provider>>,
+    /// Who lists an id, as places in `providers`: to look through all lists for every request costs a cache miss an id.
+    listed: HashMap<String, Vec<usize>>,
     routes: BTreeMap<String, Route>,
 }
 
 impl Registry {
     /// Builds every provider; what is wrong goes to `problems`.
     pub fn new(vars: &Vars, settings: &Settings, problems: &mut Vec<String>) -> Self {
-        let providers = PROVIDERS
+        let providers: Vec<_> = PROVIDERS
             .iter()
             .flat_map(|configure| configure(vars, settings, problems))
             .collect();
+        let mut listed = HashMap::<String, Vec<usize>>::new();
+        for (place, provider) in providers.iter().enumerate() {
+            for model in provider.models() {
+                listed.entry(model.id.clone()).or_default().push(place);
+            }
+        }
         let mut registry = Self {
             providers,
+            listed,
             routes: BTreeMap::new(),
         };
         for (alias, targets) in &settings.model_routes {
@@ -99,12 +112,11 @@ impl Registry {
         {
             return Some(of(provider, model));
         }
-        let listed =
-            |provider: &&Arc<dyn Provider>| provider.models().iter().any(|model| model.id == id);
+        let listing = self.listed.get(id).into_iter().flatten();
+        let listing = listing.filter_map(|&place| self.providers.get(place));
         // Where several providers list an id, one that has an account comes first.
-        let mut lists: Vec<_> = self.providers.iter().filter(listed).collect();
-        lists.sort_by_key(|provider| !provider.accounts().is_configured());
-        if let Some(provider) = lists.first() {
+        if let Some(provider) = listing.min_by_key(|provider| !provider.accounts().is_configured())
+        {
             return provider.find(id).map(|model| of(provider, model));
         }
         self.providers

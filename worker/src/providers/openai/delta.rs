@@ -126,7 +126,7 @@ impl<'de> Visitor<'de> for Members {
 
 /// A member's name, borrowed where it is written without escapes.
 #[derive(Deserialize)]
-pub(super) struct Name<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A string; any other value is no text and no error.
 struct Text<'a>(Option<Cow<'a, str>>);

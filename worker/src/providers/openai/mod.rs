@@ -177,7 +177,7 @@ impl Provider for OpenAi {
 impl OpenAi {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        let request = wire::ask(&self.base_url, &account, &turn.model.upstream, &turn.chat)?;
+        let request = wire::ask(&self.base_url, &account, &turn.model.upstream, &turn.chat);
         let mut answer = turn.send(request).await?;
         if !answer.status.is_success() {
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());

@@ -1,0 +1,167 @@
+//! The caller's body with some members said anew and the rest copied byte for byte: a long history is neither taken
+//! apart a second time nor put together again. For providers that speak OpenAI's own protocol.
+
+use std::{fmt::Write as _, ops::Range};
+
+use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
+use serde_json::value::RawValue;
+
+use super::request::ChatRequest;
+
+/// What the members that are added to a body take, or hardly more.
+const ROOM_FOR_ADDED: usize = 128;
+
+/// A member of the body: its value, and how it is written there. Absent and null are no value.
+#[derive(Debug)]
+pub(super) struct Member<'a, T> {
+    pub(super) value: Option<T>,
+    text: Option<&'a str>,
+}
+
+impl<T> Default for Member<'_, T> {
+    fn default() -> Self {
+        Self {
+            value: None,
+            text: None,
+        }
+    }
+}
+
+impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for Member<'a, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <&RawValue>::deserialize(deserializer)?.get();
+        Ok(Self {
+            value: serde_json::from_str(text).map_err(D::Error::custom)?,
+            text: Some(text),
+        })
+    }
+}
+
+impl<T> Member<'_, T> {
+    /// Where the value stands in `body`, which it was read from.
+    pub(super) fn place(&self, body: &[u8]) -> Option<Range<usize>> {
+        let text = self.text?;
+        let start = text.as_ptr().addr() - body.as_ptr().addr();
+        Some(start..start + text.len())
+    }
+}
+
+/// Where the values that are said anew stand in a body; `None` for members that it has not.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    pub(super) model: Option<Range<usize>>,
+    pub(super) stream: Option<Range<usize>>,
+    pub(super) stream_options: Option<Range<usize>>,
+    pub(super) n: Option<Range<usize>>,
+}
+
+impl ChatRequest {
+    /// The caller's body, to be sent to an API of the same dialect: for another model, one choice, and with usage
+    /// where it asks for a stream.
+    pub fn body_for(&self, model: &str) -> Vec<u8> {
+        let Places {
+            model: at_model,
+            stream: at_stream,
+            stream_options: at_options,
+            n: at_n,
+        } = self.places.clone();
+        let model = serde_json::Value::from(model).to_string();
+        let stream = if self.stream { "true" } else { "false" };
+        // Not null, which means none, only where there is a stream: APIs refuse it elsewhere.
+        let options = if self.stream {
+            r#"{"include_usage":true}"#
+        } else {
+            "null"
+        };
+        let members = [
+            ("model", at_model, model.as_str(), true),
+            ("stream", at_stream, stream, true),
+            ("stream_options", at_options, options, self.stream),
+            ("n", at_n, "1", false),
+        ];
+        let (mut replaced, mut added) = (Vec::with_capacity(members.len()), String::new());
+        for (name, place, value, is_needed) in members {
+            match place {
+                Some(place) => replaced.push((place, value)),
+                // Some member is there, as no request is without messages.
+                None if is_needed => {
+                    let _ = write!(added, ",\"{name}\":{value}");
+                }
+                None => {}
+            }
+        }
+        replaced.sort_unstable_by_key(|(place, _)| place.start);
+        let body = self.body.trim_ascii_end();
+        let mut whole = Vec::with_capacity(body.len() + ROOM_FOR_ADDED);
+        let mut copied = 0;
+        for (place, value) in replaced {
+            whole.extend_from_slice(body.get(copied..place.start).unwrap_or_default());
+            whole.extend_from_slice(value.as_bytes());
+            copied = place.end;
+        }
+        let rest = body.get(copied..).unwrap_or_default();
+        whole.extend_from_slice(rest.strip_suffix(b"}").unwrap_or(rest));
+        whole.extend_from_slice(added.as_bytes());
+        whole.push(b'}');
+        whole
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn body_for(body: &str, model: &str) -> String {
+        let request = ChatRequest::parse(body.to_owned().into()).unwrap();
+        String::from_utf8(request.body_for(model)).unwrap()
+    }
+
+    #[test]
+    fn what_stays_of_a_body_stays_byte_for_byte() {
+        assert_eq!(
+            body_for(
+                r#" { "model" : "a","x\n" : [1.0, "é\u00e9"], "n":2, "stream": true,"messages":[{"role":"user", "content":"\u4f60 }"}] , "y":1e400 } "#,
+                "m\"/1"
+            ),
+            r#" { "model" : "m\"/1","x\n" : [1.0, "é\u00e9"], "n":1, "stream": true,"messages":[{"role":"user", "content":"\u4f60 }"}] , "y":1e400 ,"stream_options":{"include_usage":true}}"#
+        );
+    }
+
+    proptest::proptest! {
+        /// As if the members had been set one by one.
+        #[test]
+        fn members_are_said_anew(
+            stream in proptest::sample::select(&["", "null", "true", "false"]),
+            options in proptest::sample::select(&["", "null", "{}", r#"{"include_usage":false}"#]),
+            n in proptest::sample::select(&["", "null", "1", "3"]),
+            order in proptest::sample::select(&[[0, 1, 2, 3, 4], [4, 3, 2, 1, 0], [2, 0, 4, 1, 3]]),
+        ) {
+            let messages = r#"[{"role":"user","content":"\"n\":5}"}]"#;
+            let members = [
+                ("model", r#""a""#), ("messages", messages), ("stream", stream), ("stream_options", options), ("n", n),
+            ];
+            let written: Vec<String> = order
+                .iter()
+                .map(|&at: &usize| members[at])
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(name, value)| format!("\"{name}\" : {value} "))
+                .collect();
+            let body = format!("{{{}}}\n", written.join(","));
+            let mut expected: Value = serde_json::from_str(&body).unwrap();
+            expected["model"] = json!("b");
+            expected["stream"] = json!(stream == "true");
+            if stream == "true" {
+                expected["stream_options"] = json!({"include_usage": true});
+            } else if !options.is_empty() {
+                expected["stream_options"] = Value::Null;
+            }
+            if !n.is_empty() {
+                expected["n"] = json!(1);
+            }
+            let spliced: Value = serde_json::from_str(&body_for(&body, "b")).unwrap();
+            proptest::prop_assert_eq!(spliced, expected);
+        }
+    }
+}
