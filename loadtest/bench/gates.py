@@ -4,20 +4,20 @@ import instructions
 import verdict
 from measures import Bench, Pace, all_measures
 
-# What a build may not exceed. Where the target of docs/performance.md is reached, the limit is the target; else it is
-# what was reached when the limit was set, and a little more. Lower it when the worker gets better.
+# What a build may not exceed: the targets of docs/performance.md, and for instructions, which have none, what was reached when
+# the limit was set and a little more. Lower it when the worker gets better.
 LIMITS = {
-    "calls_piece": 2.8,  # the target is 2.5
+    "calls_piece": 2.5,
     "calls_json": 8.0,
-    "held": 1.9,  # to nginx; the target is 1.8
+    "held": 1.8,  # to nginx
     "errors": 0,
     "given_back": 1.5,
-    "ir_request": 210_000,
-    "ir_history": 17_000,
-    "ir_stream": 240_000,
-    "ir_piece": 16_500,
-    "ir_cumulative": 20_000,
-    "ir_cumulative512": 45_000,
+    "ir_request": 165_000,
+    "ir_history": 12_000,
+    "ir_stream": 175_000,
+    "ir_piece": 15_000,
+    "ir_cumulative": 17_000,
+    "ir_cumulative512": 42_000,
 }
 
 
