@@ -89,9 +89,9 @@ class Load:
         await asyncio.sleep(1)
 
     async def crowd(self):
-        """More at once than all workers together take."""
+        """More at once than all workers together take, for as long as a slow machine needs to send them all."""
         await asyncio.sleep(SECONDS / 2)
-        await asyncio.gather(*(self.chat("sim-chat", "pace:50 count:20", stream=True, Cookie=f"crowd={n}") for n in range(120)))
+        await asyncio.gather(*(self.chat("sim-chat", "pace:100 count:50", stream=True, Cookie=f"crowd={n}") for n in range(120)))
 
     async def drain(self):
         """Long streams on every worker, the last of which goes meanwhile; then another one comes."""

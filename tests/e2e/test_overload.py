@@ -128,7 +128,8 @@ def test_places_are_filled_one_worker_after_the_other(small):
             assert stream.read().endswith(b"data: [DONE]\n\n")
         assert client.post("/v1/chat/completions", json={**body, "messages": ask("echo:ok")}).headers["x-hive-worker"] == workers[0]
     pages = "".join(httpx.get(f"{url}/metrics").text for url in small.workers().values())
-    assert 'hive_refused_total{reason="overloaded"}' in pages and 'hive_sticky_total{by="session"}' in pages
+    for series in ('hive_refused_total{reason="overloaded"}', 'hive_sticky_total{by="session"}'):
+        assert any(line.startswith(f"{series} ") and int(line.split()[1]) for line in pages.splitlines()), series
 
 
 def pss(pid):

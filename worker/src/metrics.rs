@@ -17,6 +17,18 @@ const DURATION_BUCKETS: &[f64] = &[
 const GAP_BUCKETS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
+/// Why a chat got no place, see [`Metrics::refused_total`].
+pub const REFUSALS: [&str; 2] = ["overloaded", "draining"];
+/// What may have led nginx to this worker, see [`Metrics::sticky_total`].
+pub const SIGNS: [&str; 7] = [
+    "session",
+    "client",
+    "cookie",
+    "conversation",
+    "key",
+    "address",
+    "none",
+];
 const POW_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// See the field names: each is the metric without `hive_`.
@@ -99,19 +111,25 @@ impl Metrics {
                     &["provider", "model", "status"],
                 ),
             ),
-            refused_total: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("hive_refused_total", "Chats refused for want of a place."),
-                    &["reason"],
+            refused_total: from_nought(
+                register(
+                    &registry,
+                    IntCounterVec::new(
+                        Opts::new("hive_refused_total", "Chats refused for want of a place."),
+                        &["reason"],
+                    ),
                 ),
+                &REFUSALS,
             ),
-            sticky_total: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new("hive_sticky_total", "Chats by what chose their worker."),
-                    &["by"],
+            sticky_total: from_nought(
+                register(
+                    &registry,
+                    IntCounterVec::new(
+                        Opts::new("hive_sticky_total", "Chats by what chose their worker."),
+                        &["by"],
+                    ),
                 ),
+                &SIGNS,
             ),
             request_duration_seconds: histogram(
                 &registry,
@@ -249,6 +267,15 @@ fn register<C: prometheus::core::Collector + Clone + 'static>(
         .register(Box::new(metric.clone()))
         .expect("a new metric");
     metric
+}
+
+/// Shows a counter's whole set of labels from the start: `rate()` does not see the first step of a series that begins
+/// with it, and a first burst is what an alert is for.
+fn from_nought(counter: IntCounterVec, labels: &[&str]) -> IntCounterVec {
+    for label in labels {
+        counter.with_label_values(&[label]);
+    }
+    counter
 }
 
 fn histogram(registry: &Registry, name: &str, help: &str, buckets: &[f64]) -> Histogram {

@@ -7,6 +7,8 @@ use serde::{
     de::{self, SeqAccess, Visitor},
 };
 
+use super::text::Text;
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,7 +60,7 @@ pub struct FunctionCall {
     pub name: String,
     /// The arguments as JSON text.
     #[serde(default)]
-    pub arguments: String,
+    pub arguments: Text,
 }
 
 /// The content of a message: a string, an array of parts, or null.
@@ -68,7 +70,7 @@ pub enum Content {
     #[default]
     Empty,
     /// A plain string.
-    Text(String),
+    Text(Text),
     /// An array of parts.
     Parts(Vec<Part>),
 }
@@ -81,12 +83,12 @@ pub enum Part {
     #[serde(alias = "input_text", alias = "output_text")]
     Text {
         /// The text.
-        text: String,
+        text: Text,
     },
     /// An assistant's refusal in the history.
     Refusal {
         /// The text of the refusal.
-        refusal: String,
+        refusal: Text,
     },
     /// A picture by URL or data URL.
     ImageUrl {
@@ -118,10 +120,10 @@ pub enum ImageUrl {
     /// OpenAI's form.
     Object {
         /// An https URL or a data URL.
-        url: String,
+        url: Text,
     },
     /// A bare string.
-    Bare(String),
+    Bare(Text),
 }
 
 impl ImageUrl {
@@ -137,7 +139,7 @@ impl ImageUrl {
 #[derive(Clone, Debug, Deserialize)]
 pub struct File {
     /// The bytes, as a data URL or plain base64.
-    pub file_data: Option<String>,
+    pub file_data: Option<Text>,
     /// The document's name.
     pub filename: Option<String>,
     /// Where the document is, for clients that write `{"type":"file","file_url":{"url":…}}`.
@@ -201,12 +203,16 @@ impl<'de> Deserialize<'de> for Content {
                 f.write_str("a string, an array of content parts, or null")
             }
 
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Content, E> {
+                Ok(Content::Text(Text::borrowed(text)))
+            }
+
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content::Text(text.to_owned()))
+                Ok(Content::Text(text.into()))
             }
 
             fn visit_string<E: de::Error>(self, text: String) -> Result<Content, E> {
-                Ok(Content::Text(text))
+                Ok(Content::Text(text.into()))
             }
 
             fn visit_unit<E: de::Error>(self) -> Result<Content, E> {

@@ -1,6 +1,7 @@
 //! The language spoken between the doors (`http`) and the providers: the request as a client means it, the
 //! events an answer is made of, and what the gateway itself does to both. It knows neither HTTP nor any provider.
 
+mod body;
 pub mod delta;
 pub mod error;
 pub mod event;
@@ -11,6 +12,7 @@ pub mod reasoning;
 pub mod request;
 pub mod splice;
 pub mod template;
+pub mod text;
 pub mod tokens;
 
 pub use error::{Kind, ProviderError};
@@ -18,3 +20,4 @@ pub use event::{ChatEvent, FinishReason, ToolCallDelta, Usage};
 pub use fields::Support;
 pub use message::{Content, File, Message, Part, Role};
 pub use request::{ChatRequest, Invalid};
+pub use text::Text;

@@ -3,13 +3,16 @@
 
 use std::{fmt::Write as _, ops::Range};
 
+use bytes::{Bytes, BytesMut};
 use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
 use serde_json::value::RawValue;
 
 use super::request::ChatRequest;
 
-/// What the members that are added to a body take, or hardly more.
-const ROOM_FOR_ADDED: usize = 128;
+/// What the members that are said anew take, or hardly more.
+const ROOM_FOR_NEW: usize = 128;
+/// Shorter stretches of a body are copied, longer ones shared: a copy of so much costs less than one more piece.
+const WORTH_SHARING: usize = 16 << 10;
 
 /// A member of the body: its value, and how it is written there. Absent and null are no value.
 #[derive(Debug)]
@@ -39,7 +42,7 @@ impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for Member<'a, T> {
 
 impl<T> Member<'_, T> {
     /// Where the value stands in `body`, which it was read from.
-    pub(super) fn place(&self, body: &[u8]) -> Option<Range<usize>> {
+    pub(super) fn place(&self, body: &str) -> Option<Range<usize>> {
         let text = self.text?;
         let start = text.as_ptr().addr() - body.as_ptr().addr();
         Some(start..start + text.len())
@@ -57,8 +60,8 @@ pub struct Places {
 
 impl ChatRequest {
     /// The caller's body, to be sent to an API of the same dialect: for another model, one choice, and with usage
-    /// where it asks for a stream.
-    pub fn body_for(&self, model: &str) -> Vec<u8> {
+    /// where it asks for a stream. In pieces that belong one after the other: a long history is shared, not copied.
+    pub fn body_for(&self, model: &str) -> Vec<Bytes> {
         let Places {
             model: at_model,
             stream: at_stream,
@@ -92,18 +95,54 @@ impl ChatRequest {
         }
         replaced.sort_unstable_by_key(|(place, _)| place.start);
         let body = self.body.trim_ascii_end();
-        let mut whole = Vec::with_capacity(body.len() + ROOM_FOR_ADDED);
+        let end = body.strip_suffix('}').unwrap_or(body).len();
+        let mut whole = Pieces::of(self.body.as_bytes());
         let mut copied = 0;
         for (place, value) in replaced {
-            whole.extend_from_slice(body.get(copied..place.start).unwrap_or_default());
-            whole.extend_from_slice(value.as_bytes());
+            whole.share(copied..place.start);
+            whole.add(value);
             copied = place.end;
         }
-        let rest = body.get(copied..).unwrap_or_default();
-        whole.extend_from_slice(rest.strip_suffix(b"}").unwrap_or(rest));
-        whole.extend_from_slice(added.as_bytes());
-        whole.push(b'}');
-        whole
+        whole.share(copied..end);
+        whole.add(&added);
+        whole.add("}");
+        whole.finish()
+    }
+}
+
+/// A text that is put together of stretches of another one and of new ones.
+struct Pieces<'a> {
+    source: &'a Bytes,
+    finished: Vec<Bytes>,
+    open: BytesMut,
+}
+
+impl<'a> Pieces<'a> {
+    fn of(source: &'a Bytes) -> Self {
+        Self {
+            source,
+            finished: Vec::new(),
+            open: BytesMut::with_capacity(source.len().min(WORTH_SHARING) + ROOM_FOR_NEW),
+        }
+    }
+
+    fn add(&mut self, text: &str) {
+        self.open.extend_from_slice(text.as_bytes());
+    }
+
+    fn share(&mut self, stretch: Range<usize>) {
+        if stretch.len() < WORTH_SHARING {
+            let text = self.source.get(stretch).unwrap_or_default();
+            self.open.extend_from_slice(text);
+        } else {
+            self.finished.push(self.open.split().freeze());
+            self.finished.push(self.source.slice(stretch));
+        }
+    }
+
+    fn finish(mut self) -> Vec<Bytes> {
+        self.finished.push(self.open.freeze());
+        self.finished
     }
 }
 
@@ -115,7 +154,7 @@ mod tests {
 
     fn body_for(body: &str, model: &str) -> String {
         let request = ChatRequest::parse(body.to_owned().into()).unwrap();
-        String::from_utf8(request.body_for(model)).unwrap()
+        String::from_utf8(request.body_for(model).concat()).unwrap()
     }
 
     #[test]
@@ -127,6 +166,26 @@ mod tests {
             ),
             r#" { "model" : "m\"/1","x\n" : [1.0, "é\u00e9"], "n":1, "stream": true,"messages":[{"role":"user", "content":"\u4f60 }"}] , "y":1e400 ,"stream_options":{"include_usage":true}}"#
         );
+    }
+
+    #[test]
+    fn a_long_history_is_shared() {
+        let long = "x".repeat(WORTH_SHARING);
+        let history = format!(r#"[{{"role":"user","content":"{long}"}}]"#);
+        let body = format!(r#"{{"messages":{history},"model":"a","user":"{long}"}}"#);
+        let request = ChatRequest::parse(body.into()).unwrap();
+        let pieces = request.body_for("b");
+        let is_shared = |piece: &&Bytes| {
+            request
+                .body
+                .as_bytes()
+                .as_ptr_range()
+                .contains(&piece.as_ptr())
+        };
+        assert_eq!(pieces.iter().filter(is_shared).count(), 2);
+        let expected =
+            format!(r#"{{"messages":{history},"model":"b","user":"{long}","stream":false}}"#);
+        assert_eq!(pieces.concat(), expected.as_bytes());
     }
 
     proptest::proptest! {

@@ -20,7 +20,7 @@ pub async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Resul
         return Err(ApiError::too_large(most));
     }
     let mut chunks = Decompress::from_headers(payload, request.headers());
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(1 << 20));
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
     while let Some(chunk) = chunks.next().await {
         let chunk = chunk.map_err(|error| match error {
             PayloadError::EncodingCorrupted => {

@@ -8,20 +8,10 @@ use std::sync::atomic::Ordering;
 use actix_web::{HttpRequest, web::Data};
 
 use super::{App, error::ApiError};
-use crate::metrics::METRICS;
+use crate::metrics::{METRICS, SIGNS};
 
 /// The request header by which nginx says what decided for this worker.
 pub(super) const STICKY: &str = "x-hive-sticky";
-/// What it may say. Whatever else stands there was written by a client that came past nginx.
-const SIGNS: [&str; 6] = [
-    "session",
-    "client",
-    "cookie",
-    "conversation",
-    "key",
-    "address",
-];
-
 /// One chat's place, from before its body is read to the end of its answer; free again when dropped.
 #[derive(Debug)]
 pub struct Place(Data<App>);
@@ -58,7 +48,7 @@ impl Drop for Place {
     }
 }
 
-/// Which sign of the request has led nginx here; `none` without nginx.
+/// Which sign of the request has led nginx here; `none` without nginx, or where a client that came past it invented one.
 fn sign(http: &HttpRequest) -> &'static str {
     let said = http.headers().get(STICKY);
     SIGNS

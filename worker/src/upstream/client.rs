@@ -19,7 +19,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use tokio::task::LocalSet;
 
-use super::{answer::Answer, proxy::Proxies, socket::Connector};
+use super::{answer::Answer, body::Body, proxy::Proxies, socket::Connector};
 
 /// Connections that one thread may hold open to all providers together.
 const MOST_CONNECTIONS: usize = 10_000;
@@ -53,8 +53,8 @@ pub struct Request {
     pub url: String,
     /// Headers in the order in which they were added.
     pub headers: Vec<(HeaderName, HeaderValue)>,
-    /// The body; empty for none.
-    pub body: Bytes,
+    /// The body, in the pieces that it was made of; none for none.
+    pub body: Vec<Bytes>,
     /// For this request instead of [`Timeouts::stall`].
     pub timeout: Option<Duration>,
     /// Connect to this address whatever the host name resolves to (see [`super::fetch`]).
@@ -69,7 +69,7 @@ impl Request {
             method,
             url: url.into(),
             headers: Vec::new(),
-            body: Bytes::new(),
+            body: Vec::new(),
             timeout: None,
             address: None,
         }
@@ -108,16 +108,21 @@ impl Request {
 
     /// Sets a JSON body; the content type is the caller's to set, as services differ in its spelling.
     #[must_use]
-    pub fn json(mut self, body: &impl Serialize) -> Self {
+    pub fn json(self, body: &impl Serialize) -> Self {
         // Serialising our own types with string keys cannot fail; an empty body would be refused upstream.
-        self.body = serde_json::to_vec(body).unwrap_or_default().into();
-        self
+        self.body(serde_json::to_vec(body).unwrap_or_default())
     }
 
     /// Sets a body.
     #[must_use]
-    pub fn body(mut self, body: impl Into<Bytes>) -> Self {
-        self.body = body.into();
+    pub fn body(self, body: impl Into<Bytes>) -> Self {
+        self.pieces(vec![body.into()])
+    }
+
+    /// Sets a body of several pieces, which need not be put together.
+    #[must_use]
+    pub fn pieces(mut self, pieces: Vec<Bytes>) -> Self {
+        self.body = pieces;
         self
     }
 
@@ -238,9 +243,12 @@ impl Client {
         for (name, value) in request.headers {
             call.headers_mut().append(name, value);
         }
-        let sent = tokio::time::timeout(stall, without_clock(call.send_body(request.body)))
-            .await
-            .map_err(|_| TransportError::Timeout)?;
+        let sent = tokio::time::timeout(
+            stall,
+            without_clock(call.send_body(Body::from(request.body))),
+        )
+        .await
+        .map_err(|_| TransportError::Timeout)?;
         let response = sent.map_err(TransportError::from)?;
         Ok(Answer::new(response, stall))
     }

@@ -51,7 +51,7 @@ struct Options {
 /// # Errors
 /// 400 for what this service cannot take: pictures, tools, a format or a word that the model does not know.
 pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> {
-    let mut options: Options = serde_json::from_slice(&chat.body).unwrap_or_default();
+    let mut options: Options = serde_json::from_str(&chat.body).unwrap_or_default();
     let response_format = response_format(options.response_format.take(), row)?;
     if !row.family.takes_sampling() {
         options = Options {

@@ -40,7 +40,7 @@ fn a_run_is_posted_as_the_page_has_it() {
         "6456df9f-f4fd-42b3-97ff-df29af7188b7",
         &meta,
     );
-    let sent: Value = serde_json::from_slice(&request.body).unwrap();
+    let sent: Value = serde_json::from_slice(&request.body.concat()).unwrap();
     let expected = json!({"run_id": "run-1", "prompt_id": "6456df9f-f4fd-42b3-97ff-df29af7188b7", "created_by": "user-1", "test_cases": [],
         "prompt_meta": {"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}], "response_format": "text", "stream": true}});
     assert_eq!(sent, expected);
@@ -54,7 +54,7 @@ fn a_run_is_posted_as_the_page_has_it() {
         ("anon", "Bearer a.b.c", "application/json")
     );
     let request = create_prompt(caller, 7, &meta);
-    let sent: Value = serde_json::from_slice(&request.body).unwrap();
+    let sent: Value = serde_json::from_slice(&request.body.concat()).unwrap();
     assert_eq!(sent["p_name"], "api-7");
     assert_eq!(sent["p_meta"], expected["prompt_meta"]);
     assert_eq!(
@@ -70,7 +70,7 @@ fn guests_are_had_as_the_page_has_it() {
     assert_eq!(
         (
             request.url.as_str(),
-            &request.body[..],
+            &request.body.concat()[..],
             header(&request, "apikey")
         ),
         ("http://h/auth/v1/signup", &b"{}"[..], "anon")
@@ -80,7 +80,7 @@ fn guests_are_had_as_the_page_has_it() {
         request.url,
         "http://h/auth/v1/token?grant_type=refresh_token"
     );
-    assert_eq!(&request.body[..], br#"{"refresh_token":"r"}"#);
+    assert_eq!(&request.body.concat()[..], br#"{"refresh_token":"r"}"#);
     assert_eq!(
         socket("ws://h").url,
         "ws://h/socket.io/?EIO=4&transport=websocket"

@@ -25,7 +25,7 @@ pub(super) fn ask(base_url: &str, account: &Account, model: &str, chat: &ChatReq
             ("accept", accept),
             ("user-agent", "hive2api"),
         ])
-        .body(chat.body_for(model))
+        .pieces(chat.body_for(model))
 }
 
 /// OpenAI's error object.

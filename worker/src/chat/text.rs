@@ -1,0 +1,134 @@
+//! A long text of a request: where the body has it without escapes, the body itself is shared and nothing is copied.
+
+use std::{cell::RefCell, fmt, ops::Deref};
+
+use bytestring::ByteString;
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, Visitor},
+};
+
+thread_local! {
+    /// The body that is being read. serde has no other way to tell the derived types around a text what they are read
+    /// from.
+    static SOURCE: RefCell<Option<ByteString>> = const { RefCell::new(None) };
+}
+
+/// Text that is cheap to clone. Reads as `str`.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Text(ByteString);
+
+impl Text {
+    /// A visitor's `visit_borrowed_str`: shares the body that is being read, or copies.
+    pub(super) fn borrowed(text: &str) -> Self {
+        SOURCE.with_borrow(|source| {
+            let inside = |source: &&ByteString| {
+                let (whole, part) = (
+                    source.as_bytes().as_ptr_range(),
+                    text.as_bytes().as_ptr_range(),
+                );
+                whole.start <= part.start && part.end <= whole.end
+            };
+            source
+                .as_ref()
+                .filter(inside)
+                .map_or_else(|| text.into(), |source| Self(source.slice_ref(text)))
+        })
+    }
+}
+
+/// Reads a body whose [`Text`]s share it.
+pub(super) fn reading<'a, T>(body: &'a ByteString, read: impl FnOnce(&'a str) -> T) -> T {
+    struct Over;
+    impl Drop for Over {
+        fn drop(&mut self) {
+            SOURCE.take();
+        }
+    }
+    SOURCE.set(Some(body.clone()));
+    let _over = Over;
+    read(body)
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Text, E> {
+                Ok(Text::borrowed(text))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+                Ok(text.into())
+            }
+
+            fn visit_string<E: de::Error>(self, text: String) -> Result<Text, E> {
+                Ok(text.into())
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+impl Deref for Text {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for Text {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl From<String> for Text {
+    fn from(text: String) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl fmt::Debug for Text {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&**self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_stands_in_the_body_is_shared() {
+        let body = ByteString::from_static(r#"["plain 你好","with \"escapes\"",""]"#);
+        let texts: Vec<Text> = reading(&body, serde_json::from_str).unwrap();
+        let is_shared = |text: &Text| body.as_bytes().as_ptr_range().contains(&text.as_ptr());
+        assert_eq!(
+            texts,
+            ["plain 你好", "with \"escapes\"", ""].map(Text::from)
+        );
+        assert_eq!(
+            texts.iter().map(is_shared).collect::<Vec<_>>()[..2],
+            [true, false]
+        );
+        // Afterwards nothing is.
+        let texts: Vec<Text> = serde_json::from_str(&body).unwrap();
+        assert!(!texts.iter().any(is_shared));
+    }
+}
