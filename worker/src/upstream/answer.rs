@@ -31,6 +31,7 @@ pub struct Answer {
     head: Box<str>,
     body: Payload,
     silence: Silence,
+    rush: Rush,
     /// The end of the body, seen while more bytes were looked for.
     end: Option<Result<(), TransportError>>,
 }
@@ -48,13 +49,15 @@ impl Answer {
             head: head.into_boxed_str(),
             body: response.take_payload(),
             silence: Silence::new(stall),
+            rush: Rush::default(),
             end: None,
         }
     }
 
     /// The next bytes of the body; `None` at its regular end. What has arrived already comes at once, up to 16 KiB or
     /// a little more: services send an HTTP chunk for every event, and what follows costs the same for many of them as
-    /// for one.
+    /// for one. From a service that sends faster than a thousand pieces a second, those of two or three milliseconds come
+    /// together, for the same reason.
     ///
     /// # Errors
     /// [`TransportError::Timeout`] after a long silence, [`TransportError::Broken`] when it ends too early.
@@ -66,7 +69,13 @@ impl Answer {
         if let Some(end) = self.end.take() {
             return Poll::Ready(end.map(|()| None));
         }
+        if let Some(pause) = self.rush.pause
+            && !self.silence.has_come(pause, cx)
+        {
+            return Poll::Pending;
+        }
         let Poll::Ready(first) = self.body.poll_next_unpin(cx) else {
+            self.rush.has_paused();
             return if self.silence.is_over(cx) {
                 Poll::Ready(Err(TransportError::Timeout))
             } else {
@@ -81,7 +90,10 @@ impl Answer {
         let mut more: Option<BytesMut> = None;
         while more.as_ref().map_or(first.len(), BytesMut::len) < MOST_BYTES_AT_ONCE {
             match self.body.poll_next_unpin(cx) {
-                Poll::Pending => break,
+                Poll::Pending => {
+                    self.rush.has_drained();
+                    break;
+                }
                 Poll::Ready(Some(Ok(bytes))) => more
                     .get_or_insert_with(|| {
                         let mut whole = BytesMut::with_capacity(MOST_BYTES_AT_ONCE);
@@ -196,6 +208,17 @@ impl Silence {
         self.since = None;
     }
 
+    /// Whether it is that time already; if not, the caller is woken then.
+    fn has_come(&mut self, time: Instant, cx: &mut Context<'_>) -> bool {
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(sleep_until(time)));
+        if timer.deadline() != time {
+            timer.as_mut().reset(time);
+        }
+        timer.as_mut().poll(cx).is_ready()
+    }
+
     /// Whether the silence, which begins with the first call after a piece, has lasted too long.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
         let due = *self.since.get_or_insert_with(Instant::now) + self.most;
@@ -207,5 +230,124 @@ impl Silence {
             timer.as_mut().reset(due);
         }
         false
+    }
+}
+
+/// Pieces that come in quick succession. Each is a system call to read and one to pass on, and that is most of what it
+/// costs; so after some of them the next ones are left to gather for a moment, as long as more keep coming. Short answers
+/// and services that write at a reader's pace never wait.
+#[derive(Debug, Default)]
+struct Rush {
+    /// How many more reads have found something soon after the one before than late; late ones weigh more.
+    quick: u8,
+    last: Option<Instant>,
+    /// When to read again.
+    pause: Option<Instant>,
+}
+
+impl Rush {
+    /// How soon is quick.
+    const SOON: Duration = Duration::from_millis(1);
+    /// How long pieces gather; the timer's grain adds up to a millisecond.
+    const PAUSE: Duration = Duration::from_millis(2);
+    /// So many quick reads are a rush.
+    const ENOUGH: u8 = 8;
+    /// What a late one takes from them.
+    const LATE: u8 = 4;
+
+    /// All that had arrived was read.
+    fn has_drained(&mut self) {
+        let now = Instant::now();
+        let is_quick =
+            self.pause.take().is_some() || self.last.is_some_and(|last| now - last < Self::SOON);
+        self.quick = if is_quick {
+            (self.quick + 1).min(Self::ENOUGH)
+        } else {
+            self.quick.saturating_sub(Self::LATE)
+        };
+        self.last = Some(now);
+        if self.quick == Self::ENOUGH {
+            self.pause = Some(now + Self::PAUSE);
+        }
+    }
+
+    /// A pause, if there was one, has brought nothing.
+    fn has_paused(&mut self) {
+        self.pause = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::stream;
+    use tokio::time::{advance, pause};
+
+    use super::*;
+
+    type Sender = tokio::sync::mpsc::UnboundedSender<Bytes>;
+
+    /// An answer whose body is what is sent.
+    fn answer() -> (Sender, Answer) {
+        let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel();
+        let body = stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|piece| piece.map(Ok)));
+        let answer = Answer {
+            status: StatusCode::OK,
+            head: Box::default(),
+            body: Payload::from(Box::pin(body) as Pin<Box<dyn futures_util::Stream<Item = _>>>),
+            silence: Silence::new(Duration::from_secs(60)),
+            rush: Rush::default(),
+            end: None,
+        };
+        (sender, answer)
+    }
+
+    /// What each of `count` pieces, so far apart, brings when it is sent; and what comes in the end.
+    async fn brought(count: usize, apart: Duration) -> (Vec<usize>, usize) {
+        let (sender, mut answer) = answer();
+        let mut brought = Vec::new();
+        for _ in 0..count {
+            sender.send(Bytes::from_static(b"x")).unwrap();
+            brought.push(match futures_util::poll!(std::pin::pin!(answer.chunk())) {
+                Poll::Ready(chunk) => chunk.unwrap().unwrap().len(),
+                Poll::Pending => 0,
+            });
+            advance(apart).await;
+        }
+        drop(sender);
+        let mut rest = 0;
+        while let Some(chunk) = answer.chunk().await.unwrap() {
+            rest += chunk.len();
+        }
+        (brought, rest)
+    }
+
+    #[actix_web::test]
+    async fn pieces_at_a_readers_pace_come_one_by_one() {
+        pause();
+        assert_eq!(
+            brought(50, Duration::from_millis(2)).await,
+            (vec![1; 50], 0)
+        );
+    }
+
+    #[actix_web::test]
+    async fn a_short_answer_never_waits() {
+        pause();
+        let count = usize::from(Rush::ENOUGH);
+        assert_eq!(brought(count, Duration::ZERO).await, (vec![1; count], 0));
+    }
+
+    #[actix_web::test]
+    async fn a_rush_comes_together_and_whole() {
+        pause();
+        let (brought, rest) = brought(500, Duration::from_micros(100)).await;
+        assert_eq!(brought.iter().sum::<usize>() + rest, 500);
+        let chunks = brought.iter().filter(|&&length| length > 0).count();
+        assert!((15..=50).contains(&chunks), "{brought:?}");
+        let most = brought.iter().max();
+        assert!(
+            most.is_some_and(|&most| (20..=31).contains(&most)),
+            "{brought:?}"
+        );
     }
 }
