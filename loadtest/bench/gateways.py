@@ -195,10 +195,11 @@ class Cluster(Gateway):
         }
         prefix = folder / f"cluster-{port}"
         self.watcher = Process(f"cluster-{port}", [root / "nginx/watcher", "--prefix", prefix], folder, env)
-        self.watcher.wait_port(port)
-        # nginx listens before it writes its pid, and answers after that.
+        # Not until its port answers: `nginx -t`, which the watcher runs first, listens for a moment as well.
+        pid = prefix / "nginx.pid"
+        self.watcher.wait_until(lambda: pid.exists() and pid.read_text().strip())
+        self.nginx = int(pid.read_text())
         ask(self)
-        self.nginx = int((prefix / "nginx.pid").read_text())
 
     @property
     def pids(self):

@@ -56,14 +56,24 @@ class Process:
 
     def wait_port(self, port, seconds=30):
         """Until somebody listens on the port."""
+
+        def listens():
+            try:
+                socket.create_connection(("127.0.0.1", port), 1).close()
+            except OSError:
+                return False
+            return True
+
+        self.wait_until(listens, seconds)
+
+    def wait_until(self, is_ready, seconds=30):
+        """Until it is so, as long as the process lives."""
         for _ in range(seconds * 20):
             if self.child.poll() is not None:
                 break
-            try:
-                socket.create_connection(("127.0.0.1", port), 1).close()
+            if is_ready():
                 return
-            except OSError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         raise Failed(f"{self.name} did not start:\n{self.last_words()}")
 
     def last_words(self):
