@@ -64,7 +64,8 @@ class Figures:
         return cpu * 1e6 / count if count else None
 
     def time_us(self, kind, quantile):
-        return self.load["times"][kind][quantile]
+        """None when nothing came through."""
+        return self.load["times"].get(kind, {}).get(quantile)
 
     @property
     def kib_per_stream(self):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
 
+import verdict
 from processes import Failed, descendants, pinned
 
 SPACED = "load:pieces=1000000,every=20ms"
@@ -142,7 +143,7 @@ class Bench:
         arguments = ("--prompt", SPACED, "-c", 50, "--duration", self.pace.seconds)
         alone = self.run(gateway, *arguments).time_us("piece", "p99")
         large = ("--hold", 1, "--hold-prompt", "load:pieces=1000000,every=20ms,size=100000")
-        return self.run(gateway, *arguments, *large).time_us("piece", "p99") / alone
+        return verdict.ratio(self.run(gateway, *arguments, *large).time_us("piece", "p99"), alone)
 
 
 class Strace:

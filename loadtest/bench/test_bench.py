@@ -13,6 +13,7 @@ import instructions
 import measures
 import processes
 import verdict
+from driver import Figures
 from measures import Measure
 
 
@@ -49,6 +50,11 @@ class Ratios(unittest.TestCase):
         self.assertIsNone(verdict.ratio(None, 2))
         rows = verdict.rows(measure(), {"nginx": [None], "worker": [3]})
         self.assertIsNone(one(rows, "worker").passed)
+
+    def test_a_gateway_that_answered_nothing_spoils_no_run(self):
+        figures = Figures({"load": {"times": {}}})
+        taken = {"nginx": [10], "peer": [figures.time_us("total", "p50")]}
+        self.assertEqual([row.gateway for row in verdict.rows(measure(), taken)], ["nginx"])
 
     def test_growth_is_long_streams_to_short_ones(self):
         rows = [verdict.Row(name, "", "worker", "", value) for name, value in (("cumulative", 10), ("cumulative512", 19))]
