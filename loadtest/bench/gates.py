@@ -13,7 +13,7 @@ LIMITS = {
     "errors": 0,
     "given_back": 1.5,
     "ir_request": 165_000,
-    "ir_history": 12_000,
+    "ir_history": 9_500,
     "ir_stream": 175_000,
     "ir_piece": 15_000,
     "ir_cumulative": 17_000,
