@@ -1,7 +1,9 @@
 """What is measured: the emulator alone, nginx alone, one worker, nginx and two workers, and whoever else is named."""
 
+import json
 import secrets
 import signal
+import urllib.error
 import urllib.request
 
 from processes import LOAD_CORE, Failed, Process, free_port, pss_kib
@@ -159,19 +161,24 @@ class Worker(Gateway):
         return Worker(self.bin, self.emulator, self.folder, f"{self.name}-fresh")
 
 
-def ask(gateway):
-    """One request, so that a mistake in the set-up is told from a slow gateway."""
+def fetch(gateway, path, body=None):
+    """What a gateway answers, with its key."""
     headers = {"Authorization": f"Bearer {gateway.key}", "Content-Type": "application/json"}
-    body = b'{"model":"load","messages":[{"role":"user","content":"load:pieces=4"}]}'
-    request = urllib.request.Request(f"{gateway.url}/v1/chat/completions", body, headers)
+    request = urllib.request.Request(f"{gateway.url}{path}", json.dumps(body).encode() if body else None, headers)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=60) as answer:
-            if b"~3:4@" in answer.read():
-                return
+            return answer.read()
     except OSError as error:
-        raise Failed(f"{gateway.name} does not answer: {error}") from error
-    raise Failed(f"{gateway.name} gave another answer than the emulator's")
+        said = error.read() if isinstance(error, urllib.error.HTTPError) else ""
+        raise Failed(f"{gateway.name} does not answer: {error} {said!r}") from error
+
+
+def ask(gateway):
+    """One request, so that a mistake in the set-up is told from a slow gateway."""
+    body = {"model": "load", "messages": [{"role": "user", "content": "load:pieces=4"}]}
+    if b"~3:4@" not in fetch(gateway, "/v1/chat/completions", body):
+        raise Failed(f"{gateway.name} gave another answer than the emulator's")
 
 
 class Cluster(Gateway):

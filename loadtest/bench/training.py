@@ -6,19 +6,22 @@ import secrets
 import signal
 import sys
 import tempfile
-import urllib.error
-import urllib.request
 from pathlib import Path
 
 import growth
 from driver import Driver
-from gateways import Emulator, Gateway, Worker
+from gateways import Emulator, Gateway, Worker, fetch
 from measures import Bench, Pace, all_measures
 from processes import LOAD_CORE, Failed, Process, free_port, raise_file_limit, stop_all
 
 # Each model streams, and answers in one piece, so many times: enough to be more than the start, little beside the loads.
 TURNS = 2
-QUESTION = "为什么天空是蓝色的？ Explain it in “two” lines:\n\tfirst \\ second."
+MESSAGES = [
+    {"role": "system", "content": "You are terse."},
+    {"role": "user", "content": "Hello!"},
+    {"role": "assistant", "content": "Hello, how can I help?"},
+    {"role": "user", "content": "为什么天空是蓝色的？ Explain it in “two” lines:\n\tfirst \\ second."},
+]
 
 
 class Simulated(Gateway):
@@ -37,25 +40,11 @@ class Simulated(Gateway):
         worker.wait_port(port)
         self.parts = [worker, simulators]
 
-    def get(self, path, body=None):
-        data = json.dumps(body).encode() if body else None
-        headers = {"Authorization": f"Bearer {self.key}", "Content-Type": "application/json"}
-        request = urllib.request.Request(self.url + path, data, headers)
-        try:
-            with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(request, timeout=120) as answer:
-                return answer.read()
-        except urllib.error.HTTPError as error:
-            raise Failed(f"{path}: {error.code} {error.read()!r}, asked for {body}") from error
-
     def chat(self):
-        """A conversation of three turns with each model, streamed and whole."""
-        for model in (one["id"] for one in json.loads(self.get("/v1/models"))["data"]):
-            texts = ("You are terse.", "Hello!", "Hello, how can I help?", QUESTION)
-            roles = ("system", "user", "assistant", "user")
-            messages = [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
-            for turn in range(2 * TURNS):
-                stream = turn % 2 == 0
-                answer = self.get("/v1/chat/completions", {"model": model, "messages": messages, "stream": stream})
+        """The conversation with each model, streamed and whole."""
+        for model in (one["id"] for one in json.loads(fetch(self, "/v1/models"))["data"]):
+            for stream in (True, False) * TURNS:
+                answer = fetch(self, "/v1/chat/completions", {"model": model, "messages": MESSAGES, "stream": stream})
                 if b'"finish_reason":"stop"' not in answer:
                     raise Failed(f"{model} answered {answer[-300:]!r}")
 
