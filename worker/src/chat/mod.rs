@@ -9,6 +9,7 @@ pub mod fields;
 pub mod limits;
 pub mod message;
 pub mod reasoning;
+pub mod refusals;
 pub mod request;
 pub mod splice;
 pub mod template;

@@ -3,6 +3,7 @@
 
 mod account;
 mod models;
+mod refusal;
 mod route;
 pub mod stream;
 mod upload;
@@ -140,7 +141,7 @@ impl Qwen {
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
             let body = answer.short().await?;
             return Err(
-                wire::refusal(status, &body, &account.variable).with_retry_after(retry_after)
+                refusal::refusal(status, &body, &account.variable).with_retry_after(retry_after)
             );
         }
         let mut decoder = Decoder::new(&account.variable);

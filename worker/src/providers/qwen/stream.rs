@@ -5,24 +5,23 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 use std::borrow::Cow;
 
-use super::wire;
+use super::refusal::{self, SENTENCES};
 use crate::{
     chat::{
         ChatEvent, FinishReason, Kind, ProviderError,
         delta::Cumulative,
+        refusals::Refusals,
         template::{Repeats, Template},
     },
     upstream::sse::Sse,
 };
-
-/// What the service says instead of an answer when it is overloaded (section 8).
-const BUSY: &str = "抱歉，系统超时，请稍后重试";
 
 /// Bytes in, events out.
 #[derive(Debug)]
 pub struct Decoder {
     sse: Sse,
     answer: Answer,
+    refusals: Refusals,
 }
 
 #[derive(Debug, Default)]
@@ -118,6 +117,7 @@ impl Decoder {
                 variable: variable.to_owned(),
                 ..Answer::default()
             },
+            refusals: Refusals::new(SENTENCES),
         }
     }
 
@@ -127,10 +127,11 @@ impl Decoder {
     /// An error that the stream itself reports (section 8), or a stream that is none.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         self.sse.push(bytes)?;
-        while let Some(event) = self.sse.next() {
-            self.answer.data(event.data, events)?;
-        }
-        Ok(())
+        let before = events.len();
+        let read = self.read(events);
+        // Also of what came before an error.
+        self.refusals.feed(events, before)?;
+        read
     }
 
     /// The body has ended regularly. `[DONE]` and the finished event may be missing (section 7.4).
@@ -138,6 +139,20 @@ impl Decoder {
     /// # Errors
     /// An answer without a single part.
     pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let before = events.len();
+        let read = self.read_rest(events);
+        self.refusals.feed(events, before)?;
+        read
+    }
+
+    fn read(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        while let Some(event) = self.sse.next() {
+            self.answer.data(event.data, events)?;
+        }
+        Ok(())
+    }
+
+    fn read_rest(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         if let Some(event) = self.sse.finish() {
             self.answer.data(event.data, events)?;
         }
@@ -188,7 +203,7 @@ impl Answer {
         };
         let (code, message) = (word(frame.error_code), word(frame.error_msg));
         if code.is_some() || message.is_some() {
-            return Err(wire::coded(
+            return Err(refusal::coded(
                 &code.unwrap_or_default(),
                 &message.unwrap_or_default(),
                 &self.variable,
@@ -330,14 +345,6 @@ impl Answer {
         } else {
             part.value.trim_end_matches('\u{FFFD}')
         };
-        // What may still turn out to be the service's excuse is no answer yet.
-        if !self.has_output
-            && part.kind == PartKind::Text
-            && BUSY.starts_with(visible)
-            && (!is_last || visible == BUSY)
-        {
-            return;
-        }
         let Some(new) = part.text.advance(visible) else {
             return;
         };
@@ -387,19 +394,11 @@ impl Answer {
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         self.is_finished = true;
         if !self.has_output {
-            let value = |part: &&Part| !part.value.is_empty();
             return Err(if self.is_moderated {
                 ProviderError::new(
                     Kind::Moderated,
                     "the service's moderation stopped the answer",
                 )
-            } else if self
-                .parts
-                .iter()
-                .find(value)
-                .is_some_and(|part| part.value == BUSY)
-            {
-                wire::busy()
             } else {
                 ProviderError::empty_answer().with_code("upstream_empty_response")
             });

@@ -1,5 +1,7 @@
 use super::*;
 
+/// The service's excuse (wire/qwen.md section 8).
+const BUSY: &str = "抱歉，系统超时，请稍后重试";
 const A: &str = include_str!("../../../tests/fixtures/qwen/cumulative.sse");
 const B: &str = include_str!("../../../tests/fixtures/qwen/thinking.sse");
 const C: &str = include_str!("../../../tests/fixtures/qwen/not_login.sse");

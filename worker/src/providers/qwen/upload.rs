@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     account::Account,
+    refusal,
     wire::{self, Caller, Envelope, UploadToken},
 };
 use crate::{
@@ -77,7 +78,7 @@ pub(super) async fn upload(
                 "the file store failed",
             ));
         }
-        _ => return Err(wire::file_rejected("the file store did not take it")),
+        _ => return Err(refusal::file_rejected("the file store did not take it")),
     }
     if file.is_image() {
         let link: PictureLink = call(
@@ -100,7 +101,7 @@ pub(super) async fn upload(
         .next()
         .ok_or_else(|| ProviderError::malformed("list of links"))?;
     let Some(url) = link.url.filter(|url| !url.is_empty()) else {
-        return Err(wire::file_rejected(
+        return Err(refusal::file_rejected(
             link.error_msg.as_deref().unwrap_or_default(),
         ));
     };
@@ -115,7 +116,7 @@ async fn check(turn: &Turn, caller: Caller<'_>, url: &str) -> Result<(), Provide
             call(turn, caller.account, wire::security_result(caller, url)).await?;
         let first = result.status_list.into_iter().flatten().next();
         if let Some(refused) = first.filter(|first| first.status == Some(0)) {
-            return Err(wire::file_rejected(
+            return Err(refusal::file_rejected(
                 refused.error_msg.as_deref().unwrap_or_default(),
             ));
         }
@@ -124,7 +125,7 @@ async fn check(turn: &Turn, caller: Caller<'_>, url: &str) -> Result<(), Provide
         }
         tokio::time::sleep(CHECK_EVERY).await;
     }
-    Err(wire::file_rejected(
+    Err(refusal::file_rejected(
         "its security check did not end in time",
     ))
 }
@@ -139,7 +140,9 @@ async fn call<T: serde::de::DeserializeOwned>(
     if !answer.status.is_success() {
         let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
         let body = answer.short().await.unwrap_or_default();
-        return Err(wire::refusal(status, &body, &account.variable).with_retry_after(retry_after));
+        return Err(
+            refusal::refusal(status, &body, &account.variable).with_retry_after(retry_after)
+        );
     }
     answer
         .json::<Envelope<T>>()
