@@ -75,6 +75,12 @@ struct Simulate {
     /// How many fake accounts of each provider the settings name.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=ACCOUNTS as i64))]
     accounts: u8,
+    /// The generation of the services: `both` (all at once), `oldest`, `newest`, or a name of its own as PROVIDER=NAME.
+    ///
+    /// Repeatable, the last one that concerns a provider counts. deepseek: v2.0, v2.5; xinghuo: classic, spark. While they run,
+    /// `POST /__sim/generation` with `{"name":"newest"}` changes it.
+    #[arg(long, value_name = "NAME", default_value = simulate::BOTH)]
+    generation: Vec<String>,
     /// Write the settings that point a worker at the simulators into this file, as a `.env` file.
     #[arg(long, value_name = "FILE")]
     env_file: Option<PathBuf>,
@@ -160,11 +166,21 @@ fn start(arguments: &Simulate) -> io::Result<Vec<Running>> {
             port: port(at)?,
             pace: Duration::from_millis(arguments.pace),
             accounts: usize::from(arguments.accounts),
+            generation: generation(&arguments.generation, name).to_owned(),
         };
         let failed = |error: io::Error| io::Error::new(error.kind(), format!("{name}: {error}"));
         simulate::start(name, options).map_err(failed)
     };
     (0..).zip(names).map(start).collect()
+}
+
+/// What the last order that concerns a simulator says.
+fn generation<'a>(orders: &'a [String], simulator: &str) -> &'a str {
+    let own = |order: &'a String| match order.split_once('=') {
+        Some((name, generation)) => (name == simulator).then_some(generation),
+        None => Some(order.as_str()),
+    };
+    orders.iter().rev().find_map(own).unwrap_or(simulate::BOTH)
 }
 
 /// The settings of all simulators. Values with anything special stand in single quotes: readers of `.env` files expand

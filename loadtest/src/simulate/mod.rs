@@ -11,6 +11,14 @@
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
+//! Services change their protocols. A simulator speaks all the generations that its page knows at once; one of them alone
+//! by `--generation`, [`Options::generation`], [`Control::set_generation`] or `POST /__sim/generation`, also in mid-run:
+//!
+//! | simulator | generations, oldest first |
+//! | --- | --- |
+//! | deepseek | `v2.0` (a password is enough to log in), `v2.5` (logins want a real device; headers and body of 2026-11) |
+//! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
+//!
 //! A new simulator is one module and one line in the registry.
 
 pub mod control;
@@ -35,7 +43,7 @@ use std::{io, net::IpAddr, net::Ipv4Addr, sync::Arc, time::Duration};
 
 use self::{control::Control, faults::Fault, reply::Reply, request::Request, socket::Opened};
 pub use self::{
-    control::{Call, State, Turn},
+    control::{BOTH, Call, State, Turn},
     running::Running,
     script::Script,
 };
@@ -64,6 +72,9 @@ pub struct Options {
     pub pace: Duration,
     /// How many of the fake accounts [`Running::env`] names, 1 to [`ACCOUNTS`]. All of them are always accepted.
     pub accounts: usize,
+    /// The generation of the service that is spoken: one of [`Control::known_generations`], `oldest`, `newest`, or
+    /// [`BOTH`] for all at once.
+    pub generation: String,
 }
 
 impl Default for Options {
@@ -73,6 +84,7 @@ impl Default for Options {
             port: 0,
             pace: Duration::ZERO,
             accounts: 1,
+            generation: BOTH.to_owned(),
         }
     }
 }
@@ -105,7 +117,11 @@ trait Simulator: Send + Sync {
     /// The `quirks` of a [`Script`] that this service understands.
     fn quirks(&self) -> &'static [&'static str];
     /// The settings that point a worker here, with the first `accounts` fake credentials.
-    fn env(&self, accounts: usize) -> Vec<(String, String)>;
+    fn env(&self, accounts: usize, control: &Control) -> Vec<(String, String)>;
+    /// The forms of its protocol that this service has had and that can be switched, oldest first.
+    fn generations(&self) -> &'static [&'static str] {
+        &[]
+    }
     /// Hears of the records before the first call, for what happens beside the calls.
     fn begin(&self, _control: &Arc<Control>) {}
     /// Answers one call and writes down in `call` what it understood.

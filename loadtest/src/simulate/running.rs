@@ -31,7 +31,9 @@ pub struct Running {
 impl Running {
     /// The settings that point a worker at this simulator, fake credentials included.
     pub fn env(&self) -> Vec<(String, String)> {
-        self.service.simulator.env(self.accounts)
+        self.service
+            .simulator
+            .env(self.accounts, &self.service.control)
     }
 
     /// Orders and records.
@@ -69,7 +71,9 @@ pub(super) fn start(name: &'static str, new: New, options: &Options) -> io::Resu
     let listener = TcpListener::bind(SocketAddr::new(options.host, options.port))?;
     let url = format!("http://{}", listener.local_addr()?);
     let simulator = new(&url)?;
-    let control = Arc::new(Control::new(&*simulator, options.pace));
+    let control = Control::new(&*simulator, options.pace, &options.generation)
+        .map_err(|unknown| io::Error::new(io::ErrorKind::InvalidInput, unknown))?;
+    let control = Arc::new(control);
     simulator.begin(&control);
     let service = web::Data::new(Service { simulator, control });
     let (sender, receiver) = mpsc::channel();

@@ -90,6 +90,43 @@ fn faults_wait_for_their_step_or_the_one_named() {
     assert!(qwen.control().state().faults_pending.is_empty());
 }
 
+#[test]
+fn a_generation_is_chosen_at_the_start_and_changed_in_mid_run() {
+    let options = |generation: &str| Options {
+        generation: generation.to_owned(),
+        ..Options::default()
+    };
+    let xinghuo = simulate::start("xinghuo", options("newest")).unwrap();
+    let control = xinghuo.control();
+    assert_eq!(
+        (control.generation(), control.known_generations()),
+        ("spark", &["classic", "spark"][..])
+    );
+    assert_eq!(
+        post(&xinghuo, "generation", &json!({"name": "oldest"})).0,
+        200
+    );
+    assert_eq!(get(&xinghuo, "generation")["generation"], "classic");
+    let (status, refused) = post(&xinghuo, "generation", &json!({"name": "future"}));
+    assert_eq!((status, control.generation()), (400, "classic"));
+    assert!(
+        refused["error"].as_str().unwrap().contains("spark"),
+        "{refused}"
+    );
+    control.set_generation("both").unwrap();
+    assert_eq!(get(&xinghuo, "state")["generation"], "both");
+    xinghuo.reset();
+    assert_eq!(control.generation(), "spark", "that of the start");
+    assert!(simulate::start("xinghuo", options("v2.5")).is_err());
+    assert_eq!(
+        simulate::start("openai", options("newest"))
+            .unwrap()
+            .control()
+            .generation(),
+        "both"
+    );
+}
+
 /// Asks under a fault or a pace, leaves after the first bytes, and says how soon that was noticed.
 fn noticed_after_leaving(fault: Option<&str>, pace_ms: u64) -> Duration {
     let qwen = start("qwen");

@@ -1,4 +1,10 @@
 //! [`Control`] over HTTP, under `/__sim/`, for tests that do not run in this process.
+//!
+//! - `fault`: GET lists the known ones, POST orders one ([`Order`]), DELETE forgets them all;
+//! - `script`: GET lists the known quirks, POST orders an answer ([`Script`]), DELETE forgets them all;
+//! - `generation`: GET says which one is spoken and which there are, POST `{"name":"newest"}` changes it from the next call
+//!   on: one of the service's own names, `oldest`, `newest`, or `both` for all at once;
+//! - `log`, `state`, `env`: GET; `reset`: POST.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -23,6 +29,7 @@ pub(in crate::simulate) fn reply(
     match (request.method.as_str(), name) {
         ("POST", "fault") => done(fault(request, control)),
         ("POST", "script") => done(script(request, control)),
+        ("POST", "generation") => done(generation(request, control)),
         ("DELETE", "fault") => {
             control.clear_faults();
             done(Ok(()))
@@ -37,9 +44,13 @@ pub(in crate::simulate) fn reply(
         }
         ("GET", "fault") => Reply::json(200, &json!({"faults": control.known_faults()})),
         ("GET", "script") => Reply::json(200, &json!({"quirks": control.known_quirks()})),
+        ("GET", "generation") => Reply::json(
+            200,
+            &json!({"generation": control.generation(), "generations": control.known_generations()}),
+        ),
         ("GET", "log") => shown(serde_json::to_value(control.log())),
         ("GET", "state") => shown(serde_json::to_value(control.state())),
-        ("GET", "env") => Reply::json(200, &Value::Object(env(simulator))),
+        ("GET", "env") => Reply::json(200, &Value::Object(env(simulator, control))),
         ("GET", "picture.png") => Reply::new(200, "image/png", PICTURE),
         _ => Reply::json(404, &json!({"ok": false, "error": "no such control"})),
     }
@@ -64,6 +75,20 @@ fn script(request: &Request, control: &Control) -> Result<(), String> {
         .map_err(|unknown| unknown.to_string())
 }
 
+/// `{"name":"newest"}`.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Generation {
+    name: String,
+}
+
+fn generation(request: &Request, control: &Control) -> Result<(), String> {
+    let order: Generation = read(request)?;
+    control
+        .set_generation(&order.name)
+        .map_err(|unknown| unknown.to_string())
+}
+
 fn read<T: DeserializeOwned>(request: &Request) -> Result<T, String> {
     serde_json::from_slice(&request.body).map_err(|error| error.to_string())
 }
@@ -75,8 +100,8 @@ fn shown(value: serde_json::Result<Value>) -> Reply {
     }
 }
 
-fn env(simulator: &dyn Simulator) -> serde_json::Map<String, Value> {
-    let settings = simulator.env(crate::simulate::ACCOUNTS);
+fn env(simulator: &dyn Simulator, control: &Control) -> serde_json::Map<String, Value> {
+    let settings = simulator.env(crate::simulate::ACCOUNTS, control);
     settings
         .into_iter()
         .map(|(name, value)| (name, Value::String(value)))

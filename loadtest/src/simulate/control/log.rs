@@ -101,6 +101,8 @@ pub struct State {
     pub faults_pending: Vec<String>,
     /// Scripts that have not been played yet.
     pub scripts_pending: usize,
+    /// The generation of the service that is spoken alone, or `both`.
+    pub generation: &'static str,
     /// Everything that the client did and the wire page forbids.
     pub violations: Vec<String>,
     /// Most answers at once, for each account number ("?": no known account).

@@ -2,6 +2,7 @@
 //!
 //! The same for every simulator: in process through [`Control`], over HTTP under `/__sim/` (`http`).
 
+mod generation;
 pub(super) mod http;
 mod log;
 
@@ -13,7 +14,10 @@ use std::{
 };
 
 pub(super) use self::log::Answering;
-pub use self::log::{Call, State, Turn};
+pub use self::{
+    generation::BOTH,
+    log::{Call, State, Turn},
+};
 use super::{
     Reply, Script, Simulator,
     faults::{self, Drawn, Fault},
@@ -26,6 +30,9 @@ const KEPT: usize = 10_000;
 pub struct Control {
     faults: Vec<Fault>,
     quirks: &'static [&'static str],
+    generations: &'static [&'static str],
+    /// The generation at the start; `None`: all of them.
+    first_generation: Option<&'static str>,
     /// The pause before each piece of an answer.
     pub(super) pace: Duration,
     started: Instant,
@@ -34,6 +41,8 @@ pub struct Control {
 
 #[derive(Default)]
 struct Inner {
+    /// The generation that is spoken alone; `None`: all of them.
+    generation: Option<&'static str>,
     faults: VecDeque<Order>,
     scripts: VecDeque<Script>,
     next_id: u64,
@@ -91,14 +100,25 @@ impl fmt::Display for Unknown {
 impl std::error::Error for Unknown {}
 
 impl Control {
-    pub(super) fn new(simulator: &dyn Simulator, pace: Duration) -> Self {
-        Self {
+    pub(super) fn new(
+        simulator: &dyn Simulator,
+        pace: Duration,
+        generation: &str,
+    ) -> Result<Self, Unknown> {
+        let generations = simulator.generations();
+        let first_generation = generation::choose(generations, generation)?;
+        Ok(Self {
             faults: [simulator.faults(), faults::SHARED].concat(),
             quirks: simulator.quirks(),
+            generations,
+            first_generation,
             pace,
             started: Instant::now(),
-            inner: Mutex::default(),
-        }
+            inner: Mutex::new(Inner {
+                generation: first_generation,
+                ..Inner::default()
+            }),
+        })
     }
 
     /// The names that [`Control::fault`] takes.
@@ -190,6 +210,7 @@ impl Control {
                 .map(|order| order.name.clone())
                 .collect(),
             scripts_pending: inner.scripts.len(),
+            generation: inner.generation.unwrap_or(BOTH),
             violations: inner.violations.clone(),
             max_concurrent_per_account: inner.max_concurrent.clone(),
         }
@@ -200,6 +221,7 @@ impl Control {
         let mut inner = self.inner();
         let (next_id, open) = (inner.next_id, std::mem::take(&mut inner.open));
         *inner = Inner {
+            generation: self.first_generation,
             next_id,
             open,
             ..Inner::default()

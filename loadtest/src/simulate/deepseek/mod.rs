@@ -62,7 +62,7 @@ impl Simulator for DeepSeek {
         stream::QUIRKS
     }
 
-    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+    fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         vec![
             ("DEEPSEEK_BASE_URL".to_owned(), self.base.clone()),
             ("DEEPSEEK_HIF_BASE_URL".to_owned(), self.base.clone()),

@@ -55,7 +55,7 @@ impl Simulator for Kimi {
         events::QUIRKS
     }
 
-    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+    fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let mut env: Vec<_> = ["", "_AUTH", "_UPLOAD"]
             .map(|part| (format!("KIMI{part}_BASE_URL"), self.base.clone()))
             .into();

@@ -75,7 +75,7 @@ impl Simulator for LangFast {
     }
 
     /// Anonymous users are made at run time: there is no setting for an account.
-    fn env(&self, _accounts: usize) -> Vec<(String, String)> {
+    fn env(&self, _accounts: usize, _control: &Control) -> Vec<(String, String)> {
         vec![
             ("LANGFAST_BASE_URL".to_owned(), self.base.clone()),
             (

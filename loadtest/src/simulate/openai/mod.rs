@@ -62,7 +62,7 @@ impl Simulator for OpenAi {
         stream::QUIRKS
     }
 
-    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+    fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let keys: Vec<_> = (1..=accounts).map(key).collect();
         let settings = [
             ("NAME", "sim".to_owned()),

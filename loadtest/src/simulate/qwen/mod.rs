@@ -88,7 +88,7 @@ impl Simulator for Qwen {
         stream::QUIRKS
     }
 
-    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+    fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let mut env = vec![
             ("QWEN_BASE_URL".to_owned(), self.base.clone()),
             ("QWEN_UPLOAD_BASE_URL".to_owned(), self.base.clone()),

@@ -3,7 +3,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::refusal::{self, Refusal};
-use crate::simulate::{Call, Request};
+use crate::simulate::{Call, Control, Request};
 
 const COOKIES: [&str; crate::simulate::ACCOUNTS] = [
     "di_c_mti=sim-1; d_d_app_ver=1.4.0; ssoSessionId=0b6f6a52-5a0e-4f0c-9d3e-51a1c0de0001; account_id=10000001; \
@@ -31,6 +31,8 @@ pub(super) fn is_gt_token(token: &str) -> bool {
     (1..=COOKIES.len()).any(|number| token == gt_token(number))
 }
 
+const ORIGIN: &str = "https://spark.xfyun.cn";
+const OLD_ORIGIN: &str = "https://xinghuo.xfyun.cn";
 const JSON_ACCEPT: &str = "application/json, text/plain, */*";
 
 /// Which kind of answer a call expects.
@@ -41,7 +43,12 @@ pub(super) enum Wants {
 }
 
 /// Checks what every call needs, and says whose call it is.
-pub(super) fn check(request: &Request, call: &mut Call, wants: Wants) -> Result<usize, Refusal> {
+pub(super) fn check(
+    request: &Request,
+    call: &mut Call,
+    wants: Wants,
+    control: &Control,
+) -> Result<usize, Refusal> {
     let account = signed_in(request, call)?;
     call.account = Some(account);
     // §4.1 calls these constant, not required: the service forgives them, the test does not.
@@ -50,9 +57,13 @@ pub(super) fn check(request: &Request, call: &mut Call, wants: Wants) -> Result<
     } else {
         JSON_ACCEPT
     };
+    // The host of today, whatever the base URL is overridden with; the old one only where it is the base URL.
+    let origin = request.header("Origin");
+    let old = origin == OLD_ORIGIN && !control.only(super::SPARK);
+    let origin = if old { OLD_ORIGIN } else { ORIGIN };
     for (name, value) in [
-        ("Origin", "https://xinghuo.xfyun.cn"),
-        ("Referer", "https://xinghuo.xfyun.cn/desk"),
+        ("Origin", origin),
+        ("Referer", &format!("{origin}/desk")),
         ("Accept", accept),
     ] {
         if request.header(name) != value {
@@ -94,6 +105,15 @@ fn signed_in(request: &Request, call: &mut Call) -> Result<usize, Refusal> {
         call.violate("the Cookie header is not the account's cookie byte for byte");
     }
     Ok(at + 1)
+}
+
+/// §4.1: what the form of today goes without.
+pub(super) fn check_spark(request: &Request, call: &mut Call) {
+    for name in ["Botweb", "Challenge", "Seccode", "Validate"] {
+        if request.header_bytes(name).is_some() {
+            call.violate(format!("{name} goes with the classic form only"));
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,41 +1,93 @@
 //! Reading the form of the chat call, field by field. Source: wire/xinghuo.md §4.3, §4.4.
 
+use serde_json::{Value, json};
+
 use crate::simulate::{Call, Request, Turn, form};
 
-/// The fields in their order, and whether a form may lack them.
-const FIELDS: [(&str, Need); 10] = [
-    ("fd", Need::Always),
-    ("isBot", Need::Always),
-    ("botId", Need::Sometimes),
-    ("clientType", Need::Always),
-    ("text", Need::Always),
-    ("capabilities", Need::Always),
-    ("chatId", Need::Always),
-    ("sid", Need::Sometimes),
-    ("fileUrl", Need::Sometimes),
-    ("GtToken", Need::Always),
+/// The fields of the classic form in their order.
+const CLASSIC: &[&str] = &[
+    "fd",
+    "isBot",
+    "botId",
+    "clientType",
+    "text",
+    "capabilities",
+    "chatId",
+    "sid",
+    "fileUrl",
+    "GtToken",
 ];
 
-#[derive(Clone, Copy, PartialEq)]
-enum Need {
-    Always,
-    Sometimes,
+/// The fields of the form of spark.xfyun.cn in their order. Where `fileUrl` stands is not known, so it is in neither place
+/// out of order; GtToken is no longer part of it.
+const SPARK: &[&str] = &[
+    "fd",
+    "isBot",
+    "botId",
+    "clientType",
+    "text",
+    "capabilities",
+    "chatId",
+    "options",
+    "sid",
+    "firstChat",
+];
+
+/// Which of the two forms a question came in; `options` tells.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Form {
+    Classic,
+    Spark,
+}
+
+impl Form {
+    /// The name of the generation whose form it is.
+    pub(super) fn generation(self) -> &'static str {
+        match self {
+            Self::Classic => super::CLASSIC,
+            Self::Spark => super::SPARK,
+        }
+    }
+
+    fn fields(self) -> &'static [&'static str] {
+        match self {
+            Self::Classic => CLASSIC,
+            Self::Spark => SPARK,
+        }
+    }
+
+    /// The fields that a form may not lack.
+    fn required(self) -> &'static [&'static str] {
+        match self {
+            // Whether GtToken may be missing is for the generation to say.
+            Self::Classic => &[
+                "fd",
+                "isBot",
+                "clientType",
+                "text",
+                "capabilities",
+                "chatId",
+            ],
+            Self::Spark => &["fd", "isBot", "clientType", "text", "chatId", "options"],
+        }
+    }
 }
 
 /// A question that has the right shape.
 #[derive(Debug)]
 pub(super) struct Ask {
+    pub(super) form: Form,
     pub(super) text: String,
-    pub(super) deep_think: bool,
+    pub(super) thinks: bool,
     pub(super) window: u64,
     pub(super) sid: Option<String>,
     pub(super) links: Vec<String>,
-    pub(super) gt_token: String,
+    pub(super) gt_token: Option<String>,
 }
 
 /// Reads the question; `Err` says in a sentence what the service would call a bad form.
 pub(super) fn read(request: &Request, call: &mut Call) -> Result<Ask, String> {
-    let fields = fields(request, call)?;
+    let (form, fields) = fields(request, call)?;
     let field = |name: &str| {
         fields
             .iter()
@@ -43,8 +95,8 @@ pub(super) fn read(request: &Request, call: &mut Call) -> Result<Ask, String> {
             .map(|(_, value)| value.as_str())
     };
     let always = |name: &str| field(name).unwrap_or_default();
-    for (name, need) in FIELDS {
-        if need == Need::Always && field(name).is_none() {
+    for name in form.required() {
+        if field(name).is_none() {
             return Err(format!("the form has no field {name}"));
         }
     }
@@ -65,10 +117,17 @@ pub(super) fn read(request: &Request, call: &mut Call) -> Result<Ask, String> {
         )),
         other => return Err(format!("clientType is {other:?}")),
     }
-    let deep_think = match always("capabilities") {
-        "" => false,
-        "deep_think" => true,
-        other => return Err(format!("capabilities is {other:?}")),
+    let deep_think = match field("capabilities") {
+        None | Some("") => false,
+        Some("deep_think") => true,
+        Some(other) => return Err(format!("capabilities is {other:?}")),
+    };
+    let thinks = match form {
+        Form::Classic => deep_think,
+        Form::Spark => {
+            spark(field("sid"), field("firstChat"))?;
+            options(always("options"), call)? || deep_think
+        }
     };
     let window = always("chatId")
         .parse()
@@ -83,29 +142,66 @@ pub(super) fn read(request: &Request, call: &mut Call) -> Result<Ask, String> {
         "clientType",
         "capabilities",
         "chatId",
+        "options",
         "sid",
+        "firstChat",
         "fileUrl",
     ] {
         if let Some(value) = field(name) {
             call.note(name, value);
         }
     }
+    call.note("generation", form.generation());
     Ok(Ask {
+        form,
         text: always("text").to_owned(),
-        deep_think,
+        thinks,
         window,
         sid: field("sid").map(ToOwned::to_owned),
         links: field("fileUrl")
             .map(|links| links.split(',').map(ToOwned::to_owned).collect())
             .unwrap_or_default(),
-        gt_token: always("GtToken").to_owned(),
+        gt_token: field("GtToken").map(ToOwned::to_owned),
     })
 }
 
+/// §4.3: `sid` when continuing, otherwise and instead of it `firstChat`.
+fn spark(sid: Option<&str>, first_chat: Option<&str>) -> Result<(), String> {
+    match (sid, first_chat) {
+        (None, Some("true")) | (Some(_), None) => Ok(()),
+        (sid, first_chat) => Err(format!("firstChat is {first_chat:?} with sid {sid:?}")),
+    }
+}
+
+/// Whether the thought pattern of `options` may bring thoughts.
+fn options(options: &str, call: &mut Call) -> Result<bool, String> {
+    let options: Value =
+        serde_json::from_str(options).map_err(|_| format!("options {options:?} is no JSON"))?;
+    let auto = match options
+        .pointer("/chatOption/thinkPattern")
+        .and_then(Value::as_str)
+    {
+        Some("fast_think") => false,
+        Some("auto") => true,
+        other => return Err(format!("thinkPattern is {other:?}")),
+    };
+    let pattern = if auto { "auto" } else { "fast_think" };
+    // One client of 2026-04 left the route out.
+    if options != json!({"chatOption": {"thinkPattern": pattern, "routeVersion": "legacy"}}) {
+        call.violate("options is not thinkPattern and routeVersion legacy alone");
+    }
+    Ok(auto)
+}
+
 /// Names and values, in the order of §4.3 and each at most once.
-fn fields(request: &Request, call: &mut Call) -> Result<Vec<(String, String)>, String> {
+fn fields(request: &Request, call: &mut Call) -> Result<(Form, Vec<(String, String)>), String> {
     let parts = form::read(&request.header("content-type"), &request.body)?;
-    let mut fields = Vec::new();
+    let form = if parts.iter().any(|part| part.name == "options") {
+        Form::Spark
+    } else {
+        Form::Classic
+    };
+    let mut fields: Vec<(String, String)> = Vec::new();
     let mut last = None;
     for part in parts {
         if part.filename.is_some() || part.content_type.is_some() {
@@ -114,22 +210,30 @@ fn fields(request: &Request, call: &mut Call) -> Result<Vec<(String, String)>, S
                 part.name
             ));
         }
-        let Some(at) = FIELDS.iter().position(|(name, _)| *name == part.name) else {
-            call.violate(format!("the form has the unknown field {:?}", part.name));
-            continue;
-        };
-        if last >= Some(at) {
-            return Err(format!(
-                "the field {} comes twice or out of order",
-                part.name
-            ));
+        let twice = || fields.iter().any(|(name, _)| *name == part.name);
+        match form.fields().iter().position(|name| *name == part.name) {
+            Some(at) if last >= Some(at) => {
+                return Err(format!(
+                    "the field {} comes twice or out of order",
+                    part.name
+                ));
+            }
+            Some(at) => last = Some(at),
+            None if part.name == "fileUrl" && !twice() => {}
+            None => {
+                call.violate(format!(
+                    "the {} form has the unknown field {:?}",
+                    form.generation(),
+                    part.name
+                ));
+                continue;
+            }
         }
-        last = Some(at);
         let value = String::from_utf8(part.data.to_vec())
             .map_err(|_| format!("{} is not UTF-8", part.name))?;
         fields.push((part.name, value));
     }
-    Ok(fields)
+    Ok((form, fields))
 }
 
 const ROLES: [&str; 4] = ["system:", "user:", "assistant:", "tool:"];

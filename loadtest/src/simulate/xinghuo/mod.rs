@@ -1,4 +1,14 @@
-//! iFlytek Spark, the web chat of xinghuo.xfyun.cn. Source: wire/xinghuo.md.
+//! iFlytek Spark, the web chat of xinghuo.xfyun.cn, today spark.xfyun.cn. Source: wire/xinghuo.md.
+//!
+//! Generations (§1, §4.3), both at once unless one is asked for:
+//!
+//! - `classic`: the form with `capabilities` and GtToken, which must be a known one; windows open with `{}`. Alone, the form
+//!   of today is a bad form (code 40000) and `batch-delete-chat-list` does not exist.
+//! - `spark`: the form with `options` and `firstChat`, without GtToken; windows open with `{"showType":"2"}`; what the
+//!   service wants to remember of the user follows each answer; `batch-delete-chat-list`. Alone, the classic form and its
+//!   way to open a window are bad forms, and the settings that [`Simulator::env`] names hold no GtToken.
+//!
+//! Both at once, as today: the classic form may leave GtToken out or empty, and a wrong one is refused.
 
 mod account;
 mod ask;
@@ -13,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::json;
 use uuid::Uuid;
 
-use self::{account::Wants, refusal::Refusal, stream::End, windows::Windows};
+use self::{account::Wants, ask::Form, refusal::Refusal, stream::End, windows::Windows};
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
@@ -22,6 +32,9 @@ use super::{
 
 /// §4.4: what the page's input box takes, in characters.
 const MAX_CHARS: usize = 7000;
+
+const CLASSIC: &str = "classic";
+const SPARK: &str = "spark";
 
 pub(super) fn simulator(base: &str) -> Box<dyn Simulator> {
     Box::new(Xinghuo {
@@ -45,7 +58,11 @@ impl Simulator for Xinghuo {
         stream::QUIRKS
     }
 
-    fn env(&self, accounts: usize) -> Vec<(String, String)> {
+    fn generations(&self) -> &'static [&'static str] {
+        &[CLASSIC, SPARK]
+    }
+
+    fn env(&self, accounts: usize, control: &Control) -> Vec<(String, String)> {
         let mut env = vec![("XINGHUO_BASE_URL".to_owned(), self.base.clone())];
         for number in 1..=accounts {
             let suffix = if number == 1 {
@@ -55,7 +72,10 @@ impl Simulator for Xinghuo {
             };
             if let Some(cookie) = account::cookie(number) {
                 env.push((format!("XINGHUO_COOKIE{suffix}"), cookie.to_owned()));
-                env.push((format!("GT_TOKEN{suffix}"), account::gt_token(number)));
+                // §2: a GtToken asks for the classic form.
+                if !control.only(SPARK) {
+                    env.push((format!("GT_TOKEN{suffix}"), account::gt_token(number)));
+                }
             }
         }
         env
@@ -76,6 +96,7 @@ fn windows(windows: &Mutex<Windows>) -> MutexGuard<'_, Windows> {
     windows.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+const BATCH_DELETE: &str = "/iflygpt/u/chat-list/v1/batch-delete-chat-list";
 const HISTORY: &str = "/iflygpt/u/chat_history/all/";
 
 /// The step and method of each path (§3).
@@ -83,7 +104,7 @@ fn step(path: &str) -> Option<(&'static str, &'static str)> {
     Some(match path {
         "/iflygpt/u/chat-list/v1/create-chat-list" => ("create", "POST"),
         "/iflygpt-chat/u/chat_message/chat" => (ASK, "POST"),
-        "/iflygpt/u/chat-list/v1/del-chat-list" => ("delete", "POST"),
+        "/iflygpt/u/chat-list/v1/del-chat-list" | BATCH_DELETE => ("delete", "POST"),
         "/iflygpt/oss/sign" => ("sign", "POST"),
         windows::UPLOAD_PATH => ("upload", "POST"),
         "/iflygpt-longcontext/chat/enhance/saveFile" => ("save_file", "POST"),
@@ -104,7 +125,9 @@ impl Xinghuo {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let Some((step, method)) = step(&request.path) else {
+        let batch = request.path == BATCH_DELETE;
+        let known = step(&request.path).filter(|_| !batch || control.speaks(SPARK));
+        let Some((step, method)) = known else {
             call.violate("no such path");
             return Err(Reply::html(404, "404 Not Found"));
         };
@@ -122,7 +145,7 @@ impl Xinghuo {
         } else {
             Wants::Json
         };
-        let account = account::check(request, call, wants)?;
+        let account = account::check(request, call, wants, control)?;
         if step == ASK {
             return self.ask(request, account, call, control);
         }
@@ -137,6 +160,7 @@ impl Xinghuo {
         let mut windows = windows(&self.windows);
         match step {
             "create" => windows.create(&body, account, call, control),
+            "delete" if batch => windows.delete_batch(&body, account, call, control),
             "delete" => windows.delete(&body, account, call, control),
             "rename" => windows.rename(&body, account, call),
             "sign" => windows.sign(request, &self.base, call),
@@ -174,9 +198,21 @@ impl Xinghuo {
             call.violate(what);
             Vec::new()
         });
-        if !account::is_gt_token(&ask.gt_token) {
-            call.violate("GtToken is not, byte for byte, a known one");
-            return Err(refusal::head("[geeError]", 10001, fault::CAPTCHA));
+        if !control.speaks(ask.form.generation()) {
+            call.violate("the form is not the one that the service speaks");
+            return Err(refusal::bad_form());
+        }
+        match ask.form {
+            Form::Spark => account::check_spark(request, call),
+            Form::Classic => {
+                let token = ask.gt_token.as_deref().unwrap_or_default();
+                // §1: since 2026 an empty one passes, and a missing one.
+                let forgiven = token.is_empty() && !control.only(CLASSIC);
+                if !forgiven && !account::is_gt_token(token) {
+                    call.violate("GtToken is not, byte for byte, a known one");
+                    return Err(refusal::head("[geeError]", 10001, fault::CAPTCHA));
+                }
+            }
         }
         self.allow(&ask, account, call)?;
         if ask.text.chars().count() > MAX_CHARS {
@@ -200,7 +236,7 @@ impl Xinghuo {
             window.running = true;
             window.rounds.push((ask.text, sid.clone()));
         }
-        let acts = answer.travel(stream::acts(&answer, &sid, &end));
+        let acts = answer.travel(stream::acts(&answer, &sid, &end, ask.form));
         let shared = Arc::clone(&self.windows);
         let free = move || {
             if let Some(window) = windows(&shared).by_id.get_mut(&ask.window) {
@@ -256,7 +292,7 @@ impl Xinghuo {
         let question = Question {
             text: user.map_or(ask.text.as_str(), |turn| turn.text.as_str()),
             model: "Spark",
-            thinking: ask.deep_think,
+            thinking: ask.thinks,
             search: false,
             base: &self.base,
         };

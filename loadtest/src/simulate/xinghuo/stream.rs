@@ -4,6 +4,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::json;
 
 use super::{
+    ask::Form,
     encode::{self, Wire},
     refusal::error_json,
 };
@@ -24,7 +25,16 @@ pub(super) const QUIRKS: &[&str] = &[
     "older_thinking",  // the <thinking_…> markers for thoughts
     "space",           // a space after `data:`
     "crlf",            // lines end in CRLF
+    "memory_inside", // spark: what is remembered begins in the middle of the last piece of text (sample E)
+    "memory_torn",   // spark: its marker begins there and goes on in the next piece
+    "no_memory",     // spark: nothing is remembered
 ];
+
+/// What the service wants to remember of the user, as in sample E.
+const MEMORY: &str =
+    "```memoryExtraction\n{\"memory\":[{\"type\":\"profile\",\"content\":\"x\"}]}\n```";
+/// Where `memory_torn` tears it: inside the marker.
+const MEMORY_CUT: usize = 7;
 
 /// How the answer ends.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,8 +52,9 @@ pub(super) enum End {
 }
 
 /// The acts of an answer whose window continues under `sid`.
-pub(super) fn acts(answer: &Answer, sid: &str, end: &End) -> Acts {
+pub(super) fn acts(answer: &Answer, sid: &str, end: &End, form: Form) -> Acts {
     let mut lines = Vec::new();
+    let mut memory = None;
     let pieces = match end {
         End::Whole => usize::MAX,
         End::CutOff(pieces) | End::Error(pieces, ..) => *pieces,
@@ -56,14 +67,30 @@ pub(super) fn acts(answer: &Answer, sid: &str, end: &End) -> Acts {
             .text
             .get(..pieces.min(answer.text.len()))
             .unwrap_or_default();
-        lines.extend(
-            encode::payloads(said, wire(answer))
-                .into_iter()
-                .map(Act::say),
-        );
+        let remembers = form == Form::Spark && *end == End::Whole && !answer.quirk("no_memory");
+        // Pictures come after the text, and what is remembered after them.
+        let inside = remembers && answer.images.is_empty();
+        let (said, last) = match said.split_last() {
+            Some((last, said)) if inside && answer.quirk("memory_inside") => {
+                (said, vec![format!("{last}{MEMORY}")])
+            }
+            Some((last, said)) if inside && answer.quirk("memory_torn") => {
+                let (head, tail) = MEMORY.split_at(MEMORY_CUT);
+                (said, vec![format!("{last}{head}"), tail.to_owned()])
+            }
+            _ => (said, Vec::new()),
+        };
+        let payloads = encode::payloads(said, wire(answer)).into_iter();
+        lines.extend(payloads.map(Act::say));
+        lines.extend(last.iter().map(|piece| Act::say(event(piece))));
+        if remembers && last.is_empty() {
+            memory = Some(Act::send(event(MEMORY)));
+        }
     }
     if *end == End::Whole {
         lines.extend(answer.images.iter().map(|url| Act::say(picture(url))));
+        // After everything that is the user's to see.
+        lines.extend(memory);
         // Seen raw, not in base64 (§6.2).
         lines.push(Act::send(
             "```question_type_recommand_json[{\"type\":\"ppt\"}]```",

@@ -52,14 +52,19 @@ impl Windows {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let bot_id = match body
-            .as_object()
-            .map(|fields| (fields.len(), body.get("botId").and_then(Value::as_u64)))
-        {
-            Some((0, None)) => None,
-            Some((1, Some(bot))) => Some(bot),
+        let bot = body.get("botId").and_then(Value::as_u64);
+        let bots = |bot: u64| json!({"botId": bot});
+        let bot_id = match body {
+            // Each generation's own way; one client of 2026 has the second of the classic ones.
+            _ if control.speaks(super::CLASSIC)
+                && [json!({}), json!({"title": "新对话", "chatType": 1})].contains(body) =>
+            {
+                None
+            }
+            _ if control.speaks(super::SPARK) && *body == json!({"showType": "2"}) => None,
+            _ if bot.is_some_and(|bot| *body == bots(bot)) => bot,
             _ => {
-                call.violate("the body is neither {} nor {\"botId\":<number>}");
+                call.violate(format!("{body} is no body that opens a window"));
                 return Err(refusal::bad_form());
             }
         };
@@ -103,6 +108,33 @@ impl Windows {
         let id = self.own(body, account, call)?;
         self.by_id.remove(&id);
         control.deleted();
+        Ok(refusal::success(&Value::Null))
+    }
+
+    /// `batch-delete-chat-list`: ids as numbers (§3); all of them or none.
+    pub(super) fn delete_batch(
+        &mut self,
+        body: &Value,
+        account: usize,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let ids = body.get("chatListIds").and_then(Value::as_array);
+        let numbers = ids.filter(|ids| !ids.is_empty() && ids.iter().all(Value::is_u64));
+        let Some(ids) = numbers.filter(|_| body.as_object().is_some_and(|body| body.len() == 1))
+        else {
+            call.violate("the body is not chatListIds with numbers");
+            return Err(refusal::bad_form());
+        };
+        let mut windows = Vec::new();
+        for id in ids {
+            windows.push(self.own(&json!({"chatListId": id}), account, call)?);
+        }
+        for id in windows {
+            if self.by_id.remove(&id).is_some() {
+                control.deleted();
+            }
+        }
         Ok(refusal::success(&Value::Null))
     }
 

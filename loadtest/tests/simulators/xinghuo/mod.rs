@@ -1,6 +1,7 @@
 //! wire/xinghuo.md, checked from the client's side.
 
 mod refusals;
+mod spark;
 mod uploads;
 
 use hive2api_loadtest::simulate::{Running, Script, script::Citation};
