@@ -1,4 +1,4 @@
-//! Which provider answers for which model id: aliases from `MODEL_ROUTES`, `provider/model`, listed models, and
+//! Which provider answers for which model id: aliases from `MODEL_ROUTES`, listed models, `provider/model`, and
 //! ids that a provider accepts without listing them, in this order.
 
 use std::{
@@ -103,6 +103,14 @@ impl Registry {
             provider: Arc::clone(provider),
             model,
         };
+        let listing = self.listed.get(id).into_iter().flatten();
+        let listing = listing.filter_map(|&place| self.providers.get(place));
+        // Who lists an id answers to it, even where it begins with another provider's name, as the ids of routers do.
+        // Where several providers list an id, one that has an account comes first.
+        if let Some(provider) = listing.min_by_key(|provider| !provider.accounts().is_configured())
+        {
+            return provider.find(id).map(|model| of(provider, model));
+        }
         if let Some((name, model)) = id.split_once('/')
             && let Some(provider) = self
                 .providers
@@ -111,13 +119,6 @@ impl Registry {
             && let Some(model) = provider.accept(model)
         {
             return Some(of(provider, model));
-        }
-        let listing = self.listed.get(id).into_iter().flatten();
-        let listing = listing.filter_map(|&place| self.providers.get(place));
-        // Where several providers list an id, one that has an account comes first.
-        if let Some(provider) = listing.min_by_key(|provider| !provider.accounts().is_configured())
-        {
-            return provider.find(id).map(|model| of(provider, model));
         }
         self.providers
             .iter()

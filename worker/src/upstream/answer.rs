@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use actix_http::Payload;
@@ -15,7 +15,7 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::client::TransportError;
+use super::{client::TransportError, retry_after::retry_after};
 
 /// Most bytes of a short (not streamed) answer.
 const MOST_SHORT_BYTES: usize = 4 << 20;
@@ -171,10 +171,9 @@ impl Answer {
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
     }
 
-    /// `Retry-After` in seconds, where the service names it so.
+    /// When the service says to come back: `Retry-After` in each of its forms, `retry-after-ms`.
     pub fn retry_after(&self) -> Option<Duration> {
-        let seconds = self.header("retry-after")?.trim().parse().ok()?;
-        Some(Duration::from_secs(seconds))
+        retry_after(|name| self.header(name), SystemTime::now())
     }
 }
 

@@ -10,6 +10,7 @@ pub mod fetch;
 pub mod multipart;
 mod proxy;
 pub mod realtime;
+mod retry_after;
 mod socket;
 pub mod socketio;
 pub mod sse;

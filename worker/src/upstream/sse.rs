@@ -1,10 +1,13 @@
 //! Server-sent events, without sockets: bytes in, events out. Bytes may be torn anywhere. Source: the HTML
-//! standard's event stream grammar; of it the wire pages use `event:` and `data:` only.
+//! standard's event stream grammar (a byte order mark at the head, lines that end in CR, LF or both); of it the wire
+//! pages use `event:` and `data:` only.
 
 use std::ops::Range;
 
 /// Most bytes of one event; more is no answer but an attack or a fault.
 const MOST_EVENT_BYTES: usize = 16 << 20;
+/// What some frameworks write at the head of every text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// One event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct Sse {
     data: Data,
     /// The event that was handed out last is forgotten when the next one is asked for.
     is_handed_out: bool,
+    /// The first bytes have been looked at.
+    has_begun: bool,
+    /// The last line ended in CR at the end of what had come: an LF that follows belongs to it.
+    is_after_cr: bool,
 }
 
 /// The data of the event being read. One line, which is what services send, stays where it is in the buffer.
@@ -81,16 +88,55 @@ impl Sse {
     )]
     pub fn next(&mut self) -> Option<Event<'_>> {
         self.forget_last();
-        while let Some(offset) = memchr::memchr(b'\n', self.buffer.get(self.searched..)?) {
+        if !self.begin() {
+            return None;
+        }
+        while let Some(offset) = memchr::memchr2(b'\n', b'\r', self.buffer.get(self.searched..)?) {
             let end = self.searched + offset;
-            self.searched = end + 1;
-            let start = std::mem::replace(&mut self.read, end + 1);
+            let after = self.after_line_end(end);
+            self.searched = after;
+            let start = std::mem::replace(&mut self.read, after);
             if self.take_line(start, end) {
                 return Some(self.hand_out());
             }
         }
         self.searched = self.buffer.len();
         None
+    }
+
+    /// Leaves out a byte order mark, and the LF of a CRLF that was torn; `false` when more must come first.
+    fn begin(&mut self) -> bool {
+        if self.is_after_cr && self.read < self.buffer.len() {
+            self.is_after_cr = false;
+            if self.buffer.get(self.read) == Some(&b'\n') {
+                self.read += 1;
+                self.searched = self.searched.max(self.read);
+            }
+        }
+        if !self.has_begun {
+            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+                (self.read, self.searched) = (BYTE_ORDER_MARK.len(), BYTE_ORDER_MARK.len());
+            } else if BYTE_ORDER_MARK.starts_with(&self.buffer) {
+                return false;
+            }
+            self.has_begun = true;
+        }
+        true
+    }
+
+    /// Where the next line begins after one that ends at `end`.
+    fn after_line_end(&mut self, end: usize) -> usize {
+        if self.buffer.get(end) == Some(&b'\n') {
+            return end + 1;
+        }
+        match self.buffer.get(end + 1) {
+            Some(b'\n') => end + 2,
+            Some(_) => end + 1,
+            None => {
+                self.is_after_cr = true;
+                end + 1
+            }
+        }
     }
 
     /// The stream is over: an event whose closing blank line is missing.
@@ -132,12 +178,18 @@ impl Sse {
     /// Reads one line; `true` when it was the blank line that ends an event with data.
     fn take_line(&mut self, start: usize, end: usize) -> bool {
         let line = self.buffer.get(start..end).unwrap_or_default();
-        let line = line.strip_suffix(b"\r").unwrap_or(line);
         if line.is_empty() {
-            if !self.has_data() {
+            // Data without a character, and without a name, is how some services keep a connection alive.
+            let is_blank = match &self.data {
+                Data::None => true,
+                Data::Line(line) => line.is_empty() && self.name.is_empty(),
+                Data::Lines(_) => false,
+            };
+            if is_blank {
                 self.name.clear();
+                self.data = Data::None;
             }
-            return self.has_data();
+            return !is_blank;
         }
         if let Some(data) = field(line, b"data") {
             let end = start + line.len();
@@ -161,9 +213,14 @@ impl Sse {
     }
 }
 
-/// The value of a field line, less one space after the colon; comments and other fields are none.
+/// The value of a field line, less one space after the colon; comments and other fields are none. A line that is the
+/// name alone is that field, empty.
 fn field<'a>(line: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    let value = line.strip_prefix(name)?.strip_prefix(b":")?;
+    let rest = line.strip_prefix(name)?;
+    if rest.is_empty() {
+        return Some(rest);
+    }
+    let value = rest.strip_prefix(b":")?;
     Some(value.strip_prefix(b" ").unwrap_or(value))
 }
 
@@ -200,6 +257,54 @@ mod tests {
             assert_eq!(events([head, tail]), expected, "split at byte {at}");
         }
         assert_eq!(events(SAMPLE.as_bytes().chunks(1)), expected);
+    }
+
+    /// Every mixture of line ends, with and without a byte order mark, torn at every byte.
+    #[test]
+    fn reads_events_whatever_ends_their_lines() {
+        let expected = [("", "a"), ("x", "b\nc"), ("", "你"), ("y", "")]
+            .map(|(name, data)| (name.to_owned(), data.to_owned()));
+        let lines = [
+            ":c", "", "data:", "", "data", "", "data: a", "", "event:x", "data:b", "data:c", "",
+            "data:你", "", "event:y", "data", "", "data: ", "",
+        ];
+        for mark in ["", "\u{FEFF}"] {
+            for ends in [
+                &["\n"][..],
+                &["\r"],
+                &["\r\n"],
+                &["\r", "\n"],
+                &["\r\n", "\r", "\n"],
+            ] {
+                let text: String = lines
+                    .iter()
+                    .enumerate()
+                    .map(|(at, line)| {
+                        // CR and then LF would be one line end.
+                        let end = ends[at % ends.len()];
+                        let next = ends[(at + 1) % ends.len()];
+                        let is_joined = end == "\r" && next == "\n" && lines.get(at + 1) == Some(&"");
+                        format!("{line}{}", if is_joined { "\n" } else { end })
+                    })
+                    .collect();
+                let text = format!("{mark}{text}");
+                for at in 0..=text.len() {
+                    let (head, tail) = text.as_bytes().split_at(at);
+                    assert_eq!(events([head, tail]), expected, "{text:?} split at {at}");
+                }
+                assert_eq!(events(text.as_bytes().chunks(1)), expected, "{text:?}");
+            }
+        }
+    }
+
+    /// Only one mark, only at the head.
+    #[test]
+    fn a_byte_order_mark_elsewhere_is_no_mark() {
+        let marked = "\u{FEFF}\u{FEFF}data: lost\n\ndata: \u{FEFF}x\n\n";
+        assert_eq!(
+            events([marked.as_bytes()]),
+            [(String::new(), "\u{FEFF}x".to_owned())]
+        );
     }
 
     #[test]
