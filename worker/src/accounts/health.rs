@@ -124,6 +124,7 @@ impl Health {
                 doubled(patience.base / 2).min(LONGEST_PASSING_REST)
             }
             Kind::BadRequest
+            | Kind::Forbidden
             | Kind::ContextLength
             | Kind::FileRejected
             | Kind::ModelNotFound
@@ -191,6 +192,14 @@ mod tests {
         assert_eq!(health.condition(later), Condition::Resting);
         health.taken(later, patience);
         assert_eq!(health.condition(later), Condition::Disabled);
+    }
+
+    /// One caller's model or region must not cost all others the account.
+    #[test]
+    fn what_is_forbidden_leaves_the_account_as_it_is() {
+        let (now, mut health) = (Instant::now(), Health::default());
+        health.failed(&error(Kind::Forbidden), now, Patience::default(), 1.0);
+        assert_eq!(health.condition(now), Condition::Ready);
     }
 
     #[test]

@@ -11,4 +11,4 @@ mod secret;
 
 pub use health::{Condition, Patience};
 pub use pool::{Accounts, Census, Choice, Lease, Pool};
-pub use secret::Secret;
+pub use secret::{Secret, scrub};

@@ -1,7 +1,17 @@
 //! What can go wrong between a door and a provider, as one type. The door maps [`Kind`] to HTTP in one place
 //! (`http::error`), the account pool maps it to a cool-down (`accounts`). Source: design.md section 4.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use crate::accounts::scrub;
+
+/// Most characters of a provider's own description.
+const MOST_DESCRIPTION: usize = 400;
+/// Most characters of `error.code` and of `error.param`.
+const MOST_CODE: usize = 64;
+const MOST_PARAM: usize = 128;
+/// Most bytes of a provider's words that are looked through for secrets; what lies beyond is never shown.
+const MOST_SCRUBBED_BYTES: usize = 8 << 10;
 
 /// What went wrong, in the words of design.md section 4; each has one HTTP status and one effect on the account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,6 +32,9 @@ pub enum Kind {
     Moderated,
     /// The account's credential has expired or was refused: the account is disabled until it is renewed.
     AuthExpired,
+    /// The provider refuses this very request to this account (a model, a region, a scenario that it may not use): the
+    /// account is untouched, and another one may be allowed to.
+    Forbidden,
     /// Too many requests: the account cools down, longer each time.
     RateLimited,
     /// The account's quota is spent: as [`Kind::RateLimited`], but another attempt soon cannot help.
@@ -48,6 +61,7 @@ impl Kind {
             Self::AccountNotConfigured => "account_not_configured",
             Self::Moderated => "moderated",
             Self::AuthExpired => "auth_expired",
+            Self::Forbidden => "forbidden",
             Self::RateLimited => "rate_limited",
             Self::QuotaSpent => "quota_spent",
             Self::Verification => "verification_required",
@@ -69,7 +83,11 @@ impl Kind {
     pub fn blames_account(self) -> bool {
         matches!(
             self,
-            Self::AuthExpired | Self::RateLimited | Self::QuotaSpent | Self::Verification
+            Self::AuthExpired
+                | Self::Forbidden
+                | Self::RateLimited
+                | Self::QuotaSpent
+                | Self::Verification
         )
     }
 
@@ -133,7 +151,7 @@ impl ProviderError {
     pub fn broken_stream() -> Self {
         Self::new(
             Kind::Unavailable,
-            "the provider's answer broke off before its end",
+            "server error: the provider's answer broke off before its end, as if by ECONNRESET",
         )
     }
 
@@ -156,7 +174,16 @@ impl ProviderError {
                 '_'
             }
         };
-        self.code = Some(code.chars().take(64).map(clean).collect());
+        let code = scrub(bounded(code));
+        self.code = Some(code.chars().take(MOST_CODE).map(clean).collect());
+        self
+    }
+
+    /// The same error with the field that an upstream blames: one line, bounded, without anything like a credential.
+    #[must_use]
+    pub fn with_param(mut self, param: &str) -> Self {
+        let param = harmless(param, MOST_PARAM);
+        self.param = Some(param).filter(|param| !param.is_empty());
         self
     }
 
@@ -167,21 +194,79 @@ impl ProviderError {
         self
     }
 
-    /// The same error with the provider's own short description appended: one line, at most 200 characters, and
-    /// whatever looks like a credential made unreadable, in case the provider quotes what it was sent.
+    /// The same error with the provider's own short description appended: one line, at most 400 characters, without
+    /// any secret of the process, and whatever else looks like a credential made unreadable, in case the provider
+    /// quotes what it was sent.
     #[must_use]
     pub fn saying(mut self, description: &str) -> Self {
-        let line: String = description
-            .chars()
-            .map(|c| if c.is_control() { ' ' } else { c })
-            .take(200)
-            .collect();
-        let words: Vec<String> = line.split_whitespace().map(redacted).collect();
+        let words = harmless(description, MOST_DESCRIPTION);
         if !words.is_empty() {
-            self.message = format!("{}: {}", self.message, words.join(" "));
+            self.message = format!("{}: {words}", self.message);
         }
         self
     }
+
+    /// The same error without any secret that the process holds, wherever its words came from.
+    #[must_use]
+    pub fn scrubbed(mut self) -> Self {
+        for text in [
+            Some(&mut self.message),
+            self.code.as_mut(),
+            self.param.as_mut(),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            if let Cow::Owned(clean) = scrub(bounded(text)) {
+                *text = clean;
+            }
+        }
+        self
+    }
+
+    /// The message for the caller. Coding agents decide by words whether to try again once a stream has begun, and each
+    /// knows others; so the message of a fault that passes holds those that fit.
+    pub fn words(&self) -> Cow<'_, str> {
+        let fitting: &[&str] = match self.kind {
+            Kind::Unavailable => &["ECONNRESET", "overloaded", "temporarily unavailable"],
+            Kind::Timeout => &["timeout", "ETIMEDOUT"],
+            _ => return Cow::Borrowed(&self.message),
+        };
+        let has = |word: &&str| self.message.contains(word);
+        let start = if has(&SERVER_ERROR) { "" } else { "server error: " };
+        let end = match self.kind {
+            _ if fitting.iter().any(|word| has(word)) => "",
+            Kind::Timeout => " (timeout)",
+            _ => " (the service is overloaded or temporarily unavailable)",
+        };
+        Cow::Owned(format!("{start}{}{end}", self.message))
+    }
+}
+
+/// What the most agents take for a fault that passes.
+const SERVER_ERROR: &str = "server error";
+
+/// The beginning of a text, cut between words: half a secret would not be known as one.
+fn bounded(text: &str) -> &str {
+    if text.len() <= MOST_SCRUBBED_BYTES {
+        return text;
+    }
+    let start = text.get(..text.floor_char_boundary(MOST_SCRUBBED_BYTES));
+    let start = start.unwrap_or_default();
+    start
+        .rsplit_once(char::is_whitespace)
+        .map_or("", |(words, _)| words)
+}
+
+/// A stranger's words as one line, at most so many characters: first without secrets, then cut.
+fn harmless(text: &str, most: usize) -> String {
+    let clean = scrub(bounded(text));
+    let words: Vec<String> = clean
+        .split(|c: char| c.is_control() || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .map(redacted)
+        .collect();
+    words.join(" ").chars().take(most).collect()
 }
 
 /// Runs of this many characters of a token's alphabet are no words of a message.
@@ -196,11 +281,7 @@ fn redacted(word: &str) -> String {
             run.push(c);
             continue;
         }
-        let is_word = run.len() < TOKEN_CHARS
-            || (run.len() < 2 * TOKEN_CHARS
-                && run
-                    .chars()
-                    .all(|c| c.is_ascii_alphabetic() || c == '_' || c == '.'));
+        let is_word = run.len() < TOKEN_CHARS || is_name(&run);
         clean.push_str(if is_word { &run } else { "***" });
         run.clear();
         clean.extend(c);
@@ -208,9 +289,71 @@ fn redacted(word: &str) -> String {
     clean
 }
 
+/// Whether it is a name made of words and small numbers (`body.messages.0.content`, `deepseek-chat-v3-0324`), which
+/// no token is.
+fn is_name(run: &str) -> bool {
+    run.len() <= 4 * TOKEN_CHARS
+        && run.split(['.', '_', '-', '/', ':']).all(|part| {
+            part.len() <= 4
+                || (part.len() < 2 * TOKEN_CHARS && part.bytes().all(|b| b.is_ascii_alphabetic()))
+        })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accounts::Secret;
+
+    #[test]
+    fn what_an_upstream_quotes_is_scrubbed_before_it_is_cut() {
+        let _secret = Secret::new("planted-words-of-a-secret");
+        let quoted = "Bearer Planted-Words-Of-A-Secret";
+        let error = |text: &str| {
+            ProviderError::new(Kind::BadRequest, "refused")
+                .saying(text)
+                .with_code(text)
+                .with_param(text)
+        };
+        for before in 0..MOST_DESCRIPTION {
+            let error = error(&format!("{} {quoted} after", "x ".repeat(before / 2)));
+            let told = format!("{} {:?} {:?}", error.message, error.code, error.param);
+            assert!(!told.to_ascii_lowercase().contains("plant"), "{told}");
+        }
+        let long = error(&"word ".repeat(100_000));
+        assert!(long.message.chars().count() <= MOST_DESCRIPTION + 20);
+        assert!(long.code.unwrap().len() <= MOST_CODE && long.param.unwrap().len() <= MOST_PARAM);
+        let own = ProviderError {
+            param: Some(quoted.to_owned()),
+            ..ProviderError::new(Kind::BadRequest, quoted)
+        };
+        let own = own.scrubbed();
+        assert_eq!(
+            (own.message.as_str(), own.param.as_deref()),
+            ("Bearer ***", Some("Bearer ***"))
+        );
+    }
+
+    #[test]
+    fn a_fault_that_passes_says_so_in_words_that_agents_know() {
+        for error in [
+            ProviderError::broken_stream(),
+            ProviderError::empty_answer(),
+            ProviderError::new(Kind::Unavailable, "x"),
+            ProviderError::new(Kind::Timeout, "x"),
+        ] {
+            let words = error.words();
+            assert!(words.contains("server error"), "{words}");
+            assert!(
+                ["ECONNRESET", "overloaded", "timeout"]
+                    .iter()
+                    .any(|word| words.contains(word)),
+                "{words}"
+            );
+        }
+        for kind in [Kind::Protocol, Kind::BadRequest, Kind::AuthExpired] {
+            assert_eq!(ProviderError::new(kind, "x").words(), "x");
+        }
+    }
 
     #[test]
     fn a_description_never_shows_a_credential() {

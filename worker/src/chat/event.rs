@@ -125,4 +125,6 @@ pub struct Usage {
     pub completion_tokens: u64,
     /// Those of them that were thinking.
     pub reasoning_tokens: u64,
+    /// Those of the conversation that the provider had in its cache.
+    pub cached_tokens: u64,
 }

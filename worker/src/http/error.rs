@@ -266,6 +266,8 @@ impl From<ProviderError> for ApiError {
             ),
             Kind::Moderated => (400, INVALID, Some("content_filter"), None),
             Kind::AuthExpired => (502, UPSTREAM, Some("upstream_auth_expired"), Some(false)),
+            // Never 401 (conformance E4): the caller's own key is right.
+            Kind::Forbidden => (403, "permission_error", Some("upstream_forbidden"), None),
             Kind::RateLimited => (429, "rate_limit_error", Some("upstream_rate_limited"), None),
             Kind::QuotaSpent => (
                 429,
@@ -289,9 +291,10 @@ impl From<ProviderError> for ApiError {
             }
             _ => error.retry_after,
         };
+        let words = error.words();
         let message = match &error.provider {
-            Some(provider) => format!("{provider}: {}", error.message),
-            None => error.message,
+            Some(provider) => format!("{provider}: {words}"),
+            None => words.into_owned(),
         };
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),

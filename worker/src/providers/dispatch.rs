@@ -193,7 +193,7 @@ async fn attempt(
             Err(error) => ProviderError {
                 provider: Some(Arc::clone(&name)),
                 account,
-                ..error
+                ..error.scrubbed()
             },
         };
         let mut error = if error.kind == Kind::NotConfigured {

@@ -1,8 +1,11 @@
 //! What is common to streamed and gathered answers: events in, OpenAI's pieces out. Thinking takes the form of the
 //! settings, pictures become Markdown, sources are kept for the end.
 
+use std::collections::{HashMap, HashSet};
+
 use serde::Serialize;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
 use crate::{
     chat::{
@@ -30,6 +33,37 @@ pub(super) enum Piece {
     Corrected(String),
     /// `finish_reason`.
     Finish(FinishReason),
+}
+
+impl Piece {
+    /// Bytes of its text; of other values about as many as they have when written.
+    pub(super) fn text_bytes(&self) -> usize {
+        match self {
+            Self::Content(text) | Self::Reasoning(text) => text.len(),
+            Self::ToolCall(call) => {
+                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+                call.arguments.len() + length(&call.id) + length(&call.name)
+            }
+            Self::Members(members) => members.values().map(size).sum(),
+            Self::Logprobs(value) => size(value),
+            // In the place of what was said, so it adds nothing.
+            Self::Corrected(_) | Self::Finish(_) => 0,
+        }
+    }
+}
+
+/// About how many bytes a value takes.
+fn size(value: &Value) -> usize {
+    const EACH: usize = 32;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => EACH,
+        Value::String(text) => EACH + text.len(),
+        Value::Array(list) => EACH + list.iter().map(size).sum::<usize>(),
+        Value::Object(members) => {
+            let member = |(name, value): (&String, &Value)| EACH + name.len() + size(value);
+            EACH + members.iter().map(member).sum::<usize>()
+        }
+    }
 }
 
 /// Follows one choice from event to piece, and counts its tokens.
@@ -107,8 +141,12 @@ impl Answer {
             ChatEvent::Citation { index, url, title } => {
                 self.sources.known.push((index, url, title));
             }
-            ChatEvent::ToolCall(call) => {
+            ChatEvent::ToolCall(mut call) => {
                 self.has_tool_call = true;
+                // Clients answer a call by its id, so one that comes without is given one.
+                if call.name.is_some() && call.id.is_none() {
+                    call.id = Some(format!("call_{}", Uuid::new_v4().simple()));
+                }
                 let close = self.close();
                 if !close.is_empty() {
                     out(Piece::Content(close.to_owned()));
@@ -159,21 +197,30 @@ impl Answer {
     }
 
     /// The provider's own count, else our estimate of the answer; the prompt is the caller's to count. A provider
-    /// that counts its answer alone leaves the prompt at 0, and that part is estimated.
+    /// that counts its answer alone leaves the prompt at 0, and that part is estimated; so is an answer left at 0.
     pub(super) fn usage(&self, prompt_tokens: impl FnOnce() -> u64) -> Usage {
-        let reasoning_tokens = self.reasoning.total();
         match self.reported {
-            Some(usage) if usage.prompt_tokens > 0 => usage,
-            Some(usage) => Usage {
-                prompt_tokens: prompt_tokens(),
-                reasoning_tokens: reasoning_tokens.min(usage.completion_tokens),
-                ..usage
-            },
-            None => Usage {
-                prompt_tokens: prompt_tokens(),
-                completion_tokens: self.content.total() + reasoning_tokens,
-                reasoning_tokens,
-            },
+            Some(usage) if usage.prompt_tokens > 0 && usage.completion_tokens > 0 => usage,
+            reported => {
+                let known = reported.unwrap_or_default();
+                let reasoning_tokens = self.reasoning.total();
+                let completion_tokens = match known.completion_tokens {
+                    0 => self.content.total() + reasoning_tokens,
+                    reported => reported,
+                };
+                Usage {
+                    prompt_tokens: match known.prompt_tokens {
+                        0 => prompt_tokens(),
+                        reported => reported,
+                    },
+                    completion_tokens,
+                    reasoning_tokens: match known.reasoning_tokens {
+                        0 => reasoning_tokens.min(completion_tokens),
+                        reported => reported,
+                    },
+                    ..known
+                }
+            }
         }
     }
 }
@@ -193,16 +240,20 @@ impl Sources {
     /// OpenAI's annotations: one for each place, in order; a source that is cited nowhere in particular stands at 0.
     fn annotations(self) -> Vec<Value> {
         let annotation = |(_, url, title): &(u32, String, String), at: usize| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
-        let source = |index: u32| self.known.iter().find(|known| known.0 == index);
-        let is_placed = |index: u32| self.places.iter().any(|place| place.0 == index);
+        // By number: to look through the lists for each place would cost the square of a hostile answer.
+        let mut by_number = HashMap::new();
+        for source in &self.known {
+            by_number.entry(source.0).or_insert(source);
+        }
+        let placed_numbers: HashSet<u32> = self.places.iter().map(|place| place.0).collect();
         let placed = self
             .places
             .iter()
-            .filter_map(|&(index, at)| Some(annotation(source(index)?, at)));
+            .filter_map(|&(index, at)| Some(annotation(by_number.get(&index)?, at)));
         let unplaced = self
             .known
             .iter()
-            .filter(|known| !is_placed(known.0))
+            .filter(|known| !placed_numbers.contains(&known.0))
             .map(|known| annotation(known, 0));
         placed.chain(unplaced).collect()
     }
@@ -222,6 +273,7 @@ pub(super) fn total_usage(answers: &[&Answer], prompt_tokens: impl Fn() -> u64) 
         total.prompt_tokens = total.prompt_tokens.max(usage.prompt_tokens);
         total.completion_tokens += usage.completion_tokens;
         total.reasoning_tokens += usage.reasoning_tokens;
+        total.cached_tokens = total.cached_tokens.max(usage.cached_tokens);
     }
     total
 }
@@ -256,7 +308,10 @@ impl From<Usage> for UsageMember {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details: PromptDetails::default(),
+            prompt_tokens_details: PromptDetails {
+                cached_tokens: usage.cached_tokens,
+                ..PromptDetails::default()
+            },
             completion_tokens_details: CompletionDetails {
                 reasoning_tokens: usage.reasoning_tokens,
                 ..CompletionDetails::default()
@@ -365,6 +420,72 @@ mod tests {
             })
             .collect();
         assert_eq!(places, [("u2", 2), ("u2", 3), ("u1", 0)]);
+    }
+
+    #[test]
+    fn what_a_provider_did_not_count_is_estimated() {
+        let events = |usage| {
+            vec![
+                ChatEvent::Text("one two three".into()),
+                ChatEvent::Usage(usage),
+            ]
+        };
+        let total = |usage| {
+            let mut answer = Answer::new(ReasoningFormat::Field, true);
+            for event in events(usage) {
+                answer.take(event, |_| {});
+            }
+            answer.usage(|| 7)
+        };
+        let own = Usage {
+            prompt_tokens: 5,
+            completion_tokens: 9,
+            reasoning_tokens: 0,
+            cached_tokens: 4,
+        };
+        assert_eq!(total(own), own);
+        let half = total(Usage {
+            prompt_tokens: 0,
+            ..own
+        });
+        assert_eq!(half.prompt_tokens, 7);
+        let half = total(Usage {
+            completion_tokens: 0,
+            ..own
+        });
+        assert_eq!((half.prompt_tokens, half.completion_tokens), (5, 3));
+    }
+
+    #[test]
+    fn a_call_without_an_id_is_given_one() {
+        let call = |name: Option<&str>| {
+            ChatEvent::ToolCall(ToolCallDelta {
+                index: 0,
+                id: None,
+                name: name.map(str::to_owned),
+                arguments: "{}".into(),
+            })
+        };
+        let pieces = pieces(ReasoningFormat::Field, vec![call(Some("f")), call(None)]);
+        let ids: Vec<bool> = pieces
+            .iter()
+            .map(|piece| matches!(piece, Piece::ToolCall(call) if call.id.is_some()))
+            .collect();
+        assert_eq!(ids, [true, false]);
+    }
+
+    /// Two hundred thousand of each take no longer than a moment.
+    #[test]
+    fn sources_cost_no_more_than_they_are_many() {
+        let many = 200_000;
+        let mut sources = Sources::default();
+        for index in 0..many {
+            sources.known.push((index, String::new(), String::new()));
+            sources.places.push((many - index, 0));
+        }
+        let started = std::time::Instant::now();
+        assert_eq!(sources.annotations().len(), many as usize);
+        assert!(started.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]

@@ -175,6 +175,7 @@ impl Answer {
                 prompt_tokens: usage.prompt_tokens,
                 completion_tokens: usage.completion_tokens,
                 reasoning_tokens,
+                cached_tokens: 0,
             }));
         }
         Ok(())
@@ -264,6 +265,7 @@ mod tests {
                 prompt_tokens: 3,
                 completion_tokens: 4,
                 reasoning_tokens: 0,
+                cached_tokens: 0,
             }),
         ];
         assert_eq!((events.as_slice(), error), (expected.as_slice(), None));
