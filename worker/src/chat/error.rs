@@ -233,7 +233,11 @@ impl ProviderError {
             _ => return Cow::Borrowed(&self.message),
         };
         let has = |word: &&str| self.message.contains(word);
-        let start = if has(&SERVER_ERROR) { "" } else { "server error: " };
+        let start = if has(&SERVER_ERROR) {
+            ""
+        } else {
+            "server error: "
+        };
         let end = match self.kind {
             _ if fitting.iter().any(|word| has(word)) => "",
             Kind::Timeout => " (timeout)",

@@ -32,7 +32,10 @@ mod tests {
             Some(found.1)
         };
         // Sun, 06 Nov 1994 08:49:37 GMT
-        retry_after(header, SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777))
+        retry_after(
+            header,
+            SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777),
+        )
     }
 
     #[test]
@@ -40,8 +43,14 @@ mod tests {
         for (headers, expected) in [
             (&[("retry-after", " 7 ")][..], Some(7.0)),
             (&[("retry-after", "0.5")], Some(0.5)),
-            (&[("retry-after", "Sun, 06 Nov 1994 08:49:41 GMT")], Some(4.0)),
-            (&[("retry-after", "Sunday, 06-Nov-94 08:49:41 GMT")], Some(4.0)),
+            (
+                &[("retry-after", "Sun, 06 Nov 1994 08:49:41 GMT")],
+                Some(4.0),
+            ),
+            (
+                &[("retry-after", "Sunday, 06-Nov-94 08:49:41 GMT")],
+                Some(4.0),
+            ),
             (&[("retry-after", "Sun Nov  6 08:49:41 1994")], Some(4.0)),
             (
                 &[
@@ -50,8 +59,14 @@ mod tests {
                 ],
                 Some(3.0),
             ),
-            (&[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")], Some(0.0)),
-            (&[("retry-after", "9"), ("retry-after-ms", "1500")], Some(1.5)),
+            (
+                &[("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")],
+                Some(0.0),
+            ),
+            (
+                &[("retry-after", "9"), ("retry-after-ms", "1500")],
+                Some(1.5),
+            ),
             (&[("retry-after", "-1")], None),
             (&[("retry-after", "NaN")], None),
             (&[("retry-after", "1e300")], None),

@@ -283,7 +283,8 @@ mod tests {
                         // CR and then LF would be one line end.
                         let end = ends[at % ends.len()];
                         let next = ends[(at + 1) % ends.len()];
-                        let is_joined = end == "\r" && next == "\n" && lines.get(at + 1) == Some(&"");
+                        let is_joined =
+                            end == "\r" && next == "\n" && lines.get(at + 1) == Some(&"");
                         format!("{line}{}", if is_joined { "\n" } else { end })
                     })
                     .collect();

@@ -147,7 +147,8 @@ fn poll_all(
             }
             if choice.message.bytes > MOST_BYTES {
                 trace.served = choice.run.served();
-                let error = ProviderError::new(Kind::Protocol, "the provider's answer is too large");
+                let error =
+                    ProviderError::new(Kind::Protocol, "the provider's answer is too large");
                 return Poll::Ready(Err(error.into()));
             }
             match progress {
@@ -177,7 +178,10 @@ impl Message {
             Piece::Content(text) => self.content.push_str(&text),
             Piece::Reasoning(text) => self.reasoning.push_str(&text),
             Piece::ToolCall(call) => {
-                let at = *self.calls.entry(call.index).or_insert(self.tool_calls.len());
+                let at = *self
+                    .calls
+                    .entry(call.index)
+                    .or_insert(self.tool_calls.len());
                 match self.tool_calls.get_mut(at) {
                     Some(known) => known.arguments.push_str(&call.arguments),
                     None => self.tool_calls.push(call),
@@ -294,7 +298,9 @@ mod tests {
     #[test]
     fn members_in_pieces_are_put_together() {
         let piece = |members: Value| {
-            let Value::Object(members) = members else { panic!() };
+            let Value::Object(members) = members else {
+                panic!()
+            };
             Piece::Members(members)
         };
         let message = message([
