@@ -16,7 +16,7 @@ const HIDDEN: &str = "***";
 
 /// A credential. Debug and Display print `***`; only [`Secret::expose`] shows it, so that every place where a
 /// credential leaves the process can be found by name. As long as one lives, [`scrub`] knows it.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(Arc<str>);
 
 impl Secret {
@@ -37,12 +37,6 @@ impl Secret {
     /// Whether there is anything in it.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-}
-
-impl Default for Secret {
-    fn default() -> Self {
-        Self(Arc::default())
     }
 }
 

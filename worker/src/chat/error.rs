@@ -239,7 +239,7 @@ impl ProviderError {
             "server error: "
         };
         let end = match self.kind {
-            _ if fitting.iter().any(|word| has(word)) => "",
+            _ if fitting.iter().any(has) => "",
             Kind::Timeout => " (timeout)",
             _ => " (the service is overloaded or temporarily unavailable)",
         };
@@ -255,8 +255,10 @@ fn bounded(text: &str) -> &str {
     if text.len() <= MOST_SCRUBBED_BYTES {
         return text;
     }
-    let start = text.get(..text.floor_char_boundary(MOST_SCRUBBED_BYTES));
-    let start = start.unwrap_or_default();
+    let end = (0..=MOST_SCRUBBED_BYTES)
+        .rev()
+        .find(|&at| text.is_char_boundary(at));
+    let start = text.get(..end.unwrap_or_default()).unwrap_or_default();
     start
         .rsplit_once(char::is_whitespace)
         .map_or("", |(words, _)| words)
