@@ -1,12 +1,12 @@
 //! The fake accounts and the headers that every call needs. Source: wire/deepseek.md §2, §4 (headers), §7.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::refusal::{self, Refusal};
-use crate::simulate::{ACCOUNTS, Call, Reply, Request};
+use crate::simulate::{ACCOUNTS, Call, Reply, Request, request::is_uuid};
 
 /// The tokens at the start, as they stand after `Bearer `: about 64 Base64 characters, opaque.
 const TOKENS: [&str; ACCOUNTS] = [
@@ -17,12 +17,17 @@ const TOKENS: [&str; ACCOUNTS] = [
 /// What every account logs in with, besides its own address or number.
 const PASSWORD: &str = "sim-password";
 
+/// What the risk service knows of a real browser: `B` and 88 Base64 characters.
+const LOGIN_DEVICE: &str =
+    "BSimDevice0Kq7+N2rT9wXy4ZbLm8PdQs5HgFj3CkAeUoRiWtVn6SxGz1Yh0DcMf7Ba/p2Uu8Ee3Rr5Tt6Yy1Gg==";
+
 /// What a client calls itself; one process has one identity (§4).
-const IDENTITY: [&str; 4] = [
+const IDENTITY: [&str; 5] = [
     "user-agent",
     "x-client-platform",
     "x-client-version",
     "x-client-locale",
+    "x-device-id",
 ];
 
 /// The tokens of the moment: a login replaces the account's token.
@@ -31,9 +36,11 @@ pub(super) struct Accounts {
     tokens: Vec<String>,
     /// Accounts whose token was refused since their last login, or that never logged in.
     may_log_in: Vec<bool>,
-    identities: HashMap<usize, [String; 4]>,
-    /// The values of `x-hif-leim` that were given.
-    hif: Vec<String>,
+    identities: HashMap<usize, [String; 5]>,
+    /// Names and devices whose login was refused for good: trying again changes nothing.
+    hopeless: HashSet<(usize, String)>,
+    /// Tokens whose device was checked.
+    checked: HashSet<String>,
 }
 
 impl Default for Accounts {
@@ -42,7 +49,8 @@ impl Default for Accounts {
             tokens: TOKENS.map(ToOwned::to_owned).to_vec(),
             may_log_in: vec![true; ACCOUNTS],
             identities: HashMap::new(),
-            hif: Vec::new(),
+            hopeless: HashSet::new(),
+            checked: HashSet::new(),
         }
     }
 }
@@ -62,8 +70,13 @@ pub(super) struct Caller {
 
 impl Accounts {
     /// Checks what every call needs; `None` on login, which has no token.
-    pub(super) fn check(&mut self, request: &Request, call: &mut Call) -> Result<Caller, Refusal> {
-        self.client(request, call)?;
+    pub(super) fn check(
+        &mut self,
+        request: &Request,
+        call: &mut Call,
+        today: bool,
+    ) -> Result<Caller, Refusal> {
+        client(request, call, today)?;
         let authorization = request.header("authorization");
         if authorization.is_empty() {
             call.violate("there is no authorization header");
@@ -92,49 +105,6 @@ impl Accounts {
         }
     }
 
-    /// The headers that say what the client is (§4).
-    pub(super) fn client(&self, request: &Request, call: &mut Call) -> Result<(), Refusal> {
-        let agent = request.header("user-agent");
-        if agent.is_empty() {
-            call.violate("there is no user-agent");
-            return Err(Reply::html(429, "429 Too Many Requests"));
-        }
-        let android = agent.starts_with("DeepSeek/") && agent.contains(" Android/");
-        let (platform, odd) = if android {
-            ("android", None)
-        } else {
-            ("web", request.user_agent_violation())
-        };
-        if let Some(what) = odd {
-            call.violate(what);
-        }
-        let locale = request.header("x-client-locale");
-        for (name, right) in [
-            (
-                "x-client-platform",
-                request.header("x-client-platform") == platform,
-            ),
-            ("x-client-version", major(request).is_some()),
-            (
-                "x-client-locale",
-                matches!(locale.as_str(), "zh_CN" | "en_US"),
-            ),
-            (
-                "x-client-timezone-offset",
-                request.header("x-client-timezone-offset") == "28800",
-            ),
-        ] {
-            if !right {
-                call.violate(format!("{name} is {:?}", request.header(name)));
-            }
-        }
-        let hif = request.header("x-hif-leim");
-        if !hif.is_empty() && !self.hif.contains(&hif) {
-            call.violate("x-hif-leim is invented");
-        }
-        Ok(())
-    }
-
     fn one_identity(&mut self, request: &Request, at: usize, call: &mut Call) {
         let now = IDENTITY.map(|name| request.header(name));
         let first = self.identities.entry(at).or_insert_with(|| now.clone());
@@ -143,14 +113,31 @@ impl Accounts {
         }
     }
 
-    /// `POST /api/v0/users/login`.
-    pub(super) fn login(&mut self, body: &Value, call: &mut Call) -> Result<Reply, Refusal> {
+    /// `POST /api/v0/users/login`. `today`: only a device of a real browser may log in.
+    pub(super) fn login(
+        &mut self,
+        body: &Value,
+        request: &Request,
+        call: &mut Call,
+        today: bool,
+    ) -> Result<Reply, Refusal> {
         let text = |name: &str| body.get(name).and_then(Value::as_str);
         for name in ["password", "device_id", "os"] {
             if text(name).is_none() {
                 call.violate(format!("{name} is missing"));
                 return Err(refusal::missing(name));
             }
+        }
+        let platform = request.header("x-client-platform");
+        if !platform.is_empty() && text("os") != Some(&platform) {
+            call.violate(format!(
+                "os is {:?} on the platform {platform:?}",
+                text("os")
+            ));
+        }
+        // The site sends the name that it has not as null.
+        if today && (body.get("email").is_none() || body.get("mobile").is_none()) {
+            call.violate("the site sends both email and mobile, one of them null");
         }
         let at = match (text("email"), text("mobile"), text("area_code")) {
             (Some(email), None, None) => (1..=ACCOUNTS).find(|n| email == address(*n)),
@@ -165,21 +152,72 @@ impl Accounts {
             return Err(refusal::biz(2, "PASSWORD_OR_USER_NAME_IS_WRONG"));
         };
         call.account = Some(account);
-        let at = account - 1;
-        if self.may_log_in.get(at) == Some(&false) {
+        let device = text("device_id").unwrap_or_default();
+        let attempt = (account, device.to_owned());
+        if self.hopeless.contains(&attempt) {
+            call.violate("logged in again after a refusal that no further attempt changes");
+        }
+        let refused = match call.fault {
+            Some("login_banned") => Some(refusal::biz(10, "USER_IS_BANNED")),
+            Some("login_risk") => Some(refusal::risk_device()),
+            _ if today && device != LOGIN_DEVICE => {
+                call.violate("device_id is none that the risk service knows");
+                Some(refusal::risk_device())
+            }
+            _ => None,
+        };
+        if let Some(refused) = refused {
+            self.hopeless.insert(attempt);
+            return Err(refused);
+        }
+        if self.may_log_in.get(account - 1) == Some(&false) {
             call.violate("logged in again though no token was refused: bursts get accounts muted");
         }
+        let token = self.renew(account);
+        let mut user = self.user(account);
+        user["token"] = json!(token);
+        if call.fault == Some("login_muted") {
+            user["chat"] = json!({"is_muted": 1, "mute_until": 1_893_456_000.123});
+        }
+        Ok(refusal::success(
+            &json!({"code": 0, "msg": "", "user": user}),
+        ))
+    }
+
+    /// A new token for the account in place of the old one.
+    fn renew(&mut self, account: usize) -> String {
+        let at = account - 1;
         let random = Uuid::new_v4().simple().to_string();
         let token = format!("sim{account}{random}{}==", random.get(..26).unwrap_or(""));
         if let (Some(may), Some(old)) = (self.may_log_in.get_mut(at), self.tokens.get_mut(at)) {
             *may = false;
             old.clone_from(&token);
         }
-        let mut user = self.user(account);
-        user["token"] = json!(token);
-        Ok(refusal::success(
-            &json!({"code": 0, "msg": "", "user": user}),
-        ))
+        token
+    }
+
+    /// `POST /api/v0/users/auth_token/check_device`: once per token.
+    pub(super) fn check_device(
+        &mut self,
+        body: &Value,
+        request: &Request,
+        caller: &Caller,
+        call: &mut Call,
+    ) -> Result<Reply, Refusal> {
+        let device = request.header("x-device-id");
+        if *body != json!({"device_id": device, "device_model": ""}) || device.is_empty() {
+            call.violate("the body is not the device of the header, without a model");
+            return Err(refusal::biz(2, "INVALID_PARAM"));
+        }
+        if !self.checked.insert(caller.token.clone()) {
+            call.violate("the device of this token was checked before");
+        }
+        let rotate = match call.fault {
+            Some("rotate_text") => json!(self.renew(caller.account)),
+            Some("rotate_object") => json!({"token": self.renew(caller.account)}),
+            _ => Value::Null,
+        };
+        Ok(refusal::success(&json!({"rotate": rotate})))
     }
 
     /// `GET /api/v0/users/current`.
@@ -190,21 +228,80 @@ impl Accounts {
     fn user(&self, account: usize) -> Value {
         let token = self.tokens.get(account - 1);
         json!({
-            "id": format!("sim-{account}"), "email": address(account), "token": token, "chat": {"is_muted": 0, "mute_until": 0},
+            "id": format!("sim-{account}"), "email": address(account), "token": token, "chat": {"is_muted": 0, "mute_until": null},
         })
     }
+}
 
-    /// `GET /query` of the host of the side channel: no credentials (§4).
-    pub(super) fn query(&mut self, request: &Request, call: &mut Call) -> Result<Reply, Refusal> {
-        self.client(request, call)?;
-        if request.header_bytes("authorization").is_some() {
-            call.violate("the side channel got the account's token");
-        }
-        let value = format!("hif-{}", Uuid::new_v4().simple());
-        let reply = refusal::success(&json!({"value": value}));
-        self.hif.push(value);
-        Ok(reply)
+/// The headers that say what the client is (§4).
+///
+/// `today`: to the letter of the site of 2026-11.
+pub(super) fn client(request: &Request, call: &mut Call, today: bool) -> Result<(), Refusal> {
+    let agent = request.header("user-agent");
+    if agent.is_empty() {
+        call.violate("there is no user-agent");
+        return Err(Reply::html(429, "429 Too Many Requests"));
     }
+    let android = agent.starts_with("DeepSeek/") && agent.contains(" Android/");
+    let (platform, odd) = if android {
+        ("android", None)
+    } else {
+        ("web", request.user_agent_violation())
+    };
+    if let Some(what) = odd {
+        call.violate(what);
+    }
+    let locale = request.header("x-client-locale");
+    for (name, right) in [
+        (
+            "x-client-platform",
+            request.header("x-client-platform") == platform,
+        ),
+        ("x-client-version", major(request).is_some()),
+        (
+            "x-client-locale",
+            matches!(locale.as_str(), "zh_CN" | "en_US"),
+        ),
+        (
+            "x-client-timezone-offset",
+            request.header("x-client-timezone-offset") == "28800",
+        ),
+    ] {
+        if !right {
+            call.violate(format!("{name} is {:?}", request.header(name)));
+        }
+    }
+    let device = request.header("x-device-id");
+    let dashed = device.len() == 36 && is_uuid(&device);
+    if !device.is_empty() && !dashed {
+        call.violate(format!("x-device-id is {device:?}, no UUID"));
+    }
+    if today {
+        for (name, right) in [
+            (
+                "x-client-version",
+                request.header("x-client-version") == "2.5.0",
+            ),
+            (
+                "x-client-bundle-id",
+                request.header("x-client-bundle-id") == "com.deepseek.chat",
+            ),
+            ("x-device-id", dashed),
+            (
+                "x-app-version",
+                request.header_bytes("x-app-version").is_none(),
+            ),
+            (
+                "x-device-model",
+                android || request.header("x-device-model").is_empty(),
+            ),
+        ] {
+            if !right {
+                call.violate(format!("{name} is {:?} today", request.header(name)));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The first number of `x-client-version`.
@@ -229,15 +326,23 @@ mod tests {
     fn tokens_have_the_length_of_real_ones() {
         assert!(TOKENS.iter().all(|token| (62..=68).contains(&token.len())));
         assert_eq!(setting(2).split(',').count(), 2);
+        assert_eq!(LOGIN_DEVICE.len(), 89);
     }
 
     #[test]
     fn a_login_replaces_the_token_and_is_not_repeated() {
         let mut accounts = Accounts::default();
+        let request = Request {
+            method: "POST".to_owned(),
+            path: String::new(),
+            query: String::new(),
+            headers: Default::default(),
+            body: Default::default(),
+        };
         let body = json!({"email": "sim-2@example.com", "password": PASSWORD, "device_id": "", "os": "web"});
         let mut log_in = |body: &Value| {
             let mut call = Call::default();
-            let ok = accounts.login(body, &mut call).is_ok();
+            let ok = accounts.login(body, &request, &mut call, false).is_ok();
             (ok, call.violation.is_some())
         };
         assert_eq!(log_in(&body), (true, false));

@@ -28,7 +28,7 @@ impl Ask {
     }
 }
 
-const FIELDS: [&str; 10] = [
+const FIELDS: [&str; 11] = [
     "chat_session_id",
     "parent_message_id",
     "prompt",
@@ -38,11 +38,13 @@ const FIELDS: [&str; 10] = [
     "model_type",
     "preempt",
     "action",
+    "source",
     "client_stream_id",
 ];
 
 /// Reads the question. A field that is missing or of another type is HTTP 422.
-pub(super) fn read(body: &Value, call: &mut Call) -> Result<Ask, Refusal> {
+/// `today`: what the site of 2026-11 always sends is missed.
+pub(super) fn read(body: &Value, call: &mut Call, today: bool) -> Result<Ask, Refusal> {
     let missing = |call: &mut Call, name: &str| {
         call.violate(format!("{name} is missing or has another type"));
         refusal::missing(name)
@@ -74,6 +76,11 @@ pub(super) fn read(body: &Value, call: &mut Call) -> Result<Ask, Refusal> {
         return Err(missing(call, "ref_file_ids"));
     };
     optional(body, call)?;
+    for name in ["source", "action", "preempt", "model_type"] {
+        if today && body.get(name).is_none() {
+            call.violate(format!("the site sends {name} always"));
+        }
+    }
     let model = match body.get("model_type") {
         None | Some(Value::Null) => "default",
         Some(model) => ["default", "expert", "vision"]
@@ -120,6 +127,9 @@ fn optional(body: &Value, call: &mut Call) -> Result<(), Refusal> {
     }
     if body.get("action").is_some_and(|action| !action.is_null()) {
         return refused(call, "action");
+    }
+    if body.get("source").is_some_and(|source| !source.is_string()) {
+        return refused(call, "source");
     }
     let Some(stream) = body.get("client_stream_id") else {
         return Ok(());

@@ -76,6 +76,16 @@ pub(super) const FAULTS: &[Fault] = &[
     ("file_error", "fetch_files"),
     ("file_parse_failed", "fetch_files"),
     ("login_refused", "login"),
+    ("login_risk", "login"),   // biz_code 11: the device is not a real one
+    ("login_banned", "login"), // biz_code 10
+    ("login_muted", "login"),  // no refusal: the account is muted
+    ("check_device_refused", "check_device"),
+    ("rotate_text", "check_device"), // no refusal: a new token, as a string
+    ("rotate_object", "check_device"), // the same, as an object
+    ("resume_refused", "resume"),
+    ("resume_finished", "resume"), // the answer has been finished meanwhile
+    ("hif_short_ttl", "hif"),      // no refusal: a value is good for a second
+    ("hif_no_ttl", "hif"),         // no refusal: nothing says for how long
 ];
 
 pub(super) const BUSY: &str = "Server is busy, please try again later or use the default model.";
@@ -98,14 +108,16 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "muted" | "create_muted" => refusal::muted(5),
         "muted_14" => refusal::muted(14),
         "biz_rate_limited" | "upload_rate_limited" => refusal::biz(7, "rate limit exceeded"),
-        "illegal_session" | "continue_refused" => refusal::illegal_session(),
+        "illegal_session" | "continue_refused" | "resume_refused" => refusal::illegal_session(),
         "invalid_message_id" => refusal::biz(26, "invalid message id"),
         "invalid_file" => refusal::biz(9, "invalid ref file id"),
         "invalid_param" => refusal::biz(2, "INVALID_PARAM"),
         "unknown_code" | "challenge_refused" => refusal::code(50_017, "internal error"),
-        "unknown_biz_code" | "create_refused" | "delete_refused" | "stop_refused" => {
-            refusal::biz(77, "SIM_STRANGE_ERROR")
-        }
+        "unknown_biz_code"
+        | "create_refused"
+        | "delete_refused"
+        | "stop_refused"
+        | "check_device_refused" => refusal::biz(77, "SIM_STRANGE_ERROR"),
         "bad_body" => refusal::missing("prompt"),
         "edge_429" => Reply::html(429, "429 Too Many Requests"),
         "waf_202" => refusal::waf(),

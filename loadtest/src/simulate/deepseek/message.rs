@@ -65,6 +65,7 @@ struct Progress {
     said: usize,
     running: bool,
     stopped: bool,
+    resumed: bool,
     status: &'static str,
 }
 
@@ -90,6 +91,7 @@ impl Message {
                 said: 0,
                 running: true,
                 stopped: false,
+                resumed: false,
                 status: "WIP",
             }),
         }
@@ -121,6 +123,18 @@ impl Message {
     pub(super) fn go_on(&self) {
         let mut progress = self.progress();
         (progress.running, progress.stopped) = (true, false);
+    }
+
+    /// `POST /api/v0/chat/resume_stream`: whether it is the first one for this answer.
+    pub(super) fn resume(&self) -> bool {
+        !std::mem::replace(&mut self.progress().resumed, true)
+    }
+
+    /// The generator went on to the end while nobody listened.
+    pub(super) fn finish(&self) {
+        let pieces = self.pieces();
+        let mut progress = self.progress();
+        (progress.said, progress.status) = (pieces, "FINISHED");
     }
 
     /// Nobody listens any more.

@@ -1,11 +1,22 @@
 //! DeepSeek, the web chat of chat.deepseek.com. Source: wire/deepseek.md, all but `edit_message` (§3).
 //!
-//! Accounts log in as `sim-N@example.com` or `+86 1380000000N` with the password `sim-password`.
+//! Accounts log in as `sim-N@example.com` or `+86 1380000000N` with the password `sim-password`, today from the device
+//! `BSimDevice0Kq7+N2rT9wXy4ZbLm8PdQs5HgFj3CkAeUoRiWtVn6SxGz1Yh0DcMf7Ba/p2Uu8Ee3Rr5Tt6Yy1Gg==`.
+//!
+//! Generations, both at once unless one is asked for:
+//!
+//! - `v2.0`: any device may log in. Alone, the paths of today (`check_device`, `resume_stream`, `fetch_page`, the second side
+//!   channel) do not exist.
+//! - `v2.5`: those paths. Alone, only the device above logs in (§2), and the headers and body fields that the site has today
+//!   (§4) are missed and written down as violations; the service forgives them, as it does in life.
+//!
+//! The second side channel answers below `/hif-dliq`, so that the two can be told apart on one port.
 
 mod account;
 mod ask;
 mod fault;
 mod files;
+mod hif;
 mod message;
 mod older;
 mod patches;
@@ -21,7 +32,9 @@ use serde_json::{Value, json};
 use self::{
     account::{Accounts, Caller},
     files::Files,
+    hif::Hif,
     message::Message,
+    patches::Patches,
     pow::Challenges,
     refusal::Refusal,
     sessions::Sessions,
@@ -51,6 +64,7 @@ struct State {
     challenges: Challenges,
     sessions: Sessions,
     files: Files,
+    hif: Hif,
 }
 
 impl Simulator for DeepSeek {
@@ -62,10 +76,18 @@ impl Simulator for DeepSeek {
         stream::QUIRKS
     }
 
+    fn generations(&self) -> &'static [&'static str] {
+        &["v2.0", TODAY]
+    }
+
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         vec![
             ("DEEPSEEK_BASE_URL".to_owned(), self.base.clone()),
             ("DEEPSEEK_HIF_BASE_URL".to_owned(), self.base.clone()),
+            (
+                "DEEPSEEK_HIF_DLIQ_BASE_URL".to_owned(),
+                format!("{}/hif-dliq", self.base),
+            ),
             ("DEEPSEEK_TOKEN".to_owned(), account::setting(accounts)),
         ]
     }
@@ -81,6 +103,7 @@ impl Simulator for DeepSeek {
     }
 }
 
+const TODAY: &str = "v2.5";
 const COMPLETION: &str = "/api/v0/chat/completion";
 const UPLOAD: &str = "/api/v0/file/upload_file";
 
@@ -102,6 +125,10 @@ fn step(path: &str) -> Option<(&'static str, &'static str)> {
         "/api/v0/file/fetch_files" => ("fetch_files", "GET"),
         "/api/v0/file/fork_file_task" => ("fork", "POST"),
         "/query" => ("hif", "GET"),
+        "/hif-dliq/query" => ("hif_dliq", "GET"),
+        "/api/v0/users/auth_token/check_device" => ("check_device", "POST"),
+        "/api/v0/chat/resume_stream" => ("resume", "POST"),
+        "/api/v0/chat_session/fetch_page" => ("sessions", "GET"),
         _ => return None,
     })
 }
@@ -117,23 +144,34 @@ impl DeepSeek {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let known = step(&request.path).filter(|(_, method)| request.method == *method);
+        let today = control.only(TODAY);
+        let new = |step: &str| matches!(step, "hif_dliq" | "check_device" | "resume" | "sessions");
+        let known = step(&request.path)
+            .filter(|(_, method)| request.method == *method)
+            .filter(|(step, _)| control.speaks(TODAY) || !new(step));
         let Some((step, method)) = known else {
             call.violate(format!("there is no {} of this path", request.method));
             return Err(refusal::site());
         };
         step.clone_into(&mut call.step);
-        if step == "hif" {
+        if matches!(step, "hif" | "hif_dliq") {
+            account::client(request, call, false)?;
             strike(call, control)?;
-            return self.state().accounts.query(request, call);
+            return Ok(self.state().hif.give(request, call));
         }
         if step == "login" {
-            self.state().accounts.client(request, call)?;
+            account::client(request, call, today)?;
+            if today && !request.header("referer").ends_with("/sign_in") {
+                call.violate("the site logs in from its page /sign_in");
+            }
             let body = body(request, call)?;
             strike(call, control)?;
-            return self.state().accounts.login(&body, call);
+            let accounts = &mut self.state().accounts;
+            return accounts.login(&body, request, call, today);
         }
-        let caller = self.state().accounts.check(request, call)?;
+        let caller = self.state().accounts.check(request, call, today)?;
+        let is_stream = matches!(step, ASK | "continue" | "resume");
+        self.state().hif.check(request, call, is_stream || !today);
         self.origin(request, call);
         let body = match (method, step) {
             ("GET", _) | (_, "upload") => Value::Null,
@@ -148,6 +186,7 @@ impl DeepSeek {
         match step {
             ASK => self.ask(request, &body, &caller, call, control),
             "continue" => self.go_on(&body, &caller, call, control),
+            "resume" => self.resume(&body, &caller, call, control),
             _ => self.plain(step, request, &body, &caller, call, control),
         }
     }
@@ -159,7 +198,7 @@ impl DeepSeek {
             let value = request.header(name);
             let right = |home: &&str| match value.strip_prefix(*home) {
                 Some(path) if alone => path.is_empty(),
-                Some(path) => path == "/" || path.starts_with("/a/chat/s/"),
+                Some(path) => path == "/" || path == "/sign_in" || path.starts_with("/a/chat/s/"),
                 None => false,
             };
             if !value.is_empty() && !homes.iter().any(right) {
@@ -189,6 +228,8 @@ impl DeepSeek {
             "create" => state.sessions.create(body, account, call, control),
             "delete" => state.sessions.delete(body, account, call, control),
             "challenge" => state.challenges.create(body, &caller.token, call),
+            "check_device" => state.accounts.check_device(body, request, caller, call),
+            "sessions" => state.sessions.page(&request.query, account, call),
             "history" => state.sessions.history(&request.query, account, call),
             "upload" => state.files.upload(request, account, call),
             "fetch_files" => state.files.fetch(&request.query, account, call),
@@ -225,7 +266,7 @@ impl DeepSeek {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let ask = ask::read(body, call)?;
+        let ask = ask::read(body, call, control.only(TODAY))?;
         call.model = Some(ask.model.to_owned());
         call.prompt = Some(ask.prompt.clone());
         call.note("parent_message_id", ask.parent);
@@ -287,6 +328,39 @@ impl DeepSeek {
         ))
     }
 
+    /// `POST /api/v0/chat/resume_stream` (§8): an answer whose connection broke is taken up again.
+    fn resume(
+        &self,
+        body: &Value,
+        caller: &Caller,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        let message = self.state().sessions.named(body, caller.account, call)?;
+        if message.is_running() {
+            call.violate("an answer whose connection is there needs no resuming");
+            return Err(refusal::biz(26, "invalid message id"));
+        }
+        if message.said() == 0 {
+            call.violate("an answer is resumed before any text of it came");
+        }
+        if !message.resume() {
+            call.violate("an answer is resumed for the second time");
+        }
+        let fault = self.strike_token(call, control, caller)?;
+        if fault == Some("resume_finished") {
+            message.finish();
+        }
+        if message.status() != "WIP" {
+            // What was on its way when the connection broke counts as told.
+            let whole = Patches::new(&message).whole();
+            return Ok(refusal::finished_meanwhile(&whole));
+        }
+        message.go_on();
+        let end = fault.map_or(End::Finished, fault::end);
+        Ok(told(&message, message.said(), end))
+    }
+
     fn say(&self, ask: &ask::Ask, call: &Call, control: &Control) -> Answer {
         let user = call.turns.iter().rev().find(|turn| turn.role == "user");
         let question = Question {
@@ -311,7 +385,7 @@ fn told(message: &Arc<Message>, from: usize, end: End) -> Reply {
 fn settings(request: &Request, call: &mut Call) -> Result<Reply, Refusal> {
     if !request.query.split('&').any(|pair| pair == "scope=model") {
         call.violate("the query has no scope=model");
-        return Err(refusal::missing("scope"));
+        return Err(refusal::biz(2, "INVALID_PARAM"));
     }
     let model = |name: &str, limit: u32, search: bool| {
         json!({

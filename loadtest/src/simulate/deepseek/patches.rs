@@ -113,6 +113,20 @@ impl<'a> Patches<'a> {
 
     /// The first patch: the message with everything up to `shown`.
     fn snapshot(&mut self, shown: usize, is_new: bool) {
+        let usage = if is_new { 0 } else { self.message.usage(shown) };
+        let (message, fragments) = self.message_at(shown, usage, "WIP");
+        self.fragments = fragments;
+        let patch = format!("data: {{\"v\":{{\"response\":{message}}}}}\n\n");
+        if is_new {
+            self.pause();
+            self.acts.push(Act::say(patch));
+        } else {
+            self.acts.push(Act::send(patch));
+        }
+    }
+
+    /// The message as it stands after `shown` pieces, and how many fragments that is.
+    fn message_at(&self, shown: usize, usage: usize, status: &str) -> (String, usize) {
         let mut at = 0;
         let mut fragments = Vec::new();
         for fragment in &self.message.fragments {
@@ -124,27 +138,31 @@ impl<'a> Patches<'a> {
             fragments.push(self.fragment(fragment, &told, "FINISHED"));
             at += fragment.pieces.len();
         }
-        self.fragments = fragments.len();
         let (message, ask) = (self.message, &self.message.ask);
-        let usage = if is_new { 0 } else { message.usage(shown) };
-        let patch = format!(
-            "data: {{\"v\":{{\"response\":{{\"message_id\":{},\"parent_id\":{},\"model\":\"\",\"role\":\"ASSISTANT\",\
-             \"thinking_enabled\":{},\"ban_edit\":false,\"ban_regenerate\":false,\"status\":\"WIP\",\"incomplete_message\":null,\
+        let text = format!(
+            "{{\"message_id\":{},\"parent_id\":{},\"model\":\"\",\"role\":\"ASSISTANT\",\
+             \"thinking_enabled\":{},\"ban_edit\":false,\"ban_regenerate\":false,\"status\":\"{status}\",\"incomplete_message\":null,\
              \"accumulated_token_usage\":{usage},\"files\":[],\"feedback\":null,\"inserted_at\":1775278995.712322,\
              \"search_enabled\":{},\"fragments\":[{}],\"has_pending_fragment\":false,\"auto_continue\":false,\
-             \"search_triggered\":false}}}}}}\n\n",
+             \"search_triggered\":false}}",
             message.response_id,
             message.request_id,
             ask.thinking,
             ask.search,
             fragments.join(","),
         );
-        if is_new {
-            self.pause();
-            self.acts.push(Act::say(patch));
-        } else {
-            self.acts.push(Act::send(patch));
-        }
+        (text, fragments.len())
+    }
+
+    /// The whole message, as the service keeps it when it has ended.
+    pub(super) fn whole(&self) -> Value {
+        let status = self.message.status();
+        let pieces = match status {
+            "FINISHED" => self.message.pieces(),
+            _ => self.message.said(),
+        };
+        let (text, _) = self.message_at(pieces, self.message.usage(pieces), status);
+        serde_json::from_str(&text).unwrap_or_default()
     }
 
     /// A fragment as it is first told of.

@@ -38,6 +38,16 @@ pub(super) fn biz(code: u32, msg: &str) -> Refusal {
     biz_envelope(code, msg, &Value::Null)
 }
 
+/// A login from a device that the risk service does not know.
+pub(super) fn risk_device() -> Refusal {
+    biz(11, "RISK_DEVICE_DETECTED")
+}
+
+/// `resume_stream` of an answer that has been finished meanwhile: the whole message comes along.
+pub(super) fn finished_meanwhile(message: &Value) -> Reply {
+    biz_envelope(22, "invalid message status", message)
+}
+
 pub(super) fn missing_token() -> Refusal {
     code(40002, "Missing Token")
 }

@@ -12,14 +12,20 @@ use super::{
 };
 use crate::simulate::{Call, Control, Reply};
 
+/// Sessions a page.
+const PAGE: usize = 100;
+
 #[derive(Debug, Default)]
 pub(super) struct Sessions {
     by_id: HashMap<String, Session>,
+    /// Grows with every session: the order in which they were opened.
+    count: u32,
 }
 
 #[derive(Debug)]
 struct Session {
     account: usize,
+    number: u32,
     rounds: Vec<Arc<Message>>,
 }
 
@@ -44,8 +50,10 @@ impl Sessions {
         let id = Uuid::new_v4().to_string();
         call.conversation = Some(id.clone());
         control.created();
+        self.count += 1;
         let session = Session {
             account,
+            number: self.count,
             rounds: Vec::new(),
         };
         self.by_id.insert(id.clone(), session);
@@ -129,6 +137,49 @@ impl Sessions {
             call.violate(format!("message_id {id} is no answer of the session"));
             refusal::biz(26, "invalid message id")
         })
+    }
+
+    /// `GET /api/v0/chat_session/fetch_page`: 100 a page, the newest first; the cursor is the time of the last one.
+    pub(super) fn page(
+        &self,
+        query: &str,
+        account: usize,
+        call: &mut Call,
+    ) -> Result<Reply, Refusal> {
+        let value = |name: &str| {
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs
+                .into_iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value)
+        };
+        let cursor = value("lte_cursor.updated_at").map(str::parse::<f64>);
+        let (Some("false"), None | Some(Ok(_))) = (value("lte_cursor.pinned"), &cursor) else {
+            call.violate("the query is no cursor over sessions");
+            return Err(refusal::biz(2, "INVALID_PARAM"));
+        };
+        let cursor = cursor.and_then(Result::ok).unwrap_or(f64::INFINITY);
+        let updated_at = |session: &Session| 1_775_278_990.5 + f64::from(session.number);
+        let mut own: Vec<_> = self
+            .by_id
+            .iter()
+            .filter(|(_, session)| session.account == account && updated_at(session) < cursor)
+            .collect();
+        own.sort_by_key(|(_, session)| std::cmp::Reverse(session.number));
+        let rows: Vec<_> = own
+            .iter()
+            .take(PAGE)
+            .map(|(id, session)| {
+                json!({
+                    "id": id, "title": null, "title_type": "SYSTEM", "pinned": false, "model_type": "default",
+                    "updated_at": updated_at(session),
+                })
+            })
+            .collect();
+        let has_more = own.len() > PAGE;
+        Ok(refusal::success(
+            &json!({"chat_sessions": rows, "has_more": has_more}),
+        ))
     }
 
     /// `GET /api/v0/chat/history_messages`.

@@ -2,6 +2,7 @@
 
 mod lives;
 mod refusals;
+mod today;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use hive2api_loadtest::simulate::{Running, Script, script::Citation};
