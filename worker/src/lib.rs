@@ -9,7 +9,7 @@
 //! - [`upstream`]: transports to the providers: HTTP, server-sent events, multipart, guarded fetching.
 //! - [`metrics`]: every metric in one place; [`log`]: log lines, written together.
 //! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs;
-//!   [`memory`]: what is given back after a peak.
+//!   [`upkeep`]: what providers do apart from any turn; [`memory`]: what is given back after a peak.
 //! - [`doctor`]: apart from all this, `.env`, nginx and compose files looked through for mistakes.
 
 pub mod accounts;
@@ -22,5 +22,6 @@ pub mod metrics;
 pub mod providers;
 pub mod server;
 pub mod settings;
+pub mod upkeep;
 pub mod upstream;
 pub mod watch;

@@ -10,7 +10,7 @@ use hive2api_worker::{
     providers::Registry,
     server,
     settings::{Settings, Vars},
-    watch,
+    upkeep, watch,
 };
 
 /// `EX_CONFIG` of sysexits.h: the settings are wrong.
@@ -71,7 +71,10 @@ type Read = (Vars, std::path::PathBuf, Settings, Registry);
 fn read() -> Result<Read, Vec<String>> {
     let (vars, path) = Vars::load().map_err(|problem| vec![problem])?;
     let mut problems = Vec::new();
-    let settings = Settings::read(&vars, &mut problems);
+    let mut settings = Settings::read(&vars, &mut problems);
+    let mut beside = path.clone().into_os_string();
+    beside.push(".tokens");
+    settings.kept = settings.kept.or_in_file(beside.into());
     let registry = Registry::new(&vars, &settings, &mut problems);
     // What the file may change later is what the environment does not fix.
     let environment = Vars::environment().map_err(|problem| vec![problem])?;
@@ -106,10 +109,12 @@ async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io
     }
     memory::watch(Arc::clone(&app));
     let watching = actix_web::rt::spawn(watch::watch(Arc::clone(&app), environment, path));
+    let upkeep = actix_web::rt::spawn(upkeep::run(Arc::clone(&app)));
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);
     server::drain_on_signal(app, handle).await?;
     watching.abort();
+    upkeep.abort();
     serving.abort();
     Ok(())
 }

@@ -6,9 +6,11 @@ pub mod anonymous;
 mod guest;
 mod guestbook;
 mod health;
+mod kept;
 mod pool;
 mod secret;
 
 pub use health::{Condition, Patience};
+pub use kept::Kept;
 pub use pool::{Accounts, Census, Choice, Lease, Pool};
 pub use secret::{Secret, scrub};

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{
     message::{Message, Part},
-    request::{ChatRequest, Invalid, MAX_CHOICES},
+    request::{ChatRequest, Effort, Invalid, MAX_CHOICES},
     splice::{Member, Places},
     text,
 };
@@ -203,6 +203,7 @@ impl Body<'_> {
                 "'stop' must not hold an empty sequence.",
             ));
         }
+        let effort = self.reasoning_effort.as_deref().and_then(Effort::read);
         let thinking = self
             .reasoning_effort
             .map(|effort| !matches!(effort.as_str(), "none" | "minimal"))
@@ -232,6 +233,7 @@ impl Body<'_> {
             stop: stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
             max_tokens: self.max_completion_tokens.or(self.max_tokens),
             thinking,
+            effort,
             search,
             user: self.user.filter(|user| !user.is_empty()),
             present,

@@ -20,5 +20,5 @@ pub use error::{Kind, ProviderError};
 pub use event::{ChatEvent, FinishReason, ToolCallDelta, Usage};
 pub use fields::Support;
 pub use message::{Content, File, Message, Part, Role};
-pub use request::{ChatRequest, Invalid};
+pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;

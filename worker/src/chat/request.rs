@@ -29,6 +29,32 @@ impl Invalid {
     }
 }
 
+/// The levels of `reasoning_effort` that ask for thinking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effort {
+    /// `low`.
+    Low,
+    /// `medium`.
+    Medium,
+    /// `high`.
+    High,
+    /// `xhigh` or `max`: as hard as the model can.
+    Max,
+}
+
+impl Effort {
+    /// Reads the word; `None` for `none`, `minimal` and words that nobody knows.
+    pub fn read(word: &str) -> Option<Self> {
+        match word {
+            "low" => Some(Self::Low),
+            "medium" => Some(Self::Medium),
+            "high" => Some(Self::High),
+            "xhigh" | "max" => Some(Self::Max),
+            _ => None,
+        }
+    }
+}
+
 /// What a client asks for, checked. The fields that a provider can honour stand here in plain form.
 #[derive(Clone, Debug)]
 pub struct ChatRequest {
@@ -48,6 +74,8 @@ pub struct ChatRequest {
     pub max_tokens: Option<u64>,
     /// Thinking switched on or off; `None`: as the model does by itself.
     pub thinking: Option<bool>,
+    /// How hard to think, where the client named a level; whether at all is in `thinking`.
+    pub effort: Option<Effort>,
     /// Web search switched on or off; `None`: as the model does by itself.
     pub search: Option<bool>,
     /// The end user's id, if the client sent one: keeps one user on one account.

@@ -313,7 +313,8 @@ fn turn(
 
 /// The value of the `model` label: a listed id, never what a client made up.
 fn label<'a>(provider: &dyn Provider, model: &'a Model) -> &'a str {
-    if provider.models().iter().any(|listed| listed.id == model.id) {
+    let is = |listed: &Model| listed.id == model.id;
+    if provider.models().iter().any(is) || provider.discovered().iter().any(is) {
         &model.id
     } else {
         "other"

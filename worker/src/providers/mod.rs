@@ -60,6 +60,17 @@ pub trait Provider: fmt::Debug + Send + Sync {
         false
     }
 
+    /// The models that the service itself lists beyond [`Provider::models`], as far as that is known.
+    fn discovered(&self) -> Vec<Model> {
+        Vec::new()
+    }
+
+    /// What is worth doing at start and every hour, apart from any turn: reading the service's own list of models.
+    /// Failures are the provider's own to swallow.
+    fn upkeep(&self, _messenger: Messenger, _unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// Its accounts.
     fn accounts(&self) -> &dyn Accounts;
 

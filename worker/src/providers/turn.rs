@@ -278,6 +278,14 @@ pub struct Messenger {
 }
 
 impl Messenger {
+    /// For a provider's calls apart from any turn.
+    pub fn new(provider: &str, client: Client) -> Self {
+        Self {
+            provider: provider.into(),
+            client,
+        }
+    }
+
     /// As [`Turn::send`].
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use serde::Deserialize;
 pub use vars::Vars;
 
 use crate::{
-    accounts::{Patience, Secret},
+    accounts::{Kept, Patience, Secret},
     upstream::{Proxies, Timeouts, fetch},
 };
 
@@ -113,6 +113,8 @@ pub struct Settings {
     pub fetch: fetch::Policy,
     /// `MODEL_ROUTES`: alias to `provider/model`, in order of preference.
     pub model_routes: BTreeMap<String, Vec<String>>,
+    /// `TOKENS_FILE`: where rotated credentials are kept; by default beside the settings file, which `main` knows.
+    pub kept: Kept,
     /// `LOG_FORMAT`.
     pub log_format: LogFormat,
     /// `LOG_LEVEL`: a filter of tracing-subscriber.
@@ -210,6 +212,10 @@ impl Settings {
                     .unwrap_or_default(),
             },
             model_routes: model_routes(filled(names.model_routes), problems),
+            kept: vars
+                .get("TOKENS_FILE")
+                .map(|path| Kept::in_file(path.into()))
+                .unwrap_or_default(),
             log_format: vars.choice(
                 "LOG_FORMAT",
                 &[("json", LogFormat::Json), ("text", LogFormat::Text)],

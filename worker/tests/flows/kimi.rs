@@ -720,3 +720,28 @@ async fn mistakes_in_the_variables_are_named() {
         );
     }
 }
+
+#[actix_web::test]
+async fn a_rotated_token_survives_a_restart() {
+    let kimi = simulator("kimi", 2);
+    let folder = std::env::temp_dir().join(format!("hive2api-kimi-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join(".env.tokens").to_string_lossy().into_owned();
+    // Each worker knows the pasted token alone, which the first refresh has used up.
+    for refreshes in 1..=3 {
+        let hive = hive(&kimi, 2, &[("TOKENS_FILE", &file)]);
+        assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+        assert_eq!(count(&kimi.control(), "refresh"), refreshes);
+    }
+    settled(&kimi.control(), SOON).await;
+    assert_no_violations(&kimi.control());
+    // Two at once share what either has rotated: the one whose token is void meanwhile takes the newer one.
+    let (one, other) = (
+        hive(&kimi, 2, &[("TOKENS_FILE", &file)]),
+        hive(&kimi, 2, &[("TOKENS_FILE", &file)]),
+    );
+    for hive in [&one, &other] {
+        assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+}

@@ -108,6 +108,9 @@ fn entries(app: &App) -> Vec<Entry> {
         for model in provider.models() {
             add(&model.id, provider, model);
         }
+        for model in provider.discovered() {
+            add(&model.id, provider, &model);
+        }
     }
     entries
 }

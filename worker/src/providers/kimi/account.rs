@@ -9,11 +9,16 @@ use base64::{
 use serde_json::Value;
 
 use super::session::Session;
-use crate::{accounts::Secret, settings::Vars};
+use crate::{
+    accounts::{Kept, Secret},
+    settings::Vars,
+};
 
 const NAME: &str = "KIMI_TOKEN";
 /// Cookies that hold the access token, over the years.
 const COOKIES: &[&str] = &["kimi-auth", "kimi_access_token", "access_token"];
+/// What an object of Local Storage calls its token, the best first.
+const OBJECT_KEYS: &[&str] = &["refresh_token", "access_token", "token", "value"];
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
@@ -50,6 +55,7 @@ impl fmt::Debug for Account {
 pub(super) fn accounts(
     vars: &Vars,
     known: &[Arc<Session>],
+    kept: &Kept,
     problems: &mut Vec<String>,
 ) -> Vec<(usize, Account)> {
     let mut sessions: Vec<Arc<Session>> = known.to_vec();
@@ -59,7 +65,11 @@ pub(super) fn accounts(
             .find(|session| session.is_of(&token))
             .cloned()
             .unwrap_or_else(|| {
-                let session = Arc::new(Session::new(Secret::new(token), rand::random()));
+                let session = Arc::new(Session::new(
+                    Secret::new(token),
+                    kept.clone(),
+                    rand::random(),
+                ));
                 sessions.push(Arc::clone(&session));
                 session
             });
@@ -103,6 +113,16 @@ pub(super) fn accounts(
 fn tokens(pasted: &str) -> Vec<String> {
     if let Ok(parts) = serde_json::from_str::<Vec<String>>(pasted) {
         return vec![parts.join(".")];
+    }
+    if let Ok(Value::Object(entry)) = serde_json::from_str(pasted) {
+        let named = OBJECT_KEYS
+            .iter()
+            .filter_map(|key| entry.get(*key)?.as_str());
+        return named
+            .map(bare)
+            .find(|token| !token.is_empty())
+            .into_iter()
+            .collect();
     }
     let names_cookie = |part: &str| {
         COOKIES
@@ -261,9 +281,12 @@ mod tests {
             format!("Cookie: kimi-auth={ACCESS}; c=d"),
             format!("kimi_access_token={ACCESS}; Path=/"),
             array,
+            format!("{{\"access_token\": \"{ACCESS}\"}}"),
+            format!("{{\"value\":\"Bearer {ACCESS}\",\"x\":1}}"),
+            format!("{{\"token\":\"x\",\"refresh_token\":\"{ACCESS}\",\"access_token\":\"y\"}}"),
         ] {
             let (mut problems, vars) = (Vec::new(), Vars::new([(NAME, pasted.as_str())]));
-            let accounts = accounts(&vars, &[], &mut problems);
+            let accounts = accounts(&vars, &[], &Kept::default(), &mut problems);
             assert!(problems.is_empty(), "{problems:?}");
             assert!(
                 matches!(accounts.as_slice(), [(1, account)] if account.session.is_of(ACCESS)),
@@ -278,7 +301,7 @@ mod tests {
             Vec::new(),
             Vars::new([(NAME, "a, b,,Bearer c"), ("KIMI_TOKEN_3", "d")]),
         );
-        let read = accounts(&vars, &[], &mut problems);
+        let read = accounts(&vars, &[], &Kept::default(), &mut problems);
         let numbers: Vec<(usize, &str)> = read
             .iter()
             .map(|(number, account)| (*number, account.variable.as_str()))
@@ -296,22 +319,38 @@ mod tests {
 
     #[test]
     fn an_equal_token_keeps_its_session_under_any_number() {
-        let first = accounts(&Vars::new([(NAME, REFRESH)]), &[], &mut Vec::new());
+        let first = accounts(
+            &Vars::new([(NAME, REFRESH)]),
+            &[],
+            &Kept::default(),
+            &mut Vec::new(),
+        );
         let known = [Arc::clone(&first[0].1.session)];
         let again = accounts(
             &Vars::new([(NAME, "other"), ("KIMI_TOKEN_2", REFRESH)]),
             &known,
+            &Kept::default(),
             &mut Vec::new(),
         );
         assert!(Arc::ptr_eq(&again[1].1.session, &known[0]));
         assert!(!Arc::ptr_eq(&again[0].1.session, &known[0]));
-        let same = accounts(&Vars::new([(NAME, REFRESH)]), &known, &mut Vec::new());
+        let same = accounts(
+            &Vars::new([(NAME, REFRESH)]),
+            &known,
+            &Kept::default(),
+            &mut Vec::new(),
+        );
         assert!(same[0].1 == first[0].1);
     }
 
     #[test]
     fn nothing_shows_a_token() {
-        let account = accounts(&Vars::new([(NAME, ACCESS)]), &[], &mut Vec::new());
+        let account = accounts(
+            &Vars::new([(NAME, ACCESS)]),
+            &[],
+            &Kept::default(),
+            &mut Vec::new(),
+        );
         assert!(!format!("{account:?} {:?}", account[0].1.session).contains("eyJ"));
     }
 }

@@ -27,14 +27,22 @@ pub(super) enum Op {
     Other,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize)]
-pub(super) enum Mask {
-    #[serde(rename = "block.text", alias = "block.text.content")]
-    Text,
-    #[serde(rename = "block.think", alias = "block.think.content")]
-    Think,
-    #[serde(other)]
-    Other,
+/// Which fields an event changes; several are joined by commas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(super) struct Mask {
+    pub(super) text: bool,
+    pub(super) think: bool,
+}
+
+impl From<String> for Mask {
+    fn from(fields: String) -> Self {
+        let has = |names: &[&str]| fields.split(',').any(|field| names.contains(&field.trim()));
+        Self {
+            text: has(&["block.text", "block.text.content"]),
+            think: has(&["block.think", "block.think.content"]),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -86,6 +94,26 @@ pub(super) struct BlockChange {
 #[derive(Deserialize)]
 pub(super) struct Content {
     pub(super) content: Option<String>,
+    /// `thinking` or `answer`.
+    #[serde(default)]
+    flags: Value,
+}
+
+impl Content {
+    /// Whether the flags call it thinking; `None` where they say nothing.
+    pub(super) fn is_thinking(&self) -> Option<bool> {
+        let says = |word: &str| match &self.flags {
+            Value::String(flag) => flag.eq_ignore_ascii_case(word),
+            Value::Array(flags) => flags.iter().any(|flag| {
+                flag.as_str()
+                    .is_some_and(|flag| flag.eq_ignore_ascii_case(word))
+            }),
+            _ => false,
+        };
+        says("thinking")
+            .then_some(true)
+            .or_else(|| says("answer").then_some(false))
+    }
 }
 
 #[derive(Deserialize)]

@@ -2,10 +2,12 @@
 //! `wire/kimi.md`.
 
 mod account;
+mod catalogue;
 mod event;
 mod marks;
 mod models;
 mod refusal;
+mod sections;
 mod session;
 mod sources;
 pub mod stream;
@@ -15,21 +17,22 @@ mod wire;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use futures_util::future::LocalBoxFuture;
 
 use self::{
     account::Account,
+    models::Shape,
     session::{Access, Session},
     stream::Decoder,
     transport::{Stream, Transport},
     wire::{Caller, Hosts, Question},
 };
-use super::{Model, Provider, Turn};
+use super::{Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Kept, Pool},
     chat::{Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Request, fetch::Attachment},
@@ -50,12 +53,20 @@ pub struct Kimi {
     hosts: Hosts,
     transport: Transport,
     keeps_chats: bool,
+    /// Where rotated tokens survive a restart.
+    kept: Kept,
+    /// Which of several shapes was answered last (section 4.5, K3); of all threads, as all meet the same service.
+    answered: AtomicUsize,
+    /// `KIMI_FREE_FALLBACK`: answers in place of an unversioned model while free accounts are shut out.
+    free_fallback: Option<Model>,
 }
 
 /// What a turn asks, whichever token it is asked with.
 struct Asked {
     prompt: String,
     files: Vec<Attachment>,
+    search: bool,
+    thinking: bool,
 }
 
 /// Reads the provider's own variables (section 2).
@@ -74,16 +85,33 @@ pub fn configure(
         sessions: Mutex::default(),
         models: models::listed(),
         hosts: Hosts {
-            auth_base_url: vars.base_url("KIMI_AUTH_BASE_URL", "https://auth.kimi.com", problems),
+            auth_base_url: vars.base_url(
+                "KIMI_AUTH_BASE_URL",
+                wire::auth_base_url(&base_url),
+                problems,
+            ),
             upload_base_url: vars.base_url("KIMI_UPLOAD_BASE_URL", &base_url, problems),
             ws_base_url: ws_base_url(vars.get("KIMI_WS_BASE_URL"), &base_url, problems),
             base_url,
         },
         transport: Transport::read(vars.get("KIMI_TRANSPORT"), problems),
         keeps_chats: vars.switch("KIMI_KEEP_CHATS", false, problems),
+        kept: settings.kept.clone(),
+        answered: AtomicUsize::new(0),
+        free_fallback: free_fallback(vars, problems),
     };
-    kimi.replace(account::accounts(vars, &[], problems));
+    kimi.replace(account::accounts(vars, &[], &kimi.kept, problems));
     vec![Arc::new(kimi)]
+}
+
+fn free_fallback(vars: &Vars, problems: &mut Vec<String>) -> Option<Model> {
+    let id = vars.get("KIMI_FREE_FALLBACK")?;
+    let model = models::find(id);
+    if model.is_none() {
+        problems
+            .push("KIMI_FREE_FALLBACK must be one of Kimi's models, such as kimi-k3".to_owned());
+    }
+    model
 }
 
 /// `KIMI_WS_BASE_URL`, by default the base URL with the WebSocket's scheme.
@@ -113,7 +141,40 @@ impl Provider for Kimi {
     }
 
     fn find(&self, id: &str) -> Option<Model> {
-        models::find(id)
+        models::find(id).or_else(|| {
+            let offers = self
+                .accounts
+                .read(|account| Some(account.session.catalogue.offers()));
+            offers
+                .iter()
+                .find_map(|(_, offers)| models::find_offered(id, offers))
+        })
+    }
+
+    fn discovered(&self) -> Vec<Model> {
+        let mut found: Vec<Model> = Vec::new();
+        for (_, offers) in self
+            .accounts
+            .read(|account| Some(account.session.catalogue.offers()))
+        {
+            let new = models::discovered(&offers);
+            found.extend(
+                new.into_iter()
+                    .filter(|it| self.models.iter().all(|known| known.id != it.id)),
+            );
+        }
+        found.sort_by(|one, other| one.id.cmp(&other.id));
+        found.dedup_by(|one, other| one.id == other.id);
+        found
+    }
+
+    fn upkeep(&self, messenger: Messenger, unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
+        let accounts = self.accounts.read(|account| Some(account.clone()));
+        Box::pin(async move {
+            for (_, account) in accounts {
+                session::look_at_offers(&account, &messenger, &self.hosts, unix_seconds).await;
+            }
+        })
     }
 
     fn fields(&self) -> &[&'static [(&'static str, Support)]] {
@@ -129,12 +190,12 @@ impl Provider for Kimi {
     }
 
     fn how_to_configure(&self) -> String {
-        "set KIMI_TOKEN (www.kimi.com, signed in: the cookie kimi-auth, or refresh_token of the Local Storage)".to_owned()
+        "set KIMI_TOKEN (www.kimi.com, signed in: refresh_token of the Local Storage; an access token or the cookie kimi-auth ends within minutes)".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
         let known = self.sessions().clone();
-        let accounts = account::accounts(vars, &known, problems);
+        let accounts = account::accounts(vars, &known, &self.kept, problems);
         Box::new(move || self.replace(accounts))
     }
 
@@ -152,6 +213,8 @@ impl Kimi {
         let asked = Asked {
             prompt: wire::prompt(&turn.chat),
             files: attachments(turn).await?,
+            search: turn.chat.search.unwrap_or(turn.model.search),
+            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
         };
         if !has_text && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
@@ -159,23 +222,98 @@ impl Kimi {
                 "The conversation holds no text and no attachment.",
             ));
         }
+        let model = turn.model.clone();
+        let mut result = self.ask_as(turn, &account, &asked, &model).await;
+        if let (Err(error), Some(fallback)) = (&result, &self.free_fallback)
+            && error.code.as_deref() == Some(refusal::FREE_SHUT_OUT)
+            && models::is_unversioned(&model.id)
+            && !turn.has_output()
+        {
+            turn.events.clear();
+            result = self.ask_as(turn, &account, &asked, fallback).await;
+        }
+        result.map_err(|error| blame(error, &model))
+    }
+
+    /// Asks for one model, in the shape that the service understands: one that it does not know, or that the account may
+    /// not use, is followed by the next (section 4.5).
+    async fn ask_as(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        asked: &Asked,
+        model: &Model,
+    ) -> Result<(), ProviderError> {
+        let session = &account.session;
         let (messenger, now) = (turn.messenger(), turn.unix_ms() / 1000);
-        let access = session::access(&account, &messenger, &self.hosts, now).await?;
+        let access = session::access(account, &messenger, &self.hosts, now).await?;
         self.announce(turn, &access);
-        let result = match self.ask(turn, &account, &access, &asked).await {
-            // Once, and only for what a new token can mend (section 2).
+        let offers = session.catalogue.offers();
+        self.look_at_offers(account, messenger, now);
+        let shapes = models::shapes(&model.upstream, asked.thinking, turn.chat.effort, &offers);
+        let first = self.answered.load(Ordering::Relaxed) % shapes.len();
+        let mut refused = None;
+        for at in (first..shapes.len()).chain(0..first) {
+            let Some(shape) = shapes.get(at) else { break };
+            match self
+                .ask_renewing(turn, account, asked, shape, &access)
+                .await
+            {
+                Err(error)
+                    if is_refused_shape(&error) && !turn.has_output() && shapes.len() > 1 =>
+                {
+                    turn.events.clear();
+                    // The first verdict is the one on what was asked for.
+                    refused.get_or_insert(error);
+                }
+                result => {
+                    if result.is_ok() && shapes.len() > 1 {
+                        self.answered.store(at, Ordering::Relaxed);
+                    }
+                    return result;
+                }
+            }
+        }
+        Err(refused.unwrap_or_else(ProviderError::empty_answer))
+    }
+
+    /// One question; once more for what a new token can mend (section 2).
+    async fn ask_renewing(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        asked: &Asked,
+        shape: &Shape,
+        access: &Arc<Access>,
+    ) -> Result<(), ProviderError> {
+        // What a former try has renewed.
+        let latest = account.session.latest();
+        let access = latest.as_ref().unwrap_or(access);
+        match self.ask(turn, account, access, asked, shape).await {
             Err(error)
                 if is_refused_token(&error)
                     && account.session.can_refresh()
                     && !turn.has_output() =>
             {
                 turn.events.clear();
-                let access = session::renewed(&account, &messenger, &self.hosts, &access).await?;
-                self.ask(turn, &account, &access, &asked).await
+                let messenger = turn.messenger();
+                let access = session::renewed(account, &messenger, &self.hosts, access).await?;
+                self.ask(turn, account, &access, asked, shape).await
             }
             result => result,
-        };
-        result.map_err(|error| blame(error, &turn.model))
+        }
+    }
+
+    /// Reads anew what the service offers the account, when it is time; nothing waits for it. The first look is that of
+    /// [`Provider::upkeep`].
+    fn look_at_offers(&self, account: &Account, messenger: Messenger, now: u64) {
+        if !account.session.catalogue.is_known() {
+            return;
+        }
+        let (account, hosts) = (account.clone(), self.hosts.clone());
+        actix_web::rt::spawn(async move {
+            session::look_at_offers(&account, &messenger, &hosts, now).await;
+        });
     }
 
     /// One question with one token.
@@ -185,6 +323,7 @@ impl Kimi {
         account: &Account,
         access: &Arc<Access>,
         asked: &Asked,
+        shape: &Shape,
     ) -> Result<(), ProviderError> {
         let caller = Caller {
             hosts: &self.hosts,
@@ -195,9 +334,9 @@ impl Kimi {
             file_ids.push(upload::upload(turn, caller, file, &account.variable).await?);
         }
         let question = Question {
-            scenario: &turn.model.upstream,
-            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
-            search: turn.chat.search.unwrap_or(turn.model.search),
+            shape,
+            thinking: asked.thinking,
+            search: asked.search,
             prompt: &asked.prompt,
             file_ids: &file_ids,
         };
@@ -298,16 +437,25 @@ fn is_refused_token(error: &ProviderError) -> bool {
     error.kind == Kind::AuthExpired && error.code.is_none()
 }
 
+/// The service does not know the scenario, or not for this account.
+fn is_refused_shape(error: &ProviderError) -> bool {
+    matches!(
+        error.code.as_deref(),
+        Some("upstream_invalid_argument" | "upstream_forbidden" | "upstream_membership_required")
+    )
+}
+
 /// What only members may ask says nothing about the credential when it is forbidden: any caller could disable the
 /// account by asking for it.
-fn blame(error: ProviderError, model: &Model) -> ProviderError {
-    let is_forbidden = error.kind == Kind::AuthExpired && error.code.is_some();
-    if is_forbidden && models::is_for_members(&model.upstream) {
-        return ProviderError {
-            kind: Kind::Protocol,
-            message: "the account's membership does not include this model".to_owned(),
-            ..error
-        };
+fn blame(mut error: ProviderError, model: &Model) -> ProviderError {
+    match error.code.as_deref() {
+        Some("upstream_forbidden") if models::is_for_members(&model.upstream) => {
+            refusal::membership()
+        }
+        Some(refusal::FREE_SHUT_OUT) => {
+            error.code = None;
+            error
+        }
+        _ => error,
     }
-    error
 }

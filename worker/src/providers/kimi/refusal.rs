@@ -1,5 +1,7 @@
 //! What refusals mean, in whichever of its shapes the service says them. Source: `wire/kimi.md` section 7.
 
+use std::time::Duration;
+
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -89,6 +91,22 @@ impl Refusal {
             )
             .with_code("upstream_forbidden"),
             Row::TooMany => ProviderError::new(Kind::RateLimited, "too many requests"),
+            // The provider's flow takes the code off again (section 4.5).
+            Row::FreeShutOut => {
+                ProviderError::new(Kind::RateLimited, "too many requests").with_code(FREE_SHUT_OUT)
+            }
+            Row::Quota => ProviderError::new(
+                Kind::QuotaSpent,
+                format!("the credits of the account of {variable} are spent"),
+            )
+            .with_code("upstream_quota_exceeded")
+            .with_retry_after(Some(QUOTA_REST)),
+            Row::Membership => membership(),
+            Row::Blocked => ProviderError::new(
+                Kind::AuthExpired,
+                format!("the service has flagged the account of {variable}; {RENEW}"),
+            )
+            .with_code("upstream_account_blocked"),
             Row::Unavailable => ProviderError::new(Kind::Unavailable, "the service failed"),
             Row::Late => ProviderError::new(Kind::Timeout, "the service was too slow"),
             Row::InvalidArgument => {
@@ -108,6 +126,18 @@ impl Refusal {
         error.saying(&self.description)
     }
 
+    /// Spent credits, in the words that the service uses for them; an overload has the same code (section 7).
+    fn speaks_of_credits(&self) -> bool {
+        let (reason, words) = (
+            self.reason.to_ascii_uppercase(),
+            self.description.to_lowercase(),
+        );
+        let names = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        !reason.contains("OVERLOADED")
+            && (names(&reason, &["QUOTA", "CREDIT"])
+                || names(&words, &["credit", "quota", "额度", "次数"]))
+    }
+
     fn row(&self) -> Row {
         let is = |words: &[&str]| {
             words.iter().any(|word| {
@@ -121,9 +151,20 @@ impl Refusal {
         ]) {
             return Row::Unauthenticated;
         }
+        if is(&["auth.account_abnormal"]) {
+            return Row::Blocked;
+        }
+        if is(&["REASON_SUBSCRIPTION_NEED_APPLY"]) {
+            return Row::Membership;
+        }
+        if is(&["REASON_SERVER_OVERLOADED_FOR_FREE_USER"]) {
+            return Row::FreeShutOut;
+        }
+        if is(&["resource_exhausted"]) && self.speaks_of_credits() {
+            return Row::Quota;
+        }
         if is(&[
             "resource_exhausted",
-            "REASON_SERVER_OVERLOADED_FOR_FREE_USER",
             "MODEL_RATE_LIMIT",
             "RATE_LIMITED",
             "chat.user_stream_pushing",
@@ -160,6 +201,10 @@ impl Refusal {
 
 enum Row {
     Unauthenticated,
+    Blocked,
+    Membership,
+    FreeShutOut,
+    Quota,
     Forbidden,
     TooMany,
     Unavailable,
@@ -175,6 +220,20 @@ pub(super) fn expired(variable: &str) -> ProviderError {
         Kind::AuthExpired,
         format!("{variable} was refused; {RENEW}"),
     )
+}
+
+/// Free accounts are shut out at the moment.
+pub(super) const FREE_SHUT_OUT: &str = "upstream_free_users_shut_out";
+/// How long an account without credits is left alone (section 7).
+const QUOTA_REST: Duration = Duration::from_secs(600);
+
+/// The account's membership does not include what was asked for; says nothing about the credential.
+pub(super) fn membership() -> ProviderError {
+    ProviderError::new(
+        Kind::Protocol,
+        "the account's membership does not include this model",
+    )
+    .with_code("upstream_membership_required")
 }
 
 /// Moderation before any text.
@@ -237,7 +296,32 @@ mod tests {
             (
                 503,
                 detail("REASON_SERVER_OVERLOADED_FOR_FREE_USER"),
-                (Kind::RateLimited, None),
+                (Kind::RateLimited, own(FREE_SHUT_OUT)),
+            ),
+            (
+                429,
+                json!({"code": "resource_exhausted", "message": "quota used", "details": [{"debug": {"reason": "REASON_SERVER_OVERLOADED_FOR_FREE_USER"}}]}),
+                (Kind::RateLimited, own(FREE_SHUT_OUT)),
+            ),
+            (
+                200,
+                json!({"code": "resource_exhausted", "details": [{"debug": {"reason": "REASON_QUOTA_EXCEEDED"}}]}),
+                (Kind::QuotaSpent, own("upstream_quota_exceeded")),
+            ),
+            (
+                200,
+                json!({"code": "resource_exhausted", "message": "今日额度已用完"}),
+                (Kind::QuotaSpent, own("upstream_quota_exceeded")),
+            ),
+            (
+                403,
+                json!({"code": "permission_denied", "details": [{"debug": {"reason": "REASON_SUBSCRIPTION_NEED_APPLY"}}]}),
+                (Kind::Protocol, own("upstream_membership_required")),
+            ),
+            (
+                403,
+                json!({"error_type": "auth.account_abnormal"}),
+                (Kind::AuthExpired, own("upstream_account_blocked")),
             ),
             (
                 400,

@@ -9,12 +9,14 @@ use std::{
 use tokio::sync::OnceCell;
 
 use super::{
+    NAME,
     account::{self, Account, TokenKind},
+    catalogue::Catalogue,
     refusal::{self, Refusal},
-    wire::{self, Hosts},
+    wire::{self, Caller, Hosts},
 };
 use crate::{
-    accounts::Secret,
+    accounts::{Kept, Secret},
     chat::{Kind, ProviderError},
     providers::Messenger,
     upstream::{Request, TransportError},
@@ -65,6 +67,10 @@ pub(super) struct Session {
     state: Mutex<State>,
     /// Held by the one refresh that is under way. Apart from `state`, which is never held across an await.
     turnstile: Arc<tokio::sync::Mutex<()>>,
+    /// Where the newest refresh token survives a restart.
+    kept: Kept,
+    /// What the service offers this account.
+    pub(super) catalogue: Catalogue,
 }
 
 #[derive(Default)]
@@ -78,8 +84,9 @@ struct State {
 }
 
 impl Session {
-    /// A session of a pasted token. `random` makes the ids of tokens that carry none.
-    pub(super) fn new(pasted: Secret, random: u128) -> Self {
+    /// A session of a pasted token, going on where an earlier process kept its newest one. `random` makes the ids of tokens
+    /// that carry none.
+    pub(super) fn new(pasted: Secret, kept: Kept, random: u128) -> Self {
         let (kind, claims) = account::read(pasted.expose());
         // 19 digits; devices begin with 7, sessions with 17 (section 4.1).
         let digits = format!("{random:039}");
@@ -91,7 +98,13 @@ impl Session {
             pasted,
             state: Mutex::default(),
             turnstile: Arc::default(),
+            kept,
+            catalogue: Catalogue::default(),
         };
+        if kind == TokenKind::Refresh {
+            let newest = session.kept.newest(NAME, &session.pasted);
+            session.state().refresh = newest;
+        }
         if kind == TokenKind::Access {
             let access = Arc::new(session.access_of(session.pasted.clone()));
             session.state().access = Some(access);
@@ -186,6 +199,35 @@ pub(super) async fn access(
     }
 }
 
+/// Reads what the service offers the account, when it is time (section 3, GetAvailableModels). Whatever fails leaves what
+/// was known.
+pub(super) async fn look_at_offers(
+    account: &Account,
+    messenger: &Messenger,
+    hosts: &Hosts,
+    now: u64,
+) {
+    let catalogue = &account.session.catalogue;
+    if !catalogue.is_due(now) {
+        return;
+    }
+    let Ok(access) = access(account, messenger, hosts, now).await else {
+        return;
+    };
+    let caller = Caller {
+        hosts,
+        access: &access,
+    };
+    let Ok(mut answer) = messenger.send(wire::available_models(caller)).await else {
+        return;
+    };
+    if answer.status.as_u16() == 200
+        && let Ok(body) = answer.short().await
+    {
+        catalogue.learn(&body);
+    }
+}
+
 /// Another access token in place of one that was refused.
 ///
 /// # Errors
@@ -235,8 +277,15 @@ async fn refreshed(
             let mut state = session.state();
             state.access = Some(Arc::clone(&access));
             state.refresh = tokens.refresh.or_else(|| state.refresh.take());
-            access
+            (access, state.refresh.clone())
         });
+        // Before anybody uses what it brought: a process that ends now must not have lost it.
+        if let Ok((_, Some(newest))) = &result {
+            let kept = session.kept.clone();
+            kept.keep(NAME, session.pasted.clone(), newest.clone())
+                .await;
+        }
+        let result = result.map(|(access, _)| access);
         let mut state = session.state();
         state.refreshes += 1;
         state.failure = result.as_ref().err().cloned();
@@ -260,15 +309,45 @@ struct Tokens {
     refresh: Option<Secret>,
 }
 
-/// First the RPC, then the older REST call where that one does not exist (section 2).
+/// With the newest refresh token that is known; where that one is refused, with what another worker has kept meanwhile, and
+/// at last with the pasted one, once each (section 2).
 async fn refresh(
     account: &Account,
     messenger: &Messenger,
     hosts: &Hosts,
 ) -> Result<Tokens, ProviderError> {
     let session = &account.session;
-    let token = session.state().refresh.clone();
-    let token = token.as_ref().unwrap_or(&session.pasted);
+    let mut tried: Vec<Secret> = Vec::new();
+    let mut refused = None;
+    let known = session.state().refresh.clone();
+    for next in [0, 1, 2] {
+        let token = match next {
+            0 => known.clone(),
+            1 => session.kept.newest(NAME, &session.pasted),
+            _ => Some(session.pasted.clone()),
+        };
+        let Some(token) = token.filter(|token| !tried.contains(token)) else {
+            continue;
+        };
+        match refresh_with(&token, account, messenger, hosts).await {
+            // The first verdict is the one on the newest token.
+            Err(error) if error.kind == Kind::AuthExpired && error.code.is_none() => {
+                refused.get_or_insert(error);
+            }
+            result => return result,
+        }
+        tried.push(token);
+    }
+    Err(refused.unwrap_or_else(interrupted))
+}
+
+/// First the RPC, then the older REST call where that one does not exist (section 2).
+async fn refresh_with(
+    token: &Secret,
+    account: &Account,
+    messenger: &Messenger,
+    hosts: &Hosts,
+) -> Result<Tokens, ProviderError> {
     let rpc = wire::refresh_token(hosts, token);
     let failure = match ask_tokens(account, messenger, rpc).await {
         Ok(tokens) => return Ok(tokens),
@@ -364,7 +443,7 @@ mod tests {
 
     #[test]
     fn ids_without_claims_look_like_the_services_own() {
-        let session = Session::new(Secret::new("opaque"), 42);
+        let session = Session::new(Secret::new("opaque"), Kept::default(), 42);
         let access = session.access_of(Secret::new("opaque"));
         assert_eq!(access.device, "7000000000000000042");
         assert_eq!(access.session, "1700000000000000042");
@@ -381,10 +460,13 @@ mod tests {
 
     #[test]
     fn a_session_ends_with_what_renews_it() {
-        assert_eq!(Session::new(Secret::new("opaque"), 1).end(), None);
-        let pasted = Session::new(token("access", 1000), 1);
+        assert_eq!(
+            Session::new(Secret::new("opaque"), Kept::default(), 1).end(),
+            None
+        );
+        let pasted = Session::new(token("access", 1000), Kept::default(), 1);
         assert_eq!(pasted.end(), Some(1000));
-        let renewing = Session::new(token("refresh", 2000), 1);
+        let renewing = Session::new(token("refresh", 2000), Kept::default(), 1);
         renewing.state().access = Some(Arc::new(renewing.access_of(token("access", 50))));
         assert_eq!(renewing.end(), Some(2000));
         renewing.state().refresh = Some(token("refresh", 3000));
@@ -393,7 +475,7 @@ mod tests {
 
     #[test]
     fn a_token_without_an_end_never_ends() {
-        let session = Session::new(Secret::new("opaque"), u128::MAX);
+        let session = Session::new(Secret::new("opaque"), Kept::default(), u128::MAX);
         let mut access = session.access_of(Secret::new("opaque"));
         assert!(!access.ends_within(MARGIN_SECONDS, u64::MAX / 2));
         access.expires = Some(1000);

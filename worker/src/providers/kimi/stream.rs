@@ -11,9 +11,10 @@ use serde::{Deserialize, de::IgnoredAny};
 use serde_json::Value;
 
 use super::{
-    event::{BlockChange, Event, Mask, Message, Op, Role, Status},
+    event::{BlockChange, Content, Event, Mask, Message, Op, Role, Status},
     marks::{Marks, Piece},
     refusal::{self, Refusal},
+    sections::Sections,
     sources::Sources,
 };
 use crate::{
@@ -42,6 +43,9 @@ struct Answer {
     /// The echo of our prompt.
     question_id: String,
     blocks: Vec<Block>,
+    /// Hashes of the ids of text blocks that are flagged as thinking.
+    flagged: Vec<u64>,
+    sections: Sections,
     marks: Marks,
     sources: Sources,
     has_output: bool,
@@ -231,21 +235,43 @@ impl Answer {
         if let Some(pages) = block.search.and_then(|search| search.web_pages) {
             self.sources.add_pages(pages);
         }
-        let (voice, content) = match mask {
-            Some(Mask::Text) => (Voice::Text, block.text),
-            Some(Mask::Think) => (Voice::Think, block.think),
-            Some(Mask::Other) => return Ok(()),
-            // Old streams have no mask (section 6.2).
-            None if block.text.is_some() => (Voice::Text, block.text),
-            None => (Voice::Think, block.think),
-        };
+        // Old streams have no mask (section 6.2).
+        let mask = mask.unwrap_or(Mask {
+            text: block.text.is_some(),
+            think: block.text.is_none(),
+        });
         let id = block.id.unwrap_or_default();
-        if let Some(content) = content.and_then(|content| content.content)
-            && let Some(new) = self.news(op, voice, &id, content)
-        {
-            self.say(voice, new, events);
+        let thought = block.think.filter(|_| mask.think);
+        let text = block.text.map(|text| (self.voice(&id, &text), text));
+        let said = [
+            thought.map(|content| (Voice::Think, content)),
+            text.filter(|_| mask.text),
+        ];
+        for (voice, content) in said.into_iter().flatten() {
+            if let Some(content) = content.content
+                && let Some(new) = self.news(op, voice, &id, content)
+            {
+                self.say(voice, new, events);
+            }
         }
         Ok(())
+    }
+
+    /// Whether a text block is text or thinking: what its flags say, now or when it was set (section 6.2).
+    fn voice(&mut self, id: &str, text: &Content) -> Voice {
+        let id = fnv(FNV_START, id.as_bytes());
+        match text.is_thinking() {
+            Some(true) if !self.flagged.contains(&id) && self.flagged.len() < MOST_BLOCKS => {
+                self.flagged.push(id);
+            }
+            Some(true) | None => {}
+            Some(false) => self.flagged.retain(|known| *known != id),
+        }
+        if self.flagged.contains(&id) {
+            Voice::Think
+        } else {
+            Voice::Text
+        }
     }
 
     /// What of a block's content has not been said yet.
@@ -289,8 +315,15 @@ impl Answer {
                 self.has_output = true;
                 return events.push(ChatEvent::Reasoning(new));
             }
-            Voice::Text => self.marks.feed(new, &mut pieces),
+            Voice::Text => {
+                let clean = self.sections.feed(new);
+                self.marks.feed(clean, &mut pieces);
+            }
         }
+        self.pass_on(pieces, events);
+    }
+
+    fn pass_on(&mut self, pieces: Vec<Piece>, events: &mut Vec<ChatEvent>) {
         for piece in pieces {
             self.has_output = true;
             match piece {
@@ -305,6 +338,7 @@ impl Answer {
     }
 
     fn moderated(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.release(events);
         if !self.has_output {
             return Err(refusal::moderated());
         }
@@ -313,11 +347,20 @@ impl Answer {
     }
 
     fn complete(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.release(events);
         if !self.has_output {
             return Err(ProviderError::empty_answer().with_code("upstream_empty"));
         }
         self.end(FinishReason::Stop, events);
         Ok(())
+    }
+
+    /// What was held back as the possible beginning of a section is text after all.
+    fn release(&mut self, events: &mut Vec<ChatEvent>) {
+        let mut pieces = Vec::new();
+        let held = self.sections.finish();
+        self.marks.feed(held, &mut pieces);
+        self.pass_on(pieces, events);
     }
 
     fn end(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {

@@ -404,3 +404,75 @@ proptest::proptest! {
         proptest::prop_assert!(decoder.answer.sources.len() <= 2 * 1024);
     }
 }
+
+/// Sample D of section 6.6a: spent credits.
+#[test]
+fn spent_credits_are_a_spent_quota() {
+    let hex = "00000000107b22686561727462656174223a7b7d7d02000000be7b226572726f72223a7b22636f6465223a227265736f757263655f657868617573746564222c226d657373616765223a22222c2264657461696c73223a5b7b226465627567223a7b22726561736f6e223a22524541534f4e5f51554f54415f4558434545444544222c226c6f63616c697a65644d657373616765223a7b226c6f63616c65223a22656e2d5553222c226d657373616765223a22596f752068617665207573656420757020796f757220637265646974732e227d7d7d5d7d7d";
+    let bytes: Vec<u8> = (0..hex.len())
+        .step_by(2)
+        .map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap())
+        .collect();
+    for at in 0..=bytes.len() {
+        let (head, tail) = bytes.split_at(at);
+        assert_eq!(decode([head, tail]).error, Some(Kind::QuotaSpent));
+    }
+}
+
+#[test]
+fn a_mask_may_name_several_fields() {
+    let events = [
+        json!({"op": "set", "mask": "block.tool.contents,block.tool.status", "block": {"id": "4", "tool": {"contents": [{"searchResult": {"base": {"title": "T", "url": "u"}, "refIndex": "w#0"}}], "status": "STATUS_DONE"}}}),
+        json!({"op": "set", "mask": "block.text,block.text.flags", "block": {"id": "5", "text": {"content": "a\u{E3A0}cite\u{E3A3}w#0\u{E3A8}"}}}),
+        json!({"op": "set", "mask": "block.id,block.think", "block": {"id": "6", "think": {"content": "hm", "summary": "no"}}}),
+        json!({"op": "set", "mask": "block.stage,block.stage.status", "block": {"id": "7", "text": {"content": "never"}}}),
+        done(),
+    ];
+    let said = decode_events(&events);
+    assert_eq!((said.text.as_str(), said.reasoning.as_str()), ("a", "hm"));
+    assert_eq!(said.cited, [(1, 1)]);
+}
+
+#[test]
+fn text_flagged_as_thinking_is_thinking() {
+    for flags in [json!("thinking"), json!(["thinking"])] {
+        let events = [
+            json!({"op": "set", "mask": "block.text", "block": {"id": "1", "text": {"content": "先", "flags": flags}}}),
+            append("1", "想"),
+            json!({"op": "set", "mask": "block.text", "block": {"id": "2", "text": {"content": "ok", "flags": "answer"}}}),
+            append("2", "!"),
+            done(),
+        ];
+        let said = decode_events(&events);
+        assert_eq!(
+            (said.reasoning.as_str(), said.text.as_str()),
+            ("先想", "ok!")
+        );
+        assert_eq!(said.error, None);
+    }
+}
+
+#[test]
+fn leaked_tool_sections_are_never_text() {
+    let section = "<|tool_calls_section_begin|><|tool_call_begin|>functions.x:0<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>";
+    let text = format!("A{section}B < C");
+    let whole = decode_events(&[set("1", &text), done()]);
+    assert_eq!(whole.text, "AB < C");
+    let pieces: Vec<Value> = text.chars().map(|c| append("1", &c.to_string())).collect();
+    let events: Vec<Value> = [set("1", "")]
+        .into_iter()
+        .chain(pieces)
+        .chain([done()])
+        .collect();
+    assert_eq!(decode_events(&events).text, "AB < C");
+    // An unfinished one is dropped, and what only began like one is text.
+    assert_eq!(
+        decode_events(&[set("1", "A<|tool_calls_section_begin|>x"), done()]).text,
+        "A"
+    );
+    let odd = decode_events(&[set("1", "<|tool_calls"), done()]);
+    assert_eq!(
+        (odd.text.as_str(), odd.finish()),
+        ("<|tool_calls", Some(FinishReason::Stop))
+    );
+}

@@ -6,14 +6,14 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{models, session::Access};
+use super::{models::Shape, session::Access};
 use crate::{
     accounts::Secret,
     chat::{ChatRequest, Message, ProviderError, Role},
     upstream::{Request, connect, fetch::Attachment, multipart::Form},
 };
 
-const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
+const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/153.0.0.0 Safari/537.36";
 const CHAT: &str = "/apiv2/kimi.gateway.chat.v1.ChatService/Chat";
 const JSON: &str = "application/json";
 const SHORT_CALL: Duration = Duration::from_secs(15);
@@ -29,6 +29,17 @@ pub(super) struct Hosts {
     pub(super) upload_base_url: String,
     /// `KIMI_WS_BASE_URL`.
     pub(super) ws_base_url: String,
+}
+
+/// Where the tokens of a deployment are renewed; one works only where it was issued (sections 1 and 2).
+pub(super) fn auth_base_url(base_url: &str) -> &'static str {
+    let host = base_url.split("://").nth(1).unwrap_or(base_url);
+    let host = host.split(['/', ':']).next().unwrap_or(host);
+    if host == "kimi.ai" || host.ends_with(".kimi.ai") {
+        "https://auth.kimi.ai"
+    } else {
+        "https://auth.kimi.com"
+    }
 }
 
 impl Hosts {
@@ -54,8 +65,8 @@ pub(super) struct Caller<'a> {
 /// What a question is made of.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
-    /// The upstream model.
-    pub(super) scenario: &'a str,
+    /// How the model is asked for.
+    pub(super) shape: &'a Shape,
     /// `options.thinking`.
     pub(super) thinking: bool,
     /// With the search tool.
@@ -74,19 +85,27 @@ impl Question<'_> {
         blocks.extend(self.file_ids.iter().map(
             |id| json!({"message_id": "", "file": {"id": id, "status": 3, "fail_reason": ""}}),
         ));
-        let tools = if self.search {
-            json!([{"type": "TOOL_TYPE_SEARCH", "search": {}}])
-        } else {
-            json!([])
-        };
+        let shape = self.shape;
+        let mut tools = Vec::new();
+        if self.search {
+            tools.push(json!({"type": "TOOL_TYPE_SEARCH", "search": {}}));
+        }
+        tools.extend(shape.tool.map(|kind| json!({"type": kind})));
         let mut body = json!({
-            "scenario": self.scenario, "tools": tools,
-            "message": {"role": "user", "blocks": blocks, "scenario": self.scenario},
+            "scenario": shape.scenario, "tools": tools,
+            "message": {"role": "user", "blocks": blocks, "scenario": shape.scenario},
             "options": {"thinking": self.thinking},
         });
-        if self.scenario == models::OK_COMPUTER {
-            body["kimiplus_id"] = json!("ok-computer");
-            body["options"]["reasoning_effort"] = json!("REASONING_EFFORT_MAX");
+        if let Some(id) = &shape.kimiplus_id {
+            body["kimiplus_id"] = json!(id);
+        }
+        // A model that is asked by its effort is asked as the page of today does it: without the site's own agent tools.
+        if let Some(effort) = shape.effort {
+            body["options"]["enable_plugin"] = json!(false);
+            body["options"]["reasoning_effort"] = json!(effort);
+        }
+        if let Some(length) = &shape.context_length {
+            body["options"]["context_length"] = json!(length);
         }
         connect::envelope(body.to_string().as_bytes())
     }
@@ -114,6 +133,15 @@ pub(super) fn delete_chat(caller: Caller<'_>, chat_id: &str) -> Request {
         caller.hosts.base_url
     );
     unary(caller, "delete", url, &json!({"chat_id": chat_id}))
+}
+
+/// `POST …/ConfigService/GetAvailableModels`: what the account may use (section 3).
+pub(super) fn available_models(caller: Caller<'_>) -> Request {
+    let url = format!(
+        "{}/apiv2/kimi.gateway.config.v1.ConfigService/GetAvailableModels",
+        caller.hosts.base_url
+    );
+    unary(caller, "models", url, &json!({}))
 }
 
 /// `POST /api/device/register`: announces the device id; the answer is of no consequence (section 3).
@@ -221,7 +249,7 @@ fn head(caller: Caller<'_>, request: Request) -> Request {
         .header("x-msh-device-id", &access.device)
         .header("x-msh-session-id", &access.session)
         .headers(&[
-            ("x-msh-version", "1.0.0"),
+            ("x-msh-version", "2.2.0"),
             ("x-language", "zh-CN"),
             ("r-timezone", "Asia/Shanghai"),
         ]);
@@ -295,7 +323,7 @@ fn line(message: &Message) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::models, *};
 
     fn flat(messages: Value) -> String {
         let body = json!({"model": "kimi", "messages": messages}).to_string();
@@ -333,8 +361,9 @@ mod tests {
 
     #[test]
     fn the_body_has_the_pages_form() {
+        let shape = |upstream: &str| models::shapes(upstream, true, None, &[]).remove(0);
         let question = Question {
-            scenario: "SCENARIO_K2D5",
+            shape: &shape("k2d6"),
             thinking: true,
             search: true,
             prompt: "你好",
@@ -348,16 +377,37 @@ mod tests {
                 {"message_id": "", "text": {"content": "你好"}},
                 {"message_id": "", "file": {"id": "f1", "status": 3, "fail_reason": ""}},
             ]},
-            "options": {"thinking": true},
+            "options": {"thinking": true, "enable_plugin": false, "reasoning_effort": "REASONING_EFFORT_LOW"},
         });
         assert_eq!(body, expected);
-        let agent = Question {
-            scenario: models::OK_COMPUTER,
-            ..question
-        };
-        let body: Value = serde_json::from_slice(&agent.envelope()[5..]).unwrap();
-        assert_eq!(body["kimiplus_id"], "ok-computer");
-        assert_eq!(body["options"]["reasoning_effort"], "REASONING_EFFORT_MAX");
+        // The bodies of section 4.2.
+        for (upstream, expected) in [
+            (
+                "k3",
+                r#"{"scenario":"SCENARIO_OK_COMPUTER","kimiplus_id":"ok-computer","tools":[],"message":{"role":"user","blocks":[{"message_id":"","text":{"content":"你好"}}],"scenario":"SCENARIO_OK_COMPUTER"},"options":{"thinking":true,"enable_plugin":false,"reasoning_effort":"REASONING_EFFORT_HIGH","context_length":"CONTEXT_LENGTH_L"}}"#,
+            ),
+            (
+                "k3-agent-ultra",
+                r#"{"scenario":"SCENARIO_OK_COMPUTER","kimiplus_id":"ok-computer","tools":[{"type":"TOOL_TYPE_PARALLEL_AGENT_V2"}],"message":{"role":"user","blocks":[{"message_id":"","text":{"content":"你好"}}],"scenario":"SCENARIO_OK_COMPUTER"},"options":{"thinking":true,"enable_plugin":false,"reasoning_effort":"REASONING_EFFORT_HIGH","context_length":"CONTEXT_LENGTH_L"}}"#,
+            ),
+            (
+                "SCENARIO_K3",
+                r#"{"scenario":"SCENARIO_K3","tools":[],"message":{"role":"user","blocks":[{"message_id":"","text":{"content":"你好"}}],"scenario":"SCENARIO_K3"},"options":{"thinking":true}}"#,
+            ),
+        ] {
+            let question = Question {
+                shape: &shape(upstream),
+                search: false,
+                file_ids: &[],
+                ..question
+            };
+            let body: Value = serde_json::from_slice(&question.envelope()[5..]).unwrap();
+            assert_eq!(
+                body,
+                serde_json::from_str::<Value>(expected).unwrap(),
+                "{upstream}"
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,26 @@
+//! What providers do apart from any turn: at start and every hour each may look at its service's own list of models, so that
+//! a new one is listed without a release ([`crate::providers::Provider::upkeep`]).
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use crate::{http::App, providers::Messenger, upstream::Client};
+
+const EVERY: Duration = Duration::from_secs(3600);
+
+/// Runs for ever, on the thread that it is started on.
+pub async fn run(app: Arc<App>) {
+    let settings = &app.settings;
+    let client = Client::with_proxies(settings.timeouts, Arc::clone(&settings.proxies));
+    loop {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.unwrap_or_default().as_secs();
+        for provider in app.registry.providers() {
+            let messenger = Messenger::new(provider.name(), client.clone());
+            provider.upkeep(messenger, now).await;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
