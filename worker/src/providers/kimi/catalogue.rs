@@ -141,7 +141,7 @@ fn read(body: &[u8]) -> Option<Vec<Offer>> {
 }
 
 fn is_usable(available: Option<bool>, least_level: Option<&str>) -> bool {
-    available.unwrap_or(least_level.is_none())
+    available.unwrap_or_else(|| least_level.is_none())
 }
 
 #[cfg(test)]

@@ -236,7 +236,7 @@ impl Answer {
             self.sources.add_pages(pages);
         }
         // Old streams have no mask (section 6.2).
-        let mask = mask.unwrap_or(Mask {
+        let mask = mask.unwrap_or_else(|| Mask {
             text: block.text.is_some(),
             think: block.text.is_none(),
         });
