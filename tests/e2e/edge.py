@@ -39,6 +39,8 @@ class Stub:
         self.name, self.ready, self.requests, self.connections = name, 200, [], []
         # Refuses each request, as a worker does that has no place left.
         self.full = False
+        # The only key that opens the door; None: everybody may come in. How often it was asked.
+        self.key, self.key_checks = None, 0
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version, disable_nagle_algorithm = "HTTP/1.1", True
@@ -77,6 +79,9 @@ class Stub:
             def do(self):
                 if self.path == "/ready":
                     return self.answer(stub.ready, b"{}")
+                if self.path == "/admin/key":
+                    stub.key_checks += 1
+                    return self.check_key()
                 body = self.read_body()
                 stub.requests.append((self.command, self.path, dict(self.headers), body))
                 path = self.path.partition("?")[0]
@@ -94,6 +99,15 @@ class Stub:
                 else:
                     headers = {name.lower(): value for name, value in self.headers.items()}
                     self.answer(200, json.dumps({"path": self.path, "headers": headers}).encode())
+
+            def check_key(self):
+                if stub.key is None or self.headers.get("Authorization") == f"Bearer {stub.key}":
+                    self.send_response(204)
+                else:
+                    self.send_response(401)
+                    self.send_header("WWW-Authenticate", "Bearer")
+                    self.send_header("Content-Length", "0")
+                self.end_headers()
 
             def read_body(self):
                 return self.rfile.read(int(self.headers.get("Content-Length") or 0))

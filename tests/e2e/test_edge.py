@@ -3,9 +3,13 @@
 import collections
 import http.client
 import json
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from edge import Edge, Stub, wait_until
@@ -82,6 +86,86 @@ def test_a_worker_that_says_it_drains_is_taken_out(edge, stubs):
     edge.wait_ring(stubs[1:])
     stubs[0].ready = 200
     edge.wait_ring(stubs)
+
+
+class Stopped:
+    """A worker in a process of its own, which can be stopped like one that hangs: its port still takes connections."""
+
+    def __init__(self, name):
+        code = f"import edge, threading; stub = edge.Stub({name!r}); print(stub.port, flush=True); threading.Event().wait()"
+        self.process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parent, stdout=subprocess.PIPE, text=True)
+        self.name, self.address = name, f"127.0.0.1:{int(self.process.stdout.readline())}"
+
+    def tell(self, number):
+        self.process.send_signal(number)
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def hanging():
+    hanging = [Stopped("h1"), Stopped("h2")]
+    yield hanging
+    for worker in hanging:
+        worker.end()
+
+
+def test_a_worker_that_hangs_leaves_the_ring_and_comes_back(edge, stubs, hanging):
+    for worker in hanging:
+        edge.add(worker)
+    edge.wait_ring([*stubs, *hanging])
+    # A stream of another worker, which neither reload may touch.
+    cookie = next({"Cookie": f"k={n}"} for n in range(100) if edge.get("/", {"Cookie": f"k={n}"}).worker == "w2")
+    outs = [{}, {}]
+    threads = [threading.Thread(target=read_stream, args=(edge.port, out), kwargs={"headers": cookie}) for out in outs]
+    threads[0].start()
+    hanging[0].tell(signal.SIGSTOP)
+    edge.wait_ring([*stubs, hanging[1]])
+    threads[1].start()
+    assert {edge.get("/", {"Cookie": f"k={n}"}).status for n in range(60)} == {200}
+    # It stays out for as long as it is silent, and is not the reason that others are taken out late.
+    time.sleep(2)
+    assert edge.ring() == {worker.address for worker in (*stubs, hanging[1])}
+    stubs[0].ready = 503
+    wait_until(lambda: stubs[0].address not in edge.ring(), 3)
+    stubs[0].ready = 200
+    hanging[0].tell(signal.SIGCONT)
+    edge.wait_ring([*stubs, *hanging])
+    assert "h1" in {edge.get("/", {"Cookie": f"k={n}"}).worker for n in range(200)}
+    for thread in threads:
+        thread.join()
+    assert [out["body"] for out in outs] == [WHOLE_STREAM] * 2
+
+
+def test_a_worker_that_is_silent_for_a_moment_keeps_its_users(edge, stubs, hanging):
+    edge.add(hanging[0])
+    edge.wait_ring([*stubs, hanging[0]])
+    hanging[0].tell(signal.SIGSTOP)
+    time.sleep(1)
+    hanging[0].tell(signal.SIGCONT)
+    time.sleep(2)
+    assert edge.ring() == {worker.address for worker in (*stubs, hanging[0])}
+    assert edge.log.read_text().count("watcher: workers:") == 2, "it was taken out"
+
+
+def test_when_all_hang_all_stay(tmp_path, hanging):
+    edge = Edge(tmp_path, hanging)
+    try:
+        edge.wait_ring(hanging)
+        for worker in hanging:
+            worker.tell(signal.SIGSTOP)
+        time.sleep(6)
+        assert edge.ring() == {worker.address for worker in hanging}
+        hanging[1].tell(signal.SIGCONT)
+        # Now there is somebody, so the one that still hangs goes.
+        edge.wait_ring([hanging[1]])
+        hanging[0].tell(signal.SIGCONT)
+        edge.wait_ring(hanging)
+    finally:
+        edge.stop()
 
 
 def test_when_nobody_is_ready_the_worker_itself_says_why(edge, stubs):
@@ -211,6 +295,51 @@ def head(line, *headers):
 )  # fmt: skip
 def test_its_own_errors_are_openai_shaped(edge, request_bytes, expected):
     assert error_of(edge.raw(request_bytes)) == expected
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        head("CONNECT example.org:443 HTTP/1.1"),
+        head("GET http://[::1/ HTTP/1.1"),
+        head("GET /%zz HTTP/1.1"),
+        head("GET /%00 HTTP/1.1"),
+        head("GET /../.. HTTP/1.1"),
+        head("GET / HTTP/1.1", "Host: another"),
+        head("GET / HTTP/1.1", ": no name"),
+        head("POST / HTTP/1.1", "Content-Length: many"),
+        head("POST / HTTP/1.1", "Content-Length: 1", "Content-Length: 2"),
+        head("POST / HTTP/1.1", "Content-Length: 1", "Transfer-Encoding: chunked"),
+        head("POST / HTTP/1.1", "Transfer-Encoding: chunked") + b"zz\r\n",
+        head("GET /metrics HTTP/1.0"),
+        b"GET /metrics HTTP/1.0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nContent-Length: 100001\r\n\r\n",
+        b"\x16\x03\x01\x00\xa5\x01\x00\x00\xa1\x03\x03\r\n\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    ],
+)
+def test_whatever_it_refuses_is_said_in_the_dialect(edge, request_bytes):
+    status, kind, code = error_of(edge.raw(request_bytes))
+    assert 400 <= status < 600 and kind == "invalid_request_error" and code != "internal_error"
+
+
+def test_head_has_the_headers_of_get_and_no_body(edge):
+    for path in ("/nginx-health", "/metrics", "/v1/models"):
+        get = edge.get(path)
+        with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as connection:
+            connection.sendall(f"HEAD {path} HTTP/1.1\r\nHost: edge\r\nConnection: close\r\n\r\n".encode())
+            whole = b"".join(iter(lambda: connection.recv(65536), b""))
+        headers, _, body = whole.partition(b"\r\n\r\n")
+        assert int(headers.split()[1]) == get.status and body == b""
+        assert f"content-type: {get.headers['Content-Type']}" in headers.decode().lower()
+
+
+def test_a_caller_of_http_1_0_gets_no_chunks(edge):
+    with socket.create_connection(("127.0.0.1", edge.port), timeout=10) as connection:
+        connection.sendall(b"POST /stream HTTP/1.0\r\nContent-Length: 2\r\n\r\n{}")
+        whole = b"".join(iter(lambda: connection.recv(65536), b""))
+    headers, _, body = whole.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in headers.lower() and body == WHOLE_STREAM
 
 
 @pytest.mark.parametrize(("path", "headers"), [("/v1/messages", {}), ("/v1/messages?beta=true", {}), ("/v1/models", {"anthropic-version": "2023-06-01"})])

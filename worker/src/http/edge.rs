@@ -33,7 +33,7 @@ const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version
     x-session-id, idempotency-key";
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
 /// Asked every few seconds by machines: counting them would drown the rest.
-const PROBES: [&str; 3] = ["/health", "/ready", "/metrics"];
+const PROBES: [&str; 4] = ["/health", "/ready", "/metrics", "/admin/key"];
 /// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.
 const ELSEWHERE: (&str, &str) = ("x-hive-elsewhere", "@elsewhere");
 /// Longest header line and all of them together, as nginx has them (`large_client_header_buffers 3 32k`, and a little

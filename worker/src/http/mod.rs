@@ -130,6 +130,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/health", web::get().to(probes::health))
         .route("/ready", web::get().to(probes::ready))
         .route("/metrics", web::get().to(probes::metrics))
+        .route("/admin/key", web::get().to(probes::key))
         .route("/", web::get().to(probes::hello))
         .route("/", web::head().to(probes::hello))
         .route("/api/hello", web::get().to(probes::hello))

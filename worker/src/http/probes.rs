@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use actix_web::{HttpResponse, web::Data};
 use serde_json::json;
 
-use super::{App, error::ApiError};
+use super::{App, auth::Caller, error::ApiError};
 use crate::metrics::METRICS;
 
 /// `GET /` and `/api/hello`: what this is. Clients probe it before they start (conformance H11).
@@ -43,6 +43,12 @@ pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, ApiError> {
         return Err(ApiError::not_ready("no provider has a usable account"));
     }
     Ok(HttpResponse::Ok().json(json!({"status": "ready"})))
+}
+
+/// `GET /admin/key`: 204 for a key that opens the door, 401 for any other. Nginx asks it before it reads a large body,
+/// and does not pass it on to the public. Costs the same for every key, right or wrong (see [`Caller`]).
+pub(super) async fn key(_: Caller) -> HttpResponse {
+    HttpResponse::NoContent().finish()
 }
 
 /// `GET /metrics`: for Prometheus. Nginx does not pass it on to the public.
