@@ -57,6 +57,23 @@ async fn h3_a_missing_or_wrong_key_is_a_401_with_a_body() {
     assert_eq!(reply.status, 401);
 }
 
+/// What nginx asks before it reads a large body.
+#[actix_web::test]
+async fn a_key_alone_can_be_checked() {
+    let (_qwen, hive) = hive().await;
+    for (name, value, status) in [
+        ("authorization", format!("Bearer {KEY}"), 204),
+        ("x-api-key", KEY.to_owned(), 204),
+        ("authorization", "Bearer wrong".to_owned(), 401),
+        ("x-other", KEY.to_owned(), 401),
+    ] {
+        let request = awc::Client::default()
+            .get(format!("{}/admin/key", hive.url))
+            .insert_header((name, value));
+        assert_eq!(request.send().await.unwrap().status(), status, "{name}");
+    }
+}
+
 #[actix_web::test]
 async fn h4_preflight_needs_no_key_and_reflects_what_was_asked() {
     let (_qwen, hive) = hive().await;
