@@ -18,7 +18,7 @@ const GAP_BUCKETS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
 /// Why a chat got no place, see [`Metrics::refused_total`].
-pub const REFUSALS: [&str; 2] = ["overloaded", "draining"];
+pub const REFUSALS: [&str; 3] = ["overloaded", "memory", "draining"];
 /// What may have led nginx to this worker, see [`Metrics::sticky_total`].
 pub const SIGNS: [&str; 7] = [
     "session",
@@ -43,7 +43,7 @@ pub struct Metrics {
     pub http_responses_total: IntCounterVec,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
-    /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `draining`.
+    /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `memory`, `draining`.
     pub refused_total: IntCounterVec,
     /// `{by}`: chats by the sign that led nginx to this worker; `none` without nginx.
     pub sticky_total: IntCounterVec,
@@ -115,7 +115,10 @@ impl Metrics {
                 register(
                     &registry,
                     IntCounterVec::new(
-                        Opts::new("hive_refused_total", "Chats refused for want of a place."),
+                        Opts::new(
+                            "hive_refused_total",
+                            "Chats refused for want of a place or of memory.",
+                        ),
                         &["reason"],
                     ),
                 ),

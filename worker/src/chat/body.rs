@@ -4,17 +4,22 @@
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{
-    message::{Message, Part},
-    request::{ChatRequest, Effort, Invalid, MAX_CHOICES},
+    loose::{Modalities, Object, Objects, Stop, Thinking, counted},
+    message::{Content, Message, Part, Role},
+    request::{ChatRequest, Effort, Invalid, MAX_CHOICES, MOST_MODEL_BYTES},
     splice::{Member, Places},
-    text,
+    text, tidy,
 };
 
 /// Most stop sequences, as in OpenAI's API.
-const MAX_STOPS: usize = 4;
+pub(super) const MAX_STOPS: usize = 4;
+/// Longest stop sequence: each piece of an answer is compared with it.
+const MOST_STOP_BYTES: usize = 4096;
+/// Most characters of the caller's that an error repeats.
+const MOST_QUOTED: usize = 100;
 
 /// OpenAI's body, field by field, so that a wrong type is found and named. Fields without effect in this
 /// gateway are listed for their types alone.
@@ -22,6 +27,7 @@ const MAX_STOPS: usize = 4;
 struct Body<'a> {
     #[serde(borrow, default)]
     model: Member<'a, String>,
+    #[serde(default, deserialize_with = "counted")]
     messages: Option<Vec<Message>>,
     #[serde(borrow, default)]
     stream: Member<'a, bool>,
@@ -35,27 +41,29 @@ struct Body<'a> {
     reasoning_effort: Option<String>,
     enable_thinking: Option<bool>,
     thinking: Option<Thinking>,
-    web_search_options: Option<Map<String, Value>>,
+    web_search_options: Option<Object>,
     enable_search: Option<bool>,
     use_search: Option<bool>,
     search_type: Option<String>,
-    tools: Option<Vec<Map<String, Value>>>,
-    tool_choice: Option<Value>,
-    functions: Option<Vec<Map<String, Value>>>,
-    function_call: Option<Value>,
+    tools: Option<Objects>,
+    #[serde(borrow)]
+    tool_choice: Option<&'a RawValue>,
+    functions: Option<Objects>,
+    #[serde(borrow)]
+    function_call: Option<&'a RawValue>,
     parallel_tool_calls: Option<bool>,
     response_format: Option<ResponseFormat>,
-    modalities: Option<Vec<String>>,
-    audio: Option<Map<String, Value>>,
+    modalities: Option<Modalities>,
+    audio: Option<Object>,
     temperature: Option<f64>,
     top_p: Option<f64>,
     frequency_penalty: Option<f64>,
     presence_penalty: Option<f64>,
-    logit_bias: Option<Map<String, Value>>,
+    logit_bias: Option<Object>,
     logprobs: Option<bool>,
     top_logprobs: Option<u32>,
-    metadata: Option<Map<String, Value>>,
-    prediction: Option<Map<String, Value>>,
+    metadata: Option<Object>,
+    prediction: Option<Object>,
     prompt_cache_key: Option<String>,
     safety_identifier: Option<String>,
     seed: Option<i64>,
@@ -71,66 +79,109 @@ struct StreamOptions {
 }
 
 #[derive(Deserialize)]
-#[serde(untagged, expecting = "expected a string or an array of strings")]
-enum Stop {
-    One(String),
-    Many(Vec<String>),
-}
-
-#[derive(Deserialize)]
-#[serde(untagged, expecting = "expected an object with `type`, or a boolean")]
-enum Thinking {
-    Object {
-        #[serde(rename = "type")]
-        kind: String,
-    },
-    Switch(bool),
-}
-
-#[derive(Deserialize)]
 struct ResponseFormat {
     #[serde(rename = "type")]
     kind: String,
 }
 
-/// See [`ChatRequest::parse`].
-pub(super) fn read(body: Bytes) -> Result<ChatRequest, Invalid> {
-    let body = ByteString::try_from(body).map_err(|error| Invalid {
+/// See [`ChatRequest::parse_within`].
+pub(super) fn read(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
+    let mut body = ByteString::try_from(body).map_err(|error| Invalid {
         message: format!("The body is not UTF-8: {error}."),
         param: None,
         code: None,
     })?;
-    // Only a body that is wrong is read a second time, to say where.
-    match text::reading(&body, serde_json::from_str::<Body<'_>>) {
-        // serde would also take the fields' values as an array.
-        Ok(fields) if body.trim_start().starts_with('{') => fields.check(&body),
-        Ok(_) => Err(not_an_object("line 1 column 1")),
-        Err(_) => Err(complaint(&body)),
+    if let Some(rest) = body.strip_prefix('\u{FEFF}') {
+        body = body.slice_ref(rest);
     }
-}
-
-fn complaint(body: &str) -> Invalid {
-    let mut json = serde_json::Deserializer::from_str(body);
-    match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
-        Err(error) => explain(&error),
-        Ok(_) => Invalid {
-            message: "The body holds something after the JSON object.".to_owned(),
-            param: None,
-            code: None,
+    if tidy::has_half(&body)
+        && let Some(tidied) = tidy::tidied(&body)
+    {
+        body = tidied.into();
+    }
+    // Only a body that is wrong is read a second time: put right where that is all it needs, else to say what is wrong.
+    match parse(&body, most_pieces) {
+        Ok(request) => return Ok(request),
+        Err(Refused::Value(invalid)) => return Err(invalid),
+        Err(Refused::Form) => {}
+    }
+    match tidy::tidied(&body).map(ByteString::from) {
+        None => Err(complaint(&body, most_pieces)),
+        Some(body) => match parse(&body, most_pieces) {
+            Ok(request) => Ok(request),
+            Err(Refused::Value(invalid)) => Err(invalid),
+            Err(Refused::Form) => Err(complaint(&body, most_pieces)),
         },
     }
 }
 
+/// Why a body was not taken.
+enum Refused {
+    /// It has the right form.
+    Value(Invalid),
+    /// JSON or types; a second reading says where.
+    Form,
+}
+
+fn parse(body: &ByteString, most_pieces: usize) -> Result<ChatRequest, Refused> {
+    match text::reading(body, most_pieces, serde_json::from_str::<Body<'_>>) {
+        // serde would also take the fields' values as an array.
+        Ok(fields) if body.trim_start().starts_with('{') => {
+            fields.check(body).map_err(Refused::Value)
+        }
+        Ok(_) => Err(Refused::Value(not_an_object("line 1 column 1"))),
+        Err(_) => Err(Refused::Form),
+    }
+}
+
+fn complaint(body: &ByteString, most_pieces: usize) -> Invalid {
+    text::reading(body, most_pieces, |body| {
+        let mut json = serde_json::Deserializer::from_str(body);
+        match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
+            Err(error) => explain(&error),
+            Ok(_) => Invalid {
+                message: "The body holds something after the JSON object.".to_owned(),
+                param: None,
+                code: None,
+            },
+        }
+    })
+}
+
 fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
-    let path = error.path().to_string();
+    let path = quoted(&error.path().to_string());
     let inner = error.inner();
+    let words = inner.to_string();
     if inner.is_data() && path != "." {
         // serde's own words ("invalid type: integer `5`, expected a string at line 1 column 20"), less the place.
-        let words = inner.to_string();
-        let words = words.split(" at line ").next().unwrap_or_default();
-        return Invalid::field(&path, format!("Invalid value for '{path}': {words}."));
+        let words = words
+            .rsplit_once(" at line ")
+            .map_or(&*words, |(words, _)| words);
+        return Invalid::field(
+            &path,
+            format!("Invalid value for '{path}': {}.", quoted(words)),
+        );
     }
-    not_an_object(&format!("line {} column {}", inner.line(), inner.column()))
+    let place = format!("line {} column {}", inner.line(), inner.column());
+    if words.starts_with("recursion limit") {
+        return Invalid {
+            message: format!("The body is nested too deeply ({place})."),
+            param: None,
+            code: None,
+        };
+    }
+    not_an_object(&place)
+}
+
+/// What may be as long as the caller likes, shortened in its middle, as the end is ours.
+fn quoted(text: &str) -> String {
+    let count = text.chars().count();
+    if count <= MOST_QUOTED {
+        return text.to_owned();
+    }
+    let half = MOST_QUOTED / 2;
+    let (head, tail) = (text.chars().take(half), text.chars().skip(count - half));
+    head.chain(['…']).chain(tail).collect()
 }
 
 fn not_an_object(place: &str) -> Invalid {
@@ -156,6 +207,9 @@ impl Body<'_> {
                 "You must name a model; GET /v1/models lists them.",
             ));
         };
+        if model.len() > MOST_MODEL_BYTES {
+            return Err(Invalid::too_long_a_model());
+        }
         let messages = self.messages.unwrap_or_default();
         if messages.is_empty() {
             return Err(Invalid::field(
@@ -163,7 +217,7 @@ impl Body<'_> {
                 "'messages' must hold at least one message.",
             ));
         }
-        check_parts(&messages)?;
+        let odd_part = odd_part(&messages);
         range("temperature", self.temperature, 0.0, 2.0)?;
         range("top_p", self.top_p, 0.0, 1.0)?;
         range("frequency_penalty", self.frequency_penalty, -2.0, 2.0)?;
@@ -186,15 +240,17 @@ impl Body<'_> {
                 ));
             }
         }
-        let stop = match self.stop {
-            None => Vec::new(),
-            Some(Stop::One(stop)) => vec![stop],
-            Some(Stop::Many(stops)) => stops,
-        };
+        let stop = self.stop.map(|Stop(stops)| stops).unwrap_or_default();
         if stop.len() > MAX_STOPS {
             return Err(Invalid::field(
                 "stop",
                 format!("'stop' may hold at most {MAX_STOPS} sequences."),
+            ));
+        }
+        if stop.iter().any(|stop| stop.len() > MOST_STOP_BYTES) {
+            return Err(Invalid::field(
+                "stop",
+                format!("A stop sequence has at most {MOST_STOP_BYTES} bytes."),
             ));
         }
         if stop.iter().any(String::is_empty) && stop.len() > 1 {
@@ -208,12 +264,7 @@ impl Body<'_> {
             .reasoning_effort
             .map(|effort| !matches!(effort.as_str(), "none" | "minimal"))
             .or(self.enable_thinking)
-            .or_else(|| {
-                self.thinking.map(|thinking| match thinking {
-                    Thinking::Object { kind } => kind != "disabled",
-                    Thinking::Switch(on) => on,
-                })
-            });
+            .or_else(|| self.thinking.map(|thinking| thinking.is_on));
         let search = (self.web_search_options.is_some()
             || self.search_type.is_some_and(|kind| !kind.is_empty()))
         .then_some(true)
@@ -237,6 +288,7 @@ impl Body<'_> {
             search,
             user: self.user.filter(|user| !user.is_empty()),
             present,
+            odd_part,
             body: body.clone(),
             places,
         })
@@ -245,26 +297,22 @@ impl Body<'_> {
     /// The documented fields that ask for something. A value that only spells out the default (`tools: []`,
     /// `response_format: text`, `tool_choice: none`) asks for nothing.
     fn present(&self) -> Vec<&'static str> {
-        let asks_for_tool = |choice: &Option<Value>| {
-            choice
-                .as_ref()
-                .is_some_and(|choice| choice != "none" && choice != "auto")
+        let asks_for_tool = |choice: Option<&RawValue>| {
+            choice.is_some_and(|choice| !matches!(choice.get(), r#""none""# | r#""auto""#))
         };
         [
             ("audio", self.audio.is_some()),
             ("frequency_penalty", self.frequency_penalty.is_some()),
-            ("function_call", asks_for_tool(&self.function_call)),
+            ("function_call", asks_for_tool(self.function_call)),
             (
                 "functions",
                 self.functions
                     .as_ref()
-                    .is_some_and(|functions| !functions.is_empty()),
+                    .is_some_and(|functions| !functions.is_empty),
             ),
             (
                 "logit_bias",
-                self.logit_bias
-                    .as_ref()
-                    .is_some_and(|bias| !bias.is_empty()),
+                self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty),
             ),
             ("logprobs", self.logprobs == Some(true)),
             (
@@ -277,7 +325,7 @@ impl Body<'_> {
                 "modalities",
                 self.modalities
                     .as_ref()
-                    .is_some_and(|kinds| kinds.iter().any(|kind| kind != "text")),
+                    .is_some_and(|kinds| !kinds.is_text_only),
             ),
             ("n", self.n.value.is_some()),
             ("parallel_tool_calls", self.parallel_tool_calls.is_some()),
@@ -298,11 +346,8 @@ impl Body<'_> {
             ("store", self.store.is_some()),
             ("stream_options", self.stream_options.value.is_some()),
             ("temperature", self.temperature.is_some()),
-            ("tool_choice", asks_for_tool(&self.tool_choice)),
-            (
-                "tools",
-                self.tools.as_ref().is_some_and(|tools| !tools.is_empty()),
-            ),
+            ("tool_choice", asks_for_tool(self.tool_choice)),
+            ("tools", self.tools.is_some_and(|tools| !tools.is_empty)),
             ("top_logprobs", self.top_logprobs.is_some()),
             ("top_p", self.top_p.is_some()),
             ("user", self.user.is_some()),
@@ -320,36 +365,39 @@ impl Body<'_> {
     }
 }
 
-/// Parts that no provider behind this gateway can take.
-fn check_parts(messages: &[Message]) -> Result<(), Invalid> {
-    for (at, message) in messages.iter().enumerate() {
-        for part in message.attachments() {
-            let param = format!("messages[{at}].content");
-            match part {
-                Part::InputAudio { .. } => {
-                    let message =
-                        "Sound as input is not supported by any provider of this gateway.";
-                    return Err(Invalid {
-                        code: Some("unsupported_content"),
-                        ..Invalid::field(&param, message)
-                    });
-                }
-                Part::File { file } if file.file_data.is_none() && file.url.is_none() => {
-                    let message = "This gateway keeps no files: send the document itself in 'file_data', or its URL in 'file_url'.";
-                    return Err(Invalid {
-                        code: Some("unsupported_content"),
-                        ..Invalid::field(&param, message)
-                    });
-                }
-                Part::File { .. }
-                | Part::FileUrl { .. }
-                | Part::ImageUrl { .. }
-                | Part::Text { .. }
-                | Part::Refusal { .. } => {}
+/// The first part of the question that only APIs of the same dialect take. The question is what stands behind the last
+/// answer; thinking and tools of an answer are history wherever they stand.
+fn odd_part(messages: &[Message]) -> Option<Invalid> {
+    let is_said_by_model = |message: &Message| message.role == Role::Assistant;
+    let asked = messages
+        .iter()
+        .rposition(is_said_by_model)
+        .map_or(0, |at| at + 1);
+    for (at, message) in messages.iter().enumerate().skip(asked) {
+        let Content::Parts(parts) = &message.content else {
+            continue;
+        };
+        let odd = parts.iter().find_map(|part| match part {
+            Part::Other { kind } => Some(&**kind),
+            _ => None,
+        });
+        let Some(kind) = odd else { continue };
+        let told = match kind {
+            "file" | "input_file" | "input_image" => {
+                "This gateway keeps no files: send the document itself in 'file_data', or its URL in 'file_url'."
+                    .to_owned()
             }
-        }
+            _ => format!(
+                "Parts of type '{}' are not supported by this model's provider.",
+                quoted(kind)
+            ),
+        };
+        return Some(Invalid {
+            code: Some("unsupported_content"),
+            ..Invalid::field(&format!("messages[{at}].content"), told)
+        });
     }
-    Ok(())
+    None
 }
 
 fn range(param: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), Invalid> {

@@ -2,12 +2,18 @@
 
 use std::{borrow::Cow, fmt};
 
+use memchr::{memchr2, memchr3};
 use serde::{
     Deserialize, Deserializer,
     de::{self, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
-use super::text::Text;
+pub use super::part::{File, Part, Url};
+use super::{
+    loose::counted,
+    text::{self, Text},
+};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -38,6 +44,7 @@ pub struct Message {
     /// The speaker's or the function's name.
     pub name: Option<String>,
     /// Calls that the assistant made.
+    #[serde(default, deserialize_with = "counted")]
     pub tool_calls: Option<Vec<ToolCall>>,
     /// Which call a `tool` message answers.
     pub tool_call_id: Option<String>,
@@ -58,8 +65,8 @@ pub struct ToolCall {
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
-    /// The arguments as JSON text.
-    #[serde(default)]
+    /// The arguments as JSON text; as such also where a client sends the object itself.
+    #[serde(default, deserialize_with = "arguments")]
     pub arguments: Text,
 }
 
@@ -73,79 +80,6 @@ pub enum Content {
     Text(Text),
     /// An array of parts.
     Parts(Vec<Part>),
-}
-
-/// One part of an array content.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-pub enum Part {
-    /// `{"type":"text","text":…}`; `input_text` and `output_text` are the same in other dialects.
-    #[serde(alias = "input_text", alias = "output_text")]
-    Text {
-        /// The text.
-        text: Text,
-    },
-    /// An assistant's refusal in the history.
-    Refusal {
-        /// The text of the refusal.
-        refusal: Text,
-    },
-    /// A picture by URL or data URL.
-    ImageUrl {
-        /// The URL, in OpenAI's object or as some clients write it, bare.
-        image_url: ImageUrl,
-    },
-    /// A document by data URL or URL.
-    File {
-        /// Where the bytes are. Some clients keep the type and write `file_url`.
-        #[serde(alias = "file_url")]
-        file: File,
-    },
-    /// A document by URL, as the *-free-api projects spell it.
-    FileUrl {
-        /// The URL.
-        file_url: ImageUrl,
-    },
-    /// Sound, which no provider takes yet.
-    InputAudio {
-        /// The sound.
-        input_audio: de::IgnoredAny,
-    },
-}
-
-/// `{"url":…}` or the bare URL.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(untagged)]
-pub enum ImageUrl {
-    /// OpenAI's form.
-    Object {
-        /// An https URL or a data URL.
-        url: Text,
-    },
-    /// A bare string.
-    Bare(Text),
-}
-
-impl ImageUrl {
-    /// The URL itself.
-    pub fn url(&self) -> &str {
-        match self {
-            Self::Object { url } | Self::Bare(url) => url,
-        }
-    }
-}
-
-/// A document in a message.
-#[derive(Clone, Debug, Deserialize)]
-pub struct File {
-    /// The bytes, as a data URL or plain base64.
-    pub file_data: Option<Text>,
-    /// The document's name.
-    pub filename: Option<String>,
-    /// Where the document is, for clients that write `{"type":"file","file_url":{"url":…}}`.
-    pub url: Option<String>,
-    /// A file uploaded before; this gateway keeps no files.
-    pub file_id: Option<String>,
 }
 
 impl Message {
@@ -169,26 +103,33 @@ impl Message {
         }
     }
 
-    /// The parts that are no text: pictures, documents, sound.
+    /// Whether the text is more than blanks.
+    pub fn has_words(&self) -> bool {
+        let has_words = |text: &str| !text.trim_start().is_empty();
+        match &self.content {
+            Content::Empty => false,
+            Content::Text(text) => has_words(text),
+            Content::Parts(parts) => parts.iter().filter_map(Part::text).any(has_words),
+        }
+    }
+
+    /// The parts that are pictures and documents.
     pub fn attachments(&self) -> impl Iterator<Item = &Part> {
         let parts: &[Part] = match &self.content {
             Content::Parts(parts) => parts,
             Content::Empty | Content::Text(_) => &[],
         };
-        parts.iter().filter(|part| part.text().is_none())
+        parts.iter().filter(|part| part.is_attachment())
     }
 }
 
-impl Part {
-    /// The text of a text part.
-    pub fn text(&self) -> Option<&str> {
-        match self {
-            Self::Text { text } | Self::Refusal { refusal: text } => Some(text),
-            Self::ImageUrl { .. }
-            | Self::File { .. }
-            | Self::FileUrl { .. }
-            | Self::InputAudio { .. } => None,
-        }
+/// A call's arguments. What is no string is taken as it is written.
+fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?.get();
+    if raw.starts_with('"') {
+        serde_json::from_str(raw).map_err(de::Error::custom)
+    } else {
+        Ok(Text::borrowed(raw))
     }
 }
 
@@ -222,6 +163,7 @@ impl<'de> Deserialize<'de> for Content {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
                 let mut parts = Vec::with_capacity(seq.size_hint().unwrap_or(1).min(64));
                 while let Some(part) = seq.next_element()? {
+                    text::count_piece()?;
                     parts.push(part);
                 }
                 Ok(Content::Parts(parts))
@@ -233,39 +175,54 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 /// Removes Markdown pictures (`![…](…)`) from a text, so that dead signed links of earlier answers are not sent
-/// back. Source: wire/qwen.md section 4.3, wire/xinghuo.md section 4.4.
+/// back. A label holds neither `[` nor a line's end, a link no line's end. Source: wire/qwen.md section 4.3,
+/// wire/xinghuo.md section 4.4.
 pub fn without_pictures(text: &str) -> Cow<'_, str> {
     let mut kept = String::new();
-    let mut rest = text;
-    while let Some((start, end)) = find_picture(rest) {
-        kept.push_str(rest.get(..start).unwrap_or_default());
-        rest = rest.get(end..).unwrap_or_default();
+    let (mut copied, mut from) = (0, 0);
+    while let Some(found) = text.get(from..).and_then(|rest| rest.find("![")) {
+        let start = from + found;
+        match picture_end(text, start) {
+            // Where a picture is none, the next one cannot begin before the place that says so: no byte is read twice.
+            Err(place) => from = place,
+            Ok(end) => {
+                kept.push_str(text.get(copied..start).unwrap_or_default());
+                (copied, from) = (end, end);
+            }
+        }
     }
-    if rest.len() == text.len() {
+    if copied == 0 {
         return Cow::Borrowed(text);
     }
-    kept.push_str(rest);
+    kept.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(kept)
 }
 
-/// Byte range of the first `![…](…)`.
-fn find_picture(text: &str) -> Option<(usize, usize)> {
-    let mut from = 0;
-    loop {
-        let start = from + text.get(from..)?.find("![")?;
-        let label = text.get(start..)?;
-        let picture = label
-            .find("](")
-            .filter(|&middle| !label.get(2..middle).unwrap_or("[").contains(['[', '\n']))
-            .and_then(|middle| {
-                let link = label.get(middle..)?;
-                let close = link.find(')')?;
-                (!link.get(..close)?.contains('\n')).then_some((start, start + middle + close + 1))
-            });
-        if picture.is_some() {
-            return picture;
+/// Where the picture ends whose `![` stands at `start`; else from where to look for the next one. That is always behind
+/// what was read here, so that the time grows with the text and not with its square: between the two places there is no
+/// `![`, or nothing that could close it.
+fn picture_end(text: &str, start: usize) -> Result<usize, usize> {
+    let bytes = text.as_bytes();
+    let after = |at: usize| bytes.get(at..).unwrap_or_default();
+    let label = start + 2;
+    let mut at = label;
+    let link = loop {
+        let Some(found) = memchr3(b'[', b']', b'\n', after(at)) else {
+            return Err(text.len());
+        };
+        at += found;
+        match after(at) {
+            [b']', b'(', ..] => break at + 2,
+            [b']', ..] => at += 1,
+            // May belong to the next `![`.
+            [b'[', ..] => return Err(label.max(at - 1)),
+            _ => return Err(at + 1),
         }
-        from = start + 2;
+    };
+    match memchr2(b')', b'\n', after(link)) {
+        Some(found) if after(link + found).starts_with(b")") => Ok(link + found + 1),
+        Some(found) => Err(link + found + 1),
+        None => Err(text.len()),
     }
 }
 
@@ -293,15 +250,44 @@ mod tests {
     }
 
     #[test]
-    fn a_document_may_be_a_url() {
-        for part in [
-            r#"{"type":"file","file_url":{"url":"u"}}"#,
-            r#"{"type":"file","file":{"url":"u"}}"#,
-        ] {
-            let Ok(Part::File { file }) = serde_json::from_str(part) else {
-                panic!("{part}")
-            };
-            assert_eq!(file.url.as_deref(), Some("u"));
+    fn arguments_may_be_an_object() {
+        let call = |arguments: &str| {
+            let call: FunctionCall =
+                serde_json::from_str(&format!(r#"{{"name":"f","arguments":{arguments}}}"#))
+                    .unwrap();
+            call.arguments.to_string()
+        };
+        assert_eq!(call(r#""{\"a\":1}""#), r#"{"a":1}"#);
+        assert_eq!(call(r#"{"a": 1}"#), r#"{"a": 1}"#);
+        assert_eq!(call(r#""{}""#), "{}");
+    }
+
+    /// The plain way, whose time grows with the square.
+    fn plainly(text: &str) -> String {
+        let find = |text: &str| {
+            text.match_indices("![").find_map(|(start, _)| {
+                let label = text.get(start..)?;
+                let middle = label.find("](")?;
+                if label.get(2..middle).unwrap_or("[").contains(['[', '\n']) {
+                    return None;
+                }
+                let link = label.get(middle..)?;
+                let close = link.find(')')?;
+                (!link.get(..close)?.contains('\n')).then_some((start, start + middle + close + 1))
+            })
+        };
+        let (mut kept, mut rest) = (String::new(), text);
+        while let Some((start, end)) = find(rest) {
+            kept.push_str(rest.get(..start).unwrap());
+            rest = rest.get(end..).unwrap();
+        }
+        kept + rest
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn pictures_are_found_as_in_the_plain_way(text in "([\\[\\]!()\n a你]|!\\[|\\]\\(){0,24}") {
+            proptest::prop_assert_eq!(without_pictures(&text), plainly(&text));
         }
     }
 }

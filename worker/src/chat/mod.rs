@@ -1,24 +1,28 @@
 //! The language spoken between the doors (`http`) and the providers: the request as a client means it, the
 //! events an answer is made of, and what the gateway itself does to both. It knows neither HTTP nor any provider.
 
+pub mod aside;
 mod body;
 pub mod delta;
 pub mod error;
 pub mod event;
 pub mod fields;
 pub mod limits;
+mod loose;
 pub mod message;
+mod part;
 pub mod reasoning;
 pub mod refusals;
 pub mod request;
 pub mod splice;
 pub mod template;
 pub mod text;
+mod tidy;
 pub mod tokens;
 
 pub use error::{Kind, ProviderError};
 pub use event::{ChatEvent, FinishReason, ToolCallDelta, Usage};
 pub use fields::Support;
-pub use message::{Content, File, Message, Part, Role};
+pub use message::{Content, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;

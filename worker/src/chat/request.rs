@@ -7,6 +7,11 @@ use super::{body, message::Message, splice::Places};
 
 /// Most choices that one request may ask for: each one is a turn of its own upstream.
 pub const MAX_CHOICES: u32 = 8;
+/// Longest model name in bytes. It is said again in each chunk of an answer.
+pub const MOST_MODEL_BYTES: usize = 256;
+/// How many messages, parts and tool calls a conversation may have in all, where nothing else is said (`MAX_MESSAGES`).
+pub const MOST_PIECES: usize = 100_000;
+
 /// A body that cannot be served: becomes 400 with this `message`, `param` and `code`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invalid {
@@ -19,6 +24,14 @@ pub struct Invalid {
 }
 
 impl Invalid {
+    /// A model's name of more than [`MOST_MODEL_BYTES`].
+    pub fn too_long_a_model() -> Self {
+        let message = format!(
+            "A model's name has at most {MOST_MODEL_BYTES} bytes; GET /v1/models lists the models."
+        );
+        Self::field("model", message)
+    }
+
     /// A complaint about one field.
     pub fn field(param: &str, message: impl Into<String>) -> Self {
         Self {
@@ -82,7 +95,10 @@ pub struct ChatRequest {
     pub user: Option<String>,
     /// The documented fields that the client set and that ask for something beyond the default.
     pub present: Vec<&'static str>,
-    /// The body as it came, for the providers that speak OpenAI's own protocol ([`ChatRequest::body_for`]).
+    /// Why web chats cannot take the question: a part of it that only APIs of the same dialect understand. In the history
+    /// such parts are left out.
+    pub odd_part: Option<Invalid>,
+    /// The body as it came (each member of an object once), for the providers that speak OpenAI's own protocol ([`ChatRequest::body_for`]).
     pub body: ByteString,
     /// Where that says what such providers say anew.
     pub(super) places: Places,
@@ -99,7 +115,15 @@ impl ChatRequest {
     /// # Errors
     /// [`Invalid`] for text that is no JSON object in UTF-8, a wrong type, or a value out of range.
     pub fn parse(body: Bytes) -> Result<Self, Invalid> {
-        body::read(body)
+        Self::parse_within(body, MOST_PIECES)
+    }
+
+    /// As [`ChatRequest::parse`], with `most_pieces` as the number of messages, parts and tool calls in all.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::parse`].
+    pub fn parse_within(body: Bytes, most_pieces: usize) -> Result<Self, Invalid> {
+        body::read(body, most_pieces)
     }
 }
 
@@ -190,6 +214,138 @@ mod tests {
                 format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{field}}}"#);
             assert_eq!(parse(&body).unwrap().thinking, expected, "{field}");
         }
+    }
+
+    #[test]
+    fn of_members_that_stand_twice_the_last_one_counts() {
+        let request = parse(
+            r#"{"model":"x","stream":false,"messages":[{"role":"user","content":"a","content":"b"}],"str\u0065am":true,"model":"m","max_tokens":0,"max_tokens":7,"messages":[{"role":"system","role":"user","content":[{"type":"video","type":"text","text":"hi"}]}]}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            (request.model.as_str(), request.stream, request.max_tokens),
+            ("m", true, Some(7))
+        );
+        assert_eq!(request.messages[0].text(), "hi");
+        let sent = request.body_for("up").concat();
+        let sent = str::from_utf8(&sent).unwrap();
+        for member in ["\"model\"", "\"max_tokens\"", "\"messages\"", "\"type\""] {
+            assert_eq!(sent.matches(member).count(), 1, "{sent}");
+        }
+        assert!(sent.contains(r#""model":"up""#), "{sent}");
+        // Nothing is put right that has another mistake.
+        assert_eq!(
+            param(r#"{"model":"m","n":1,"n":0,"messages":[{"role":"user"}]}"#),
+            "n"
+        );
+    }
+
+    #[test]
+    fn half_of_an_emoji_becomes_a_replacement_character() {
+        let request = parse(
+            r#"{"model":"m","messages":[{"role":"user","content":"cut \ud83d","x":"\uDE00"},{"role":"user","content":"\ud83d\ude00"}]}"#,
+        )
+        .unwrap();
+        assert_eq!(request.messages[0].text(), "cut \u{FFFD}");
+        assert_eq!(request.messages[1].text(), "😀");
+        assert!(!request.body.contains(r"\uDE00"), "{}", request.body);
+    }
+
+    #[test]
+    fn long_names_and_values_are_not_repeated() {
+        let long = "a".repeat(100_000);
+        assert_eq!(
+            param(&format!(
+                r#"{{"model":"{}","messages":[{{"role":"user"}}]}}"#,
+                "a".repeat(257)
+            )),
+            "model"
+        );
+        for body in [
+            format!(r#"{{"model":"m","messages":[{{"role":"{long}"}}]}}"#),
+            format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"stream":"{long}"}}"#),
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user"}}],"temperature":"{}"}}"#,
+                "你".repeat(50_000)
+            ),
+            format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"stop":["{long}"]}}"#),
+            format!(
+                r#"{{"model":"m","messages":[{{"role":"user","content":[{{"type":"{long}","text":"x"}}]}}]}}"#
+            ),
+        ] {
+            let told = match parse(&body) {
+                Err(refused) => refused,
+                Ok(request) => request.odd_part.unwrap(),
+            };
+            assert!(told.message.len() < 500, "{}", told.message.len());
+            assert!(told.param.is_some_and(|param| param.len() < 200));
+        }
+    }
+
+    #[test]
+    fn a_conversation_has_a_limited_number_of_pieces() {
+        let within = |body: &str, most| {
+            ChatRequest::parse_within(Bytes::copy_from_slice(body.as_bytes()), most)
+        };
+        for body in [
+            r#"{"model":"m","messages":[{"role":"user"},{"role":"user"},{"role":"user"}]}"#,
+            r#"{"model":"m","messages":[{"role":"user","content":["a","b"]}]}"#,
+            r#"{"model":"m","messages":[{"role":"assistant","tool_calls":[{},{}]}]}"#,
+        ] {
+            assert!(within(body, 3).is_ok(), "{body}");
+            let refused = within(body, 2).unwrap_err();
+            assert!(
+                refused.message.contains("at most 2 messages"),
+                "{refused:?}"
+            );
+            assert!(
+                refused
+                    .param
+                    .is_some_and(|param| param.starts_with("messages"))
+            );
+        }
+    }
+
+    #[test]
+    fn depth_is_bounded_where_it_is_read_and_free_where_it_is_not() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        for member in ["tool_choice", "zzz", "function_call"] {
+            let body =
+                format!(r#"{{"model":"m","messages":[{{"role":"user"}}],"{member}":{deep}}}"#);
+            assert!(parse(&body).is_ok(), "{member}");
+        }
+        for content in [&deep, &format!(r#"[{{"type":"x","text":{deep}}}]"#)] {
+            let body =
+                format!(r#"{{"model":"m","messages":[{{"role":"user","content":{content}}}]}}"#);
+            let _ = parse(&body);
+        }
+    }
+
+    #[test]
+    fn parts_of_others_are_told_of_only_in_the_question() {
+        let odd = |messages: &str| {
+            parse(&format!(r#"{{"model":"m","messages":[{messages}]}}"#))
+                .unwrap()
+                .odd_part
+        };
+        let video = r#"{"role":"user","content":[{"type":"video_url","video_url":{"url":"u"}}]}"#;
+        let said = r#"{"role":"assistant","content":[{"type":"thinking","thinking":"hm"},{"type":"text","text":"a"}]}"#;
+        let refused = odd(video).unwrap();
+        assert_eq!(refused.param.as_deref(), Some("messages[0].content"));
+        assert!(refused.message.contains("'video_url'"), "{refused:?}");
+        assert_eq!(
+            odd(&format!(
+                r#"{video},{said},{{"role":"user","content":"q"}}"#
+            )),
+            None
+        );
+        assert!(
+            odd(&format!(
+                r#"{said},{video},{{"role":"user","content":"q"}}"#
+            ))
+            .is_some()
+        );
+        assert_eq!(odd(said), None);
     }
 
     proptest::proptest! {

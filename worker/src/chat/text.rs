@@ -1,6 +1,10 @@
 //! A long text of a request: where the body has it without escapes, the body itself is shared and nothing is copied.
 
-use std::{cell::RefCell, fmt, ops::Deref};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+    ops::Deref,
+};
 
 use bytestring::ByteString;
 use serde::{
@@ -12,7 +16,11 @@ thread_local! {
     /// The body that is being read. serde has no other way to tell the derived types around a text what they are read
     /// from.
     static SOURCE: RefCell<Option<ByteString>> = const { RefCell::new(None) };
+    /// How many more messages, parts and tool calls it may hold, and how many in all; see [`count_piece`].
+    static PIECES: Cell<(usize, usize)> = const { Cell::new(UNLIMITED) };
 }
+
+const UNLIMITED: (usize, usize) = (usize::MAX, usize::MAX);
 
 /// Text that is cheap to clone. Reads as `str`.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -37,17 +45,39 @@ impl Text {
     }
 }
 
-/// Reads a body whose [`Text`]s share it.
-pub(super) fn reading<'a, T>(body: &'a ByteString, read: impl FnOnce(&'a str) -> T) -> T {
+/// Reads a body whose [`Text`]s share it, and which may hold `most_pieces` ([`count_piece`]).
+pub(super) fn reading<'a, T>(
+    body: &'a ByteString,
+    most_pieces: usize,
+    read: impl FnOnce(&'a str) -> T,
+) -> T {
     struct Over;
     impl Drop for Over {
         fn drop(&mut self) {
             SOURCE.take();
+            PIECES.set(UNLIMITED);
         }
     }
     SOURCE.set(Some(body.clone()));
+    PIECES.set((most_pieces, most_pieces));
     let _over = Over;
     read(body)
+}
+
+/// Counts one message, part or tool call of the body that is being read: each takes a hundred bytes of memory, and its
+/// JSON may have two.
+///
+/// # Errors
+/// That there are too many.
+pub(super) fn count_piece<E: de::Error>() -> Result<(), E> {
+    let (left, most) = PIECES.get();
+    let left = left.checked_sub(1).ok_or_else(|| {
+        E::custom(format_args!(
+            "a conversation has at most {most} messages, parts and tool calls in all"
+        ))
+    })?;
+    PIECES.set((left, most));
+    Ok(())
 }
 
 impl<'de> Deserialize<'de> for Text {
@@ -117,7 +147,7 @@ mod tests {
     #[test]
     fn only_what_stands_in_the_body_is_shared() {
         let body = ByteString::from_static(r#"["plain 你好","with \"escapes\"",""]"#);
-        let texts: Vec<Text> = reading(&body, serde_json::from_str).unwrap();
+        let texts: Vec<Text> = reading(&body, usize::MAX, serde_json::from_str).unwrap();
         let is_shared = |text: &Text| body.as_bytes().as_ptr_range().contains(&text.as_ptr());
         assert_eq!(
             texts,

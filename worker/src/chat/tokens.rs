@@ -9,9 +9,9 @@ use super::message::Message;
 const FLUSH_BYTES: usize = 1024;
 /// What OpenAI's own recipe adds for the frame around each message.
 const TOKENS_PER_MESSAGE: u64 = 3;
-/// Of a longer text only the beginning is counted, and the rest taken to be like it: counting happens on an event loop,
-/// and 1 MB holds up everybody there for 50 ms.
-const MOST_COUNTED_BYTES: usize = 128 << 10;
+/// Of a longer text only the beginning is counted, and the rest taken to be like it, and so of a longer conversation:
+/// counting happens on an event loop, and 1 MB holds up everybody there for 50 ms.
+const MOST_COUNTED_BYTES: usize = 64 << 10;
 
 fn vocabulary() -> &'static CoreBPE {
     o200k_base_singleton()
@@ -38,7 +38,7 @@ pub fn estimate_messages(messages: &[Message]) -> u64 {
     sum(messages, |text| text.len() as u64 / 4)
 }
 
-fn sum(messages: &[Message], tokens: impl Fn(&str) -> u64) -> u64 {
+fn sum(messages: &[Message], mut tokens: impl FnMut(&str) -> u64) -> u64 {
     let each = |message: &Message| TOKENS_PER_MESSAGE + tokens(&message.text());
     messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
 }
@@ -54,12 +54,33 @@ fn beginning(text: &str, most_bytes: usize) -> &str {
 
 /// How many tokens a conversation has, texts only.
 pub fn count_messages(messages: &[Message]) -> u64 {
-    sum(messages, count)
+    let (mut counted, mut tokens, mut rest) = (0, 0, 0);
+    let frames = sum(messages, |text| {
+        let part = beginning(text, MOST_COUNTED_BYTES.saturating_sub(counted));
+        counted += part.len();
+        rest += text.len() - part.len();
+        if !part.is_empty() {
+            tokens += vocabulary().encode_ordinary(part).len() as u64;
+        }
+        0
+    });
+    let rest = tokens * rest as u64 / counted.max(1) as u64;
+    frames + tokens + rest
 }
 
 /// The longest beginning of `text` that has at most `limit` tokens.
 pub fn truncate(text: &str, limit: u64) -> &str {
-    let tokens = vocabulary().encode_ordinary(text);
+    if text.len() > MOST_COUNTED_BYTES {
+        let (total, length) = (count(text), text.len() as u64);
+        let kept = u128::from(length) * u128::from(limit) / u128::from(total.max(1));
+        // The exact place only where it is among what is counted.
+        match usize::try_from(kept) {
+            Ok(kept) if kept < MOST_COUNTED_BYTES / 2 => {}
+            Ok(kept) => return beginning(text, kept),
+            Err(_) => return text,
+        }
+    }
+    let tokens = vocabulary().encode_ordinary(beginning(text, MOST_COUNTED_BYTES));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if tokens.len() <= limit {
         return text;
@@ -181,9 +202,30 @@ mod tests {
     }
 
     #[test]
+    fn of_a_long_conversation_the_beginning_is_counted() {
+        let text = "a word or two, 两三个字. ".repeat(500);
+        let many: Vec<Message> = (0..40)
+            .map(|_| {
+                let message = serde_json::json!({"role": "user", "content": text});
+                serde_json::from_str(&message.to_string()).unwrap()
+            })
+            .collect();
+        let (one, all) = (count(&text), count_messages(&many));
+        assert!(40 * text.len() > 4 * MOST_COUNTED_BYTES);
+        let exact = 40 * (one + TOKENS_PER_MESSAGE) + TOKENS_PER_MESSAGE;
+        assert!(all.abs_diff(exact) < exact / 100, "{all} for {exact}");
+        assert_eq!(count_messages(&many[..1]), one + 2 * TOKENS_PER_MESSAGE);
+    }
+
+    #[test]
     fn truncates_on_character_boundaries() {
         assert_eq!(truncate("one two three", 2), "one two");
         assert_eq!(truncate("one", 5), "one");
+        let long = "one two three ".repeat(100_000);
+        assert_eq!(truncate(&long, 2), "one two");
+        assert_eq!(truncate(&long, u64::MAX), long);
+        let half = truncate(&long, count(&long) / 2).len();
+        assert!(half.abs_diff(long.len() / 2) < 100, "{half}");
         for limit in 0..8 {
             assert!("👋🏽猫 text".starts_with(truncate("👋🏽猫 text", limit)));
         }

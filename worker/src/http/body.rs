@@ -1,37 +1,95 @@
-//! Request bodies: of a limited size, gzip accepted (conformance H9, H10).
+//! Request bodies: of a limited size, within a time, packed or not (conformance H9, H10).
 
-use actix_web::{HttpRequest, dev::Decompress, error::PayloadError, web::Payload};
+use std::time::Duration;
+
+use actix_web::{HttpRequest, web::Payload};
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::time::{Instant, timeout_at};
 
-use super::error::ApiError;
+use super::{error::ApiError, memory::Share, unpack};
+use crate::{chat::aside::aside, settings::Settings};
 
-/// The whole body, decompressed.
+/// Room that is made for a body because its length was declared; more is made when it has come.
+const ROOM_ON_TRUST: usize = 256 << 10;
+/// A body has `BODY_TIMEOUT`, and a second more for each so many bytes of it: a large one over a slow line may take
+/// minutes, one that comes byte by byte may not.
+const SLOWEST_BYTES_PER_SECOND: usize = 8 << 10;
+
+/// The whole body, unpacked. `share` grows with what has come.
 ///
 /// # Errors
-/// 413 above `most` bytes (also when they only come to light in decompression), 400 for a body that breaks off or
-/// cannot be decompressed.
-pub async fn read(request: &HttpRequest, payload: Payload, most: usize) -> Result<Bytes, ApiError> {
-    let declared = request
-        .headers()
+/// 413 above `MAX_BODY_BYTES` (also when they only come to light in unpacking), 415 for an encoding that is not
+/// understood, 400 for a body that breaks off or cannot be unpacked, 408 for one that takes too long, 503 when all requests
+/// together take too much memory.
+pub(super) async fn read(
+    request: &HttpRequest,
+    mut payload: Payload,
+    settings: &Settings,
+    share: &mut Share,
+) -> Result<Bytes, ApiError> {
+    let most = settings.most_body_bytes;
+    let headers = request.headers();
+    let declared = headers
         .get("content-length")
         .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     if declared.is_some_and(|length| length > most) {
         return Err(ApiError::too_large(most));
     }
-    let mut chunks = Decompress::from_headers(payload, request.headers());
-    let mut body = BytesMut::with_capacity(declared.unwrap_or(0));
-    while let Some(chunk) = chunks.next().await {
-        let chunk = chunk.map_err(|error| match error {
-            PayloadError::EncodingCorrupted => {
-                ApiError::bad_request("The body's content encoding is broken.")
-            }
-            _ => ApiError::bad_request("The body broke off before its end."),
-        })?;
-        if body.len() + chunk.len() > most {
+    let packed = headers.get_all("content-encoding");
+    let encodings = unpack::encodings(packed.map(|value| value.as_bytes()))?;
+    let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(ROOM_ON_TRUST));
+    let started = Instant::now();
+    while let Some(chunk) = next(&mut payload, started, body.len(), settings.body_timeout).await? {
+        let length = body.len() + chunk.len();
+        if length > most {
             return Err(ApiError::too_large(most));
+        }
+        if length > body.capacity() {
+            // Doubled, as a buffer does, but no further than needed.
+            let wanted = (2 * body.capacity())
+                .max(length)
+                .min(declared.unwrap_or(most).max(length));
+            share.grow_to(wanted)?;
+            body.reserve(wanted - body.len());
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    let body = body.freeze();
+    share.grow_to(body.len())?;
+    if encodings.is_empty() {
+        return Ok(body);
+    }
+    // How much it is shows only in the work.
+    let mut growing = std::mem::replace(share, share.empty());
+    let (growing, unpacked) = aside(usize::MAX, move || {
+        let unpacked = unpack::unpack(body, &encodings, most, |bytes| growing.grow_to(bytes));
+        (growing, unpacked)
+    })
+    .await;
+    *share = growing;
+    unpacked
+}
+
+/// The next piece of the body; `None` at its end.
+async fn next(
+    payload: &mut Payload,
+    started: Instant,
+    read: usize,
+    patience: Duration,
+) -> Result<Option<Bytes>, ApiError> {
+    // Most bodies have come with their heads, and need no timer.
+    let chunk = match payload.next().now_or_never() {
+        Some(chunk) => chunk,
+        None => {
+            let seconds = (read / SLOWEST_BYTES_PER_SECOND) as u64;
+            let end = started + patience + Duration::from_secs(seconds);
+            timeout_at(end, payload.next())
+                .await
+                .map_err(|_| ApiError::slow_body())?
+        }
+    };
+    chunk
+        .transpose()
+        .map_err(|_| ApiError::bad_request("The body broke off before its end."))
 }

@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpResponse,
-    body::{EitherBody, MessageBody},
+    body::{BodySize, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
-        Method, StatusCode,
+        ConnectionType, Method, StatusCode, Version,
         header::{self, HeaderMap, HeaderName, HeaderValue},
     },
     middleware::Next,
@@ -57,6 +57,10 @@ pub async fn edge<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
     path::tidy(&mut request);
+    if request.method() == Method::HEAD {
+        // Wherever GET is, HEAD is (RFC 9110 section 9.3.2). The connection remembers that no body may follow the head.
+        request.head_mut().method = Method::GET;
+    }
     let id = request_id(request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
     let worker = request
@@ -105,6 +109,16 @@ pub async fn edge<B: MessageBody + 'static>(
 
     let is_anthropic = error::is_anthropic(response.request());
     let is_preflight = response.request().method() == Method::OPTIONS;
+    if response.request().head().version < Version::HTTP_11 {
+        // Callers of HTTP/1.0 know no chunks (RFC 9112 section 6.1): where the length is not known, the end of the
+        // connection is the end of the body.
+        let is_stream = response.response().body().size() == BodySize::Stream;
+        let head = response.response_mut().head_mut();
+        head.no_chunking(true);
+        if is_stream {
+            head.set_connection_type(ConnectionType::Close);
+        }
+    }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         if is_anthropic {

@@ -99,6 +99,30 @@ impl ApiError {
         )
     }
 
+    /// 415: the body is packed in a way that is not understood.
+    pub fn unsupported_encoding(name: &str) -> Self {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        let message = format!(
+            "The content encoding '{name}' is not supported; send the body plain or in gzip, deflate, br or zstd."
+        );
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "invalid_request_error",
+            "unsupported_encoding",
+            message,
+        )
+    }
+
+    /// 408: the body does not come.
+    pub fn slow_body() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "invalid_request_error",
+            "request_timeout",
+            "The body took too long to arrive.",
+        )
+    }
+
     /// 400 without a field to blame.
     pub fn bad_request(message: impl Into<String>) -> Self {
         Self {
@@ -126,6 +150,14 @@ impl ApiError {
     pub fn overloaded(most: usize) -> Self {
         let message = format!("This worker answers {most} requests already. Try again shortly.");
         Self::refusal("overloaded", &message)
+    }
+
+    /// 503: all requests together hold as much memory as they may.
+    pub fn out_of_memory() -> Self {
+        Self::refusal(
+            "overloaded",
+            "The requests that this worker answers already take all the memory that it has for them. Try again shortly.",
+        )
     }
 
     /// 503: the worker takes no chats any more.
@@ -309,20 +341,33 @@ impl From<ProviderError> for ApiError {
     }
 }
 
+/// What an extractor complains of: 400, in few words, as its own may repeat whatever was sent.
+pub(super) fn in_openais_form(error: &impl fmt::Display, what: &str) -> ApiError {
+    let words: String = error
+        .to_string()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(150)
+        .collect();
+    ApiError::bad_request(format!("{what}: {words}."))
+}
+
 /// 404 for paths that do not exist.
 pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
     let path: String = request.path().chars().take(100).collect();
+    let method: String = request.method().as_str().chars().take(20).collect();
     Err(ApiError::new(
         StatusCode::NOT_FOUND,
         "invalid_request_error",
         "not_found",
-        format!("There is no {} {path} here.", request.method()),
+        format!("There is no {method} {path} here."),
     ))
 }
 
 /// 405 for paths that exist under another method.
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let message = format!("{} is not allowed here.", request.method());
+    let method: String = request.method().as_str().chars().take(20).collect();
+    let message = format!("{method} is not allowed here.");
     Err(ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,
         "invalid_request_error",

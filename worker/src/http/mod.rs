@@ -6,10 +6,12 @@ pub mod body;
 pub mod docs;
 pub mod edge;
 pub mod error;
+pub mod memory;
 pub mod openai;
 mod path;
 pub mod place;
 pub mod probes;
+mod unpack;
 
 use std::sync::{
     Arc,
@@ -43,6 +45,8 @@ pub struct App {
     pub is_closed: AtomicBool,
     /// Chats whose answer has not ended; see [`place::Place`].
     pub in_flight: AtomicUsize,
+    /// What requests hold of `REQUEST_MEMORY_BYTES`.
+    pub memory: memory::Memory,
     /// Set to true to end running answers with an error; see [`App::cut_answers`].
     pub cut: watch::Sender<bool>,
 }
@@ -52,6 +56,7 @@ impl App {
     pub fn new(settings: Settings, registry: Registry) -> Self {
         Self {
             keys: auth::Keys::new(&settings.api_keys, settings.allow_anonymous),
+            memory: memory::Memory::new(settings.request_memory_bytes),
             settings: Arc::new(settings),
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.
@@ -132,9 +137,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/metrics", web::get().to(probes::metrics))
         .route("/admin/key", web::get().to(probes::key))
         .route("/", web::get().to(probes::hello))
-        .route("/", web::head().to(probes::hello))
-        .route("/api/hello", web::get().to(probes::hello))
-        .route("/api/hello", web::head().to(probes::hello));
+        .route("/api/hello", web::get().to(probes::hello));
     for base in ["/v1", "", "/v1/v1"] {
         config.service(
             web::resource(format!("{base}/models/{{id:.+}}"))
@@ -143,6 +146,12 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
     }
     config
+        .app_data(web::PathConfig::default().error_handler(|error, _| {
+            error::in_openais_form(&error, "The path cannot be read").into()
+        }))
+        .app_data(web::QueryConfig::default().error_handler(|error, _| {
+            error::in_openais_form(&error, "The query cannot be read").into()
+        }))
         .configure(docs::routes)
         .default_service(web::to(error::not_found));
 }

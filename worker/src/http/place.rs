@@ -12,34 +12,47 @@ use crate::metrics::{METRICS, SIGNS};
 
 /// The request header by which nginx says what decided for this worker.
 pub(super) const STICKY: &str = "x-hive-sticky";
-/// One chat's place, from before its body is read to the end of its answer; free again when dropped.
+/// One chat's place, from when its body has been read to the end of its answer; free again when dropped.
 #[derive(Debug)]
 pub struct Place(Data<App>);
 
 impl Place {
+    /// Whether there is a place, before a body is read that would be read in vain. It takes none: a body that comes
+    /// slowly keeps nobody out.
+    ///
+    /// # Errors
+    /// As [`Place::take`].
+    pub fn look(app: &Data<App>, http: &HttpRequest) -> Result<(), ApiError> {
+        METRICS.sticky_total.with_label_values(&[sign(http)]).inc();
+        refuse(app, app.in_flight.load(Ordering::SeqCst))
+    }
+
     /// Takes a place.
     ///
     /// # Errors
     /// 503 `overloaded` when `MAX_STREAMS` are taken, 503 `not_ready` shortly before the end of the process.
-    pub fn take(app: &Data<App>, http: &HttpRequest) -> Result<Self, ApiError> {
-        METRICS.sticky_total.with_label_values(&[sign(http)]).inc();
+    pub fn take(app: &Data<App>) -> Result<Self, ApiError> {
         let taken = app.in_flight.fetch_add(1, Ordering::SeqCst);
         // Made in any case: dropping it takes the count back.
         let place = Self(app.clone());
-        let refusal = if app.is_closed.load(Ordering::SeqCst) {
-            ("draining", ApiError::draining())
-        } else if taken >= app.settings.most_streams {
-            (
-                "overloaded",
-                ApiError::overloaded(app.settings.most_streams),
-            )
-        } else {
-            return Ok(place);
-        };
-        let (reason, error) = refusal;
-        METRICS.refused_total.with_label_values(&[reason]).inc();
-        Err(error)
+        refuse(app, taken).map(|()| place)
     }
+}
+
+fn refuse(app: &App, taken: usize) -> Result<(), ApiError> {
+    let refusal = if app.is_closed.load(Ordering::SeqCst) {
+        ("draining", ApiError::draining())
+    } else if taken >= app.settings.most_streams {
+        (
+            "overloaded",
+            ApiError::overloaded(app.settings.most_streams),
+        )
+    } else {
+        return Ok(());
+    };
+    let (reason, error) = refusal;
+    METRICS.refused_total.with_label_values(&[reason]).inc();
+    Err(error)
 }
 
 impl Drop for Place {

@@ -61,7 +61,7 @@ pub struct Run {
 
 impl Run {
     /// Starts nothing yet: the first poll does.
-    pub fn new(job: Job, route: Route, request: Rc<ChatRequest>) -> Self {
+    pub fn new(job: Job, route: Route, request: Arc<ChatRequest>) -> Self {
         let outbox = Rc::<Outbox>::default();
         let answer: Pin<Box<Answering>> =
             Box::pin(dispatch(job, route, request, Rc::clone(&outbox)));
@@ -116,7 +116,7 @@ impl fmt::Debug for Run {
 async fn dispatch(
     job: Job,
     route: Route,
-    request: Rc<ChatRequest>,
+    request: Arc<ChatRequest>,
     outbox: Rc<Outbox>,
 ) -> Result<(), ProviderError> {
     let mut cut = job.cut.clone();
@@ -169,7 +169,7 @@ async fn dispatch(
 async fn attempt(
     job: &Job,
     candidate: &Candidate,
-    request: &Rc<ChatRequest>,
+    request: &Arc<ChatRequest>,
     outbox: &Rc<Outbox>,
 ) -> Result<(), ProviderError> {
     let provider = &*candidate.provider;
@@ -276,7 +276,7 @@ fn turn(
     job: &Job,
     candidate: &Candidate,
     name: &Arc<str>,
-    request: &Rc<ChatRequest>,
+    request: &Arc<ChatRequest>,
     outbox: &Rc<Outbox>,
     tried: Vec<usize>,
 ) -> Turn {
@@ -288,7 +288,7 @@ fn turn(
         model: Some(model.into()),
     });
     Turn {
-        chat: Rc::clone(request),
+        chat: Arc::clone(request),
         model: candidate.model.clone(),
         events: Vec::new(),
         caller: job.caller,

@@ -55,6 +55,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
         self.fields()
     }
 
+    /// Whether it takes content parts of any type, as APIs of the same dialect do that get the caller's own body.
+    fn takes_any_part(&self) -> bool {
+        false
+    }
+
     /// Whether its answers end with [`crate::chat::ChatEvent::Usage`] as a rule.
     fn reports_usage(&self) -> bool {
         false

@@ -20,7 +20,9 @@ use crate::{
         Choice, Lease, Pool,
         anonymous::{GuestLease, Guests, Issuer},
     },
-    chat::{ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, limits::Limits},
+    chat::{
+        ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, aside::aside, limits::Limits,
+    },
     metrics::METRICS,
     settings::Conversations,
     upstream::{
@@ -30,11 +32,15 @@ use crate::{
     },
 };
 
+/// Longest conversation that is sent to a web chat. The largest context window of any of them is a million tokens, which
+/// is 4 to 5 MB; what is longer would only take memory and time on its way to a refusal.
+pub(super) const MOST_PROMPT_BYTES: usize = 8 << 20;
+
 /// One attempt at an answer. Dropping it, in whatever way the attempt ended, starts the clean-up.
 #[derive(Debug)]
 pub struct Turn {
     /// What the client asks for.
-    pub chat: Rc<ChatRequest>,
+    pub chat: Arc<ChatRequest>,
     /// The model that the route chose.
     pub model: Model,
     /// Decoders push here; [`Turn::emit`] passes on.
@@ -219,6 +225,26 @@ impl Turn {
         self.on_abort.clear();
     }
 
+    /// The conversation in the one text that a web chat reads, put together by `build`: off the event loop where it is
+    /// long.
+    ///
+    /// # Errors
+    /// 400 for one that is longer than any web chat reads.
+    pub async fn prompt(&self, build: fn(&ChatRequest) -> String) -> Result<String, ProviderError> {
+        let chat = Arc::clone(&self.chat);
+        let prompt = aside(chat.body.len(), move || build(&chat)).await;
+        if prompt.len() > MOST_PROMPT_BYTES {
+            return Err(ProviderError::new(
+                Kind::ContextLength,
+                format!(
+                    "the conversation has {} bytes, more than any web chat reads ({MOST_PROMPT_BYTES})",
+                    prompt.len()
+                ),
+            ));
+        }
+        Ok(prompt)
+    }
+
     /// Decodes or fetches the pictures and documents of a message.
     ///
     /// # Errors
@@ -234,13 +260,13 @@ impl Turn {
                 Part::ImageUrl { image_url } => (image_url.url(), None),
                 Part::FileUrl { file_url } => (file_url.url(), None),
                 Part::File { file } => match (&file.file_data, &file.url) {
-                    (None, Some(url)) => (url.as_str(), file.filename.as_deref()),
+                    (None, Some(url)) => (&**url, file.filename.as_deref()),
                     (data, _) => (
                         data.as_deref().unwrap_or_default(),
                         Some(file.filename.as_deref().unwrap_or("document")),
                     ),
                 },
-                Part::Text { .. } | Part::Refusal { .. } | Part::InputAudio { .. } => continue,
+                Part::Text { .. } | Part::Refusal { .. } | Part::Other { .. } => continue,
             };
             let stem = self.uuid().to_string();
             let attachment = fetch::attachment(&self.client, &self.fetch, source, name, &stem)

@@ -11,6 +11,7 @@ pub use vars::Vars;
 
 use crate::{
     accounts::{Kept, Patience, Secret},
+    chat::request::{MOST_MODEL_BYTES, MOST_PIECES},
     upstream::{Proxies, Timeouts, fetch},
 };
 
@@ -83,6 +84,12 @@ pub struct Settings {
     pub allow_anonymous: bool,
     /// `MAX_BODY_BYTES`.
     pub most_body_bytes: usize,
+    /// `BODY_TIMEOUT`: for a body to arrive, and a second more for each 8 KiB of it.
+    pub body_timeout: Duration,
+    /// `MAX_MESSAGES`: messages, parts and tool calls of one request in all.
+    pub most_messages: usize,
+    /// `REQUEST_MEMORY_BYTES`: what all requests may hold together.
+    pub request_memory_bytes: usize,
     /// `MAX_STREAMS`: chats that are answered at once.
     pub most_streams: usize,
     /// `REQUEST_TIMEOUT`: for a whole answer.
@@ -162,6 +169,15 @@ impl Settings {
             api_keys,
             allow_anonymous,
             most_body_bytes: vars.number("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 30, problems),
+            body_timeout: seconds("BODY_TIMEOUT", 15.0, problems),
+            most_messages: vars.number("MAX_MESSAGES", MOST_PIECES, 1, 10_000_000, problems),
+            request_memory_bytes: vars.number(
+                "REQUEST_MEMORY_BYTES",
+                1 << 30,
+                1 << 20,
+                1 << 40,
+                problems,
+            ),
             most_streams: vars.number("MAX_STREAMS", 2000, 1, 1_000_000, problems),
             request_timeout: seconds("REQUEST_TIMEOUT", 600.0, problems),
             timeouts: Timeouts {
@@ -314,6 +330,12 @@ fn model_routes(json: Option<String>, problems: &mut Vec<String>) -> BTreeMap<St
         BTreeMap::new()
     });
     for (alias, route) in &routes {
+        let is_too_long = |name: &String| name.len() > MOST_MODEL_BYTES;
+        if is_too_long(alias) || route.iter().any(is_too_long) {
+            problems.push(format!(
+                "MODEL_ROUTES: a model's name has at most {MOST_MODEL_BYTES} bytes"
+            ));
+        }
         if route.is_empty() {
             problems.push(format!("MODEL_ROUTES: {alias:?} leads nowhere"));
         }

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by a panic"
 )]
 
+mod callers;
 mod deepseek;
 mod door;
 mod kimi;
@@ -14,5 +15,6 @@ mod langfast;
 mod openai;
 mod places;
 mod qwen;
+mod raw;
 mod support;
 mod xinghuo;

@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     hash::{DefaultHasher, Hash as _, Hasher as _},
-    rc::Rc,
+    sync::Arc,
     task::Poll,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -22,7 +22,7 @@ use super::{
     trace::Trace,
 };
 use crate::{
-    chat::{ChatEvent, ChatRequest, Support, fields},
+    chat::{ChatEvent, ChatRequest, Support, aside::aside, fields},
     http::{App, auth::Caller, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
@@ -38,10 +38,17 @@ pub async fn completions(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let place = Place::take(&app, &http)?;
-    let request = Rc::new(ChatRequest::parse(
-        body::read(&http, payload, app.settings.most_body_bytes).await?,
-    )?);
+    Place::look(&app, &http)?;
+    let mut share = app.memory.share();
+    let body = body::read(&http, payload, &app.settings, &mut share).await?;
+    let most_pieces = app.settings.most_messages;
+    share.grow_for_body(body.len(), most_pieces)?;
+    let place = Place::take(&app)?;
+    let request = aside(body.len(), move || {
+        ChatRequest::parse_within(body, most_pieces)
+    })
+    .await?;
+    let request = Arc::new(request);
     let request_id = http
         .extensions()
         .get::<RequestId>()
@@ -49,6 +56,7 @@ pub async fn completions(
         .unwrap_or_default();
     let mut trace = Trace::new(
         place,
+        share,
         request_id,
         caller.name.clone(),
         &request.model,
@@ -81,10 +89,12 @@ enum Answered {
 /// A stream whose first output (or whose time for it) has come.
 struct Started {
     choices: Vec<Choice>,
-    request: Rc<ChatRequest>,
+    request: Arc<ChatRequest>,
     id: String,
     created: u64,
     ignored: Option<HeaderValue>,
+    /// The time for the first output is over.
+    is_late: bool,
 }
 
 impl Started {
@@ -104,6 +114,7 @@ impl Started {
             self.created,
             trace,
             app.settings.ping_interval,
+            self.is_late,
         ))
     }
 }
@@ -112,7 +123,7 @@ async fn answer(
     http: &HttpRequest,
     caller: &Caller,
     app: &Data<App>,
-    request: &Rc<ChatRequest>,
+    request: &Arc<ChatRequest>,
     trace: &mut Trace,
 ) -> Result<Answered, ApiError> {
     let route = route(app, request)?;
@@ -139,7 +150,7 @@ async fn answer(
             .iter()
             .any(|candidate| !candidate.provider.reports_usage());
     let choices = (0..request.n).map(|_| {
-        let run = Run::new(job.clone(), route.clone(), Rc::clone(request));
+        let run = Run::new(job.clone(), route.clone(), Arc::clone(request));
         (run, Answer::new(app.settings.reasoning_format, is_counted))
     });
     if request.stream {
@@ -157,10 +168,11 @@ async fn answer(
         }
         return Ok(Answered::Stream(Started {
             choices,
-            request: Rc::clone(request),
+            request: Arc::clone(request),
             id,
             created,
             ignored,
+            is_late: first.is_err(),
         }));
     }
     let body = gather(choices.collect(), request, &id, created, trace).await?;
@@ -182,6 +194,14 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
         .resolve(&request.model)
         .ok_or_else(|| ApiError::model_not_found(&request.model))?;
     let mut refused = None;
+    if let Some(odd) = &request.odd_part {
+        route
+            .candidates
+            .retain(|candidate| candidate.provider.takes_any_part());
+        if route.candidates.is_empty() {
+            return Err(odd.clone().into());
+        }
+    }
     route.candidates.retain(|candidate| {
         let first = request.present.iter().find(|field| {
             fields::support(candidate.provider.fields_of(&candidate.model), field)

@@ -1,17 +1,21 @@
 //! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape and, for callers of the Anthropic dialect, in theirs.
 //! Source: conformance section 5.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
     web::{Data, Path, Query},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::{
-    chat::fields::{self, FIELDS},
+    chat::{
+        Invalid,
+        fields::{self, FIELDS},
+        request::MOST_MODEL_BYTES,
+    },
     http::{App, auth::Caller, error::ApiError},
     providers::{Model, Provider},
 };
@@ -19,8 +23,17 @@ use crate::{
 /// The paging of Anthropic's listing; everything fits on one page unless a limit is set.
 #[derive(Debug, Deserialize)]
 pub struct Page {
+    /// What is no number is none: the whole list answers any question.
+    #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
     after_id: Option<String>,
+}
+
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
+    Ok(Cow::<'_, str>::deserialize(deserializer)?
+        .trim()
+        .parse()
+        .ok())
 }
 
 /// Lists the models of all configured providers, and the aliases. `hive` says which provider answers, what it can
@@ -46,13 +59,16 @@ pub async fn list(
 /// One model; also ids that are accepted but not listed.
 ///
 /// # Errors
-/// 401; 404 `model_not_found`.
+/// 400 for a name that is longer than any model's; 401; 404 `model_not_found`.
 pub async fn one(
     http: HttpRequest,
     _: Caller,
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
+    if id.len() > MOST_MODEL_BYTES {
+        return Err(Invalid::too_long_a_model().into());
+    }
     let listed = entries(&app).into_iter().find(|entry| entry.id == *id);
     let entry = listed.or_else(|| {
         let candidate = app.registry.resolve(&id)?.candidates.into_iter().next()?;

@@ -4,7 +4,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    rc::Rc,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -102,23 +102,27 @@ struct Frame {
 /// The body of a streamed answer. Dropped when the client goes away, and with it the upstream calls.
 pub(super) struct StreamBody {
     choices: Vec<Choice>,
-    request: Rc<ChatRequest>,
+    request: Arc<ChatRequest>,
     frame: Frame,
     trace: Trace,
     ping: Pin<Box<Sleep>>,
     ping_interval: Duration,
     last_output: Instant,
     is_done: bool,
+    /// The head goes out without an event: a comment goes with it, as some clients and what stands between take a head
+    /// alone for no answer.
+    starts_with_comment: bool,
 }
 
 impl StreamBody {
     pub(super) fn new(
         choices: Vec<Choice>,
-        request: Rc<ChatRequest>,
+        request: Arc<ChatRequest>,
         id: &str,
         created: u64,
         trace: Trace,
         ping_interval: Duration,
+        starts_with_comment: bool,
     ) -> Self {
         let model = serde_json::Value::from(request.model.as_str());
         let head = format!(
@@ -138,6 +142,7 @@ impl StreamBody {
             ping_interval,
             last_output: Instant::now(),
             is_done: false,
+            starts_with_comment,
         }
     }
 
@@ -204,6 +209,11 @@ impl MessageBody for StreamBody {
         let this = self.get_mut();
         if this.is_done {
             return Poll::Ready(None);
+        }
+        if std::mem::take(&mut this.starts_with_comment) {
+            this.last_output = Instant::now();
+            this.trace.bytes += KEEP_ALIVE.len();
+            return Poll::Ready(Some(Ok(Bytes::from_static(KEEP_ALIVE))));
         }
         let mut out = BytesMut::new();
         loop {

@@ -4,13 +4,19 @@ use std::{sync::Arc, time::Instant};
 
 use prometheus::IntGauge;
 
-use crate::{chat::Usage, http::place::Place, metrics::METRICS, providers::Served};
+use crate::{
+    chat::Usage,
+    http::{memory::Share, place::Place},
+    metrics::METRICS,
+    providers::Served,
+};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]
 pub(super) struct Trace {
     /// Freed last, when all is said.
     _place: Place,
+    _share: Share,
     request_id: String,
     key: Arc<str>,
     model: String,
@@ -28,6 +34,7 @@ pub(super) struct Trace {
 impl Trace {
     pub(super) fn new(
         place: Place,
+        share: Share,
         request_id: String,
         key: Arc<str>,
         model: &str,
@@ -41,6 +48,7 @@ impl Trace {
             .collect();
         Self {
             _place: place,
+            _share: share,
             request_id,
             key,
             model,

@@ -118,7 +118,7 @@ impl DeepSeek {
             .messages
             .iter()
             .any(|message| message.attachments().next().is_some());
-        let prompt = prompt::prompt(&turn.chat.messages);
+        let prompt = turn.prompt(|chat| prompt::prompt(&chat.messages)).await?;
         if prompt.trim().is_empty() && !has_files {
             return Err(ProviderError::bad_request(
                 "messages",

@@ -37,24 +37,29 @@ pub(super) fn listed() -> Vec<Model> {
 /// service.
 pub(super) fn find(id: &str) -> Option<Model> {
     let lower = id.to_ascii_lowercase();
-    if let Some(&(_, kind, thinking, _)) = MODELS.iter().find(|row| row.0 == lower) {
-        return Some(model(id, kind, thinking));
-    }
-    if let Some(base) = lower.strip_suffix("-search") {
-        let found = find(base)?;
-        return Some(Model {
-            id: id.to_owned(),
-            search: found.upstream != VISION,
-            ..found
-        });
-    }
-    let is_ours = ["deepseek-", "ds-"]
-        .iter()
-        .any(|prefix| lower.starts_with(prefix));
-    let thinks = ["reasoner", "r1", "think"]
-        .iter()
-        .any(|word| lower.contains(word));
-    (is_ours && !id.contains('/')).then(|| model(id, "default", thinks))
+    // In a loop: how many suffixes there are is up to the caller.
+    let (mut base, mut searches) = (lower.as_str(), false);
+    let found = loop {
+        if let Some(&(_, kind, thinking, _)) = MODELS.iter().find(|row| row.0 == base) {
+            break model(id, kind, thinking);
+        }
+        if let Some(rest) = base.strip_suffix("-search") {
+            (base, searches) = (rest, true);
+            continue;
+        }
+        let is_ours = ["deepseek-", "ds-"]
+            .iter()
+            .any(|prefix| base.starts_with(prefix));
+        let thinks = ["reasoner", "r1", "think"]
+            .iter()
+            .any(|word| base.contains(word));
+        if !is_ours || base.contains('/') {
+            return None;
+        }
+        break model(id, "default", thinks);
+    };
+    let search = searches && found.upstream != VISION;
+    Some(Model { search, ..found })
 }
 
 fn model(id: &str, kind: &str, thinking: bool) -> Model {
@@ -98,6 +103,13 @@ mod tests {
                 (id, kind, thinking, search)
             );
         }
+    }
+
+    #[test]
+    fn suffixes_are_many() {
+        let found = find(&format!("deepseek-chat{}", "-search".repeat(200_000))).unwrap();
+        assert!(found.search && found.upstream == "default");
+        assert_eq!(find(&"-search".repeat(200_000)), None);
     }
 
     #[test]

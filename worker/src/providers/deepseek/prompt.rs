@@ -1,6 +1,6 @@
 //! The conversation as the one text that the service reads. Source: `wire/deepseek.md` section 4, "Messages to prompt".
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt::Write as _};
 
 use crate::chat::{Message, Role};
 
@@ -78,10 +78,14 @@ fn said(message: &Message) -> (Speaker, Cow<'_, str>) {
                 .iter()
                 .flatten()
                 .filter_map(|call| call.function.as_ref());
-            let said = calls.fold(text, |said, call| {
+            // Into one text: to format the text anew for each call would take time with their square.
+            let mut said = text;
+            for call in calls {
                 let gap = if said.is_empty() { "" } else { "\n" };
-                format!("{said}{gap}Tool call ({}): {}", call.name, call.arguments).into()
-            });
+                let said = said.to_mut();
+                // Memory cannot fail to be written.
+                let _ = write!(said, "{gap}Tool call ({}): {}", call.name, call.arguments);
+            }
             (Speaker::Assistant, said)
         }
     }
@@ -101,7 +105,7 @@ mod tests {
     use super::*;
 
     fn of(messages: serde_json::Value) -> String {
-        prompt(&serde_json::from_value::<Vec<Message>>(messages).unwrap())
+        prompt(&serde_json::from_str::<Vec<Message>>(&messages.to_string()).unwrap())
     }
 
     #[test]

@@ -207,11 +207,11 @@ impl Provider for Kimi {
 impl Kimi {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let has_text = turn.chat.messages.iter().any(|message| {
-            !message.text().trim().is_empty() || message.tool_calls.iter().flatten().count() > 0
+            message.has_words() || message.tool_calls.iter().flatten().next().is_some()
         });
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let asked = Asked {
-            prompt: wire::prompt(&turn.chat),
+            prompt: turn.prompt(wire::prompt).await?,
             files: attachments(turn).await?,
             search: turn.chat.search.unwrap_or(turn.model.search),
             thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),

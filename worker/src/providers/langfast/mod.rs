@@ -27,7 +27,7 @@ use crate::{
         Accounts, Secret,
         anonymous::{Guests, Limits},
     },
-    chat::{Kind, ProviderError, Support},
+    chat::{Kind, ProviderError, Support, aside::aside},
     settings::{Settings, Vars},
     upstream::{realtime::Connection, websocket::HandshakeError},
 };
@@ -164,7 +164,8 @@ impl Provider for LangFast {
 
 impl LangFast {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let meta = prompt::meta(&turn.chat, models::row_of(&turn.model))?;
+        let (chat, row) = (Arc::clone(&turn.chat), models::row_of(&turn.model));
+        let meta = aside(chat.body.len(), move || prompt::meta(&chat, row)).await?;
         let anon_key = self.anon_key().unwrap_or_default();
         let door = Door {
             messenger: turn.messenger(),

@@ -2,10 +2,13 @@
 //! section 4.
 
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, value::RawValue};
 
 use super::models::Row;
-use crate::chat::{ChatRequest, Message, ProviderError, Role};
+use crate::{
+    chat::{ChatRequest, Kind, Message, ProviderError, Role},
+    providers::turn::MOST_PROMPT_BYTES,
+};
 
 /// `prompt_meta`: the conversation and the parameters that the model takes.
 #[derive(Debug, Serialize)]
@@ -13,7 +16,7 @@ pub(super) struct Meta {
     model: &'static str,
     messages: Vec<Said>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<Value>,
+    response_format: Option<Box<RawValue>>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u64>,
@@ -43,7 +46,7 @@ struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     verbosity: Option<String>,
     #[serde(skip_serializing)]
-    response_format: Option<Value>,
+    response_format: Option<Box<RawValue>>,
 }
 
 /// Brings a request into the form that the model takes.
@@ -81,20 +84,28 @@ pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> 
 }
 
 /// `text` and `json_object` travel as words, a schema as OpenAI's object (section 4).
-fn response_format(format: Option<Value>, row: Row) -> Result<Option<Value>, ProviderError> {
+///
+/// The object travels as it is written: a schema of two bytes a value would be one of 32 in memory.
+fn response_format(
+    format: Option<Box<RawValue>>,
+    row: Row,
+) -> Result<Option<Box<RawValue>>, ProviderError> {
+    #[derive(Deserialize)]
+    struct Format {
+        #[serde(rename = "type")]
+        kind: String,
+    }
+    let word = |word: &str| serde_json::value::to_raw_value(word).ok();
     if !row.family.takes_format() {
         // Anything but text has been refused at the door (the fields table).
         return Ok(None);
     }
     let Some(format) = format else {
-        return Ok(Some(json!("text")));
+        return Ok(word("text"));
     };
-    let kind = format
-        .get("type")
-        .and_then(Value::as_str)
-        .unwrap_or_default();
-    match kind {
-        "text" | "json_object" => Ok(Some(json!(kind))),
+    let kind = serde_json::from_str::<Format>(format.get()).map(|format| format.kind);
+    match kind.as_deref().unwrap_or_default() {
+        kind @ ("text" | "json_object") => Ok(word(kind)),
         "json_schema" if row.family.takes_schema() => Ok(Some(format)),
         _ => {
             let known = if row.family.takes_schema() {
@@ -132,8 +143,18 @@ fn effort(effort: Option<String>, row: Row) -> Result<Option<String>, ProviderEr
 fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
     let mut said = Vec::with_capacity(chat.messages.len());
     let mut instructions = Vec::new();
+    let mut length = 0;
     for (at, message) in chat.messages.iter().enumerate() {
         let text = text(at, message)?;
+        length += text.len();
+        if length > MOST_PROMPT_BYTES {
+            return Err(ProviderError::new(
+                Kind::ContextLength,
+                format!(
+                    "the conversation is longer than any web chat reads ({MOST_PROMPT_BYTES} bytes)"
+                ),
+            ));
+        }
         let role = match message.role {
             Role::System | Role::Developer => match row.family.system_role() {
                 Some(role) => role,

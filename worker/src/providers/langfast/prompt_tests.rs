@@ -1,4 +1,5 @@
 use bytes::Bytes;
+use serde_json::json;
 
 use super::{super::models, *};
 use crate::chat::Kind;

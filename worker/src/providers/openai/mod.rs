@@ -152,6 +152,10 @@ impl Provider for OpenAi {
         &[FIELDS]
     }
 
+    fn takes_any_part(&self) -> bool {
+        true
+    }
+
     fn reports_usage(&self) -> bool {
         true
     }

@@ -109,7 +109,7 @@ impl Provider for Qwen {
 
 impl Qwen {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let prompt = wire::prompt(&turn.chat);
+        let prompt = turn.prompt(wire::prompt).await?;
         let choice = self.choice(&turn.chat.model, turn.caller);
         let account = turn.lease(&self.accounts, choice).await?;
         let caller = Caller {

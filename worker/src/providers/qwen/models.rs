@@ -39,22 +39,33 @@ pub(super) fn accept(id: &str) -> Model {
     if let Some(row) = MODELS.iter().find(|row| row.0.eq_ignore_ascii_case(id)) {
         return model(row.0, row);
     }
-    let lower = id.to_ascii_lowercase();
-    for (suffix, thinking) in [("-search", false), ("-thinking", true)] {
-        if let Some(base) = lower
-            .strip_suffix(suffix)
-            .and_then(|base| id.get(..base.len()))
-            .filter(|base| !base.is_empty())
-        {
-            let mut model = accept(base);
-            id.clone_into(&mut model.id);
-            model.thinking |= thinking;
-            model.search |= !thinking;
-            return model;
+    // In a loop: how many suffixes there are is up to the caller.
+    let (mut base, mut thinking, mut search) = (id, false, false);
+    let found = loop {
+        if let Some(row) = MODELS.iter().find(|row| row.0.eq_ignore_ascii_case(base)) {
+            break model(id, row);
         }
+        if let Some(rest) = without(base, "-search") {
+            (base, search) = (rest, true);
+        } else if let Some(rest) = without(base, "-thinking") {
+            (base, thinking) = (rest, true);
+        } else {
+            let lower = base.to_ascii_lowercase();
+            let thinks = lower == "qwq" || lower.contains("think");
+            break model(id, &(base, base, thinks, lower.contains("-vl")));
+        }
+    };
+    Model {
+        thinking: found.thinking || thinking,
+        search: found.search || search,
+        ..found
     }
-    let thinking = lower == "qwq" || lower.contains("think");
-    model(id, &(id, id, thinking, lower.contains("-vl")))
+}
+
+/// An id without a suffix in any case, if something is left.
+fn without<'a>(id: &'a str, suffix: &str) -> Option<&'a str> {
+    let (base, end) = id.split_at_checked(id.len().checked_sub(suffix.len())?)?;
+    (end.eq_ignore_ascii_case(suffix) && !base.is_empty()).then_some(base)
 }
 
 /// As [`accept`], but only for names that are plainly this site's; those of pictures and videos belong to the
@@ -111,6 +122,14 @@ mod tests {
         ] {
             assert_eq!(meaning(id), (upstream.to_owned(), thinking, search), "{id}");
         }
+    }
+
+    #[test]
+    fn suffixes_are_many_and_in_any_case() {
+        let id = format!("qwen3-max{}-Thinking", "-search".repeat(200_000));
+        assert_eq!(meaning(&id), ("Qwen3-Max".to_owned(), true, true));
+        assert_eq!(meaning("-search"), ("-search".to_owned(), false, false));
+        assert_eq!(accept("Qwen3-Search").id, "Qwen3-Search");
     }
 
     #[test]

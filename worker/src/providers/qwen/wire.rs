@@ -1,5 +1,7 @@
 //! What the Tongyi page sends, as pure functions. Source: `wire/qwen.md` section 4.
 
+use std::fmt::Write as _;
+
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -265,7 +267,8 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
         let text: String = text
             .replace("<|im_start|>", "<\u{200B}|im_start|>")
             .replace("<|im_end|>", "<\u{200B}|im_end|>");
-        prompt.push_str(&format!("<|im_start|>{role}\n{text}<|im_end|>\n"));
+        // Memory cannot fail to be written.
+        let _ = write!(prompt, "<|im_start|>{role}\n{text}<|im_end|>\n");
     }
     prompt
 }
@@ -287,13 +290,18 @@ fn said(message: &Message) -> String {
                 .iter()
                 .flatten()
                 .filter_map(|call| Some((&call.id, call.function.as_ref()?)));
-            calls.fold(text.into_owned(), |said, (id, call)| {
+            // Into one text: to format the text anew for each call would take time with their square.
+            let mut said = text.into_owned();
+            for (id, call) in calls {
                 let gap = if said.is_empty() { "" } else { "\n" };
-                format!(
-                    "{said}{gap}[tool call {id}] {}({})",
+                // Memory cannot fail to be written.
+                let _ = write!(
+                    said,
+                    "{gap}[tool call {id}] {}({})",
                     call.name, call.arguments
-                )
-            })
+                );
+            }
+            said
         }
     }
 }

@@ -114,7 +114,7 @@ impl Provider for Xinghuo {
 
 impl Xinghuo {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let mut question = question(turn)?;
+        let mut question = question(turn).await?;
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let caller = Caller {
             base_url: &self.base_url,
@@ -217,8 +217,8 @@ impl Xinghuo {
 }
 
 /// What is asked, as yet without attachments.
-fn question(turn: &Turn) -> Result<Question, ProviderError> {
-    let text = wire::prompt(&turn.chat);
+async fn question(turn: &Turn) -> Result<Question, ProviderError> {
+    let text = turn.prompt(wire::prompt).await?;
     let last = turn.chat.messages.last();
     if text.trim().is_empty() && last.is_none_or(|last| last.attachments().next().is_none()) {
         return Err(ProviderError::bad_request(

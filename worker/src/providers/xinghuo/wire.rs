@@ -1,5 +1,7 @@
 //! What the Spark page sends, and its short answers, as pure functions. Source: `wire/xinghuo.md` sections 3 and 4.
 
+use std::fmt::Write as _;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -302,10 +304,14 @@ fn said(message: &Message) -> String {
         .iter()
         .flatten()
         .filter_map(|call| call.function.as_ref());
-    calls.fold(message.text().into_owned(), |said, call| {
+    // Into one text: to format the text anew for each call would take time with their square.
+    let mut said = message.text().into_owned();
+    for call in calls {
         let gap = if said.is_empty() { "" } else { "\n" };
-        format!("{said}{gap}[tool call] {}({})", call.name, call.arguments)
-    })
+        // Memory cannot fail to be written.
+        let _ = write!(said, "{gap}[tool call] {}({})", call.name, call.arguments);
+    }
+    said
 }
 
 #[cfg(test)]

@@ -1,0 +1,211 @@
+//! Members of a request that are only looked at: whether they have the right form and ask for something. What is inside of
+//! them passes by and is not kept, because two bytes of JSON (`0,`) would become a value of 32.
+
+use std::{fmt, marker::PhantomData};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
+};
+
+use super::text;
+
+/// An object.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Object {
+    pub(super) is_empty: bool,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct ObjectVisitor;
+
+        impl<'de> Visitor<'de> for ObjectVisitor {
+            type Value = Object;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
+                let mut is_empty = true;
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+                    is_empty = false;
+                }
+                Ok(Object { is_empty })
+            }
+        }
+
+        deserializer.deserialize_map(ObjectVisitor)
+    }
+}
+
+/// An array of objects.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Objects {
+    pub(super) is_empty: bool,
+}
+
+impl<'de> Deserialize<'de> for Objects {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut is_empty = true;
+        each(deserializer, |_: Object| is_empty = false)?;
+        Ok(Self { is_empty })
+    }
+}
+
+/// `modalities`: an array of words.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Modalities {
+    pub(super) is_text_only: bool,
+}
+
+impl<'de> Deserialize<'de> for Modalities {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let mut is_text_only = true;
+        each(deserializer, |word: String| is_text_only &= word == "text")?;
+        Ok(Self { is_text_only })
+    }
+}
+
+/// Takes the items of an array one by one.
+fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+    take: impl FnMut(T),
+) -> Result<(), D::Error> {
+    struct EachVisitor<T, F>(F, PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>, F: FnMut(T)> Visitor<'de> for EachVisitor<T, F> {
+        type Value = ();
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            while let Some(item) = seq.next_element()? {
+                (self.0)(item);
+            }
+            Ok(())
+        }
+    }
+
+    deserializer.deserialize_seq(EachVisitor(take, PhantomData))
+}
+
+/// `stop`: a string or an array of strings, of which no more are kept than show that they are too many.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Stop {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct StopVisitor;
+
+        impl<'de> Visitor<'de> for StopVisitor {
+            type Value = Stop;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string or an array of strings")
+            }
+
+            fn visit_str<E: de::Error>(self, stop: &str) -> Result<Stop, E> {
+                Ok(Stop(vec![stop.to_owned()]))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Stop, A::Error> {
+                let mut stops = Vec::new();
+                while let Some(stop) = seq.next_element::<String>()? {
+                    if stops.len() <= super::body::MAX_STOPS {
+                        stops.push(stop);
+                    }
+                }
+                Ok(Stop(stops))
+            }
+        }
+
+        deserializer.deserialize_any(StopVisitor)
+    }
+}
+
+/// `thinking`: an object with `type`, or a boolean.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Thinking {
+    pub(super) is_on: bool,
+}
+
+impl<'de> Deserialize<'de> for Thinking {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(field_identifier, rename_all = "lowercase")]
+        enum Name {
+            Type,
+            #[serde(other)]
+            Other,
+        }
+
+        struct ThinkingVisitor;
+
+        impl<'de> Visitor<'de> for ThinkingVisitor {
+            type Value = Thinking;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with `type`, or a boolean")
+            }
+
+            fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Thinking, E> {
+                Ok(Thinking { is_on })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Thinking, A::Error> {
+                let mut kind: Option<String> = None;
+                while let Some(name) = map.next_key()? {
+                    match name {
+                        Name::Type if kind.is_some() => {
+                            return Err(de::Error::duplicate_field("type"));
+                        }
+                        Name::Type => kind = Some(map.next_value()?),
+                        Name::Other => {
+                            map.next_value::<IgnoredAny>()?;
+                        }
+                    }
+                }
+                let kind = kind.ok_or_else(|| de::Error::missing_field("type"))?;
+                Ok(Thinking {
+                    is_on: kind != "disabled",
+                })
+            }
+        }
+
+        deserializer.deserialize_any(ThinkingVisitor)
+    }
+}
+
+/// An array, or null for none, each item of which counts among the pieces of the conversation ([`text::reading`]).
+pub(super) fn counted<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    struct CountedVisitor<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for CountedVisitor<T> {
+        type Value = Option<Vec<T>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                text::count_piece()?;
+                items.push(item);
+            }
+            Ok(Some(items))
+        }
+    }
+
+    deserializer.deserialize_any(CountedVisitor(PhantomData))
+}
