@@ -17,6 +17,7 @@
 //! | simulator | generations, oldest first |
 //! | --- | --- |
 //! | deepseek | `v2.0` (a password is enough to log in), `v2.5` (logins want a real device; headers and body of 2026-11) |
+//! | qwen | `dialog` (cookies), `chat2` (signed requests, one-time salts; the hosts of www.qianwen.com) |
 //! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
 //!
 //! A new simulator is one module and one line in the registry.

@@ -58,6 +58,15 @@ impl Answer {
         answer
     }
 
+    /// An answer that no prompt and no script asked for.
+    pub(super) fn saying(text: &str) -> Self {
+        Self {
+            text: vec![text.to_owned()],
+            exact: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn quirk(&self, name: &str) -> bool {
         self.quirks.iter().any(|quirk| quirk == name)
     }

@@ -145,15 +145,17 @@ impl DeepSeek {
         control: &Control,
     ) -> Result<Reply, Refusal> {
         let today = control.only(TODAY);
-        let new = |step: &str| matches!(step, "hif_dliq" | "check_device" | "resume" | "sessions");
-        let known = step(&request.path)
-            .filter(|(_, method)| request.method == *method)
-            .filter(|(step, _)| control.speaks(TODAY) || !new(step));
+        let known = step(&request.path).filter(|(_, method)| request.method == *method);
         let Some((step, method)) = known else {
             call.violate(format!("there is no {} of this path", request.method));
             return Err(refusal::site());
         };
         step.clone_into(&mut call.step);
+        let is_new = matches!(step, "hif_dliq" | "check_device" | "resume" | "sessions");
+        if is_new && !control.speaks(TODAY) {
+            // No violation: a client cannot know which service it meets.
+            return Err(refusal::site());
+        }
         if matches!(step, "hif" | "hif_dliq") {
             account::client(request, call, false)?;
             strike(call, control)?;

@@ -13,7 +13,8 @@ const COOKIES: [&str; crate::simulate::ACCOUNTS] = [
     "tongyi_sso_ticket=sim1$Kq7*vN2_rT9wXy4ZbLm8PdQs5HgFj3CkAeUoRiWtVn6SxGz1Yh0sim12345; \
      XSRF-TOKEN=48b9ee49-a184-45e2-9f67-fa87213edcdc; cna=sim-1",
     "tongyi_sso_ticket=sim2$Bw3*hJ8_mC5nVx9QzRtYp1LkDsFg7AeUo4IiWv6TjNc2XsEz0Masim12345; \
-     XSRF-TOKEN=sim%2F02%2Btoken%3D; nick=通义用户; cna=sim-2",
+     XSRF-TOKEN=sim%2F02%2Btoken%3D; nick=通义用户; cna=sim-2; \
+     tongyi_sso_ticket_hash=tytk_hash:0123456789abcdef0123456789abcdef",
     "login_aliyunid_ticket=sim3$aliyun*0123456789_abcdefghijklmnopqrstuvwxyz_0123456789_abcdefghijklmnopqrstuvwxyz_\
      0123456789_abcdef; XSRF-TOKEN=sim%2F03%2Btoken%3D; cna=sim-3",
 ];
@@ -77,7 +78,7 @@ pub(super) fn check(request: &Request, call: &mut Call, accept: &str) -> Result<
 }
 
 /// The account of the ticket in the cookie.
-fn signed_in(request: &Request, call: &mut Call) -> Result<usize, Refusal> {
+pub(super) fn signed_in(request: &Request, call: &mut Call) -> Result<usize, Refusal> {
     let ticket = request
         .cookie("tongyi_sso_ticket")
         .or_else(|| request.cookie("login_aliyunid_ticket"));

@@ -1,13 +1,19 @@
-//! Tongyi Qianwen, the domestic web chat. Source: wire/qwen.md, all sections but §11.
+//! Tongyi Qianwen, the domestic web chat. Source: wire/qwen.md.
+//!
+//! Generations (§1), both at once unless one is asked for; alone, the paths of the other one answer 404:
+//!
+//! - `dialog`: `/dialog/*`, cookies and no signature; sections 4, 6, 7, 8. Here.
+//! - `chat2`: the hosts of §11.2 on one port, signed requests. In [`chat2`], all of section 11 but picture generation.
 
 mod account;
 mod ask;
+mod chat2;
 mod refusal;
 mod sessions;
 mod stream;
 mod upload;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Value, json};
 
@@ -58,6 +64,12 @@ const FAULTS: &[Fault] = &[
     ("list_not_login", "list"),
 ];
 
+const DIALOG: &str = "dialog";
+const CHAT2: &str = "chat2";
+
+/// The faults of both generations.
+static ALL_FAULTS: LazyLock<Vec<Fault>> = LazyLock::new(|| [FAULTS, chat2::FAULTS].concat());
+
 /// What an answer says instead of failing (§8).
 const BUSY: &str = "抱歉，系统超时，请稍后重试";
 
@@ -77,11 +89,16 @@ struct Qwen {
 struct State {
     sessions: Sessions,
     uploads: Uploads,
+    chat2: chat2::Chat2,
 }
 
 impl Simulator for Qwen {
     fn faults(&self) -> &'static [Fault] {
-        FAULTS
+        &ALL_FAULTS
+    }
+
+    fn generations(&self) -> &'static [&'static str] {
+        &[DIALOG, CHAT2]
     }
 
     fn quirks(&self) -> &'static [&'static str] {
@@ -93,6 +110,8 @@ impl Simulator for Qwen {
             ("QWEN_BASE_URL".to_owned(), self.base.clone()),
             ("QWEN_UPLOAD_BASE_URL".to_owned(), self.base.clone()),
         ];
+        let hosts = ["CHAT", "API", "SECURITY", "WORKSPACE"];
+        env.extend(hosts.map(|host| (format!("QWEN_{host}_BASE_URL"), self.base.clone())));
         for number in 1..=accounts {
             if let Some((cookie, token)) = account::credential(number) {
                 env.push((format!("CN_ACCOUNT_{number}_COOKIE"), cookie.to_owned()));
@@ -141,10 +160,27 @@ impl Qwen {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
+        if let Some((step, method)) = chat2::step(&request.path) {
+            step.clone_into(&mut call.step);
+            if !control.speaks(CHAT2) {
+                return Err(Reply::html(404, "404 Not Found"));
+            }
+            if request.method != method {
+                call.violate(format!("the method is {}, not {method}", request.method));
+                return Err(Reply::html(405, "405 Method Not Allowed"));
+            }
+            let chat2 = &mut self.state().chat2;
+            return chat2.answer(&self.base, request, call, control);
+        }
         let Some(step) = step(&request.path) else {
             call.violate("no such path");
             return Err(refusal::with_status(404, "NOT_FOUND", "Not Found"));
         };
+        if !control.speaks(DIALOG) {
+            // No violation: a client has to find out what is spoken.
+            step.clone_into(&mut call.step);
+            return Err(Reply::html(404, "404 Not Found"));
+        }
         step.clone_into(&mut call.step);
         if request.method != "POST" {
             call.violate(format!("the method is {}, not POST", request.method));

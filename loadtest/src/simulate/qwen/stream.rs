@@ -20,6 +20,16 @@ pub(super) const QUIRKS: &[&str] = &[
     "shorter",         // one frame in the middle is shorter than the one before
     "split_parts",     // the text comes in two parts
     "think_raw",       // thoughts as raw text instead of a JSON string
+    // Of chat2, which knows `clean`, `rewrite` and `shorter` too:
+    "done",             // `[DONE]` instead of `true` at the end
+    "end_inside",       // the end is a member of the last frame's data
+    "multimodal",       // the marker and kind of thoughts about pictures
+    "no_end",           // a clean end of the body and nothing that says so
+    "panel",            // thoughts in a panel, the answer in a card (sample E)
+    "plan", // the first half of the thoughts in a slot of their own, as stacked lines (sample D)
+    "progress_sources", // sources in a progress bar
+    "stale", // a frame that comes late
+    "text_plain", // the answer in items of plain text
 ];
 
 /// How the answer ends.

@@ -125,12 +125,15 @@ impl Xinghuo {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let batch = request.path == BATCH_DELETE;
-        let known = step(&request.path).filter(|_| !batch || control.speaks(SPARK));
-        let Some((step, method)) = known else {
+        let Some((step, method)) = step(&request.path) else {
             call.violate("no such path");
             return Err(Reply::html(404, "404 Not Found"));
         };
+        let batch = request.path == BATCH_DELETE;
+        if batch && !control.speaks(SPARK) {
+            step.clone_into(&mut call.step);
+            return Err(Reply::html(404, "404 Not Found"));
+        }
         step.clone_into(&mut call.step);
         if request.method != method {
             call.violate(format!("the method is {}, not {method}", request.method));
@@ -199,7 +202,7 @@ impl Xinghuo {
             Vec::new()
         });
         if !control.speaks(ask.form.generation()) {
-            call.violate("the form is not the one that the service speaks");
+            // No violation: a client has to find out what is spoken.
             return Err(refusal::bad_form());
         }
         match ask.form {

@@ -53,16 +53,16 @@ impl Windows {
         control: &Control,
     ) -> Result<Reply, Refusal> {
         let bot = body.get("botId").and_then(Value::as_u64);
-        let bots = |bot: u64| json!({"botId": bot});
-        let bot_id = match body {
-            // Each generation's own way; one client of 2026 has the second of the classic ones.
-            _ if control.speaks(super::CLASSIC)
-                && [json!({}), json!({"title": "新对话", "chatType": 1})].contains(body) =>
-            {
-                None
+        // One client of 2026 has the second of the classic ones.
+        let classic = [json!({}), json!({"title": "新对话", "chatType": 1})].contains(body);
+        let bot_id = match bot {
+            Some(bot) if *body == json!({"botId": bot}) => Some(bot),
+            None if classic && control.speaks(super::CLASSIC) => None,
+            None if *body == json!({"showType": "2"}) && control.speaks(super::SPARK) => None,
+            // No violation: a client has to find out what is spoken.
+            None if classic || *body == json!({"showType": "2"}) => {
+                return Err(refusal::bad_form());
             }
-            _ if control.speaks(super::SPARK) && *body == json!({"showType": "2"}) => None,
-            _ if bot.is_some_and(|bot| *body == bots(bot)) => bot,
             _ => {
                 call.violate(format!("{body} is no body that opens a window"));
                 return Err(refusal::bad_form());

@@ -1,5 +1,6 @@
 //! wire/qwen.md, checked from the client's side.
 
+mod chat2;
 mod refusals;
 mod uploads;
 
