@@ -146,7 +146,8 @@ impl Frames {
 
     fn event_at(&mut self, resid: u64, name: &str, data: &str) -> String {
         self.frames += 1;
-        let named = name != "message" || !self.frames.is_multiple_of(3) || self.answer.quirk("clean");
+        let named =
+            name != "message" || !self.frames.is_multiple_of(3) || self.answer.quirk("clean");
         let line = match named {
             true => format!("event:{name}\n"),
             false => String::new(),
