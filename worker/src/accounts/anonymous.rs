@@ -60,6 +60,15 @@ impl<C: Send + Sync + 'static> Guests<C> {
         self.changed.notify_waiters();
     }
 
+    /// The owner's own credential (none: what there was goes), and how many guests are wanted beside it.
+    pub fn admit(&self, own: Option<Issued<C>>, limits: Limits) {
+        let mut book = self.book();
+        book.limit(limits);
+        book.admit(own, Instant::now());
+        drop(book);
+        self.changed.notify_waiters();
+    }
+
     /// Lends a guest: idle ones in turn, none of `tried` if there is another. When there is none, waits for one that
     /// is signed up or returned, whichever comes first, and after a while shares one. A sign-up that fails or hangs
     /// hinders nobody for whom there is a guest.

@@ -37,6 +37,10 @@ pub(super) struct Guest<C> {
     pub(super) refresh_failures: u32,
     pub(super) next_refresh: Option<Instant>,
     pub(super) has_served: bool,
+    /// The owner's own credential, which nothing replaces: lent first, renewed after a refusal, never dropped.
+    pub(super) is_own: bool,
+    /// It was refused, and has not served since.
+    pub(super) is_doubted: bool,
 }
 
 impl<C> Guest<C> {
@@ -54,6 +58,8 @@ impl<C> Guest<C> {
             refresh_failures: 0,
             next_refresh: None,
             has_served: false,
+            is_own: false,
+            is_doubted: false,
         }
     }
 
@@ -83,6 +89,15 @@ impl<C> Guest<C> {
     pub(super) fn is_spent(&self, now: Instant) -> bool {
         let last = self.health.last_error();
         self.is_resting(now) && last.is_some_and(|error| error.kind == Kind::QuotaSpent)
+    }
+
+    /// Whether it rests because the service asked everybody to slow down.
+    pub(super) fn is_slowed(&self, now: Instant) -> bool {
+        let is_refused = matches!(
+            self.health.last_error(),
+            Some(error) if error.kind == Kind::AuthExpired
+        );
+        self.is_resting(now) && !self.is_spent(now) && !is_refused
     }
 
     /// Whether it can be lent to somebody alone.

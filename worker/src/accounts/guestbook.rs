@@ -21,7 +21,7 @@ use super::{
 };
 use crate::chat::{Kind, ProviderError};
 
-/// How long a guest whose quota is spent rests.
+/// How long a guest whose quota is spent rests, where the provider names no time.
 const QUOTA_REST: Duration = Duration::from_secs(3600);
 /// First and longest rest after a failed sign-up.
 const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
@@ -38,7 +38,7 @@ pub struct Limits {
     pub least: usize,
     /// Never more, resting ones included.
     pub most: usize,
-    /// Sign-ups in any hour, failed ones included.
+    /// Sign-ups in any hour, failed ones included; none at all where only the owner's own credential is wanted.
     pub sign_ups_per_hour: usize,
 }
 
@@ -126,6 +126,7 @@ impl<C> Book<C> {
             let is_next = guest.number <= last;
             (
                 tried.contains(&guest.number),
+                !guest.is_own,
                 guest.in_flight,
                 is_next,
                 guest.number,
@@ -194,7 +195,6 @@ impl<C> Book<C> {
             .iter()
             .filter(|&&at| at + BUDGET_WINDOW > now)
             .count();
-        let is_slowed = |guest: &Guest<C>| guest.is_resting(now) && !guest.is_spent(now);
         self.is_open
             && self.guests.len() + self.signing_up < self.limits.most
             && in_window < self.limits.sign_ups_per_hour
@@ -202,7 +202,7 @@ impl<C> Book<C> {
                 .back_off
                 .as_ref()
                 .is_none_or(|(until, _)| *until <= now)
-            && !self.guests.iter().any(is_slowed)
+            && !self.guests.iter().any(|guest| guest.is_slowed(now))
     }
 
     /// Why nobody can be had, and until when.
@@ -216,6 +216,10 @@ impl<C> Book<C> {
         if let Some((left, error)) = resting.min_by_key(|(left, _)| *left) {
             return error.with_retry_after(Some(left));
         }
+        let refused = self.guests.iter().filter(|guest| guest.is_resting(now));
+        if let Some(error) = refused.filter_map(|guest| guest.health.last_error()).next() {
+            return error.clone();
+        }
         if let Some((until, error)) = self.back_off.as_ref().filter(|(until, _)| *until > now) {
             let left = *until - now;
             return error
@@ -224,7 +228,7 @@ impl<C> Book<C> {
         }
         let ends = self.sign_ups.iter().map(|&at| at + BUDGET_WINDOW);
         let in_window: Vec<Instant> = ends.filter(|end| *end > now).collect();
-        if in_window.len() < self.limits.sign_ups_per_hour {
+        if in_window.len() < self.limits.sign_ups_per_hour || self.limits.sign_ups_per_hour == 0 {
             return ProviderError::new(Kind::Unavailable, "no guest's credential could be renewed");
         }
         ProviderError::new(
@@ -232,6 +236,23 @@ impl<C> Book<C> {
             "as many guests as may be had in an hour have been signed up",
         )
         .with_retry_after(in_window.iter().min().map(|end| *end - now))
+    }
+
+    /// Puts the owner's own credential into the book, or another one, or none, in its place.
+    pub(super) fn admit(&mut self, own: Option<Issued<C>>, now: Instant) {
+        self.guests.retain(|guest| !guest.is_own);
+        if let Some(issued) = own {
+            self.last_number += 1;
+            self.guests.push(Guest {
+                is_own: true,
+                ..Guest::new(self.last_number, issued, now)
+            });
+        }
+    }
+
+    /// Another limit.
+    pub(super) fn limit(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// A sign-up has come back.
@@ -281,6 +302,9 @@ impl<C> Book<C> {
         guest.is_refreshing = false;
         match issued {
             Some(Ok(issued)) => guest.renew(issued, now),
+            Some(Err(error)) if error.kind == Kind::AuthExpired && guest.is_own => {
+                guest.health.failed(&error, now, self.patience, 0.0);
+            }
             // A refresh token is good once (section 2): a refused one stays refused.
             Some(Err(error)) if error.kind == Kind::AuthExpired => self.remove(number),
             Some(Err(_)) | None => {
@@ -317,6 +341,7 @@ impl<C> Book<C> {
     pub(super) fn succeeded(&mut self, number: usize) {
         if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
             guest.has_served = true;
+            guest.is_doubted = false;
             guest.health.succeeded();
             self.refused_newcomers = 0;
         }
@@ -334,6 +359,15 @@ impl<C> Book<C> {
             return;
         };
         match error.kind {
+            // Its access token may have ended before its time: renewed once before it is given up.
+            Kind::AuthExpired if guest.is_own && !guest.is_doubted => {
+                guest.is_doubted = true;
+                guest.issued = now;
+                guest.ends = now;
+            }
+            Kind::AuthExpired if guest.is_own => {
+                guest.health.failed(error, now, self.patience, jitter);
+            }
             Kind::AuthExpired => {
                 // Newcomers that are refused one after the other say that all will be: signing up more of them
                 // at once would only burn the budget.
@@ -345,7 +379,8 @@ impl<C> Book<C> {
                 }
             }
             Kind::QuotaSpent => {
-                let error = error.clone().with_retry_after(Some(QUOTA_REST));
+                let rest = error.retry_after.unwrap_or(QUOTA_REST);
+                let error = error.clone().with_retry_after(Some(rest));
                 guest.health.failed(&error, now, self.patience, jitter);
             }
             _ => guest.health.failed(error, now, self.patience, jitter),
@@ -374,7 +409,10 @@ impl<C> Book<C> {
 
     /// Whether a turn that has failed with `tried` guests may try another one. Once (section 7, "rotate").
     pub(super) fn has_other(&self, tried: &[usize], now: Instant) -> bool {
-        let is_other = |guest: &Guest<C>| !tried.contains(&guest.number) && !guest.is_resting(now);
+        // The owner's own credential is another one once it is renewed.
+        let is_other = |guest: &Guest<C>| {
+            (!tried.contains(&guest.number) || guest.is_doubted) && !guest.is_resting(now)
+        };
         let is_any = self.guests.iter().any(is_other) || self.signing_up > 0;
         self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now))
     }

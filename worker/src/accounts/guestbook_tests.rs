@@ -333,3 +333,87 @@ fn passing_faults_leave_a_guest_as_it_is() {
         "the last resort"
     );
 }
+
+/// wire/langfast.md section 2, own session.
+#[test]
+fn an_own_credential_comes_first_and_nothing_replaces_it() {
+    let now = Instant::now();
+    let mut book = with_guests(2, 1, 9, now);
+    book.admit(issued(HOUR).ok(), now);
+    assert_eq!(lend(&mut book, now), 3, "first, whoever is next in turn");
+    book.returned(3);
+    assert_eq!(lend(&mut book, now), 3);
+    book.returned(3);
+    // Another pasted session takes its place, and none takes it away.
+    book.admit(issued(HOUR).ok(), now);
+    assert_eq!(lend(&mut book, now), 4);
+    book.returned(4);
+    book.admit(None, now);
+    assert!(lend(&mut book, now) < 3);
+}
+
+#[test]
+fn a_refused_own_credential_is_renewed_once_and_then_rests_until_the_probe() {
+    let now = Instant::now();
+    let limits = Limits {
+        least: 3,
+        most: 9,
+        sign_ups_per_hour: 0,
+    };
+    let mut book = Book::new(limits, Patience::default());
+    book.open(true);
+    book.admit(issued(HOUR).ok(), now);
+    assert_eq!(sign_ups(&mut book, now), 0, "no guests beside it");
+    assert_eq!(lend(&mut book, now), 1);
+    book.failed(1, &error(Kind::AuthExpired), now, 0.5);
+    book.returned(1);
+    assert!(book.has_other(&[1], now), "itself, renewed");
+    let later = now + Duration::from_secs(3);
+    assert!(matches!(
+        book.errands(later).as_slice(),
+        [Errand::Refresh(1, _)]
+    ));
+    book.refreshed(1, Some(issued(HOUR)), later);
+    assert_eq!(lend(&mut book, later), 1);
+    book.failed(1, &error(Kind::AuthExpired), later, 0.5);
+    book.returned(1);
+    assert!(!book.has_other(&[1], later));
+    assert_eq!(why(&mut book, later).kind, Kind::AuthExpired);
+    // It is kept, and tried again when the probe is due.
+    assert_eq!(lend(&mut book, later + Duration::from_secs(601)), 1);
+    book.succeeded(1);
+    assert_eq!(book.count(later), (1, 0, 1));
+}
+
+#[test]
+fn an_own_credential_that_cannot_be_renewed_says_so() {
+    let now = Instant::now();
+    let limits = Limits {
+        least: 1,
+        most: 9,
+        sign_ups_per_hour: 0,
+    };
+    let mut book = Book::new(limits, Patience::default());
+    book.open(true);
+    book.admit(issued(Duration::ZERO).ok(), now);
+    let later = now + Duration::from_secs(3);
+    assert!(matches!(book.find(&[], Company::Alone, later), Found::Soon));
+    assert_eq!(book.errands(later).len(), 1);
+    book.refreshed(1, Some(Err(error(Kind::AuthExpired))), later);
+    assert_eq!(why(&mut book, later).kind, Kind::AuthExpired);
+    assert!(book.errands(later).is_empty());
+}
+
+#[test]
+fn a_limit_of_the_day_rests_until_its_end() {
+    let now = Instant::now();
+    let mut book = with_guests(1, 1, 1, now);
+    let rest = Duration::from_secs(11 * 3600);
+    book.failed(
+        1,
+        &error(Kind::QuotaSpent).with_retry_after(Some(rest)),
+        now,
+        0.5,
+    );
+    assert_eq!(why(&mut book, now).retry_after, Some(rest));
+}

@@ -14,6 +14,8 @@ use crate::chat::{Kind, ProviderError};
 
 /// Longest rest after a failure, whatever the provider or the back-off says.
 const LONGEST_REST: Duration = Duration::from_secs(3600);
+/// Longest rest of an account whose quota is spent, where the provider names its end.
+const LONGEST_QUOTA_REST: Duration = Duration::from_secs(86_400);
 /// Longest rest after a fault that is not the account's.
 const LONGEST_PASSING_REST: Duration = Duration::from_secs(30);
 /// Doublings after which the back-off grows no more.
@@ -117,9 +119,13 @@ impl Health {
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
             Kind::Verification => doubled(patience.base * 5).min(LONGEST_REST),
-            Kind::QuotaSpent => doubled(patience.base * 15)
-                .max(error.retry_after.unwrap_or_default())
-                .min(LONGEST_REST),
+            // A quota of the day may be told to the minute.
+            Kind::QuotaSpent => doubled(patience.base * 15).min(LONGEST_REST).max(
+                error
+                    .retry_after
+                    .unwrap_or_default()
+                    .min(LONGEST_QUOTA_REST),
+            ),
             Kind::Unavailable | Kind::Timeout => {
                 doubled(patience.base / 2).min(LONGEST_PASSING_REST)
             }

@@ -230,7 +230,7 @@ const QUOTA_REST: Duration = Duration::from_secs(600);
 /// The account's membership does not include what was asked for; says nothing about the credential.
 pub(super) fn membership() -> ProviderError {
     ProviderError::new(
-        Kind::Protocol,
+        Kind::Forbidden,
         "the account's membership does not include this model",
     )
     .with_code("upstream_membership_required")
@@ -316,7 +316,7 @@ mod tests {
             (
                 403,
                 json!({"code": "permission_denied", "details": [{"debug": {"reason": "REASON_SUBSCRIPTION_NEED_APPLY"}}]}),
-                (Kind::Protocol, own("upstream_membership_required")),
+                (Kind::Forbidden, own("upstream_membership_required")),
             ),
             (
                 403,

@@ -10,13 +10,13 @@ use base64::{
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 
-use super::wire;
+use super::{session::Session, wire};
 use crate::{
     accounts::{
-        Secret,
+        Kept, Secret,
         anonymous::{Issued, Issuer},
     },
-    chat::ProviderError,
+    chat::{Kind, ProviderError},
     providers::Messenger,
     settings::Vars,
 };
@@ -34,6 +34,8 @@ pub(super) struct Guest {
     pub(super) refresh_token: Secret,
     /// `created_by` of a run.
     pub(super) user_id: String,
+    /// Set for the user's own session, which is no guest: where it comes from.
+    pub(super) own: Option<Arc<Session>>,
 }
 
 /// The publishable key, if there is one.
@@ -85,6 +87,7 @@ pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
             access_token: Secret::new(signed.access_token),
             refresh_token: Secret::new(signed.refresh_token.unwrap_or_default()),
             user_id,
+            own: None,
         },
         // Counted from now on our own clock, so that clocks that differ do not matter.
         lifetime: Duration::from_secs(
@@ -97,7 +100,7 @@ pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
 }
 
 /// A JWT's payload: the URL alphabet, with or without padding (section 5).
-const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
+pub(super) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -105,7 +108,7 @@ const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// The claim `sub` of a JWT. Nothing is verified: the token is not for us.
-fn subject(token: &str) -> Option<String> {
+pub(super) fn subject(token: &str) -> Option<String> {
     #[derive(Deserialize)]
     struct Claims {
         sub: String,
@@ -124,6 +127,64 @@ pub(super) struct Door {
     pub(super) anon_key: Secret,
     /// For each call.
     pub(super) timeout: Duration,
+    /// Where the newest token of the user's own session survives a restart.
+    pub(super) kept: Kept,
+}
+
+impl Door {
+    /// One refresh; both tokens are new afterwards.
+    async fn renew(
+        &self,
+        refresh_token: &Secret,
+        is_own: bool,
+    ) -> Result<Issued<Guest>, ProviderError> {
+        let request = wire::refresh(&self.base_url, &self.anon_key, refresh_token);
+        let mut answer = self.messenger.send(request.timeout(self.timeout)).await?;
+        let body = answer.short().await?;
+        if answer.status.is_success() {
+            return issued(&body);
+        }
+        Err(wire::refresh_refusal(answer.status.as_u16(), &body, is_own)
+            .with_retry_after(answer.retry_after()))
+    }
+
+    /// As [`Door::renew`], for the user's own session: with the newest token that is known, and where that one is
+    /// refused, with the one that another process kept and the pasted one, once each (section 2).
+    async fn renew_own(
+        &self,
+        guest: &Guest,
+        session: &Arc<Session>,
+    ) -> Result<Issued<Guest>, ProviderError> {
+        let kept = self.kept.newest(super::NAME, &session.pasted);
+        let known = [
+            Some(&guest.refresh_token),
+            kept.as_ref(),
+            Some(&session.refresh_token),
+        ];
+        let mut tried: Vec<&Secret> = Vec::new();
+        let mut refused = wire::guest_refused(true);
+        for token in known.into_iter().flatten() {
+            if tried.contains(&token) {
+                continue;
+            }
+            match self.renew(token, true).await {
+                Err(error) if error.kind == Kind::AuthExpired => refused = error,
+                Err(error) => return Err(error),
+                Ok(mut issued) => {
+                    issued.credential.own = Some(Arc::clone(session));
+                    let newest = issued.credential.refresh_token.clone();
+                    if !newest.is_empty() {
+                        self.kept
+                            .keep(super::NAME, session.pasted.clone(), newest)
+                            .await;
+                    }
+                    return Ok(issued);
+                }
+            }
+            tried.push(token);
+        }
+        Err(refused)
+    }
 }
 
 impl Issuer<Guest> for Door {
@@ -142,7 +203,8 @@ impl Issuer<Guest> for Door {
                 kind = error.kind.label(),
                 "sign-up refused"
             );
-            Err(error.with_retry_after(answer.retry_after()))
+            let named = error.retry_after.or_else(|| answer.retry_after());
+            Err(error.with_retry_after(named))
         })
     }
 
@@ -151,18 +213,13 @@ impl Issuer<Guest> for Door {
         guest: Arc<Guest>,
     ) -> LocalBoxFuture<'static, Result<Issued<Guest>, ProviderError>> {
         Box::pin(async move {
+            if let Some(session) = &guest.own {
+                return self.renew_own(&guest, session).await;
+            }
             if guest.refresh_token.is_empty() {
-                return Err(wire::guest_refused());
+                return Err(wire::guest_refused(false));
             }
-            let request =
-                wire::refresh(&self.base_url, &self.anon_key, &guest).timeout(self.timeout);
-            let mut answer = self.messenger.send(request).await?;
-            let body = answer.short().await?;
-            if answer.status.is_success() {
-                return issued(&body);
-            }
-            Err(wire::refresh_refusal(answer.status.as_u16(), &body)
-                .with_retry_after(answer.retry_after()))
+            self.renew(&guest.refresh_token, false).await
         })
     }
 }

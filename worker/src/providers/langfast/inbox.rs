@@ -25,6 +25,8 @@ struct Shared {
 struct State {
     decoder: Decoder,
     events: Vec<ChatEvent>,
+    /// The credential is the user's own session.
+    is_own: bool,
     is_connected: bool,
     is_begun: bool,
     /// How the answer, or the connection before it, ended.
@@ -36,6 +38,13 @@ struct State {
 }
 
 impl Inbox {
+    /// An empty one; `is_own`: the credential is the user's own session, and no guest.
+    pub(super) fn new(is_own: bool) -> Self {
+        let inbox = Self::default();
+        inbox.0.state.borrow_mut().is_own = is_own;
+        inbox
+    }
+
     /// The socket's end.
     pub(super) fn ear(&self) -> impl FnMut(Incoming<'_>) + 'static {
         let shared = Rc::clone(&self.0);
@@ -127,7 +136,7 @@ impl State {
             }
             Incoming::Over(end) => {
                 self.closed = Some(match end {
-                    End::Refused(_) => wire::guest_refused(),
+                    End::Refused(_) => wire::guest_refused(self.is_own),
                     End::Unreadable(_) => ProviderError::malformed("packet"),
                     End::Transport(error) if !self.is_connected => ProviderError::from(error),
                     End::Closed | End::Transport(_) => ProviderError::broken_stream(),

@@ -5,12 +5,13 @@ mod account;
 mod inbox;
 mod models;
 mod prompt;
+mod session;
 pub mod stream;
 mod wire;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use futures_util::future::LocalBoxFuture;
@@ -19,12 +20,13 @@ use self::{
     account::{Door, Guest},
     inbox::Inbox,
     prompt::Meta,
+    session::Session,
     wire::Caller,
 };
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{
-        Accounts, Secret,
+        Accounts, Kept, Secret,
         anonymous::{Guests, Limits},
     },
     chat::{Kind, ProviderError, Support, aside::aside},
@@ -45,6 +47,10 @@ const NO_STALL: Duration = Duration::from_secs(86_400);
 pub struct LangFast {
     guests: Arc<Guests<Guest>>,
     anon_key: Mutex<Option<Secret>>,
+    own: Mutex<Option<Session>>,
+    /// Without what only `LANGFAST_ANONYMOUS` and a session of one's own decide.
+    limits: Limits,
+    kept: Kept,
     models: Vec<Model>,
     base_url: Arc<str>,
     socket_base_url: String,
@@ -84,6 +90,9 @@ pub fn configure(
     );
     let langfast = LangFast {
         guests: Arc::new(Guests::new(limits, settings.patience)),
+        own: Mutex::default(),
+        limits,
+        kept: settings.kept.clone(),
         anon_key: Mutex::new(account::anon_key(vars, problems)),
         models: models::listed(),
         base_url: base_url.into(),
@@ -95,6 +104,8 @@ pub fn configure(
         opening: house_stall.min(LONGEST_OPENING),
         stall: Duration::from_secs_f64(stall),
     };
+    let own = session::read(vars, problems);
+    langfast.admit(own, vars, problems);
     langfast.guests.open(langfast.anon_key().is_some());
     vec![Arc::new(langfast)]
 }
@@ -140,14 +151,20 @@ impl Provider for LangFast {
 
     fn how_to_configure(&self) -> String {
         format!(
-            "set {} to the publishable key that langfa.st sends as `apikey`",
-            account::VARIABLE
+            "set {} to the publishable key that langfa.st sends as `apikey`, and {} to your own session where guests are not let in",
+            account::VARIABLE,
+            session::VARIABLE
         )
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
         let anon_key = account::anon_key(vars, problems);
+        let own = session::read(vars, problems);
+        let limits = self.limits_with(own.is_some(), vars, problems);
         Box::new(move || {
+            if own != *self.own() {
+                self.put(own, limits);
+            }
             let is_new = anon_key != self.anon_key();
             let is_open = anon_key.is_some();
             *self.anon_key.lock().unwrap_or_else(PoisonError::into_inner) = anon_key;
@@ -163,6 +180,34 @@ impl Provider for LangFast {
 }
 
 impl LangFast {
+    fn admit(&self, own: Option<Session>, vars: &Vars, problems: &mut Vec<String>) {
+        let limits = self.limits_with(own.is_some(), vars, problems);
+        self.put(own, limits);
+    }
+
+    /// Guests are signed up beside a session of one's own only where `LANGFAST_ANONYMOUS` says so (section 2).
+    fn limits_with(&self, is_own: bool, vars: &Vars, problems: &mut Vec<String>) -> Limits {
+        let mut limits = self.limits;
+        if !vars.switch("LANGFAST_ANONYMOUS", !is_own, problems) {
+            limits.sign_ups_per_hour = 0;
+        }
+        limits
+    }
+
+    fn put(&self, own: Option<Session>, limits: Limits) {
+        let issued = own.as_ref().map(|session| {
+            let kept = self.kept.newest(NAME, &session.pasted);
+            let now = SystemTime::now().duration_since(UNIX_EPOCH);
+            session.issued(kept, now.unwrap_or_default().as_secs())
+        });
+        self.guests.admit(issued, limits);
+        *self.own() = own;
+    }
+
+    fn own(&self) -> std::sync::MutexGuard<'_, Option<Session>> {
+        self.own.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let (chat, row) = (Arc::clone(&turn.chat), models::row_of(&turn.model));
         let meta = aside(chat.body.len(), move || prompt::meta(&chat, row)).await?;
@@ -172,9 +217,10 @@ impl LangFast {
             base_url: Arc::clone(&self.base_url),
             anon_key: anon_key.clone(),
             timeout: self.opening,
+            kept: self.kept.clone(),
         };
         let guest = turn.lease_guest(&self.guests, &door).await?;
-        let inbox = Inbox::default();
+        let inbox = Inbox::new(guest.own.is_some());
         // Held to the end: dropping it says goodbye, whatever the end is.
         let _connection = self.connect(turn, &guest, &inbox).await?;
         let caller = Caller {
@@ -214,7 +260,7 @@ impl LangFast {
         let opening = async {
             let request = wire::socket(&self.socket_base_url).timeout(NO_STALL);
             let socket = turn.websocket(request).await.map_err(|error| match error {
-                HandshakeError::Refused(status) => wire::refusal(status, b""),
+                HandshakeError::Refused(status) => refused(status, b"", guest, turn),
                 HandshakeError::Transport(error) => ProviderError::from(error),
             })?;
             let connection = Connection::start(socket, wire::socket_auth(guest), inbox.ear());
@@ -239,21 +285,21 @@ impl LangFast {
         caller: Caller<'_>,
         meta: &Meta,
     ) -> Result<Option<String>, ProviderError> {
-        let refused = match self.post_run(turn, caller, &self.prompt_id, meta).await? {
+        let first = match self.post_run(turn, caller, &self.prompt_id, meta).await? {
             Ok(job) => return Ok(job),
-            Err(refused) => refused,
+            Err(first) => first,
         };
         let mut answer = turn
             .send(wire::create_prompt(caller, turn.unix_ms(), meta))
             .await?;
         let body = answer.short().await?;
         if answer.status.as_u16() == 401 {
-            return Err(wire::refusal(401, &body));
+            return Err(refused(401, &body, caller.guest, turn));
         }
         // The run's refusal is the one to tell.
         let own = answer.status.is_success().then(|| wire::prompt_id(&body));
         let Some(Ok(own)) = own else {
-            return Err(refused);
+            return Err(first);
         };
         self.post_run(turn, caller, &own, meta).await?
     }
@@ -278,7 +324,9 @@ impl LangFast {
         if wire::is_key_refused(status, &body) {
             turn.absolve();
         }
-        let error = wire::refusal(status, &body).with_retry_after(answer.retry_after());
+        let error = refused(status, &body, caller.guest, turn);
+        let named = error.retry_after.or_else(|| answer.retry_after());
+        let error = error.with_retry_after(named);
         if wire::is_unknown_prompt(status, &error) {
             Ok(Err(error))
         } else {
@@ -290,6 +338,10 @@ impl LangFast {
         let key = self.anon_key.lock();
         key.unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn refused(status: u16, body: &[u8], guest: &Guest, turn: &Turn) -> ProviderError {
+    wire::refusal(status, body, guest.own.is_some(), turn.unix_ms() / 1000)
 }
 
 #[cfg(test)]

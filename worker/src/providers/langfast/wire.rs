@@ -1,11 +1,14 @@
 //! What the LangFast page sends, and what refusals mean. Source: `wire/langfast.md` sections 2, 3, 4 and 7.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     account::{Guest, VARIABLE},
     prompt::Meta,
+    session,
 };
 use crate::{
     accounts::Secret,
@@ -33,12 +36,12 @@ pub(super) fn sign_up(base_url: &str, anon_key: &Secret) -> Request {
 }
 
 /// `POST /auth/v1/token`: a new access and a new refresh token (section 2, step 4).
-pub(super) fn refresh(base_url: &str, anon_key: &Secret, guest: &Guest) -> Request {
+pub(super) fn refresh(base_url: &str, anon_key: &Secret, refresh_token: &Secret) -> Request {
     let url = format!("{base_url}/auth/v1/token?grant_type=refresh_token");
     Request::post("refresh", url)
         .header("apikey", anon_key.expose())
         .headers(BROWSER)
-        .json(&json!({"refresh_token": guest.refresh_token.expose()}))
+        .json(&json!({"refresh_token": refresh_token.expose()}))
 }
 
 /// The WebSocket of the events (section 6).
@@ -147,15 +150,38 @@ fn words(body: &[u8]) -> String {
     words
 }
 
-/// A run or a prompt that was refused.
-pub(super) fn refusal(status: u16, body: &[u8]) -> ProviderError {
+/// Words that ask an anonymous user to log in (section 7, INFERRED).
+const LOG_IN: &[&str] = &["log in", "login", "sign in", "signin", "log-in", "sign-in"];
+/// Words of a limit that is over at midnight UTC (section 7, INFERRED).
+const DAILY: &[&str] = &[
+    "daily",
+    "per day",
+    "a day",
+    "today",
+    "monthly",
+    "per month",
+    "this month",
+];
+const DAY_SECONDS: u64 = 86_400;
+/// How long a credential whose quota is spent rests (section 2, pool rules).
+const QUOTA_REST: Duration = Duration::from_secs(3600);
+/// How long a door that is closed, and not busy, is left alone (section 2).
+const CLOSED_REST: Duration = Duration::from_secs(6 * 3600);
+
+/// A run or a prompt that was refused to a guest or to the user's own session; the time is Unix seconds.
+pub(super) fn refusal(status: u16, body: &[u8], is_own: bool, now: u64) -> ProviderError {
     let words = words(body);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     match status {
         401 | 403 if is_key_refused(status, body) => key_refused(),
-        401 | 403 => guest_refused(),
+        // Anonymous running is closed: no other guest would fare better.
+        401 | 403 if !is_own && says(LOG_IN) => closed(),
+        401 | 403 => guest_refused(is_own),
+        429 if says(DAILY) => ProviderError::new(Kind::QuotaSpent, "the limit of the day is spent")
+            .with_retry_after(Some(Duration::from_secs(DAY_SECONDS - now % DAY_SECONDS))),
         429 if says(&["usage limit", "sign up", "quota"]) => {
             ProviderError::new(Kind::QuotaSpent, "the guest's quota is spent")
+                .with_retry_after(Some(QUOTA_REST))
         }
         429 => ProviderError::new(Kind::RateLimited, "too many requests"),
         400 | 404 | 422 if says_unknown_model(&words) => ProviderError {
@@ -209,7 +235,8 @@ pub(super) fn sign_up_refusal(status: u16, body: &[u8]) -> ProviderError {
         _ if says("captcha") => ProviderError::new(
             Kind::Verification,
             "the service wants a human check before it lets guests in",
-        ),
+        )
+        .with_retry_after(Some(CLOSED_REST)),
         429 => ProviderError::new(
             Kind::RateLimited,
             "the service lets no more guests in for now",
@@ -229,19 +256,24 @@ pub(super) fn sign_up_refusal(status: u16, body: &[u8]) -> ProviderError {
 }
 
 fn closed() -> ProviderError {
-    ProviderError::new(Kind::Protocol, "the service lets no guests in any more")
+    let message = format!(
+        "the service lets no guests in any more; log in at langfa.st and set {}",
+        session::VARIABLE
+    );
+    ProviderError::new(Kind::Protocol, message)
         .with_code("upstream_signup_closed")
+        .with_retry_after(Some(CLOSED_REST))
 }
 
 /// A refresh that was refused: the guest is lost, unless the service was merely busy.
-pub(super) fn refresh_refusal(status: u16, body: &[u8]) -> ProviderError {
+pub(super) fn refresh_refusal(status: u16, body: &[u8], is_own: bool) -> ProviderError {
     match status {
         401 | 403 if is_key_refused(status, body) => ProviderError {
             kind: Kind::Unavailable,
             ..key_refused()
         },
         429 => ProviderError::new(Kind::RateLimited, "too many refreshes"),
-        400..500 => guest_refused(),
+        400..500 => guest_refused(is_own),
         _ => ProviderError::new(
             Kind::Unavailable,
             format!("the refresh answered with HTTP {status}"),
@@ -256,9 +288,14 @@ fn key_refused() -> ProviderError {
     ProviderError::new(Kind::AuthExpired, message)
 }
 
-/// The service does not know the guest any more.
-pub(super) fn guest_refused() -> ProviderError {
-    let message = format!("the service refused the guest; should it go on, renew {VARIABLE}");
+/// The service does not know the guest, or the user's own session, any more.
+pub(super) fn guest_refused(is_own: bool) -> ProviderError {
+    let message = if is_own {
+        let variable = session::VARIABLE;
+        format!("{variable} was refused; log in at langfa.st again and paste the new session")
+    } else {
+        format!("the service refused the guest; should it go on, renew {VARIABLE}")
+    };
     ProviderError::new(Kind::AuthExpired, message)
 }
 

@@ -6,11 +6,15 @@ use super::{
 };
 use crate::chat::ChatRequest;
 
+/// 2025-10-09, 12:00 UTC.
+const NOON: u64 = 1_760_011_200;
+
 fn guest() -> Guest {
     Guest {
         access_token: Secret::new("a.b.c"),
         refresh_token: Secret::new("r"),
         user_id: "user-1".to_owned(),
+        own: None,
     }
 }
 
@@ -75,7 +79,7 @@ fn guests_are_had_as_the_page_has_it() {
         ),
         ("http://h/auth/v1/signup", &b"{}"[..], "anon")
     );
-    let request = refresh("http://h", &key, &guest());
+    let request = refresh("http://h", &key, &guest().refresh_token);
     assert_eq!(
         request.url,
         "http://h/auth/v1/token?grant_type=refresh_token"
@@ -145,23 +149,23 @@ fn refusals_mean_what_the_page_says() {
         (418, "<html>", Kind::Protocol),
     ] {
         assert_eq!(
-            refusal(status, body.as_bytes()).kind,
+            refusal(status, body.as_bytes(), false, NOON).kind,
             kind,
             "{status} {body}"
         );
     }
     assert!(
-        refusal(401, br#"{"message":"Invalid API key"}"#)
+        refusal(401, br#"{"message":"Invalid API key"}"#, false, NOON)
             .message
             .contains(VARIABLE)
     );
     assert!(is_unknown_prompt(
         404,
-        &refusal(404, br#"{"error":"Prompt not found"}"#)
+        &refusal(404, br#"{"error":"Prompt not found"}"#, false, NOON)
     ));
     assert!(!is_unknown_prompt(
         404,
-        &refusal(404, br#"{"error":"Model not found"}"#)
+        &refusal(404, br#"{"error":"Model not found"}"#, false, NOON)
     ));
     for (status, body, kind) in [
         (
@@ -192,11 +196,11 @@ fn refusals_mean_what_the_page_says() {
     let closed = sign_up_refusal(422, br#"{"error_code":"anonymous_provider_disabled"}"#);
     assert_eq!(closed.code.as_deref(), Some("upstream_signup_closed"));
     let lost = br#"{"code":400,"error_code":"refresh_token_not_found","msg":"Invalid Refresh Token: Refresh Token Not Found"}"#;
-    assert_eq!(refresh_refusal(400, lost).kind, Kind::AuthExpired);
-    assert_eq!(refresh_refusal(503, b"").kind, Kind::Unavailable);
-    assert_eq!(refresh_refusal(429, b"").kind, Kind::RateLimited);
+    assert_eq!(refresh_refusal(400, lost, false).kind, Kind::AuthExpired);
+    assert_eq!(refresh_refusal(503, b"", false).kind, Kind::Unavailable);
+    assert_eq!(refresh_refusal(429, b"", false).kind, Kind::RateLimited);
     assert_eq!(
-        refresh_refusal(401, br#"{"message":"Invalid API key"}"#).kind,
+        refresh_refusal(401, br#"{"message":"Invalid API key"}"#, false).kind,
         Kind::Unavailable
     );
 }
@@ -255,4 +259,47 @@ fn the_runs_answer_may_say_nothing() {
     }
     assert_eq!(prompt_id(br#""p-1""#).unwrap(), "p-1");
     assert!(prompt_id(b"{}").is_err());
+}
+
+/// The rows that are new since 2026-11-28.
+#[test]
+fn a_demand_to_log_in_and_a_limit_of_the_day_are_told_apart() {
+    let log_in = br#"{"error":"Please log in to run prompts"}"#;
+    for status in [401, 403] {
+        let closed = refusal(status, log_in, false, NOON);
+        assert_eq!(
+            (closed.kind, closed.code.as_deref()),
+            (Kind::Protocol, Some("upstream_signup_closed"))
+        );
+        assert!(closed.message.contains("LANGFAST_SESSION"), "{closed}");
+        // The user is logged in: it is the session that is refused.
+        let own = refusal(status, log_in, true, NOON);
+        assert_eq!(own.kind, Kind::AuthExpired);
+        assert!(own.message.contains("LANGFAST_SESSION was refused"));
+    }
+    for text in [
+        "Daily limit reached",
+        "You have used all 50 runs per day",
+        "monthly limit",
+    ] {
+        let body = json!({"error": text}).to_string();
+        let spent = refusal(429, body.as_bytes(), false, NOON);
+        assert_eq!(
+            (spent.kind, spent.retry_after),
+            (Kind::QuotaSpent, Some(Duration::from_secs(43_200))),
+            "{text}"
+        );
+    }
+    for body in [
+        r#"{"error_code":"signup_disabled"}"#,
+        r#"{"error_code":"anonymous_provider_disabled"}"#,
+        r#"{"error_code":"captcha_failed"}"#,
+    ] {
+        let refused = sign_up_refusal(400, body.as_bytes());
+        assert_eq!(
+            refused.retry_after,
+            Some(Duration::from_secs(21_600)),
+            "{body}"
+        );
+    }
 }
