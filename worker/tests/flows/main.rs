@@ -9,6 +9,8 @@
 
 mod callers;
 mod deepseek;
+mod deepseek_login;
+mod desk;
 mod door;
 mod kimi;
 mod langfast;

@@ -3,9 +3,10 @@
 use std::{fmt, sync::Arc};
 
 use serde::Deserialize;
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use crate::{accounts::Secret, chat::ProviderError, settings::Vars};
+use super::session::Session;
+use crate::{accounts::Secret, settings::Vars};
 
 /// One account. Two are equal when they were configured alike, whatever has happened to them since.
 #[derive(Clone)]
@@ -14,7 +15,7 @@ pub(super) struct Account {
     pub(super) token: Option<Secret>,
     /// What to log in with when there is no token, or it is refused.
     pub(super) login: Option<Login>,
-    /// Which variable to renew.
+    /// The variable that a token is pasted into.
     pub(super) variable: String,
     session: Arc<Mutex<Session>>,
 }
@@ -24,6 +25,8 @@ pub(super) struct Account {
 pub(super) struct Login {
     pub(super) name: Name,
     pub(super) password: Secret,
+    /// What the site's risk script calls the browser; mostly empty, and then mostly refused.
+    pub(super) device_id: String,
 }
 
 /// Who logs in.
@@ -33,73 +36,10 @@ pub(super) enum Name {
     Mobile { area_code: String, number: Secret },
 }
 
-/// What became of the credential while the worker runs.
-#[derive(Default)]
-pub(super) struct Session {
-    /// From the last login.
-    token: Option<Secret>,
-    /// Whether that token has served an answer. One that never did is not followed by another login: login bursts
-    /// are what gets accounts muted.
-    has_served: bool,
-    /// The pasted token was refused.
-    is_pasted_refused: bool,
-    /// Name or password were refused: asking again would hear the same.
-    failure: Option<ProviderError>,
-}
-
 impl Account {
     /// The account's session. Whoever logs in holds it meanwhile, so that nobody does it twice.
-    pub(super) async fn session(&self) -> MutexGuard<'_, Session> {
-        self.session.lock().await
-    }
-}
-
-impl Session {
-    /// The token to use; `None`: a login is needed first.
-    pub(super) fn token(&self, account: &Account) -> Option<Secret> {
-        let pasted = account
-            .token
-            .as_ref()
-            .filter(|_| !self.is_pasted_refused || account.login.is_none());
-        self.token.as_ref().or(pasted).cloned()
-    }
-
-    /// Why no login may be tried.
-    pub(super) fn failure(&self) -> Option<&ProviderError> {
-        self.failure.as_ref()
-    }
-
-    /// A login went well.
-    pub(super) fn logged_in(&mut self, token: Secret) {
-        (self.token, self.has_served) = (Some(token), false);
-    }
-
-    /// A login was refused.
-    pub(super) fn login_failed(&mut self, failure: ProviderError) {
-        self.failure = Some(failure);
-    }
-
-    /// The token has served.
-    pub(super) fn served(&mut self, token: &Secret) {
-        self.has_served |= self.token.as_ref() == Some(token);
-    }
-
-    /// The token was refused; whether another one may be had, by a login or because somebody else just did.
-    pub(super) fn refused(&mut self, token: &Secret, account: &Account) -> bool {
-        if account.login.is_none() {
-            return false;
-        }
-        match &self.token {
-            Some(current) if current == token => {
-                self.token = None;
-                std::mem::take(&mut self.has_served)
-            }
-            Some(_) => true,
-            None => {
-                self.is_pasted_refused = true;
-                true
-            }
-        }
+    pub(super) async fn session(&self) -> OwnedMutexGuard<Session> {
+        Arc::clone(&self.session).lock_owned().await
     }
 }
 
@@ -146,7 +86,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
                 let account = Account {
                     token: None,
                     login: Some(login),
-                    variable: suffixed("DEEPSEEK_PASSWORD", number),
+                    variable: suffixed("DEEPSEEK_TOKEN", number),
                     session: Arc::default(),
                 };
                 accounts.push((number, account));
@@ -210,9 +150,11 @@ fn login(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<Login
         let variable = suffixed("DEEPSEEK_PASSWORD", number);
         problems.push(format!("{variable} is missing beside the login name"));
     }
+    let device_id = get("DEEPSEEK_LOGIN_DEVICE_ID").unwrap_or_default();
     password.map(|password| Login {
         name,
         password: Secret::new(password),
+        device_id,
     })
 }
 
@@ -284,28 +226,5 @@ mod tests {
         accounts(&Vars::new([("DEEPSEEK_EMAIL", "x@y")]), &mut problems);
         accounts(&Vars::new([("DEEPSEEK_TOKEN", "a b")]), &mut problems);
         assert_eq!(problems.len(), 2, "{problems:?}");
-    }
-
-    #[tokio::test]
-    async fn a_refused_token_is_followed_by_one_login() {
-        let vars = Vars::new([
-            ("DEEPSEEK_TOKEN", "a"),
-            ("DEEPSEEK_EMAIL", "x@y"),
-            ("DEEPSEEK_PASSWORD", "p"),
-        ]);
-        let (_, account) = accounts(&vars, &mut Vec::new()).remove(0);
-        let mut session = account.session().await;
-        let (first, second) = (Secret::new("a"), Secret::new("b"));
-        assert_eq!(session.token(&account), Some(first.clone()));
-        assert!(session.refused(&first, &account));
-        assert_eq!(session.token(&account), None);
-        session.logged_in(second.clone());
-        // Somebody who still had the first one need not log in.
-        assert!(session.refused(&first, &account));
-        assert_eq!(session.token(&account), Some(second.clone()));
-        assert!(!session.refused(&second, &account), "a loop of logins");
-        session.logged_in(second.clone());
-        session.served(&second);
-        assert!(session.refused(&second, &account));
     }
 }

@@ -19,7 +19,7 @@ const MOST_CHALLENGES: usize = 3;
 /// The `biz_data` of a short call.
 pub(super) async fn call<T: DeserializeOwned>(turn: &Turn, request: Request) -> Result<T, Refusal> {
     let mut answer = turn.send(request).await?;
-    let head = head(turn, &answer);
+    let head = head(turn.unix_ms(), &answer);
     refusal::data(head, &answer.short().await?)
 }
 
@@ -30,20 +30,20 @@ pub(super) fn is_stream(answer: &Answer) -> bool {
 
 /// What came instead of a stream.
 pub(super) async fn refused(turn: &Turn, mut answer: Answer) -> Refusal {
-    let head = head(turn, &answer);
+    let head = head(turn.unix_ms(), &answer);
     match answer.short().await {
         Ok(body) => refusal::refusal(head, &body),
         Err(error) => error.into(),
     }
 }
 
-/// What of an answer's head says why it is a refusal.
-pub(super) fn head(turn: &Turn, answer: &Answer) -> Head {
+/// What of an answer's head says why it is a refusal; `now`: Unix milliseconds.
+pub(super) fn head(now: u64, answer: &Answer) -> Head {
     Head {
         status: answer.status.as_u16(),
         is_challenged: answer.header("x-amzn-waf-action").is_some(),
         retry_after: answer.retry_after(),
-        now: turn.unix_ms(),
+        now,
     }
 }
 

@@ -4,6 +4,7 @@
 mod account;
 mod call;
 mod frame;
+mod login;
 mod marker;
 mod message;
 mod models;
@@ -11,6 +12,7 @@ mod patch;
 pub mod pow;
 mod prompt;
 mod refusal;
+mod session;
 pub mod stream;
 mod upload;
 mod wire;
@@ -32,7 +34,7 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool, Secret},
-    chat::{Kind, ProviderError, Support, fields},
+    chat::{ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::Answer,
 };
@@ -134,50 +136,25 @@ impl DeepSeek {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let (mut may_log_in, mut may_restart) = (true, true);
         loop {
-            let token = self.token(turn, &account).await?;
+            let token = login::token(&self.identity, turn, &account).await?;
             match self.attempt(turn, &token, &prompt, has_files).await {
                 Ok(()) => {
                     account.session().await.served(&token);
                     return Ok(());
                 }
-                Err(Refusal::Token)
-                    if may_log_in && account.session().await.refused(&token, &account) =>
-                {
+                Err(Refusal::Token) => {
+                    let mut session = account.session().await;
+                    // Also said when this turn may not log in again: the next one must not either.
+                    let is_renewable = session.refused(&token, &account, Instant::now());
+                    if !(is_renewable && may_log_in) {
+                        return Err(Refusal::Token.into_error(&account.variable));
+                    }
                     may_log_in = false;
                 }
                 Err(Refusal::Stale) if may_restart => may_restart = false,
                 Err(refusal) => return Err(refusal.into_error(&account.variable)),
             }
         }
-    }
-
-    /// The account's token, by a login where it has none (section 2).
-    async fn token(&self, turn: &Turn, account: &Account) -> Result<Secret, ProviderError> {
-        let mut session = account.session().await;
-        if let Some(token) = session.token(account) {
-            return Ok(token);
-        }
-        if let Some(failure) = session.failure() {
-            return Err(failure.clone());
-        }
-        let Some(login) = &account.login else {
-            return Err(Refusal::Token.into_error(&account.variable));
-        };
-        let mut answer = turn.send(wire::login(&self.identity, login)).await?;
-        let (head, body) = (call::head(turn, &answer), answer.short().await?);
-        if refusal::is_wrong_password(&body) {
-            let failure = ProviderError::new(
-                Kind::AuthExpired,
-                "DeepSeek refused the login; check DEEPSEEK_EMAIL or DEEPSEEK_MOBILE, and DEEPSEEK_PASSWORD",
-            );
-            session.login_failed(failure.clone());
-            return Err(failure);
-        }
-        let logged_in: wire::LoggedIn = refusal::data(head, &body)
-            .map_err(|refusal: Refusal| refusal.into_error(&account.variable))?;
-        let token = Secret::new(logged_in.user.token);
-        session.logged_in(token.clone());
-        Ok(token)
     }
 
     async fn attempt(

@@ -156,19 +156,11 @@ fn coded(code: i64, message: &str, head: Head) -> Refusal {
 
 /// The rows of section 7 with a business code. A muted account is known by its data or its words, as its code changes.
 fn business_coded(code: i64, message: &str, data: Option<&RawValue>, head: Head) -> Refusal {
-    #[derive(Deserialize)]
-    struct Muted {
-        is_muted: Option<serde_json::Value>,
-        mute_until: Option<f64>,
+    if let Some(error) = mute(data, head.now) {
+        return error.into();
     }
-    let muted: Option<Muted> =
-        serde_json::from_str(data.map_or("null", RawValue::get)).unwrap_or_default();
-    let is_muted = muted.as_ref().is_some_and(|muted| {
-        let flag = muted.is_muted.as_ref();
-        flag.is_some_and(|flag| *flag == 1 || *flag == true)
-    });
-    if is_muted || message.to_ascii_lowercase().contains("muted") {
-        return self::muted(muted.and_then(|muted| muted.mute_until), head.now).into();
+    if message.to_ascii_lowercase().contains("muted") {
+        return muted(None, head.now).into();
     }
     match code {
         7 => rate_limited(head).into(),
@@ -179,13 +171,74 @@ fn business_coded(code: i64, message: &str, data: Option<&RawValue>, head: Head)
     }
 }
 
-/// Name or password are wrong. Anything else that a login hears is judged like any other answer.
-pub(super) fn is_wrong_password(body: &[u8]) -> bool {
+/// The data of an account that says that it is muted.
+pub(super) fn mute(data: Option<&RawValue>, now_ms: u64) -> Option<ProviderError> {
+    #[derive(Deserialize)]
+    struct Muted {
+        is_muted: Option<serde_json::Value>,
+        mute_until: Option<f64>,
+    }
+    let state: Muted = serde_json::from_str(data?.get()).ok()?;
+    let flag = state.is_muted?;
+    (flag == 1 || flag == true).then(|| muted(state.mute_until, now_ms))
+}
+
+/// Why a login failed, and whether that stays so as long as the account's variables do (sections 2 and 7).
+/// `variable`: where a token is pasted instead.
+pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, bool) {
     let envelope: Option<Envelope<'_>> = serde_json::from_slice(body).ok();
     let business: Option<Business<'_>> = envelope
+        .filter(|envelope| envelope.code == Some(0))
         .and_then(|envelope| envelope.data)
         .and_then(|data| serde_json::from_str(data.get()).ok());
-    business.is_some_and(|business| business.biz_code == Some(2))
+    let code = business
+        .as_ref()
+        .and_then(|business| business.biz_code)
+        .filter(|code| *code != 0);
+    let (Some(business), Some(code)) = (&business, code) else {
+        // A token is not what was refused here.
+        return match refusal(head, body) {
+            Refusal::Final(error) => (error, false),
+            _ => (no_login("did not take the login", variable), false),
+        };
+    };
+    let message = business.biz_msg.as_deref().unwrap_or_default();
+    match code {
+        11 => (not_this_device(variable), true),
+        10 => {
+            let error = no_login("has closed the account", variable);
+            (error.with_code("account_blocked"), true)
+        }
+        2 => {
+            let refused = "refused the login: DEEPSEEK_EMAIL or DEEPSEEK_MOBILE, or DEEPSEEK_PASSWORD, is wrong";
+            (no_login(refused, variable), true)
+        }
+        _ if message.contains("RISK_DEVICE") => (not_this_device(variable), true),
+        _ => match business_coded(code, message, business.biz_data, head) {
+            Refusal::Final(error) if error.kind.blames_account() => (error, false),
+            _ => (no_login("refused the login", variable).saying(message), false),
+        },
+    }
+}
+
+fn not_this_device(variable: &str) -> ProviderError {
+    let refused = "lets nobody log in with a password from a device that it does not know (RISK_DEVICE_DETECTED)";
+    no_login(refused, variable)
+}
+
+fn no_login(what: &str, variable: &str) -> ProviderError {
+    ProviderError::new(
+        Kind::AuthExpired,
+        format!("DeepSeek {what}; sign in at chat.deepseek.com and paste a token into {variable}"),
+    )
+}
+
+/// What is said when the token of a login was refused before another login is due.
+pub(super) fn too_soon(variable: &str) -> ProviderError {
+    no_login(
+        "refused the token that its login has given, and logging in again so soon gets accounts muted",
+        variable,
+    )
 }
 
 fn rate_limited(head: Head) -> ProviderError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use super::{
     account::{Login, Name},
@@ -64,13 +64,13 @@ impl Identity {
         }
     }
 
-    /// The headers of section 4 that every request has.
-    fn dressed(&self, request: Request) -> Request {
+    /// The headers of section 4 that every request has; `page`: the path of the page that sends it.
+    fn dressed(&self, request: Request, page: &str) -> Request {
         request
             .header("user-agent", &self.user_agent)
             .header("accept", "*/*")
             .header("origin", &self.base_url)
-            .header("referer", format!("{}/", self.base_url))
+            .header("referer", format!("{}{page}", self.base_url))
             .header("x-client-platform", &self.platform)
             .header("x-client-version", &self.version)
             .header("x-client-locale", &self.locale)
@@ -92,7 +92,7 @@ impl Caller<'_> {
     fn authorized(&self, request: Request) -> Request {
         let bearer = format!("Bearer {}", self.token.expose());
         self.identity
-            .dressed(request)
+            .dressed(request, "/")
             .header("authorization", bearer)
             .timeout(SHORT_CALL)
     }
@@ -111,20 +111,23 @@ impl Caller<'_> {
     }
 }
 
-/// `POST /users/login`; without a token. `device_id` may be empty, but not absent (section 2).
+/// `POST /users/login`; without a token. `device_id` may be empty, but not absent; `os` is the platform of the headers
+/// (section 2).
 pub(super) fn login(identity: &Identity, login: &Login) -> Request {
-    let password = login.password.expose();
-    let body = match &login.name {
-        Name::Email(email) => {
-            json!({"email": email.expose(), "password": password, "device_id": "", "os": "web"})
-        }
+    let mut body = json!({
+        "email": null, "mobile": null, "password": login.password.expose(), "device_id": login.device_id,
+        "os": identity.platform,
+    });
+    match &login.name {
+        Name::Email(email) => body["email"] = json!(email.expose()),
         Name::Mobile { area_code, number } => {
-            json!({"mobile": number.expose(), "area_code": area_code, "password": password, "device_id": "", "os": "web"})
+            body["mobile"] = json!(number.expose());
+            body["area_code"] = json!(area_code);
         }
-    };
+    }
     let url = format!("{}/api/v0/users/login", identity.base_url);
     identity
-        .dressed(Request::post("login", url))
+        .dressed(Request::post("login", url), "/sign_in")
         .header("content-type", "application/json")
         .json(&body)
         .timeout(SHORT_CALL)
@@ -230,10 +233,10 @@ pub(super) fn fork_file(caller: Caller<'_>, file_id: &str, model: &str) -> Reque
 /// `GET` of the side channel, without credentials (section 4).
 pub(super) fn hif(identity: &Identity) -> Request {
     identity
-        .dressed(Request::get(
-            "hif",
-            format!("{}/query", identity.hif_base_url),
-        ))
+        .dressed(
+            Request::get("hif", format!("{}/query", identity.hif_base_url)),
+            "/",
+        )
         .timeout(SHORT_CALL)
 }
 
@@ -267,6 +270,8 @@ pub(super) struct LoggedIn {
 #[derive(Debug, Deserialize)]
 pub(super) struct User {
     pub(super) token: String,
+    /// Says whether the account is muted, before the first question.
+    pub(super) chat: Option<Box<RawValue>>,
 }
 
 /// `biz_data` of the side channel, and of nothing else.
