@@ -53,7 +53,7 @@ setting() {
 # Names of credentials that have a value, in the environment or in .env.
 credentials() {
     local names='(CN_ACCOUNT_[0-9]+_COOKIE|INTL_COOKIE|INTL_AUTHORIZATION|XINGHUO_COOKIE|OPENAI_COMPAT_[0-9]+_BASE_URL'
-    names+='|FLOWGPT_BEARER_TOKEN|LANGFAST_ANON_KEY|DEEPSEEK_EMAIL|DEEPSEEK_MOBILE|(GT|DEEPSEEK|KIMI|METASO|DOUBAO|QWEN|ZHIPU|MINIMAX)_TOKEN)(_[0-9]+)?'
+    names+='|FLOWGPT_BEARER_TOKEN|LANGFAST_ANON_KEY|DEEPSEEK_EMAIL|DEEPSEEK_MOBILE|(DEEPSEEK|KIMI|METASO|DOUBAO|QWEN|ZHIPU|MINIMAX)_TOKEN)(_[0-9]+)?'
     { env; cat "$ENV_FILE" 2> /dev/null || true; } \
         | grep -E "^[[:space:]]*(export[[:space:]]+)?${names}[[:space:]]*=" \
         | grep -vE "=[[:space:]]*(\"\"|'')?[[:space:]]*(#.*)?$" \

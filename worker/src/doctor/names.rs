@@ -23,6 +23,7 @@ const KNOWN: &[&str] = &[
     "DEEPSEEK_CLIENT_VERSION",
     "DEEPSEEK_EMAIL",
     "DEEPSEEK_HIF_BASE_URL",
+    "DEEPSEEK_LOGIN_DEVICE_ID",
     "DEEPSEEK_MAX_CONCURRENCY",
     "DEEPSEEK_MOBILE",
     "DEEPSEEK_PASSWORD",
@@ -94,13 +95,14 @@ const KNOWN: &[&str] = &[
     "XINGHUO_BASE_URL",
     "XINGHUO_COOKIE",
     "XINGHUO_COOKIE_2",
+    "XINGHUO_FORM",
     "XINGHUO_MAX_CONCURRENCY",
 ];
 
 /// A service's address: the provider's name, the variable, the default. A test compares these as well.
 pub(crate) const BASE_URLS: &[(&str, &str, &str)] = &[
     ("qwen", "QWEN_BASE_URL", "https://api.tongyi.com"),
-    ("xinghuo", "XINGHUO_BASE_URL", "https://xinghuo.xfyun.cn"),
+    ("xinghuo", "XINGHUO_BASE_URL", "https://spark.xfyun.cn"),
     ("deepseek", "DEEPSEEK_BASE_URL", "https://chat.deepseek.com"),
     ("kimi", "KIMI_BASE_URL", "https://www.kimi.com"),
     (
@@ -215,6 +217,7 @@ pub(crate) fn is_credential(name: &str) -> bool {
         "SECRET",
         "EMAIL",
         "MOBILE",
+        "LOGIN_DEVICE_ID",
         "AREA_CODE",
     ]
     .iter()

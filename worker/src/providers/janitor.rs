@@ -22,17 +22,32 @@ const AFTER_ABORT: Duration = Duration::from_millis(100);
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
 /// A call to be made later. Built anew for every try: by then the account may have another token.
-pub(super) struct Errand(Box<dyn Fn() -> Request>);
+pub(super) struct Errand {
+    build: Box<dyn Fn() -> Request>,
+    /// Whether an answer (status, body) means that it is done, and the call that is made once where it is not.
+    otherwise: Option<(fn(u16, &[u8]) -> bool, Request)>,
+}
 
 impl Errand {
     pub(super) fn new(build: impl Fn() -> Request + 'static) -> Self {
-        Self(Box::new(build))
+        Self {
+            build: Box::new(build),
+            otherwise: None,
+        }
+    }
+
+    /// With another call that is made when this one was answered, but not done.
+    pub(super) fn or(self, is_done: fn(u16, &[u8]) -> bool, other: Request) -> Self {
+        Self {
+            otherwise: Some((is_done, other)),
+            ..self
+        }
     }
 }
 
 impl fmt::Debug for Errand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        (self.0)().fmt(f)
+        (self.build)().fmt(f)
     }
 }
 
@@ -72,13 +87,20 @@ impl Janitor {
 }
 
 async fn clean_up(client: &Client, provider: &str, errand: Errand) {
-    let mut request = (errand.0)();
+    let mut request = (errand.build)();
     let step = request.step;
+    let mut is_elsewhere = false;
     for delay in RETRIES.map(Some).into_iter().chain([None]) {
         let (outcome, is_refused) = match client.send(request.clone().timeout(TIMEOUT)).await {
-            // The body is read so that the connection can be used again; what it says is of no consequence.
+            // The body is read so that the connection can be used again; mostly, what it says is of no consequence.
             Ok(mut answer) => {
-                let _ = answer.short().await;
+                let body = answer.short().await.unwrap_or_default();
+                let status = answer.status.as_u16();
+                if let Some((is_done, _)) = errand.otherwise
+                    && status < 500
+                {
+                    is_elsewhere = !is_done(status, &body);
+                }
                 if answer.status.is_server_error() {
                     ("http_5xx", false)
                 } else if answer.status.is_client_error() {
@@ -93,6 +115,10 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             .upstream_requests_total
             .with_label_values(&[provider, step, outcome])
             .inc();
+        if is_elsewhere && let Some((_, other)) = errand.otherwise {
+            let other = Errand::new(move || other.clone());
+            return Box::pin(clean_up(client, provider, other)).await;
+        }
         if outcome == "ok" || (outcome == "http_4xx" && !is_refused) {
             return;
         }
@@ -100,7 +126,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             Some(delay) => tokio::time::sleep(delay).await,
             None => tracing::warn!(provider, step, "clean-up failed"),
         }
-        let anew = (errand.0)();
+        let anew = (errand.build)();
         if is_refused && anew.headers == request.headers {
             return;
         }

@@ -202,6 +202,20 @@ impl Turn {
         }
     }
 
+    /// As [`Turn::afterwards`], with another call that is made once when the first was answered, but is not done by what
+    /// `is_done` says of its status and body.
+    pub fn afterwards_or(
+        &mut self,
+        request: Request,
+        is_done: fn(u16, &[u8]) -> bool,
+        other: Request,
+    ) {
+        if self.conversations == Conversations::Delete {
+            let errand = Errand::new(move || request.clone());
+            self.afterwards.push(errand.or(is_done, other));
+        }
+    }
+
     /// Takes back the call that was registered last with [`Turn::afterwards`].
     pub fn withdraw(&mut self) {
         self.afterwards.pop();

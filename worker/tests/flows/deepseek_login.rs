@@ -102,7 +102,9 @@ async fn a_login_that_fails_otherwise_is_not_repeated_for_each_request() {
 #[actix_web::test]
 async fn a_login_whose_token_is_refused_is_not_repeated_for_each_request() {
     let desk = Desk::open(|asked| match asked.path.as_str() {
-        LOGIN => biz(&json!({"code": 0, "user": {"token": "fresh", "chat": {"is_muted": 0, "mute_until": null}}})),
+        LOGIN => biz(
+            &json!({"code": 0, "user": {"token": "fresh", "chat": {"is_muted": 0, "mute_until": null}}}),
+        ),
         _ => Told::json(&json!({"code": 40003, "msg": "INVALID_TOKEN", "data": null})),
     });
     let hive = hive(&desk, &BY_EMAIL);
@@ -113,7 +115,9 @@ async fn a_login_whose_token_is_refused_is_not_repeated_for_each_request() {
 #[actix_web::test]
 async fn a_muted_account_is_known_at_login() {
     let desk = Desk::open(|asked| match asked.path.as_str() {
-        LOGIN => biz(&json!({"user": {"token": "fresh", "chat": {"is_muted": 1, "mute_until": 4_102_444_800_u64}}})),
+        LOGIN => biz(
+            &json!({"user": {"token": "fresh", "chat": {"is_muted": 1, "mute_until": 4_102_444_800_u64}}}),
+        ),
         _ => Told::status(500, ""),
     });
     let hive = hive(&desk, &BY_EMAIL);

@@ -20,3 +20,4 @@ mod qwen;
 mod raw;
 mod support;
 mod xinghuo;
+mod xinghuo_forms;

@@ -607,12 +607,12 @@ async fn the_next_account_takes_over() {
 }
 
 #[actix_web::test]
-async fn a_cookie_without_a_token_is_no_account() {
+async fn a_token_without_a_cookie_is_no_account() {
     let xinghuo = simulator("xinghuo", 1);
-    let hive = Hive::start(&[&xinghuo], &[("GT_TOKEN", "")]);
+    let hive = Hive::start(&[&xinghuo], &[("XINGHUO_COOKIE", "")]);
     let reply = hive.ask("spark", "x").await;
     assert_eq!(reply.error().2, "provider_not_configured");
-    assert!(reply.text.contains("GT_TOKEN"), "{}", reply.text);
+    assert!(reply.text.contains("XINGHUO_COOKIE"), "{}", reply.text);
 }
 
 #[actix_web::test]

@@ -156,7 +156,7 @@ mod tests {
         };
         assert!(said(Severity::Error, "PORT") && said(Severity::Error, "API_MASTER_KEY"));
         assert!(said(Severity::Warning, "CN_ACCOUNT_2_XSRF_TOKEN"));
-        assert!(said(Severity::Warning, "GT_TOKEN"));
-        assert_eq!(opinion.configured, ["deepseek"]);
+        assert!(!said(Severity::Warning, "GT_TOKEN"));
+        assert_eq!(opinion.configured, ["xinghuo", "deepseek"]);
     }
 }

@@ -216,7 +216,10 @@ pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, 
         _ if message.contains("RISK_DEVICE") => (not_this_device(variable), true),
         _ => match business_coded(code, message, business.biz_data, head) {
             Refusal::Final(error) if error.kind.blames_account() => (error, false),
-            _ => (no_login("refused the login", variable).saying(message), false),
+            _ => (
+                no_login("refused the login", variable).saying(message),
+                false,
+            ),
         },
     }
 }

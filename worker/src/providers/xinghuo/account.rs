@@ -1,6 +1,7 @@
-//! The credential: a browser's cookie and the token that the page sent with a question. Source: `wire/xinghuo.md`
-//! section 2.
+//! The credential: a browser's cookie, and perhaps the token that the page sent with a question of the classic form.
+//! Source: `wire/xinghuo.md` section 2.
 
+use super::form::{Answered, Form};
 use crate::{accounts::Secret, settings::Vars};
 
 const COOKIE: &str = "XINGHUO_COOKIE";
@@ -14,9 +15,11 @@ pub(super) struct Account {
     /// The `Cookie` header, as pasted.
     pub(super) cookie: Secret,
     /// The `GtToken` form field, byte for byte.
-    pub(super) gt_token: Secret,
+    pub(super) gt_token: Option<Secret>,
     /// Which variable to renew.
     pub(super) variable: String,
+    /// The form that the service last answered.
+    pub(super) answered: Answered,
 }
 
 impl Account {
@@ -28,6 +31,16 @@ impl Account {
             .find_map(|pair| pair.trim().strip_prefix(SESSION))
             .unwrap_or(cookie)
     }
+
+    /// The form to ask in: the one that was answered; before that the classic one where there is a token for it.
+    pub(super) fn form(&self) -> Form {
+        let configured = if self.gt_token.is_some() {
+            Form::Classic
+        } else {
+            Form::Spark
+        };
+        self.answered.get().unwrap_or(configured)
+    }
 }
 
 /// One value of a variable that may be numbered and may hold several, one a line.
@@ -38,8 +51,8 @@ struct Pasted {
     value: String,
 }
 
-/// All accounts of the environment: those with a cookie and a token (section 7, last row). A first line has its
-/// variable's number; further lines are numbered after all variables, in their order.
+/// All accounts of the environment: those with a cookie (section 7, last row). A first line has its variable's number;
+/// further lines are numbered after all variables, in their order.
 pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
     let (cookies, tokens) = (pasted(vars, COOKIE), pasted(vars, GT_TOKEN));
     let mut next = cookies.iter().map(|cookie| cookie.number).max();
@@ -52,14 +65,6 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
             next = Some(number);
             number
         };
-        let Some(token) = token(&tokens, cookie) else {
-            tracing::warn!(
-                account = number,
-                "{} has no GT_TOKEN: the account is not used",
-                cookie.variable
-            );
-            continue;
-        };
         if cookie.value.chars().any(char::is_control) {
             problems.push(format!(
                 "{} holds control characters, which no header can carry",
@@ -70,8 +75,9 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
             number,
             Account {
                 cookie: Secret::new(header(&cookie.value)),
-                gt_token: Secret::new(&token.value),
+                gt_token: token(&tokens, cookie).map(|token| Secret::new(&token.value)),
                 variable: cookie.variable.clone(),
+                answered: Answered::default(),
             },
         ));
     }
@@ -153,7 +159,10 @@ mod tests {
                 (
                     number,
                     account.cookie.expose().to_owned(),
-                    account.gt_token.expose().to_owned(),
+                    account
+                        .gt_token
+                        .map(|token| token.expose().to_owned())
+                        .unwrap_or_default(),
                     account.variable,
                 )
             })
@@ -203,10 +212,35 @@ mod tests {
     }
 
     #[test]
-    fn neither_half_alone_is_an_account() {
-        assert!(read(&[("XINGHUO_COOKIE", "a=b")]).is_empty());
+    fn a_cookie_alone_is_an_account_and_a_token_alone_is_none() {
+        let alone = [row(1, "a=b", "", "XINGHUO_COOKIE")];
+        assert_eq!(read(&[("XINGHUO_COOKIE", "a=b")]), alone);
+        assert_eq!(
+            read(&[("XINGHUO_COOKIE", "a=b"), ("GT_TOKEN", " '' ")]),
+            alone
+        );
         assert!(read(&[("GT_TOKEN", "t")]).is_empty());
-        assert!(read(&[("XINGHUO_COOKIE", "a=b"), ("GT_TOKEN", "  ")]).is_empty());
+    }
+
+    #[test]
+    fn the_form_is_what_was_answered_else_what_there_is_a_token_for() {
+        let of = |pairs: &[(&str, &str)]| {
+            accounts(&Vars::new(pairs.iter().copied()), &mut Vec::new())
+                .remove(0)
+                .1
+        };
+        let (new, old) = (
+            of(&[("XINGHUO_COOKIE", "a=b")]),
+            of(&[("XINGHUO_COOKIE", "a=b"), ("GT_TOKEN", "t")]),
+        );
+        assert_eq!((new.form(), old.form()), (Form::Spark, Form::Classic));
+        old.answered.set(Form::Spark);
+        assert_eq!(old.form(), Form::Spark);
+        assert_eq!(
+            old,
+            of(&[("XINGHUO_COOKIE", "a=b"), ("GT_TOKEN", "t")]),
+            "the same account"
+        );
     }
 
     #[test]

@@ -3,6 +3,8 @@
 
 mod account;
 mod blocks;
+mod form;
+mod memory;
 mod models;
 mod pieces;
 mod refusal;
@@ -18,6 +20,7 @@ use serde::de::DeserializeOwned;
 
 use self::{
     account::Account,
+    form::Form,
     refusal::{Refusal, Window},
     stream::Decoder,
     windows::Windows,
@@ -55,6 +58,8 @@ pub struct Xinghuo {
     windows: Windows,
     models: Vec<Model>,
     base_url: String,
+    /// `XINGHUO_FORM`, when it names one.
+    form: Option<Form>,
 }
 
 /// Reads the provider's own variables (section 2).
@@ -71,7 +76,8 @@ pub fn configure(
         ),
         windows: Windows::default(),
         models: models::listed(),
-        base_url: vars.base_url("XINGHUO_BASE_URL", "https://xinghuo.xfyun.cn", problems),
+        base_url: vars.base_url("XINGHUO_BASE_URL", wire::SITE, problems),
+        form: form::read(vars, problems),
     };
     xinghuo.accounts.replace(account::accounts(vars, problems));
     vec![Arc::new(xinghuo)]
@@ -99,7 +105,7 @@ impl Provider for Xinghuo {
     }
 
     fn how_to_configure(&self) -> String {
-        "set XINGHUO_COOKIE and GT_TOKEN".to_owned()
+        "set XINGHUO_COOKIE".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
@@ -116,21 +122,38 @@ impl Xinghuo {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let mut question = question(turn).await?;
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        let caller = Caller {
+        let mut caller = Caller {
             base_url: &self.base_url,
             account: &account,
+            form: self.form.unwrap_or_else(|| account.form()),
         };
         upload::upload(turn, caller, &mut question).await?;
-        let mut earlier = None;
-        match self.ask(turn, caller, &question, &mut earlier).await {
-            Err(refusal) if refusal.window != Window::Fine => tracing::info!(
-                provider = NAME,
-                window = ?refusal.window,
-                "asking again in a new window"
-            ),
-            result => return Ok(result?),
+        let (mut may_reopen, mut may_reform) = (true, self.form.is_none());
+        let (mut earlier, mut first) = (None, None);
+        loop {
+            let refusal = match self.ask(turn, caller, &question, &mut earlier).await {
+                Ok(()) => {
+                    account.answered.set(caller.form);
+                    return Ok(());
+                }
+                Err(refusal) => refusal,
+            };
+            let is_about_form = refusal.window == Window::Form;
+            match refusal.window {
+                _ if turn.has_output() => return Err(refusal.error),
+                Window::Lost | Window::Busy if may_reopen => may_reopen = false,
+                Window::Form if may_reform && refusal.is_worth_another_form(caller) => {
+                    may_reform = false;
+                    caller.form = caller.form.other();
+                }
+                // What the form that should do was told says more than that the other one is not known.
+                _ => return Err(first.filter(|_| is_about_form).unwrap_or(refusal.error)),
+            }
+            tracing::info!(provider = NAME, window = ?refusal.window, form = ?caller.form, "asking again");
+            if is_about_form {
+                first = Some(refusal.error);
+            }
         }
-        Ok(self.ask(turn, caller, &question, &mut earlier).await?)
     }
 
     /// Opens a window, asks in it and passes the answer on. `earlier`: the window of an earlier try, and what was
@@ -145,7 +168,13 @@ impl Xinghuo {
         // Until the question is asked, nobody else may open a window; nor, if it never is, before this one has
         // been deleted: they would get the same one (section 4.2).
         let gate = turn.hold(self.windows.enter(caller.account).await);
-        let (chat_id, claim) = self.open(turn, caller, question.bot, earlier).await?;
+        let (chat_id, claim) = match self.open(turn, caller, question.bot, earlier).await {
+            Ok(opened) => opened,
+            Err(refusal) => {
+                gate.release();
+                return Err(refusal);
+            }
+        };
         let is_second_try = earlier.as_ref().is_some_and(|(known, _)| *known == chat_id);
         let asked = match put(turn, caller, question, &chat_id).await {
             Ok(answer) => {
@@ -190,7 +219,7 @@ impl Xinghuo {
             let chat_id = created.id()?;
             match earlier {
                 // Claimed already, and its deletion registered.
-                Some((known, Window::Lost)) if *known == chat_id => {
+                Some((known, Window::Lost | Window::Form)) if *known == chat_id => {
                     return Ok((chat_id, turn.hold(())));
                 }
                 Some((known, _)) if *known == chat_id => {}
@@ -201,7 +230,14 @@ impl Xinghuo {
                 _ => {}
             }
             if let Some(claim) = self.windows.claim(caller.account, &chat_id) {
-                turn.afterwards(wire::delete(caller, &chat_id));
+                let delete = wire::delete(caller, &chat_id);
+                match caller.form {
+                    Form::Classic => turn.afterwards(delete),
+                    Form::Spark => {
+                        let batch = wire::delete_batch(caller, &chat_id);
+                        turn.afterwards_or(batch, wire::is_deleted, delete);
+                    }
+                }
                 return Ok((chat_id, turn.hold(claim)));
             }
             // A failed turn left it blank and is about to delete it; or it wants to open one itself first, and waits

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::{form::Form, wire::Caller};
 use crate::chat::{Kind, ProviderError};
 
 /// The window of a question is gone or is not ours.
@@ -30,6 +31,21 @@ pub enum Window {
     Lost,
     /// Another question is being answered in it.
     Busy,
+    /// Nothing: the form of the question was not understood, another one may be.
+    Form,
+}
+
+/// What a service says that was asked in the form of another generation (sections 2 and 10): the form is bad, the path
+/// is not there.
+const BAD_FORM: i64 = 40000;
+
+impl Refusal {
+    /// Whether the other form may be answered where this one was not. A human check that is wanted of a question without
+    /// a token is not got around by asking for it with an empty one.
+    pub(super) fn is_worth_another_form(&self, caller: Caller<'_>) -> bool {
+        self.window == Window::Form
+            && (self.error.kind != Kind::Verification || caller.form == Form::Classic)
+    }
 }
 
 impl From<ProviderError> for Refusal {
@@ -100,11 +116,17 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
                 Ok(said) if !matches!(number(&said.code), None | Some(0)) => {
                     coded(number(&said.code), said.text(), variable)
                 }
-                _ => ProviderError::new(
-                    Kind::Protocol,
-                    format!("the service answered with HTTP {status} and not with an answer"),
-                )
-                .into(),
+                _ => Refusal {
+                    error: ProviderError::new(
+                        Kind::Protocol,
+                        format!("the service answered with HTTP {status} and not with an answer"),
+                    ),
+                    window: if matches!(status, 400 | 404 | 405 | 410 | 415 | 422) {
+                        Window::Form
+                    } else {
+                        Window::Fine
+                    },
+                },
             };
         }
     };
@@ -117,6 +139,12 @@ pub(super) fn coded(code: Option<i64>, desc: &str, variable: &str) -> Refusal {
         Some(80000 | 90000) => expired(variable),
         Some(10003 | 10004 | 99900) => blocked(variable).saying(desc),
         Some(30002) => return lost(),
+        Some(BAD_FORM) => {
+            return Refusal {
+                error: unknown(desc),
+                window: Window::Form,
+            };
+        }
         _ => return keyed(code, desc),
     };
     error.into()
@@ -126,12 +154,15 @@ pub(super) fn coded(code: Option<i64>, desc: &str, variable: &str) -> Refusal {
 pub(super) fn reported(head: Head, said: Option<&Said>, variable: &str) -> Refusal {
     let text = said.map(Said::text).unwrap_or_default();
     match (head, said) {
-        (Head::Verification, _) => ProviderError::new(
-            Kind::Verification,
-            "the service wants a human check: open its page, ask something there, and paste the new GT_TOKEN",
-        )
-        .saying(text)
-        .into(),
+        // A form without a GtToken may have no use for one either.
+        (Head::Verification, _) => Refusal {
+            error: ProviderError::new(
+                Kind::Verification,
+                format!("the service wants a human check: open its page, ask something there, and paste the new {variable}, and GT_TOKEN where you use one"),
+            )
+            .saying(text),
+            window: Window::Form,
+        },
         (Head::Part, _) => unknown(text).into(),
         (Head::Error | Head::Unknown, Some(said)) => match number(&said.key) {
             None => coded(number(&said.code), text, variable),
@@ -205,9 +236,7 @@ fn number(value: &Value) -> Option<i64> {
 fn expired(variable: &str) -> ProviderError {
     ProviderError::new(
         Kind::AuthExpired,
-        format!(
-            "{variable} was refused; log in again at xinghuo.xfyun.cn and paste the new cookie"
-        ),
+        format!("{variable} was refused; log in again at spark.xfyun.cn and paste the new cookie"),
     )
 }
 

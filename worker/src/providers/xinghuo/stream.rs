@@ -14,6 +14,7 @@
 
 use super::{
     blocks::{self, Block, Source},
+    memory::Memory,
     pieces::{self, Pieces},
     refusal::{self, Head, Refusal, Said},
 };
@@ -38,6 +39,7 @@ struct Answer {
     /// Which variable to renew when the service says that the login has ended.
     variable: String,
     pieces: Pieces,
+    memory: Memory,
     sources: Vec<Source>,
     message_id: Option<String>,
     report: Option<Report>,
@@ -203,10 +205,15 @@ impl Answer {
         match block {
             None => {
                 let text = self.pieces.next(payload);
+                let text = self.memory.pass(text);
                 self.say(ChatEvent::Text(text), events);
             }
             Some(Block::Thought(text)) => self.say(ChatEvent::Reasoning(text), events),
-            Some(Block::Picture(url)) => self.say(ChatEvent::Image { url }, events),
+            Some(Block::Picture(url)) => {
+                let text = self.memory.release();
+                self.say(ChatEvent::Text(text), events);
+                self.say(ChatEvent::Image { url }, events);
+            }
             // The same sources may come twice, at the beginning and at the end of a search: the last count.
             Some(Block::Sources(sources)) => self.sources = sources,
             Some(Block::Notice) => {}
@@ -252,6 +259,7 @@ impl Answer {
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         self.is_finished = true;
         let rest = self.pieces.finish();
+        let rest = self.memory.pass(rest) + &self.memory.release();
         self.say(ChatEvent::Text(rest), events);
         if !self.has_output {
             return Err(self.nothing("upstream_empty"));

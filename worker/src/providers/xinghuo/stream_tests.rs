@@ -8,6 +8,7 @@ const A: &str = include_str!("../../../tests/fixtures/xinghuo/text.sse");
 const B: &str = include_str!("../../../tests/fixtures/xinghuo/torn.sse");
 const C: &str = include_str!("../../../tests/fixtures/xinghuo/thinking.sse");
 const D: &str = include_str!("../../../tests/fixtures/xinghuo/busy.sse");
+const E: &str = include_str!("../../../tests/fixtures/xinghuo/memory.sse");
 /// Sample V3 of section 5 as a stream: base64 torn within its groups of four.
 const V3: &str = "data:5L2g5\n\ndata:aW977yM5L\n\ndata:iW55WM8J+Ri/Cfj70hCg==\n\ndata:<end>\n\n";
 const HELLO: &str = "你好，世界👋🏽!\n";
@@ -73,6 +74,7 @@ fn the_samples_are_those_of_the_wire_page() {
         (B, 71, "9f4e065a125071be"),
         (C, 762, "61a094ce190891d7"),
         (D, 122, "990dcb6d45bfc8db"),
+        (E, 192, "becc8693a968abf6"),
     ] {
         let hash = Sha256::digest(sample);
         let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -111,11 +113,58 @@ fn decodes_the_samples_of_the_wire_page() {
         ]
     );
     assert_eq!(decode([D.as_bytes()]).error, error(Kind::Unavailable, ""));
+    let said = decode([E.as_bytes()]);
+    assert_eq!(
+        (said.text.as_str(), &said.rest),
+        ("你好，世界！\n\n", &stop())
+    );
+    assert_eq!(
+        said.message_id.as_deref(),
+        Some("cht000b6cfc@dx19000000000000000000")
+    );
+}
+
+#[test]
+fn what_is_noted_about_the_user_is_not_said_however_it_is_torn() {
+    for payloads in [
+        &["=a `b`\n```memoryExtraction\n{\"memory\":[]}\n```"][..],
+        &[
+            "=a `b`\n",
+            "=```memoryExtraction\n{\"memory\":[",
+            "=]}\n```",
+        ],
+        &[
+            "=a `b`\n`",
+            "=``memory",
+            "=Extraction",
+            "=\n{}",
+            "=```",
+            "=and more",
+        ],
+        &["=a `b`\n", "=```memoryExtraction"],
+        &["=a `b`\n", "```memoryExtraction\\n{}```"],
+    ] {
+        let payloads: Vec<&str> = payloads
+            .iter()
+            .copied()
+            .chain(["<end>", "i<sid>"])
+            .collect();
+        let said = stream(&payloads);
+        assert_eq!(said.text, "a `b`\n", "{payloads:?}");
+        assert_eq!(said.rest, [finish(FinishReason::Stop)]);
+        assert_eq!(said.message_id.as_deref(), Some("i"));
+    }
+    // Alone it is no answer.
+    let said = stream(&["=```memoryExtraction\n{}\n```", "<end>"]);
+    assert_eq!(said.error, error(Kind::Unavailable, "upstream_empty"));
+    // And a code answer that only ends like it is whole.
+    let said = stream(&["=```js\nx\n```", "<end>"]);
+    assert_eq!(said.text, "```js\nx\n```");
 }
 
 #[test]
 fn every_split_gives_the_same_events() {
-    for sample in [A, B, C, D, V3] {
+    for sample in [A, B, C, D, E, V3] {
         let (bytes, whole) = (sample.as_bytes(), decode([sample.as_bytes()]));
         for at in 0..=bytes.len() {
             let (head, tail) = bytes.split_at(at);
@@ -127,7 +176,7 @@ fn every_split_gives_the_same_events() {
 
 #[test]
 fn every_prefix_ends_in_an_answer_or_an_error() {
-    for sample in [A, B, C, D, V3] {
+    for sample in [A, B, C, D, E, V3] {
         let bytes = sample.as_bytes();
         let whole = decode([bytes]);
         for at in 0..bytes.len() {
@@ -262,7 +311,13 @@ fn every_bad_end_has_its_kind() {
         ),
     ] {
         let (kind, code) = expected;
-        assert_eq!(stream(payloads).error, error(kind, code), "{payloads:?}");
+        let window = match kind {
+            // Another form may have no use for the token that was refused.
+            Kind::Verification => Window::Form,
+            _ => Window::Fine,
+        };
+        let expected = Some((kind, code.to_owned(), window));
+        assert_eq!(stream(payloads).error, expected, "{payloads:?}");
     }
 }
 

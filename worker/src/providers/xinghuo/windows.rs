@@ -71,8 +71,9 @@ mod tests {
     fn account(cookie: &str, gt_token: &str) -> Account {
         Account {
             cookie: Secret::new(cookie),
-            gt_token: Secret::new(gt_token),
+            gt_token: Some(Secret::new(gt_token)),
             variable: "XINGHUO_COOKIE".to_owned(),
+            answered: Default::default(),
         }
     }
 

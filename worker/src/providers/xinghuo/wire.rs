@@ -10,14 +10,22 @@ use uuid::Uuid;
 
 use super::{
     account::Account,
+    form::Form,
     refusal::{self, Refusal},
 };
 use crate::{
+    accounts::Secret,
     chat::{ChatRequest, Message, ProviderError, Role, message::without_pictures},
-    upstream::{Request, fetch::Attachment, multipart::Form},
+    upstream::{Request, fetch::Attachment, multipart},
 };
 
 const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36";
+/// The service's address, and the one it had before.
+pub(super) const SITE: &str = "https://spark.xfyun.cn";
+const OLDER_SITE: &str = "https://xinghuo.xfyun.cn";
+/// `options` of a question that is to be answered at once, and of one that is to be thought about (section 4.3).
+const FAST: &str = r#"{"chatOption":{"thinkPattern":"fast_think","routeVersion":"legacy"}}"#;
+const THINKING: &str = r#"{"chatOption":{"thinkPattern":"auto","routeVersion":"legacy"}}"#;
 const SHORT_CALL: std::time::Duration = std::time::Duration::from_secs(15);
 /// As JavaScript's `encodeURIComponent`, nearly: what it leaves alone and we do not is the same to a server.
 const QUERY: &AsciiSet = &NON_ALPHANUMERIC
@@ -33,6 +41,8 @@ pub(super) struct Caller<'a> {
     pub(super) base_url: &'a str,
     /// Whose cookie.
     pub(super) account: &'a Account,
+    /// How questions are put.
+    pub(super) form: Form,
 }
 
 /// What a question is made of, whatever window it is asked in.
@@ -62,7 +72,11 @@ pub(super) struct Document {
 
 /// `POST create-chat-list`: opens a window (section 4.2).
 pub(super) fn create(caller: Caller<'_>, bot: Option<u64>) -> Request {
-    let body = bot.map_or_else(|| json!({}), |id| json!({"botId": id}));
+    let body = match (bot, caller.form) {
+        (Some(id), _) => json!({"botId": id}),
+        (None, Form::Spark) => json!({"showType": "2"}),
+        (None, Form::Classic) => json!({}),
+    };
     post(
         caller,
         "create",
@@ -88,37 +102,57 @@ pub(super) fn ask(
         "/iflygpt-longcontext/u/chat_message/web/chat"
     };
     let is_bot = if question.bot.is_some() { "1" } else { "0" };
-    let capabilities = if question.thinking { "deep_think" } else { "" };
-    let mut form = Form::new(boundary).text("fd", fd).text("isBot", is_bot);
+    let is_classic = caller.form == Form::Classic;
+    let mut form = multipart::Form::new(boundary)
+        .text("fd", fd)
+        .text("isBot", is_bot);
     if let Some(id) = question.bot {
         form = form.text("botId", &id.to_string());
     }
-    form = form
-        .text("clientType", "1")
-        .text("text", &question.text)
-        .text("capabilities", capabilities)
-        .text("chatId", chat_id);
+    form = form.text("clientType", "1").text("text", &question.text);
+    if question.thinking {
+        form = form.text("capabilities", "deep_think");
+    } else if is_classic {
+        form = form.text("capabilities", "");
+    }
+    form = form.text("chatId", chat_id);
     if !question.pictures.is_empty() {
         form = form.text("fileUrl", &question.pictures.join(","));
     }
-    form = form.text("GtToken", caller.account.gt_token.expose());
-    common(caller, "chat", path, "text/event-stream")
-        .headers(&[
+    let mut request = common(caller, "chat", path, "text/event-stream");
+    if is_classic {
+        let token = caller.account.gt_token.as_ref();
+        form = form.text("GtToken", token.map_or("", Secret::expose));
+        request = request.headers(&[
             ("botweb", is_bot),
             ("challenge", ""),
             ("seccode", ""),
             ("validate", ""),
-        ])
+        ]);
+    } else {
+        let options = if question.thinking { THINKING } else { FAST };
+        // Every window is new: the whole history is in the text.
+        form = form.text("options", options).text("firstChat", "true");
+    }
+    request
         .header("content-type", form.content_type())
         .body(form.finish())
 }
 
-/// `POST del-chat-list` (section 8).
+/// `POST batch-delete-chat-list`: today's way to delete a window (sections 3 and 8).
+pub(super) fn delete_batch(caller: Caller<'_>, chat_id: &str) -> Request {
+    let body = json!({"chatListIds": [number(chat_id)]});
+    post(
+        caller,
+        "delete_batch",
+        "/iflygpt/u/chat-list/v1/batch-delete-chat-list",
+        &body,
+    )
+}
+
+/// `POST del-chat-list`: the older way (section 8).
 pub(super) fn delete(caller: Caller<'_>, chat_id: &str) -> Request {
-    let id = chat_id
-        .parse::<u64>()
-        .map_or_else(|_| json!(chat_id), |id| json!(id));
-    let body = json!({"chatListId": id});
+    let body = json!({"chatListId": number(chat_id)});
     post(
         caller,
         "delete",
@@ -127,9 +161,22 @@ pub(super) fn delete(caller: Caller<'_>, chat_id: &str) -> Request {
     )
 }
 
+/// Whether a deletion was neither answered 404 nor refused.
+pub(super) fn is_deleted(status: u16, body: &[u8]) -> bool {
+    let envelope = serde_json::from_slice::<Envelope>(body);
+    status == 200 && envelope.is_ok_and(|envelope| envelope.into_data("").is_ok())
+}
+
+/// Ids are numbers in JSON.
+fn number(chat_id: &str) -> Value {
+    chat_id
+        .parse::<u64>()
+        .map_or_else(|_| json!(chat_id), |id| json!(id))
+}
+
 /// `POST oss/sign`: where an attachment may be stored; its content is left empty (section 4.6 step 2).
 pub(super) fn sign(caller: Caller<'_>, file: &Attachment, boundary: String) -> Request {
-    let form = Form::new(boundary).file("file", &file.name, &file.content_type, b"");
+    let form = multipart::Form::new(boundary).file("file", &file.name, &file.content_type, b"");
     short(caller, "sign", "/iflygpt/oss/sign")
         .header("content-type", form.content_type())
         .body(form.finish())
@@ -183,16 +230,21 @@ fn short(caller: Caller<'_>, step: &'static str, path: &str) -> Request {
         .timeout(SHORT_CALL)
 }
 
-/// Section 4.1. Origin and referer are the real site's wherever the base URL points.
+/// Section 4.1. Origin and referer are those of the real site wherever the base URL points.
 fn common(caller: Caller<'_>, step: &'static str, path: &str, accept: &str) -> Request {
+    let site = if caller.base_url == OLDER_SITE {
+        [
+            ("origin", OLDER_SITE),
+            ("referer", "https://xinghuo.xfyun.cn/desk"),
+        ]
+    } else {
+        [("origin", SITE), ("referer", "https://spark.xfyun.cn/desk")]
+    };
     Request::post(step, format!("{}{path}", caller.base_url))
         .headers(&[("accept", accept), ("lang-code", "zh")])
         .header("cookie", caller.account.cookie.expose())
-        .headers(&[
-            ("origin", "https://xinghuo.xfyun.cn"),
-            ("referer", "https://xinghuo.xfyun.cn/desk"),
-            ("user-agent", USER_AGENT),
-        ])
+        .headers(&site)
+        .headers(&[("user-agent", USER_AGENT)])
 }
 
 /// The envelope of every short answer (section 3).

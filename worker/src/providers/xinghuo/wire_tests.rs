@@ -6,8 +6,9 @@ use crate::accounts::Secret;
 fn account() -> Account {
     Account {
         cookie: Secret::new("ssoSessionId=s; x=ü"),
-        gt_token: Secret::new("R0+/=="),
+        gt_token: Some(Secret::new("R0+/==")),
         variable: "XINGHUO_COOKIE".to_owned(),
+        answered: Default::default(),
     }
 }
 
@@ -26,12 +27,17 @@ fn question() -> Question {
     }
 }
 
-fn with<T>(use_caller: impl FnOnce(Caller<'_>) -> T) -> T {
+fn in_form<T>(form: Form, use_caller: impl FnOnce(Caller<'_>) -> T) -> T {
     let account = account();
     use_caller(Caller {
         base_url: "https://x",
         account: &account,
+        form,
     })
+}
+
+fn with<T>(use_caller: impl FnOnce(Caller<'_>) -> T) -> T {
+    in_form(Form::Classic, use_caller)
 }
 
 fn asked(question: &Question) -> Request {
@@ -124,6 +130,104 @@ fn bots_pictures_and_thinking_have_their_fields() {
         ])
     );
     assert_eq!(header(&request, "botweb"), Some(b"1".as_slice()));
+}
+
+#[test]
+fn todays_form_has_the_fields_of_the_page_in_its_order() {
+    let asked = |question: &Question| {
+        in_form(Form::Spark, |caller| {
+            ask(caller, question, "158", "401123", "B".to_owned())
+        })
+    };
+    let request = asked(&question());
+    assert_eq!(
+        parts(&request),
+        named(&[
+            ("fd", "401123"),
+            ("isBot", "0"),
+            ("clientType", "1"),
+            ("text", "你好\r\n--B"),
+            ("chatId", "158"),
+            (
+                "options",
+                r#"{"chatOption":{"thinkPattern":"fast_think","routeVersion":"legacy"}}"#
+            ),
+            ("firstChat", "true"),
+        ])
+    );
+    for name in ["botweb", "challenge", "seccode", "validate"] {
+        assert_eq!(header(&request, name), None, "{name}");
+    }
+    let request = asked(&Question {
+        thinking: true,
+        bot: Some(1662),
+        pictures: vec!["https://a".to_owned()],
+        ..question()
+    });
+    assert_eq!(
+        parts(&request),
+        named(&[
+            ("fd", "401123"),
+            ("isBot", "1"),
+            ("botId", "1662"),
+            ("clientType", "1"),
+            ("text", "你好\r\n--B"),
+            ("capabilities", "deep_think"),
+            ("chatId", "158"),
+            ("fileUrl", "https://a"),
+            (
+                "options",
+                r#"{"chatOption":{"thinkPattern":"auto","routeVersion":"legacy"}}"#
+            ),
+            ("firstChat", "true"),
+        ])
+    );
+}
+
+fn json_of(request: &Request) -> Value {
+    serde_json::from_slice(&request.body.concat()).unwrap()
+}
+
+#[test]
+fn windows_are_opened_and_deleted_in_the_way_of_the_form() {
+    let opened = |form, bot| json_of(&in_form(form, |caller| create(caller, bot)));
+    assert_eq!(opened(Form::Spark, None), json!({"showType": "2"}));
+    assert_eq!(opened(Form::Classic, None), json!({}));
+    assert_eq!(opened(Form::Spark, Some(7)), json!({"botId": 7}));
+    let batch = with(|caller| delete_batch(caller, "158"));
+    assert_eq!(
+        batch.url,
+        "https://x/iflygpt/u/chat-list/v1/batch-delete-chat-list"
+    );
+    assert_eq!(json_of(&batch), json!({"chatListIds": [158]}));
+    assert!(is_deleted(200, br#"{"flag":true,"code":0}"#));
+    for (status, body) in [
+        (404, r#"{"flag":true,"code":0}"#),
+        (200, r#"{"flag":false,"code":1}"#),
+        (200, "<html>"),
+    ] {
+        assert!(!is_deleted(status, body.as_bytes()), "{body}");
+    }
+}
+
+#[test]
+fn origin_and_referer_are_those_of_the_site() {
+    let account = account();
+    for (base_url, site) in [
+        ("https://spark.xfyun.cn", "https://spark.xfyun.cn"),
+        ("https://xinghuo.xfyun.cn", "https://xinghuo.xfyun.cn"),
+        ("http://127.0.0.1:1", "https://spark.xfyun.cn"),
+    ] {
+        let caller = Caller {
+            base_url,
+            account: &account,
+            form: Form::Spark,
+        };
+        let request = create(caller, None);
+        assert_eq!(header(&request, "origin"), Some(site.as_bytes()));
+        let referer = format!("{site}/desk");
+        assert_eq!(header(&request, "referer"), Some(referer.as_bytes()));
+    }
 }
 
 #[test]

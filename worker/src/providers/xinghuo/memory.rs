@@ -1,0 +1,104 @@
+//! What the service notes about the user after an answer is not for the user: a block within the text, which begins
+//! with three backticks and the word `memoryExtraction`, and everything after it. Source: `wire/xinghuo.md` section 6.3.
+
+const MARKER: &str = "```memoryExtraction";
+
+/// Cuts the block off; holds back what may still become its beginning.
+#[derive(Debug, Default)]
+pub(super) struct Memory {
+    held: String,
+    is_cut: bool,
+}
+
+impl Memory {
+    /// The text that is certainly part of the answer.
+    pub(super) fn pass(&mut self, text: String) -> String {
+        if self.is_cut {
+            return String::new();
+        }
+        if self.held.is_empty() && !text.contains('`') {
+            return text; // Nearly always.
+        }
+        let mut text = std::mem::take(&mut self.held) + &text;
+        for (at, _) in text.match_indices(MARKER) {
+            // Only a whole word is the name: code may be in a language called `memoryExtractions`.
+            match text.as_bytes().get(at + MARKER.len()) {
+                Some(byte) if byte.is_ascii_alphanumeric() || b"_-".contains(byte) => {}
+                Some(_) => {
+                    text.truncate(at);
+                    self.is_cut = true;
+                    return text;
+                }
+                None => {
+                    self.held = text.split_off(at);
+                    return text;
+                }
+            }
+        }
+        let begun = (1..MARKER.len())
+            .rev()
+            .find(|&count| MARKER.get(..count).is_some_and(|part| text.ends_with(part)));
+        if let Some(count) = begun {
+            self.held = text.split_off(text.len() - count);
+        }
+        text
+    }
+
+    /// No text follows what was held back: it was text, unless it is the block's whole name.
+    pub(super) fn release(&mut self) -> String {
+        self.is_cut |= self.held == MARKER;
+        let held = std::mem::take(&mut self.held);
+        if self.is_cut { String::new() } else { held }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn passed(pieces: &[&str]) -> String {
+        let mut memory = Memory::default();
+        let mut said: String = pieces
+            .iter()
+            .map(|piece| memory.pass((*piece).to_owned()))
+            .collect();
+        said.push_str(&memory.release());
+        said
+    }
+
+    #[test]
+    fn cuts_the_block_and_all_after_it_however_it_is_torn() {
+        for rest in ["\n{\"memory\":[]}\n```", "{}``` more", " x", "中", ""] {
+            let whole = format!("a ```js\nb\n```` c\n\n```memoryExtraction{rest}");
+            for (at, _) in whole.char_indices() {
+                for (then, _) in whole.char_indices().filter(|(then, _)| *then >= at) {
+                    let pieces = [&whole[..at], &whole[at..then], &whole[then..]];
+                    assert_eq!(passed(&pieces), "a ```js\nb\n```` c\n\n", "{pieces:?}");
+                }
+            }
+            let each: Vec<String> = whole.chars().map(String::from).collect();
+            let each: Vec<&str> = each.iter().map(String::as_str).collect();
+            assert_eq!(passed(&each), "a ```js\nb\n```` c\n\n");
+        }
+        assert_eq!(passed(&["x````memoryExtraction\n"]), "x`");
+    }
+
+    #[test]
+    fn everything_else_is_text() {
+        for text in [
+            "```memoryExtractions\nx",
+            "```memoryExtraction_2",
+            "```memoryExtractio",
+            "``memoryExtraction\n",
+            "memoryExtraction",
+            "``` memoryExtraction\n",
+            "```MemoryExtraction\n",
+            "ends with ```",
+            "`",
+        ] {
+            for (at, _) in text.char_indices() {
+                assert_eq!(passed(&[&text[..at], &text[at..]]), text);
+            }
+        }
+    }
+}
