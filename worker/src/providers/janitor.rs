@@ -24,8 +24,14 @@ const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 /// A call to be made later. Built anew for every try: by then the account may have another token.
 pub(super) struct Errand {
     build: Box<dyn Fn() -> Request>,
-    /// Whether an answer (status, body) means that it is done, and the call that is made once where it is not.
-    otherwise: Option<(fn(u16, &[u8]) -> bool, Request)>,
+    otherwise: Option<Otherwise>,
+}
+
+/// Another call, made once where the first was answered but is not done.
+struct Otherwise {
+    /// Whether an answer (status, body) means that it is.
+    is_done: fn(u16, &[u8]) -> bool,
+    other: Request,
 }
 
 impl Errand {
@@ -39,7 +45,7 @@ impl Errand {
     /// With another call that is made when this one was answered, but not done.
     pub(super) fn or(self, is_done: fn(u16, &[u8]) -> bool, other: Request) -> Self {
         Self {
-            otherwise: Some((is_done, other)),
+            otherwise: Some(Otherwise { is_done, other }),
             ..self
         }
     }
@@ -96,10 +102,10 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             Ok(mut answer) => {
                 let body = answer.short().await.unwrap_or_default();
                 let status = answer.status.as_u16();
-                if let Some((is_done, _)) = errand.otherwise
+                if let Some(otherwise) = &errand.otherwise
                     && status < 500
                 {
-                    is_elsewhere = !is_done(status, &body);
+                    is_elsewhere = !(otherwise.is_done)(status, &body);
                 }
                 if answer.status.is_server_error() {
                     ("http_5xx", false)
@@ -115,7 +121,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             .upstream_requests_total
             .with_label_values(&[provider, step, outcome])
             .inc();
-        if is_elsewhere && let Some((_, other)) = errand.otherwise {
+        if is_elsewhere && let Some(Otherwise { other, .. }) = errand.otherwise {
             let other = Errand::new(move || other.clone());
             return Box::pin(clean_up(client, provider, other)).await;
         }
