@@ -61,7 +61,8 @@ pub struct Places {
 impl ChatRequest {
     /// The caller's body, to be sent to an API of the same dialect: for another model, one choice, and with usage
     /// where it asks for a stream. In pieces that belong one after the other: a long history is shared, not copied.
-    pub fn body_for(&self, model: &str) -> Vec<Bytes> {
+    /// `has_options`: whether the API knows `stream_options`; else there is no such member, whoever wrote it.
+    pub fn body_for(&self, model: &str, has_options: bool) -> Vec<Bytes> {
         let Places {
             model: at_model,
             stream: at_stream,
@@ -79,7 +80,12 @@ impl ChatRequest {
         let members = [
             ("model", at_model, model.as_str(), true),
             ("stream", at_stream, stream, true),
-            ("stream_options", at_options, options, self.stream),
+            (
+                "stream_options",
+                at_options.clone().filter(|_| has_options),
+                options,
+                self.stream && has_options,
+            ),
             ("n", at_n, "1", false),
         ];
         let (mut replaced, mut added) = (Vec::with_capacity(members.len()), String::new());
@@ -92,6 +98,9 @@ impl ChatRequest {
                 }
                 None => {}
             }
+        }
+        if let Some(value) = at_options.filter(|_| !has_options) {
+            replaced.push((member_around(&self.body, value), ""));
         }
         replaced.sort_unstable_by_key(|(place, _)| place.start);
         let body = self.body.trim_ascii_end();
@@ -108,6 +117,23 @@ impl ChatRequest {
         whole.add("}");
         whole.finish()
     }
+}
+
+/// The member whose value stands at `value`, with the comma that goes with it.
+fn member_around(body: &str, value: Range<usize>) -> Range<usize> {
+    let before = body.get(..value.start).unwrap_or_default();
+    // Blanks, a colon, blanks, the closing quote of the name; a name has no quote in it that is not escaped.
+    let before = before.trim_end().trim_end_matches(':').trim_end();
+    let name = before.strip_suffix('"').unwrap_or(before);
+    let start = name.rfind('"').unwrap_or(name.len());
+    let earlier = name.get(..start).unwrap_or_default().trim_end();
+    if let Some(earlier) = earlier.strip_suffix(',') {
+        return earlier.len()..value.end;
+    }
+    let after = body.get(value.end..).unwrap_or_default();
+    let rest = after.trim_start();
+    let comma = usize::from(rest.starts_with(','));
+    start..value.end + (after.len() - rest.len()) + comma
 }
 
 /// A text that is put together of stretches of another one and of new ones.
@@ -154,7 +180,7 @@ mod tests {
 
     fn body_for(body: &str, model: &str) -> String {
         let request = ChatRequest::parse(body.to_owned().into()).unwrap();
-        String::from_utf8(request.body_for(model).concat()).unwrap()
+        String::from_utf8(request.body_for(model, true).concat()).unwrap()
     }
 
     #[test]
@@ -169,12 +195,32 @@ mod tests {
     }
 
     #[test]
+    fn stream_options_are_taken_out_wherever_they_stand() {
+        let options = r#""stream_options" : {"include_usage":true}"#;
+        let messages = r#""messages":[{"role":"user","content":"x"}]"#;
+        for body in [
+            format!(r#"{{{options}, "model":"a","stream":true,{messages}}}"#),
+            format!(r#"{{"model":"a", {options} ,"stream":true,{messages}}}"#),
+            format!(r#"{{"model":"a","stream":true,{messages},{options} }}"#),
+            format!(r#"{{"model":"a","stream":true,{messages}}}"#),
+        ] {
+            let request = ChatRequest::parse(body.clone().into()).unwrap();
+            let sent: Value = serde_json::from_slice(&request.body_for("b", false).concat())
+                .unwrap_or_else(|error| panic!("{error}: {body}"));
+            let mut expected: Value = serde_json::from_str(&body).unwrap();
+            expected["model"] = json!("b");
+            expected.as_object_mut().unwrap().remove("stream_options");
+            assert_eq!(sent, expected, "{body}");
+        }
+    }
+
+    #[test]
     fn a_long_history_is_shared() {
         let long = "x".repeat(WORTH_SHARING);
         let history = format!(r#"[{{"role":"user","content":"{long}"}}]"#);
         let body = format!(r#"{{"messages":{history},"model":"a","user":"{long}"}}"#);
         let request = ChatRequest::parse(body.into()).unwrap();
-        let pieces = request.body_for("b");
+        let pieces = request.body_for("b", true);
         let is_shared = |piece: &&Bytes| {
             request
                 .body

@@ -7,6 +7,8 @@ mod body;
 mod client;
 pub mod connect;
 pub mod fetch;
+pub mod json;
+pub mod linger;
 pub mod multipart;
 mod proxy;
 pub mod realtime;

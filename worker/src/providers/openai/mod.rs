@@ -2,13 +2,28 @@
 //! `OPENAI_COMPAT_n_NAME`, `_BASE_URL`, `_API_KEY`, `_MODELS`. Source: OpenAI's public API reference.
 
 mod account;
+mod calls;
+mod content;
 mod delta;
+mod frame;
+mod refusal;
+mod said;
+mod sources;
 pub mod stream;
+mod usage;
 mod wire;
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
+use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
+use tokio::time::{Instant, timeout_at};
 
 use self::{account::Account, stream::Decoder};
 use super::{Model, Provider, Turn};
@@ -16,10 +31,13 @@ use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ProviderError, Support},
     settings::{Settings, Vars},
+    upstream::{Answer, TransportError, json::Scan, linger},
 };
 
 /// Most bytes of an answer in one piece.
 const MOST_WHOLE_BYTES: usize = 64 << 20;
+/// How long usage and `[DONE]` may take once the answer has its finish reason.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// The upstream obeys everything itself, except what the gateway must do to see the answer at all. `stop` is watched
 /// here as well: where the upstream obeys there is nothing to see, and not every compatible server does.
@@ -69,6 +87,8 @@ pub struct OpenAi {
     accounts: Pool<Account>,
     models: Vec<Model>,
     base_url: String,
+    /// The upstream knows no `stream_options`.
+    refuses_options: AtomicBool,
 }
 
 /// One provider for each numbered lane. A lane added later needs a restart; its keys do not.
@@ -117,6 +137,7 @@ pub fn configure(
             name,
             number,
             models,
+            refuses_options: AtomicBool::new(false),
         };
         lane.accounts
             .replace(account::accounts(vars, number, problems));
@@ -181,31 +202,146 @@ impl Provider for OpenAi {
 impl OpenAi {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        let request = wire::ask(&self.base_url, &account, &turn.model.upstream, &turn.chat);
-        let mut answer = turn.send(request).await?;
-        if !answer.status.is_success() {
-            let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
-            let body = answer.short().await.unwrap_or_default();
-            return Err(
-                wire::refusal(status, &body, &account.variable).with_retry_after(retry_after)
-            );
+        let mut answer = self.ask(turn, &account).await?;
+        let variable = account.variable.as_str();
+        let takes_functions = turn.chat.present.contains(&"functions");
+        // Labels lie, so the first bytes tell what this is.
+        let Some(first) = first_bytes(&mut answer).await? else {
+            return Err(ProviderError::empty_answer());
+        };
+        match first.iter().find(|byte| !is_blank(**byte)) {
+            Some(b'{' | b'[') => {
+                let whole = whole_body(&mut answer, first).await?;
+                stream::whole(&whole, variable, takes_functions, &mut turn.events)?;
+                turn.emit().await;
+            }
+            Some(b'<') => {
+                let what = "the upstream answered with a page";
+                return Err(refusal::wrong_place(what, variable));
+            }
+            _ => {
+                let decoder = Decoder::new(variable).with_functions(takes_functions);
+                listen(turn, &mut answer, first, decoder).await?;
+            }
         }
-        if answer.content_type() != "text/event-stream" {
-            // As asked, or from a server that answers in one piece whatever is asked.
-            let whole = answer.bytes(MOST_WHOLE_BYTES).await?;
-            stream::whole(&whole, &account.variable, &mut turn.events)?;
-            turn.emit().await;
-            return Ok(());
-        }
-        let mut decoder = Decoder::new(&account.variable);
-        while let Some(bytes) = answer.chunk().await? {
-            let fed = decoder.feed(&bytes, &mut turn.events);
-            // What came before an error is said before it.
-            turn.emit().await;
-            fed?;
-        }
-        decoder.finish(&mut turn.events)?;
-        turn.emit().await;
+        linger::let_end(answer).await;
         Ok(())
     }
+
+    /// Sends the question. An upstream that knows no `stream_options`, which the caller need not have written, is asked
+    /// again without, and from then on.
+    async fn ask(&self, turn: &Turn, account: &Account) -> Result<Answer, ProviderError> {
+        let mut has_options = !self.refuses_options.load(Ordering::Relaxed);
+        loop {
+            let model = &turn.model.upstream;
+            let request = wire::ask(&self.base_url, account, model, &turn.chat, has_options);
+            let mut answer = turn.send(request).await?;
+            if answer.status.is_success() {
+                if !has_options {
+                    self.refuses_options.store(true, Ordering::Relaxed);
+                }
+                return Ok(answer);
+            }
+            let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
+            let body = answer.short().await.unwrap_or_default();
+            let names_options = || memchr::memmem::find(&body, b"stream_options").is_some();
+            if has_options && turn.chat.stream && matches!(status, 400..=499) && names_options() {
+                has_options = false;
+                continue;
+            }
+            return Err(
+                refusal::refusal(status, &body, &account.variable).with_retry_after(retry_after)
+            );
+        }
+    }
+}
+
+/// Blanks, and the bytes of a byte order mark.
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace() || b"\xef\xbb\xbf".contains(&byte)
+}
+
+/// What has come when the first byte is there that is no blank; `None` for a body without one.
+async fn first_bytes(answer: &mut Answer) -> Result<Option<Bytes>, TransportError> {
+    let mut blank = BytesMut::new();
+    while let Some(bytes) = answer.chunk().await? {
+        if bytes.iter().all(|byte| is_blank(*byte)) {
+            blank.extend_from_slice(&bytes);
+            if blank.len() > MOST_WHOLE_BYTES {
+                return Err(TransportError::TooLarge);
+            }
+        } else if blank.is_empty() {
+            return Ok(Some(bytes));
+        } else {
+            blank.extend_from_slice(&bytes);
+            return Ok(Some(blank.freeze()));
+        }
+    }
+    Ok(None)
+}
+
+/// The body that begins so. Where nobody says how long it is, it is over with its JSON, whatever the connection does.
+async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<Bytes, TransportError> {
+    let mut scan = answer
+        .header("content-length")
+        .is_none()
+        .then(Scan::default);
+    let mut body = BytesMut::from(first);
+    if let Some(scan) = &mut scan {
+        scan.feed(&body);
+    }
+    while !scan.as_ref().is_some_and(Scan::is_whole) {
+        let Some(chunk) = answer.chunk().await? else {
+            break;
+        };
+        if body.len() + chunk.len() > MOST_WHOLE_BYTES {
+            return Err(TransportError::TooLarge);
+        }
+        if let Some(scan) = &mut scan {
+            scan.feed(&chunk);
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// Passes a stream on as it comes. Once it has its finish reason it cannot fail any more, and is not waited for long.
+async fn listen(
+    turn: &mut Turn,
+    answer: &mut Answer,
+    first: Bytes,
+    mut decoder: Decoder,
+) -> Result<(), ProviderError> {
+    let mut bytes = first;
+    let mut deadline = None;
+    loop {
+        let fed = decoder.feed(&bytes, &mut turn.events);
+        // What came before an error is said before it.
+        turn.emit().await;
+        fed?;
+        if decoder.is_done() {
+            break;
+        }
+        let chunk = if decoder.is_finished() {
+            let deadline = *deadline.get_or_insert_with(|| Instant::now() + GRACE);
+            timeout_at(deadline, answer.chunk())
+                .await
+                .unwrap_or(Ok(None))
+        } else {
+            answer.chunk().await
+        };
+        match chunk {
+            Ok(Some(more)) => bytes = more,
+            Ok(None) => break,
+            Err(error) => {
+                // The last event may be there but for its blank line.
+                let finished = decoder.finish(&mut turn.events);
+                turn.emit().await;
+                return finished.map_err(|_| error.into());
+            }
+        }
+    }
+    let finished = decoder.finish(&mut turn.events);
+    turn.emit().await;
+    finished
 }

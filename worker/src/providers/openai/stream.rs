@@ -1,16 +1,35 @@
 //! The answer: OpenAI's chunks, one by one. What has an event of its own becomes one; other members of a delta
 //! are passed on as they are. Source: OpenAI's public API reference.
+//!
+//! ```text
+//!                 finish reason                 [DONE]
+//!   answering ──────────────────► finished ──────────────► done
+//!       │  │                                                ▲
+//!       │  └────────── [DONE], with something said ─────────┘
+//!       └─ an error in any shape ──► Err
+//! ```
+//!
+//! Once it is finished nothing that follows can make it fail.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::borrow::Cow;
 
-use super::{delta::Delta, wire};
+use super::{
+    calls::Calls,
+    delta::Delta,
+    frame::{self, Choice, Chunk, Frame},
+    refusal,
+    said::Said,
+    sources::Sources,
+};
 use crate::{
     chat::{
-        ChatEvent, FinishReason, ProviderError, Usage,
+        ChatEvent, FinishReason, Kind, ProviderError,
         template::{Repeats, Template},
     },
-    upstream::sse::Sse,
+    upstream::{
+        json::{self, Halves},
+        sse::Sse,
+    },
 };
 
 /// Bytes in, events out.
@@ -26,49 +45,21 @@ struct Answer {
     has_output: bool,
     is_finished: bool,
     is_done: bool,
+    /// The caller asked with `functions`, the older way, and is answered in it.
+    takes_functions: bool,
+    /// A whole answer, not a stream of chunks.
+    is_whole: bool,
     /// Pieces of text that look like the one before need no parser.
     alike: Template,
     /// What such a piece is.
     is_reasoning: bool,
-}
-
-/// A chunk, or a whole completion: the same but for `delta` and `message`.
-#[derive(Deserialize)]
-struct Frame<'a> {
-    #[serde(default, borrow)]
-    choices: Option<Vec<Choice<'a>>>,
-    #[serde(default)]
-    usage: Option<UsageFrame>,
-    #[serde(default)]
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    index: u32,
-    #[serde(default, alias = "message", borrow)]
-    delta: Option<Delta<'a>>,
-    #[serde(default)]
-    finish_reason: Option<String>,
-    #[serde(default)]
-    logprobs: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct UsageFrame {
-    #[serde(default)]
-    prompt_tokens: u64,
-    #[serde(default)]
-    completion_tokens: u64,
-    #[serde(default)]
-    completion_tokens_details: Option<Details>,
-}
-
-#[derive(Deserialize)]
-struct Details {
-    #[serde(default)]
-    reasoning_tokens: Option<u64>,
+    /// Which choice is ours: the first one that is named.
+    index: Option<u64>,
+    /// Half characters at the end of text and of thinking.
+    text: Halves,
+    reasoning: Halves,
+    calls: Calls,
+    sources: Sources,
 }
 
 impl Decoder {
@@ -76,115 +67,181 @@ impl Decoder {
     pub fn new(variable: &str) -> Self {
         Self {
             sse: Sse::default(),
-            answer: Answer {
-                variable: variable.to_owned(),
-                ..Answer::default()
-            },
+            answer: Answer::new(variable),
         }
+    }
+
+    /// The caller asked with `functions`: a `function_call` is passed on as it is.
+    pub fn with_functions(mut self, takes_functions: bool) -> Self {
+        self.answer.takes_functions = takes_functions;
+        self
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// An error object in the stream, or a stream that is none.
+    /// An error object in the stream, or a stream that is none; never once the answer is finished.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
+        if self.answer.is_done {
+            return Ok(());
+        }
+        if let Err(error) = self.sse.push(bytes) {
+            return self.answer.unless_finished(error.into());
+        }
         while let Some(event) = self.sse.next() {
-            self.answer.data(event.data, events)?;
+            self.answer.event(event.name, event.data, events)?;
+            if self.answer.is_done {
+                break;
+            }
         }
         Ok(())
     }
 
-    /// The body has ended.
+    /// The body has ended, regularly or not.
     ///
     /// # Errors
     /// An answer that broke off: neither a finish reason nor `[DONE]`.
     pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        if let Some(event) = self.sse.finish() {
-            self.answer.data(event.data, events)?;
+        if !self.answer.is_done
+            && let Some(event) = self.sse.finish()
+            && let Err(error) = self.answer.event(event.name, event.data, events)
+        {
+            // An event that was torn is the end of a stream that broke.
+            return Err(match error.kind {
+                Kind::Protocol => ProviderError::broken_stream(),
+                _ => error,
+            });
         }
-        let answer = &self.answer;
+        let answer = &mut self.answer;
         match (answer.is_finished, answer.has_output, answer.is_done) {
             (true, _, _) => Ok(()),
             (false, true, true) => {
-                events.push(ChatEvent::Finish(FinishReason::Stop));
+                answer.end(FinishReason::Stop, events);
                 Ok(())
             }
             (false, true, false) => Err(ProviderError::broken_stream()),
             (false, false, _) => Err(ProviderError::empty_answer()),
         }
     }
+
+    /// The upstream has given its reason for the end: only usage may follow.
+    pub fn is_finished(&self) -> bool {
+        self.answer.is_finished
+    }
+
+    /// The upstream has said `[DONE]`: nothing may follow.
+    pub fn is_done(&self) -> bool {
+        self.answer.is_done
+    }
 }
 
-/// A completion that came in one piece.
+/// A completion that came in one piece. One without a finish reason is complete all the same.
 ///
 /// # Errors
 /// An error object, or a body that is no completion.
 pub(super) fn whole(
     body: &[u8],
     variable: &str,
+    takes_functions: bool,
     events: &mut Vec<ChatEvent>,
 ) -> Result<(), ProviderError> {
-    let mut answer = Answer {
-        variable: variable.to_owned(),
-        ..Answer::default()
-    };
-    answer.data(body, events)?;
-    if answer.is_finished {
-        Ok(())
-    } else {
-        Err(ProviderError::malformed("answer"))
+    let mut answer = Answer::new(variable);
+    answer.takes_functions = takes_functions;
+    answer.is_whole = true;
+    let is_answer = answer.json(body, events)?;
+    if !answer.is_finished {
+        if !is_answer {
+            return Err(ProviderError::malformed("answer"));
+        }
+        answer.end(FinishReason::Stop, events);
     }
+    Ok(())
 }
 
 impl Answer {
-    fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+    fn new(variable: &str) -> Self {
+        Self {
+            variable: variable.to_owned(),
+            ..Self::default()
+        }
+    }
+
+    fn unless_finished(&self, error: ProviderError) -> Result<(), ProviderError> {
+        if self.is_finished { Ok(()) } else { Err(error) }
+    }
+
+    fn event(
+        &mut self,
+        name: &[u8],
+        data: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
         if let Some(new) = self.alike.recognise(data) {
-            let text = new.text.into_owned();
-            if !text.is_empty() {
-                events.push(if self.is_reasoning {
-                    ChatEvent::Reasoning(text)
-                } else {
-                    ChatEvent::Text(text)
-                });
+            let (text, is_reasoning) = (new.text.into_owned(), self.is_reasoning);
+            self.say(text, is_reasoning, events);
+            return Ok(());
+        }
+        match control(data) {
+            Some(Control::Done) => {
+                self.is_done = true;
+                return Ok(());
             }
-            return Ok(());
+            Some(Control::Beat) => return Ok(()),
+            None => {}
         }
-        if data.trim_ascii() == b"[DONE]" {
-            self.is_done = true;
-            return Ok(());
+        if name == b"error" {
+            return self.unless_finished(refusal::in_stream(&Said::body(data), &self.variable));
         }
-        let frame: Frame<'_> =
-            serde_json::from_slice(data).map_err(|_| ProviderError::malformed("stream"))?;
-        if let Some(error) = frame.error.filter(|error| !error.is_null()) {
-            return Err(wire::in_stream(&error, &self.variable));
+        match self.json(data, events) {
+            Ok(_) => Ok(()),
+            Err(error) => self.unless_finished(error),
         }
-        let choices = frame.choices.unwrap_or_default();
-        if let ([choice], None) = (choices.as_slice(), &frame.usage) {
-            self.learn(data, choice);
+    }
+
+    /// Reads a chunk or a whole answer; whether it had a choice.
+    fn json(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<bool, ProviderError> {
+        if let Some(chunk) = frame::plain(data) {
+            if let ([choice], None) = (chunk.choices.as_slice(), &chunk.usage) {
+                self.learn(data, choice);
+            }
+            return self.chunk(chunk, events);
         }
-        for choice in choices.into_iter().filter(|choice| choice.index == 0) {
-            self.choice(choice, events);
+        match frame::tolerant(data, self.is_whole) {
+            Some(Frame::Chunk(chunk)) => self.chunk(chunk, events),
+            Some(Frame::Error(said)) => Err(refusal::in_stream(&said, &self.variable)),
+            Some(Frame::Nothing) => Ok(false),
+            None => Err(ProviderError::malformed("stream")),
         }
-        if let Some(usage) = frame.usage {
-            let reasoning_tokens = usage
-                .completion_tokens_details
-                .and_then(|details| details.reasoning_tokens)
-                .unwrap_or(0);
-            events.push(ChatEvent::Usage(Usage {
-                prompt_tokens: usage.prompt_tokens,
-                completion_tokens: usage.completion_tokens,
-                reasoning_tokens,
-                cached_tokens: 0,
-            }));
+    }
+
+    fn chunk(
+        &mut self,
+        mut chunk: Chunk<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<bool, ProviderError> {
+        if !chunk.members.is_empty() {
+            self.sources.take(&mut chunk.members);
         }
-        Ok(())
+        let mut is_answer = false;
+        for choice in chunk.choices {
+            // One choice was asked for; some servers number it from 1.
+            if choice.index == *self.index.get_or_insert(choice.index) {
+                is_answer = true;
+                self.choice(choice, events)?;
+            }
+        }
+        if self.is_finished {
+            self.sources.late_events(events);
+        }
+        events.extend(chunk.usage.map(ChatEvent::Usage));
+        Ok(is_answer)
     }
 
     /// A piece of text and nothing else is what most events are, and all of them look the same.
     fn learn(&mut self, data: &[u8], choice: &Choice<'_>) {
         let Some(delta) = &choice.delta else { return };
-        if choice.index != 0 || choice.finish_reason.is_some() || choice.logprobs.is_some() {
+        let is_ours = self.index.is_none_or(|index| index == choice.index);
+        if !is_ours || !choice.finish_reason.is_empty() || choice.logprobs.is_some() {
             return;
         }
         if let Some((text, is_reasoning)) = delta.only_text() {
@@ -193,31 +250,174 @@ impl Answer {
         }
     }
 
-    fn choice(&mut self, choice: Choice<'_>, events: &mut Vec<ChatEvent>) {
+    fn choice(
+        &mut self,
+        choice: Choice<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
         let before = events.len();
         if let Some(delta) = choice.delta {
-            delta.events(events);
+            self.delta(delta, events);
         }
         if let Some(logprobs) = choice.logprobs.filter(|logprobs| !logprobs.is_null()) {
             events.push(ChatEvent::Logprobs(logprobs));
         }
         self.has_output |= events.len() > before;
-        if let Some(reason) = choice.finish_reason.filter(|_| !self.is_finished) {
-            self.is_finished = true;
-            events.push(ChatEvent::Finish(match reason.as_str() {
-                "length" => FinishReason::Length,
-                "content_filter" => FinishReason::ContentFilter,
-                "tool_calls" | "function_call" => FinishReason::ToolCalls,
-                _ => FinishReason::Stop,
-            }));
+        if let Some(said) = choice.error.filter(|_| !self.is_finished) {
+            return Err(refusal::in_stream(&said, &self.variable));
+        }
+        match reason(&choice.finish_reason) {
+            Some(Reason::Finished(reason)) if !self.is_finished => self.end(reason, events),
+            Some(Reason::Broken) if !self.is_finished => return Err(ProviderError::broken_stream()),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// What a delta says, in order.
+    fn delta(&mut self, delta: Delta<'_>, events: &mut Vec<ChatEvent>) {
+        fn text(text: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
+            text.filter(|text| !text.is_empty())
+        }
+        if let Some(reasoning) = text(delta.reasoning_content).or_else(|| text(delta.reasoning)) {
+            self.say(reasoning.into_owned(), true, events);
+        }
+        if let Some(text) = text(delta.content) {
+            self.say(text.into_owned(), false, events);
+        }
+        events.extend(
+            delta
+                .pictures
+                .into_iter()
+                .map(|url| ChatEvent::Image { url }),
+        );
+        let mut others = delta.others;
+        let has_calls = delta.tool_calls.is_some();
+        if let Some(calls) = delta.tool_calls {
+            self.calls.take(calls, self.is_whole, events);
+        }
+        match delta.function_call {
+            Some(call) if self.takes_functions => {
+                others.insert("function_call".to_owned(), call);
+            }
+            // Servers that send both say the same in both.
+            Some(call) if !has_calls => self.calls.take_function(call, events),
+            _ => {}
+        }
+        if !others.is_empty() {
+            events.push(ChatEvent::Extra(others));
         }
     }
+
+    fn say(&mut self, text: String, is_reasoning: bool, events: &mut Vec<ChatEvent>) {
+        let halves = if is_reasoning {
+            &mut self.reasoning
+        } else {
+            &mut self.text
+        };
+        let text = if halves.is_waiting() || text.contains(json::is_half) {
+            halves.join(&text)
+        } else {
+            text
+        };
+        if !text.is_empty() {
+            self.has_output = true;
+            events.push(if is_reasoning {
+                ChatEvent::Reasoning(text)
+            } else {
+                ChatEvent::Text(text)
+            });
+        }
+    }
+
+    fn end(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {
+        let half = |half: Option<char>| half.map(String::from);
+        events.extend(half(self.reasoning.finish()).map(ChatEvent::Reasoning));
+        events.extend(half(self.text.finish()).map(ChatEvent::Text));
+        self.calls.flush(events);
+        self.sources.events(events);
+        self.is_finished = true;
+        events.push(ChatEvent::Finish(reason));
+    }
+}
+
+/// Data that is no JSON object.
+enum Control {
+    /// `[DONE]`, quoted or not.
+    Done,
+    /// What keeps a connection alive.
+    Beat,
+}
+
+fn control(data: &[u8]) -> Option<Control> {
+    let word = data.trim_ascii();
+    match word {
+        [b'{', ..] => None,
+        b"" | b"null" => Some(Control::Beat),
+        _ => {
+            let word = word.strip_prefix(b"\"").unwrap_or(word);
+            let word = word.strip_suffix(b"\"").unwrap_or(word).trim_ascii();
+            let is = |known: &[u8]| word.eq_ignore_ascii_case(known);
+            if is(b"[DONE]") || is(b"DONE") {
+                Some(Control::Done)
+            } else if is(b"") || is(b"ping") || is(b"keep-alive") || is(b"heartbeat") {
+                Some(Control::Beat)
+            } else {
+                None
+            }
+        }
+    }
+}
+
+/// What a finish reason means.
+enum Reason {
+    Finished(FinishReason),
+    /// The answer is not whole.
+    Broken,
+}
+
+/// In whichever words; one that nobody knows ends the answer like any other.
+fn reason(word: &str) -> Option<Reason> {
+    match word {
+        // Nearly all of them.
+        "stop" => return Some(Reason::Finished(FinishReason::Stop)),
+        "" => return None,
+        _ => {}
+    }
+    let word = word.trim().to_ascii_lowercase();
+    Some(match word.as_str() {
+        "" | "null" | "none" | "in_progress" | "finish_reason_unspecified" => return None,
+        "length"
+        | "max_tokens"
+        | "max_output_tokens"
+        | "max_length"
+        | "model_length"
+        | "token_limit"
+        | "model_context_window_exceeded" => Reason::Finished(FinishReason::Length),
+        "content_filter" | "content_filtered" | "safety" | "recitation" | "sensitive"
+        | "prohibited_content" | "blocklist" | "refusal" => {
+            Reason::Finished(FinishReason::ContentFilter)
+        }
+        "tool_calls" | "tool_call" | "function_call" | "tool_use" => {
+            Reason::Finished(FinishReason::ToolCalls)
+        }
+        "error"
+        | "failed"
+        | "abort"
+        | "aborted"
+        | "cancelled"
+        | "canceled"
+        | "network_error"
+        | "insufficient_system_resource"
+        | "malformed_function_call" => Reason::Broken,
+        _ => Reason::Finished(FinishReason::Stop),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Kind, ToolCallDelta};
+    use crate::chat::{ToolCallDelta, Usage};
 
     const SAMPLE: &str = concat!(
         ": comment\n\n",

@@ -1,0 +1,234 @@
+//! A chunk, or a whole completion: the same but for `delta` and `message`. Read in one pass where it is written as OpenAI
+//! writes it, else member by member. Source: OpenAI's public API reference.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::{Map, Value};
+
+use super::{
+    delta::Delta,
+    said::{self, Said},
+    usage,
+};
+use crate::{chat::Usage, upstream::json};
+
+/// What an event says.
+#[derive(Debug)]
+pub(super) enum Frame<'a> {
+    /// A chunk, or an answer.
+    Chunk(Chunk<'a>),
+    /// Something went wrong.
+    Error(Said),
+    /// Nothing of interest.
+    Nothing,
+}
+
+/// The content of a chunk or an answer.
+#[derive(Debug, Default)]
+pub(super) struct Chunk<'a> {
+    pub(super) choices: Vec<Choice<'a>>,
+    pub(super) usage: Option<Usage>,
+    /// What stands beside the choices, if any of it may be of interest.
+    pub(super) members: Map<String, Value>,
+}
+
+/// One choice.
+#[derive(Debug, Default)]
+pub(super) struct Choice<'a> {
+    pub(super) index: u64,
+    pub(super) delta: Option<Delta<'a>>,
+    /// As it is written; empty for none.
+    pub(super) finish_reason: Cow<'a, str>,
+    pub(super) logprobs: Option<Value>,
+    pub(super) error: Option<Said>,
+}
+
+/// A frame in OpenAI's own form. Everything odd makes it one for [`tolerant`]: a member of these names, one that comes
+/// twice, one of another type.
+#[derive(Deserialize)]
+struct Plain<'a> {
+    #[serde(default, borrow)]
+    choices: Option<Vec<PlainChoice<'a>>>,
+    #[serde(default)]
+    usage: Option<usage::Plain>,
+    #[serde(
+        default,
+        rename = "error",
+        alias = "errors",
+        alias = "detail",
+        alias = "message",
+        alias = "msg",
+        alias = "error_msg",
+        alias = "error_message",
+        alias = "error_code",
+        alias = "citations",
+        alias = "search_results",
+        alias = "search_info",
+        alias = "web_search",
+        alias = "references",
+        alias = "sources"
+    )]
+    odd: Option<IgnoredAny>,
+}
+
+#[derive(Deserialize)]
+struct PlainChoice<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default, borrow)]
+    delta: Option<Delta<'a>>,
+    #[serde(default, borrow)]
+    message: Option<Delta<'a>>,
+    #[serde(default, borrow)]
+    finish_reason: Option<Cow<'a, str>>,
+    #[serde(default)]
+    logprobs: Option<Value>,
+    #[serde(default, rename = "error", alias = "text")]
+    odd: Option<IgnoredAny>,
+}
+
+/// An event that is written as OpenAI writes it; `None`: [`tolerant`] reads it.
+pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
+    let frame: Plain<'_> = serde_json::from_slice(data).ok()?;
+    let choices = frame.choices.unwrap_or_default();
+    let is_odd = |choice: &PlainChoice<'_>| {
+        let is_odd = |delta: &Option<Delta<'_>>| delta.as_ref().is_some_and(|delta| delta.is_odd);
+        choice.odd.is_some()
+            || (choice.delta.is_some() && choice.message.is_some())
+            || is_odd(&choice.delta)
+            || is_odd(&choice.message)
+    };
+    let says_nothing = choices.is_empty() && frame.usage.is_none();
+    let is_counted_oddly = frame.usage.as_ref().is_some_and(|usage| !usage.is_plain());
+    if frame.odd.is_some() || says_nothing || is_counted_oddly || choices.iter().any(is_odd) {
+        return None;
+    }
+    Some(Chunk {
+        choices: choices
+            .into_iter()
+            .map(|choice| Choice {
+                index: choice.index.unwrap_or_default(),
+                delta: choice.delta.or(choice.message),
+                finish_reason: choice.finish_reason.unwrap_or_default(),
+                logprobs: choice.logprobs,
+                error: None,
+            })
+            .collect(),
+        usage: frame.usage.and_then(usage::Plain::into_usage),
+        members: Map::new(),
+    })
+}
+
+/// An event however it is filled; `None` when it is no JSON. `is_whole`: a whole answer, in which `message` counts where
+/// `delta` is there as well.
+pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
+    let (value, _) = json::value(data)?;
+    match value {
+        Value::Object(members) => Some(object(members, is_whole)),
+        Value::Array(list) => Some(
+            list.into_iter()
+                .filter_map(|item| match item {
+                    Value::Object(members) => Some(object(members, is_whole)),
+                    _ => None,
+                })
+                .find(|frame| !matches!(frame, Frame::Nothing))
+                .unwrap_or(Frame::Nothing),
+        ),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Some(Frame::Nothing),
+        Value::String(_) => None,
+    }
+}
+
+fn object(mut members: Map<String, Value>, is_whole: bool) -> Frame<'static> {
+    let choices = match members.remove("choices") {
+        Some(Value::Array(choices)) => choices,
+        Some(one @ Value::Object(_)) => vec![one],
+        _ => Vec::new(),
+    };
+    let choices: Vec<Choice<'static>> = choices
+        .into_iter()
+        .filter_map(|choice| match choice {
+            Value::Object(choice) => Some(self::choice(choice, is_whole)),
+            _ => None,
+        })
+        .collect();
+    let usage = members.remove("usage");
+    let has_error = |name: &str| members.get(name).is_some_and(|value| !is_blank(value));
+    // Beside choices only a member that says nothing else but this is an error.
+    if choices.is_empty() || has_error("error") {
+        if let Some(said) = said::error_in(&members) {
+            return Frame::Error(said);
+        }
+        if choices.is_empty() && usage.is_none() {
+            return Frame::Nothing;
+        }
+    }
+    Frame::Chunk(Chunk {
+        choices,
+        usage: usage.as_ref().and_then(usage::read),
+        members,
+    })
+}
+
+fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        _ => false,
+    }
+}
+
+fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
+    let mut part = |name: &str| match members.remove(name) {
+        Some(Value::Object(delta)) => Some(Delta::from_value(delta)),
+        Some(Value::String(text)) => Some(Delta {
+            content: Some(Cow::Owned(text)),
+            ..Delta::default()
+        }),
+        _ => None,
+    };
+    let (delta, message) = (part("delta"), part("message"));
+    let text = part("text");
+    let (first, second) = if is_whole {
+        (message, delta)
+    } else {
+        (delta, message)
+    };
+    let finish_reason = finish_reason(members.get("finish_reason"));
+    // What repeats all that was said is in the way of what is new, unless that is the last and says all at once.
+    let delta = match (first, second) {
+        (Some(first), Some(second)) if is_whole && first.is_empty() => Some(second),
+        (first, second) => first.or(second),
+    };
+    Choice {
+        index: members.get("index").map_or(0, index),
+        delta: delta.or(text),
+        finish_reason,
+        logprobs: members.remove("logprobs"),
+        error: members
+            .get("error")
+            .filter(|error| !is_blank(error))
+            .map(Said::value),
+    }
+}
+
+fn index(value: &Value) -> u64 {
+    match value {
+        Value::Number(number) => number.as_u64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    }
+    .unwrap_or_default()
+}
+
+fn finish_reason(value: Option<&Value>) -> Cow<'static, str> {
+    let word = match value {
+        Some(Value::Object(reason)) => reason.get("type").or_else(|| reason.get("reason")),
+        other => other,
+    };
+    word.and_then(Value::as_str)
+        .unwrap_or_default()
+        .to_owned()
+        .into()
+}
