@@ -10,7 +10,8 @@ const MOST_TIME: Duration = Duration::from_secs(1);
 /// How much may be said before it.
 const MOST_BYTES: usize = 64 << 10;
 
-/// Lets an answer end by itself, so that its connection serves the next request; closes it when that takes long.
+/// Lets an answer whose end has not been seen end by itself, so that its connection serves the next request; closes it
+/// when that takes long.
 pub async fn let_end(mut answer: Answer) {
     // Mostly the end has come already.
     let is_over = std::future::poll_fn(|cx| {

@@ -209,11 +209,12 @@ impl OpenAi {
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());
         };
-        match first.iter().find(|byte| !is_blank(**byte)) {
+        let is_over = match first.iter().find(|byte| !is_blank(**byte)) {
             Some(b'{' | b'[') => {
-                let whole = whole_body(&mut answer, first).await?;
+                let (whole, is_over) = whole_body(&mut answer, first).await?;
                 stream::whole(&whole, variable, takes_functions, &mut turn.events)?;
                 turn.emit().await;
+                is_over
             }
             Some(b'<') => {
                 let what = "the upstream answered with a page";
@@ -221,10 +222,12 @@ impl OpenAi {
             }
             _ => {
                 let decoder = Decoder::new(variable).with_functions(takes_functions);
-                listen(turn, &mut answer, first, decoder).await?;
+                listen(turn, &mut answer, first, decoder).await?
             }
+        };
+        if !is_over {
+            linger::let_end(answer).await;
         }
-        linger::let_end(answer).await;
         Ok(())
     }
 
@@ -280,8 +283,11 @@ async fn first_bytes(answer: &mut Answer) -> Result<Option<Bytes>, TransportErro
     Ok(None)
 }
 
-/// The body that begins so. Where nobody says how long it is, it is over with its JSON, whatever the connection does.
-async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<Bytes, TransportError> {
+/// The body that begins so, and whether its end has been seen. Where nobody says how long it is, it is over with its JSON, whatever the connection does.
+async fn whole_body(
+    answer: &mut Answer,
+    first: Bytes,
+) -> Result<(Bytes, bool), TransportError> {
     let mut scan = answer
         .header("content-length")
         .is_none()
@@ -292,7 +298,7 @@ async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<Bytes, Transpor
     }
     while !scan.as_ref().is_some_and(Scan::is_whole) {
         let Some(chunk) = answer.chunk().await? else {
-            break;
+            return Ok((body.freeze(), true));
         };
         if body.len() + chunk.len() > MOST_WHOLE_BYTES {
             return Err(TransportError::TooLarge);
@@ -302,46 +308,47 @@ async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<Bytes, Transpor
         }
         body.extend_from_slice(&chunk);
     }
-    Ok(body.freeze())
+    Ok((body.freeze(), false))
 }
 
-/// Passes a stream on as it comes. Once it has its finish reason it cannot fail any more, and is not waited for long.
+/// Passes a stream on as it comes; whether the end of its body has been seen. Once it has its finish reason it cannot
+/// fail any more, and is not waited for long.
 async fn listen(
     turn: &mut Turn,
     answer: &mut Answer,
     first: Bytes,
     mut decoder: Decoder,
-) -> Result<(), ProviderError> {
+) -> Result<bool, ProviderError> {
     let mut bytes = first;
     let mut deadline = None;
-    loop {
+    let end = loop {
         let fed = decoder.feed(&bytes, &mut turn.events);
         // What came before an error is said before it.
         turn.emit().await;
         fed?;
         if decoder.is_done() {
-            break;
+            break None;
         }
         let chunk = if decoder.is_finished() {
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + GRACE);
-            timeout_at(deadline, answer.chunk())
-                .await
-                .unwrap_or(Ok(None))
+            match timeout_at(deadline, answer.chunk()).await {
+                Ok(chunk) => chunk,
+                Err(_) => break None,
+            }
         } else {
             answer.chunk().await
         };
         match chunk {
             Ok(Some(more)) => bytes = more,
-            Ok(None) => break,
-            Err(error) => {
-                // The last event may be there but for its blank line.
-                let finished = decoder.finish(&mut turn.events);
-                turn.emit().await;
-                return finished.map_err(|_| error.into());
-            }
+            Ok(None) => break Some(Ok(())),
+            Err(error) => break Some(Err(error)),
         }
-    }
+    };
+    // The last event may be there but for its blank line.
     let finished = decoder.finish(&mut turn.events);
     turn.emit().await;
-    finished
+    match (finished, end) {
+        (Err(_), Some(Err(error))) => Err(error.into()),
+        (finished, end) => finished.map(|()| end.is_some()),
+    }
 }
