@@ -110,7 +110,7 @@ async fn upstream_errors_are_mapped() {
     let upstream = simulator("openai", 1);
     for (fault, status, code) in [
         ("unauthorized", 502, "upstream_auth_expired"),
-        ("forbidden", 502, "upstream_auth_expired"),
+        ("forbidden", 403, "upstream_forbidden"),
         ("rate_limited", 429, "upstream_rate_limited"),
         ("rate_limited_retry_after", 429, "upstream_rate_limited"),
         ("insufficient_quota", 429, "upstream_rate_limited"),

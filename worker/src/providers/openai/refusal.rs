@@ -166,7 +166,6 @@ pub(super) fn wrong_place(what: &str, variable: &str) -> ProviderError {
         Kind::Protocol,
         format!("{what}, which is no answer of an API: check {base_url}"),
     )
-    .with_code("upstream_wrong_path")
 }
 
 fn classify(status: u16, said: &Said, variable: &str) -> ProviderError {
