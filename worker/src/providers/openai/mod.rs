@@ -284,10 +284,7 @@ async fn first_bytes(answer: &mut Answer) -> Result<Option<Bytes>, TransportErro
 }
 
 /// The body that begins so, and whether its end has been seen. Where nobody says how long it is, it is over with its JSON, whatever the connection does.
-async fn whole_body(
-    answer: &mut Answer,
-    first: Bytes,
-) -> Result<(Bytes, bool), TransportError> {
+async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<(Bytes, bool), TransportError> {
     let mut scan = answer
         .header("content-length")
         .is_none()
