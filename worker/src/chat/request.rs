@@ -227,7 +227,7 @@ mod tests {
             ("m", true, Some(7))
         );
         assert_eq!(request.messages[0].text(), "hi");
-        let sent = request.body_for("up").concat();
+        let sent = request.body_for("up", true).concat();
         let sent = str::from_utf8(&sent).unwrap();
         for member in ["\"model\"", "\"max_tokens\"", "\"messages\"", "\"type\""] {
             assert_eq!(sent.matches(member).count(), 1, "{sent}");

@@ -138,9 +138,9 @@ impl Hive {
             .unwrap();
         let mut seen = String::new();
         while !seen.contains(r#""content":"#) || seen.matches("data:").count() < 3 {
-            seen.push_str(&String::from_utf8_lossy(
-                &response.next().await.unwrap().unwrap(),
-            ));
+            let piece = response.next().await;
+            let piece = piece.unwrap_or_else(|| panic!("it ended with {seen:?}"));
+            seen.push_str(&String::from_utf8_lossy(&piece.unwrap()));
         }
     }
 }

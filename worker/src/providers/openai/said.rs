@@ -168,7 +168,7 @@ impl Said {
             let status = status.and_then(|status| u16::try_from(status).ok());
             self.status = self
                 .status
-                .or(status.filter(|status| (400..600).contains(status)));
+                .or_else(|| status.filter(|status| (400..600).contains(status)));
         }
         if let (true, Some(Value::String(param))) = (self.param.is_empty(), members.get("param")) {
             self.param.clone_from(param);
