@@ -299,7 +299,7 @@ mod tests {
             (
                 vec![
                     call(json!(0), json!("a"), json!("f"), json!("\"\u{10F800}")),
-                    call(json!(0), null.clone(), null.clone(), json!("\u{10FC00}\"")),
+                    call(json!(0), null.clone(), null, json!("\u{10FC00}\"")),
                 ],
                 vec![
                     told_of(0, "a", "f", "\""),
