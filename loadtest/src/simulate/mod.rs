@@ -17,6 +17,8 @@
 //! | simulator | generations, oldest first |
 //! | --- | --- |
 //! | deepseek | `v2.0` (a password is enough to log in), `v2.5` (logins want a real device; headers and body of 2026-11) |
+//! | kimi | `k2` (no K3), `k3_scenario` (K3 as SCENARIO_K3), `k3` (K3 as ok-computer; options of 2026-09) |
+//! | langfast | `anonymous` (anyone signs up), `session` (a user's own session; sign-ups are closed) |
 //! | qwen | `dialog` (cookies), `chat2` (signed requests, one-time salts; the hosts of www.qianwen.com) |
 //! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
 //!

@@ -103,6 +103,13 @@ fn jwt(claims: &Claims, typ: &str, exp: u64, signature: &str) -> String {
     format!("{HEAD}.{payload}.{signature}")
 }
 
+fn jwt_without_device(sub: &str, session: &str, exp: u64, signature: &str) -> String {
+    let payload = format!(
+        r#"{{"iss":"user-center","exp":{exp},"typ":"access","app_id":"kimi","sub":"{sub}","ssid":"{session}"}}"#
+    );
+    format!("{HEAD}.{}.{signature}", URL_SAFE_NO_PAD.encode(payload))
+}
+
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.unwrap_or_default().as_secs()
@@ -156,7 +163,7 @@ impl Accounts {
         }
         if !matches!(
             request.header("x-msh-version").as_str(),
-            "1.0.0" | "2.0.0" | "2.2.0"
+            "1.0.0" | "2.0.0" | "2.1.0" | "2.2.0"
         ) {
             call.violate(format!(
                 "x-msh-version is {:?}",
@@ -275,6 +282,7 @@ impl Accounts {
         self.tokens.remove(token);
         call.account = Some(account);
         let claims = claims(account)?;
+        let without_device = call.fault == Some("refresh_as_kimi_ai");
         let life = if call.fault == Some("refresh_short_lived") {
             30
         } else {
@@ -282,7 +290,16 @@ impl Accounts {
         };
         let mut make = |typ: &'static str, exp: u64| {
             let signature = Uuid::new_v4().simple().to_string();
-            let text = jwt(claims, typ, exp, &signature);
+            let ids = claims.ids.filter(|_| typ == "refresh" || !without_device);
+            let session = claims
+                .ids
+                .map(|(_, session)| session)
+                .filter(|_| ids.is_none());
+            let text = match session {
+                // §2: an access token of www.kimi.ai names its session, and no device.
+                Some(session) => jwt_without_device(claims.sub, session, exp, &signature),
+                None => jwt(&Claims { ids, ..*claims }, typ, exp, &signature),
+            };
             self.tokens
                 .insert(text.clone(), Token { account, typ, exp });
             text

@@ -15,9 +15,14 @@ pub(super) struct Ask {
     pub(super) thinking: bool,
     pub(super) tools: Value,
     pub(super) search: bool,
+    /// The context of a million tokens.
+    pub(super) is_long: bool,
+    pub(super) is_swarm: bool,
+    /// As they were sent.
+    pub(super) options: Option<Value>,
 }
 
-const SCENARIOS: [&str; 11] = [
+const SCENARIOS: [&str; 13] = [
     "SCENARIO_K2D5",
     "SCENARIO_K2D5_TURBO",
     "SCENARIO_K2D6",
@@ -29,7 +34,11 @@ const SCENARIOS: [&str; 11] = [
     "SCENARIO_CHAT",
     "SCENARIO_OK_COMPUTER",
     "SCENARIO_OK_COMPUTER_SWARM",
+    "SCENARIO_K3",
+    "SCENARIO_K3_THINKING",
 ];
+/// What `options.model` may name (form "by key").
+const KEYS: [&str; 4] = ["k2d6", "k2d6-chat", "k3", "k3-agent-ultra"];
 const TOOLS: [&str; 13] = [
     "SEARCH",
     "IMAGE_GENERATION",
@@ -45,17 +54,30 @@ const TOOLS: [&str; 13] = [
     "BANANA",
     "SLIDES_OUTLINE",
 ];
-const FIELDS: [&str; 6] = [
+const FIELDS: [&str; 8] = [
     "scenario",
     "chat_id",
     "tools",
     "message",
     "options",
     "kimiplus_id",
+    "kimiplusId",
+    "project_id",
+];
+const OPTIONS: [&str; 8] = [
+    "thinking",
+    "enable_plugin",
+    "enablePlugin",
+    "reasoning_effort",
+    "reasoningEffort",
+    "context_length",
+    "contextLength",
+    "model",
 ];
 
-/// Reads the question; `Err` says in a sentence what is an invalid argument.
-pub(super) fn read(payload: &[u8], call: &mut Call) -> Result<Ask, String> {
+/// Reads the question; `Err` says in a sentence what is an invalid argument. `today`: what the page of 2026-09 always
+/// sends is missed.
+pub(super) fn read(payload: &[u8], call: &mut Call, today: bool) -> Result<Ask, String> {
     let body: Value = serde_json::from_slice(payload)
         .map_err(|error| format!("the envelope's payload is not JSON: {error}"))?;
     let fields = body.as_object().ok_or("the payload is no JSON object")?;
@@ -78,18 +100,103 @@ pub(super) fn read(payload: &[u8], call: &mut Call) -> Result<Ask, String> {
     }
     let (prompt, files) = blocks(message, call)?;
     let (tools, search) = tools(&body)?;
+    let is_swarm = scenario.ends_with("_SWARM")
+        || tools[0].get("type") == Some(&json!("TOOL_TYPE_PARALLEL_AGENT_V2"));
+    let options = body.get("options").cloned();
+    let (thinking, context) = switches(&body, &scenario, call, today)?;
     Ok(Ask {
         goes_on: goes_on(&body, message, call)?,
         scenario,
         prompt,
         files,
-        thinking: body
-            .pointer("/options/thinking")
-            .and_then(Value::as_bool)
-            .ok_or("options.thinking is missing or no boolean")?,
+        thinking,
         tools,
         search,
+        is_long: context.as_deref() == Some("CONTEXT_LENGTH_XL"),
+        is_swarm,
+        options,
     })
+}
+
+/// A member by its name, in either spelling.
+fn either<'a>(object: &'a Value, snake: &str, camel: &str) -> Option<&'a Value> {
+    object.get(snake).or_else(|| object.get(camel))
+}
+
+/// Whether the answer thinks, and the context that is asked for (§4.2, §4.5).
+fn switches(
+    body: &Value,
+    scenario: &str,
+    call: &mut Call,
+    today: bool,
+) -> Result<(bool, Option<String>), String> {
+    let options = body.get("options").unwrap_or(&Value::Null);
+    let unknown = options
+        .as_object()
+        .and_then(|options| options.keys().find(|key| !OPTIONS.contains(&key.as_str())));
+    if let Some(unknown) = unknown {
+        call.violate(format!("the unknown option {unknown:?} is ignored"));
+    }
+    let thinking = options
+        .get("thinking")
+        .and_then(Value::as_bool)
+        .ok_or("options.thinking is missing or no boolean")?;
+    let plugin = either(options, "enable_plugin", "enablePlugin");
+    if plugin.is_some_and(|plugin| !plugin.is_boolean()) {
+        return Err("options.enable_plugin is no boolean".to_owned());
+    }
+    let page = matches!(scenario, "SCENARIO_K2D5" | "SCENARIO_OK_COMPUTER");
+    if today && page && plugin != Some(&json!(false)) {
+        call.violate("without enable_plugin false the site's own tools get into the answer");
+    }
+    let effort = match either(options, "reasoning_effort", "reasoningEffort") {
+        None => None,
+        Some(effort) => {
+            let name = effort
+                .as_str()
+                .and_then(|name| name.strip_prefix("REASONING_EFFORT_"));
+            let known = ["NONE", "LOW", "MEDIUM", "HIGH", "MAX"];
+            match name.filter(|name| known.contains(name)) {
+                Some(name) => Some(name),
+                None => return Err(format!("there is no effort {effort}")),
+            }
+        }
+    };
+    let context = either(options, "context_length", "contextLength");
+    let context = match context.map(|context| context.as_str()) {
+        None => None,
+        Some(Some(name @ ("CONTEXT_LENGTH_L" | "CONTEXT_LENGTH_XL"))) => Some(name.to_owned()),
+        Some(other) => return Err(format!("there is no context {other:?}")),
+    };
+    let model = options.get("model");
+    if let Some(model) = model {
+        let known = model.as_str().is_some_and(|model| KEYS.contains(&model));
+        if !known || scenario != "SCENARIO_CHAT" {
+            return Err(format!("there is no model {model} in {scenario}"));
+        }
+    }
+    let plus = either(body, "kimiplus_id", "kimiplusId").and_then(Value::as_str);
+    match scenario {
+        "SCENARIO_OK_COMPUTER" => {
+            if plus != Some("ok-computer") {
+                return Err("SCENARIO_OK_COMPUTER without kimiplus_id ok-computer".to_owned());
+            }
+            if !thinking || matches!(effort, Some("NONE" | "MEDIUM")) {
+                return Err(format!("K3 with thinking {thinking} and effort {effort:?}"));
+            }
+            if today && (effort.is_none() || context.is_none()) {
+                call.violate("the page sends an effort and a context with K3");
+            }
+        }
+        _ if plus.is_some() => return Err(format!("kimiplus_id is {plus:?} in {scenario}")),
+        _ => {}
+    }
+    let thinks = match effort {
+        Some("NONE") => false,
+        // The page of 2026-09 always says that it thinks, and lets the effort decide.
+        Some(_) | None => thinking,
+    };
+    Ok((thinks, context))
 }
 
 fn text(object: &Value, key: &str) -> Result<String, String> {

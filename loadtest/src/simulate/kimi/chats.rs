@@ -50,15 +50,40 @@ impl Chats {
             call.violate("chat_id is no chat of this account, or deleted already");
             return Err(NOT_FOUND);
         };
-        if chat
-            .rounds
-            .last()
-            .is_none_or(|last| last.answer.0 != *parent)
-        {
+        let right = match chat.rounds.last() {
+            Some(last) => last.answer.0 == *parent,
+            // Opened by itself: the client makes the first parent up, 20 characters too (§3).
+            None => parent.len() == 20,
+        };
+        if !right {
             call.violate("parent_id is not the id of the chat's last answer");
             return Err(INVALID);
         }
         Ok(())
+    }
+
+    /// `POST /api/chat`: a chat before its first question.
+    pub(super) fn open(
+        &mut self,
+        body: &Value,
+        account: usize,
+        call: &mut Call,
+        control: &Control,
+    ) -> Result<Reply, Refusal> {
+        if *body != json!({"name": " "}) {
+            call.violate("the body is not a name of one space");
+            return Err(refusal::rest(400, "chat.invalid", "bad request"));
+        }
+        self.count += 1;
+        let id = format!("sim{:017}", self.count);
+        control.created();
+        let chat = Chat {
+            account,
+            rounds: Vec::new(),
+        };
+        self.by_id.insert(id.clone(), chat);
+        call.conversation = Some(id.clone());
+        Ok(refusal::success(&json!({"id": id})))
     }
 
     /// Writes the round down, in a new chat unless the question goes on.

@@ -19,22 +19,28 @@ use crate::simulate::{
 
 /// Oddities of the stream that a script can ask for.
 pub(super) const QUIRKS: &[&str] = &[
-    "degraded",         // a notification that the model is a lesser one
-    "dollar_tool",      // the search is called `$web_search`
-    "heartbeats",       // one before every piece
-    "no_done",          // a completed status and a trailer, and no `done`
-    "no_mask",          // text events without their mask
-    "no_trailer",       // the stream ends after `done`
-    "old_marks",        // `[^1^]` in the text, which stays
-    "refs_again",       // the sources once more, with the message
-    "set_again",        // a block of text is set again and extends itself
-    "title",            // the chat gets a name
-    "together",         // two envelopes a write
-    "trailer_metadata", // a trailer that holds something
-    "two_blocks",       // the text comes in two blocks
-    "unfinished_mark",  // a citation mark that never ends
-    "unknown_events",   // events that mean nothing
-    "web_pages",        // the sources in the form of 2025
+    "degraded",                // a notification that the model is a lesser one
+    "dollar_tool",             // the search is called `$web_search`
+    "flagged_answer",          // text whose flags say that it is the answer
+    "flagged_thinking",        // thoughts as text whose flags say so
+    "heartbeats",              // one before every piece
+    "no_done",                 // a completed status and a trailer, and no `done`
+    "no_mask",                 // text events without their mask
+    "no_trailer",              // the stream ends after `done`
+    "old_marks",               // `[^1^]` in the text, which stays
+    "refs_again",              // the sources once more, with the message
+    "set_again",               // a block of text is set again and extends itself
+    "think_summary",           // thoughts carry a summary, which is none
+    "title",                   // the chat gets a name
+    "together",                // two envelopes a write
+    "trailer_metadata",        // a trailer that holds something
+    "tool_section",            // the site's own tool call leaks into the text, cut between events
+    "tool_section_unfinished", // the same at the end, and it never ends
+    "two_blocks",              // the text comes in two blocks
+    "two_masks",               // a mask that names two fields
+    "unfinished_mark",         // a citation mark that never ends
+    "unknown_events",          // events that mean nothing
+    "web_pages",               // the sources in the form of 2025
 ];
 
 /// Why an answer stops before its end.
@@ -52,6 +58,15 @@ pub(super) enum Stop {
 }
 
 const TIME: &str = "2026-01-01T00:00:00Z";
+
+/// A call of a tool of the site's own, as it was seen in text.
+const TOOL_SECTION: [&str; 5] = [
+    "<|tool_calls_sec",
+    "tion_begin|><|tool_call_begin|>functions.ipython:0<|tool_call_argu",
+    "ment_begin|>{\"code\":\"print(1)\"}",
+    "<|tool_call_end|><|tool_calls_section_e",
+    "nd|>",
+];
 
 /// The acts of an answer.
 pub(super) fn acts(answer: &Answer, ask: &Ask, ids: &Ids, stop: Option<(usize, Stop)>) -> Acts {
@@ -208,11 +223,30 @@ impl Events<'_> {
         self.stage("START");
         for (at, piece) in self.answer.reasoning.iter().enumerate() {
             let content = Value::from(piece.as_str());
-            let block =
-                format!(r#""block":{{"id":"3","parentId":"2","think":{{"content":{content}}}}}"#);
-            let (op, mask) = match at {
-                0 => ("set", "block.think"),
-                _ => ("append", "block.think.content"),
+            let op = if at == 0 { "set" } else { "append" };
+            if self.answer.quirk("flagged_thinking") {
+                let block = format!(
+                    r#""block":{{"id":"3","parentId":"2","text":{{"content":{content},"flags":"thinking"}}}}"#
+                );
+                let mask = if at == 0 {
+                    "block.text"
+                } else {
+                    "block.text.content"
+                };
+                self.say(op, mask, &block);
+                continue;
+            }
+            let summary = match self.answer.quirk("think_summary") {
+                true => r#","summary":"a summary is no thought""#,
+                false => "",
+            };
+            let block = format!(
+                r#""block":{{"id":"3","parentId":"2","think":{{"content":{content}{summary}}}}}"#
+            );
+            let mask = if at == 0 {
+                "block.think"
+            } else {
+                "block.think.content"
             };
             self.say(op, mask, &block);
         }
@@ -253,11 +287,11 @@ impl Events<'_> {
         self.event("append", "block.tool.args", arguments);
         let results = self.results();
         let contents = json!({"id": "4", "tool": {"contents": results, "status": "STATUS_DONE"}});
-        self.event(
-            "set",
-            "block.tool.contents",
-            &format!(r#""block":{contents}"#),
-        );
+        let mask = match self.answer.quirk("two_masks") {
+            true => "block.tool.contents,block.tool.status",
+            false => "block.tool.contents",
+        };
+        self.event("set", mask, &format!(r#""block":{contents}"#));
         if self.answer.quirk("refs_again") {
             let chunks: Vec<_> = results
                 .iter()
@@ -289,6 +323,14 @@ impl Events<'_> {
     fn text(&mut self, pieces: usize) {
         let mut text = marked(self.answer);
         text.truncate(pieces);
+        if self.answer.quirk("tool_section") {
+            // The marker is cut between two events.
+            let at = text.len() / 2;
+            text.splice(at..at, TOOL_SECTION.map(ToOwned::to_owned));
+        }
+        if self.answer.quirk("tool_section_unfinished") {
+            text.extend(TOOL_SECTION.iter().take(3).map(|piece| (*piece).to_owned()));
+        }
         if self.answer.quirk("unfinished_mark") {
             text.push(format!("{MARK}ci"));
         }
@@ -310,7 +352,12 @@ impl Events<'_> {
             said.push_str(piece);
             let again = !opens && at == text.len() / 2 && self.answer.quirk("set_again");
             let content = Value::from(if again { said.as_str() } else { piece });
-            let head = format!(r#""id":"{id}","parentId":"","text":{{"content":{content}}}"#);
+            let flags = match self.answer.quirk("flagged_answer") {
+                true => r#","flags":"answer""#,
+                false => "",
+            };
+            let head =
+                format!(r#""id":"{id}","parentId":"","text":{{"content":{content}{flags}}}"#);
             if opens || again {
                 let block = format!(r#""block":{{{head},"createTime":"{TIME}"}}"#);
                 self.say("set", "block.text", &block);

@@ -3,6 +3,7 @@
 use super::{
     envelope::{END, MESSAGE},
     events::Stop,
+    models::MEMBERS_ONLY,
     refusal::{self, BUSY, Error, NOT_FOUND, Refusal, UNAUTHENTICATED},
 };
 use crate::simulate::{
@@ -32,8 +33,16 @@ pub(super) const FAULTS: &[Fault] = &[
     ("trailer_failed_precondition", ASK),
     ("trailer_internal", ASK),
     ("trailer_unknown", ASK),
-    ("trailer_strange", ASK),  // a code that no page lists
-    ("error_in_message", ASK), // E2 with flags 0, as of old
+    ("trailer_strange", ASK),          // a code that no page lists
+    ("trailer_credits", ASK),          // sample D: credits used up
+    ("trailer_credits_words", ASK),    // the same, and only the words say so
+    ("trailer_overloaded_words", ASK), // an overload whose words speak of credits
+    ("trailer_membership", ASK),       // a scenario that only members have
+    ("trailer_members_only", ASK),     // the same without a reason
+    ("account_abnormal", ASK),         // E4: the account is flagged
+    ("stream_pushing", ASK),           // E4: another answer is running
+    ("cloudflare", ASK),               // HTTP 403 with a page
+    ("error_in_message", ASK),         // E2 with flags 0, as of old
     ("overloaded_after_text", ASK),
     ("internal_after_text", ASK),
     ("exception_overloaded", ASK), // E3: the end looks normal
@@ -54,6 +63,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ("refresh_gone", "refresh"), // HTTP 404: the older way is left
     ("refresh_refused", "refresh"),
     ("refresh_short_lived", "refresh"), // no refusal: a token for half a minute
+    ("refresh_as_kimi_ai", "refresh"),  // no refusal: an access token without a device
+    ("models_refused", "models"),
     ("rest_refresh_refused", "refresh_rest"),
     ("user_refused", "user"),
     ("register_refused", "register"),
@@ -70,6 +81,17 @@ const LIMIT: Error = Error::because(
     "RATE_LIMITED",
     "You have sent too many messages. Please try again later.",
 );
+const CREDITS: Error = Error::because(
+    "resource_exhausted",
+    "REASON_QUOTA_EXCEEDED",
+    "You have used up your credits.",
+);
+const CREDITS_WORDS: Error = Error::new("resource_exhausted", "本周期额度已用完");
+const OVERLOADED_WORDS: Error = Error::because(
+    "resource_exhausted",
+    BUSY,
+    "Too many free users. Members have credits for peak hours.",
+);
 const OVERLOADED: Error = Error::because("resource_exhausted", BUSY, "busy");
 const FORBIDDEN: Error = Error::new("permission_denied", "permission denied");
 const INTERNAL: Error = Error::new("internal", "internal error");
@@ -83,7 +105,7 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "not_found" | "delete_not_found" => NOT_FOUND.plain(),
         "rate_limited" | "rate_limited_retry_after" => LIMIT.plain(),
         "invalid_argument" => refusal::INVALID.plain(),
-        "internal" | "delete_refused" | "upload_refused" => INTERNAL.plain(),
+        "internal" | "delete_refused" | "upload_refused" | "models_refused" => INTERNAL.plain(),
         "unavailable" => UNAVAILABLE.plain(),
         "trailer_unauthenticated" => UNAUTHENTICATED.trailer(),
         "trailer_permission_denied" => FORBIDDEN.trailer(),
@@ -101,6 +123,16 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "trailer_internal" => INTERNAL.trailer(),
         "trailer_unknown" => Error::new("unknown", "").trailer(),
         "trailer_strange" => Error::new("sim_strange", "something strange").trailer(),
+        "trailer_credits" => CREDITS.trailer(),
+        "trailer_credits_words" => CREDITS_WORDS.trailer(),
+        "trailer_overloaded_words" => OVERLOADED_WORDS.trailer(),
+        "trailer_membership" => MEMBERS_ONLY.trailer(),
+        "trailer_members_only" => {
+            Error::new("permission_denied", "this scenario needs a membership").trailer()
+        }
+        "account_abnormal" => refusal::account_abnormal(),
+        "stream_pushing" => refusal::rest(400, "chat.user_stream_pushing", "请等待上一个回答结束"),
+        "cloudflare" => Reply::html(403, "Just a moment..."),
         "html_200" => Reply::html(200, "Kimi"),
         "rest_refresh_refused" | "user_refused" => refusal::rest_token(),
         "register_refused" => refusal::rest(400, "device.invalid", "bad device"),

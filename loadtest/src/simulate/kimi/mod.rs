@@ -1,4 +1,14 @@
 //! Kimi, the web chat of www.kimi.com. Source: wire/kimi.md, all but alternate A (§10).
+//!
+//! Generations, all at once unless one is asked for:
+//!
+//! - `k2`: no K3. Alone, both of its scenarios are invalid arguments and the list of models does not exist.
+//! - `k3_scenario`: K3 as `SCENARIO_K3` (form b of §4.2). Alone, SCENARIO_OK_COMPUTER is an invalid argument.
+//! - `k3`: K3 as `SCENARIO_OK_COMPUTER` of ok-computer, as the service's own list has it. Alone, form b is refused, and
+//!   what today's page always sends is missed.
+//!
+//! Account 2 is a member; long contexts and swarms of the others are refused, which says nothing about their tokens. Its
+//! access tokens have no device under the fault `refresh_as_kimi_ai`, as those of www.kimi.ai.
 
 mod account;
 mod ask;
@@ -8,6 +18,7 @@ mod events;
 mod fault;
 mod files;
 mod marks;
+mod models;
 mod refusal;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -53,6 +64,10 @@ impl Simulator for Kimi {
 
     fn quirks(&self) -> &'static [&'static str] {
         events::QUIRKS
+    }
+
+    fn generations(&self) -> &'static [&'static str] {
+        &["k2", SCENARIO, COMPUTER]
     }
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
@@ -107,7 +122,13 @@ impl Simulator for Kimi {
     }
 }
 
+/// K3 by a scenario of its own.
+const SCENARIO: &str = "k3_scenario";
+/// K3 by the scenario of ok-computer.
+const COMPUTER: &str = "k3";
 const CHAT: &str = "/apiv2/kimi.gateway.chat.v1.ChatService/Chat";
+
+const MODELS: &str = "/apiv2/kimi.gateway.config.v1.ConfigService/GetAvailableModels";
 
 /// The step and method of each path (§3).
 fn step(path: &str) -> Option<(&'static str, &'static str)> {
@@ -120,6 +141,11 @@ fn step(path: &str) -> Option<(&'static str, &'static str)> {
         "/apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscription" => {
             ("subscription", "POST")
         }
+        "/apiv2/kimi.gateway.membership.v2.MembershipService/GetSubscription" => {
+            ("subscription", "POST")
+        }
+        MODELS => ("models", "POST"),
+        "/api/chat" => ("open", "POST"),
         "/api/user" => ("user", "GET"),
         "/api/device/register" => ("register", "POST"),
         "/api/account.gateway.v1.AuthService/RefreshToken" => ("refresh", "POST"),
@@ -175,6 +201,15 @@ impl Kimi {
     ) -> Result<Reply, Refusal> {
         let step = call.step.clone();
         let step = step.as_str();
+        if step == "models" && !control.speaks(SCENARIO) && !control.speaks(COMPUTER) {
+            // No violation: a client has to find out what is spoken.
+            return Err(Reply::html(404, "404 Not Found"));
+        }
+        if step == "models" && request.header_bytes("authorization").is_none() {
+            // §3: works without a login too.
+            strike(call, control)?;
+            return Ok(refusal::success(&models::available(None, control)));
+        }
         let account = if step == "upload" {
             // §4.4: the upload has fewer headers than the rest.
             self.upload_account(request, call)?
@@ -196,6 +231,8 @@ impl Kimi {
                 state.chats.delete(&ids, account, call, control)
             }
             "list" => Ok(state.chats.list(account)),
+            "models" => Ok(refusal::success(&models::available(Some(account), control))),
+            "open" => state.chats.open(&body, account, call, control),
             "messages" => state.chats.messages(&body, account, call),
             "subscription" => Ok(refusal::success(
                 &json!({"subscription": {"userId": format!("sim-{account}"), "userName": "sim"}}),
@@ -233,14 +270,25 @@ impl Kimi {
             }
         }
         let account = self.state().accounts.check(request, call)?;
+        let today = control.only(COMPUTER);
+        if today && request.header("x-msh-version").starts_with('1') {
+            call.violate("x-msh-version is of 2026-04");
+        }
         // From here on the stream has begun: refusals are trailers.
         let ask = envelope::decode(&request.body)
-            .and_then(|payload| ask::read(payload, call))
+            .and_then(|payload| ask::read(payload, call, today))
             .map_err(|what| invalid(call, what).trailer())?;
         call.model = Some(ask.scenario.clone());
         call.prompt = Some(ask.prompt.clone());
         call.note("thinking", ask.thinking);
         call.note("search", ask.search);
+        if let Some(options) = &ask.options {
+            call.note("options", options.clone());
+        }
+        let generation = models::allow(&ask, account, control).map_err(Error::trailer)?;
+        if let Some(generation) = generation {
+            call.note("generation", generation);
+        }
         call.note("files", ask.files.len());
         call.turns = ask::turns(&ask.prompt).unwrap_or_else(|what| {
             call.violate(what);

@@ -102,6 +102,11 @@ pub(super) fn rest(status: u16, kind: &str, message: &str) -> Refusal {
     Reply::json(status, &json!({"error_type": kind, "message": message}))
 }
 
+/// Flagged after long automated use: logging in again by hand lifts it.
+pub(super) fn account_abnormal() -> Refusal {
+    rest(401, "auth.account_abnormal", "您的账号存在异常，请重新登录")
+}
+
 pub(super) fn rest_token() -> Refusal {
     rest(401, "auth.token.invalid", "您的授权已过期，请重新登录")
 }

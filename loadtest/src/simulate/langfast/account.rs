@@ -26,15 +26,60 @@ pub(super) struct Session {
     /// Counted from 1, in the order of the sign-ups.
     pub(super) account: usize,
     pub(super) user: String,
+    /// Signed up, not logged in.
+    pub(super) is_anonymous: bool,
     exp: u64,
 }
 
-#[derive(Debug, Default)]
+/// The user who has logged in at the site: not one of the sign-ups.
+const OWNER: &str = "0e5f0c1a-5a0e-4f0c-9d3e-51a1c0de0100";
+const OWNER_ACCOUNT: usize = 100;
+const OWNER_REFRESH: &str = "simOwnerRefresh0123456";
+/// The end of the owner's first access token: far away, so that it is good without a refresh.
+const OWNER_EXP: u64 = 4_102_444_800;
+
+#[derive(Debug)]
 pub(super) struct Accounts {
     users: usize,
     by_access: HashMap<String, Session>,
     /// Account and user of each refresh token that is still good.
     by_refresh: HashMap<String, (usize, String)>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let owner = Session {
+            account: OWNER_ACCOUNT,
+            user: OWNER.to_owned(),
+            is_anonymous: false,
+            exp: OWNER_EXP,
+        };
+        Self {
+            users: 0,
+            by_access: HashMap::from([(owner_access(), owner)]),
+            by_refresh: HashMap::from([(
+                OWNER_REFRESH.to_owned(),
+                (OWNER_ACCOUNT, OWNER.to_owned()),
+            )]),
+        }
+    }
+}
+
+fn owner_access() -> String {
+    jwt(OWNER, OWNER_EXP, false, "b3duZXI")
+}
+
+/// `LANGFAST_SESSION`: what the site keeps in Local Storage of the user who has logged in (§2).
+pub(super) fn own_session() -> String {
+    json!({
+        "access_token": owner_access(), "refresh_token": OWNER_REFRESH, "expires_at": OWNER_EXP, "expires_in": LIFE_SECONDS,
+        "token_type": "bearer", "user": shown(OWNER, false),
+    })
+    .to_string()
+}
+
+fn shown(user: &str, is_anonymous: bool) -> Value {
+    json!({"id": user, "aud": "authenticated", "role": "authenticated", "is_anonymous": is_anonymous})
 }
 
 fn now() -> u64 {
@@ -74,8 +119,14 @@ impl Accounts {
         Ok(self.session(self.users, user, call))
     }
 
-    /// `POST /auth/v1/token?grant_type=refresh_token`: both tokens are new afterwards.
-    pub(super) fn refresh(&mut self, request: &Request, call: &mut Call) -> Result<Reply, Refusal> {
+    /// `POST /auth/v1/token?grant_type=refresh_token`: both tokens are new afterwards. `with_owner`: there is a user with a
+    /// session of its own.
+    pub(super) fn refresh(
+        &mut self,
+        request: &Request,
+        call: &mut Call,
+        with_owner: bool,
+    ) -> Result<Reply, Refusal> {
         if request.query != "grant_type=refresh_token" {
             call.violate("the query is not grant_type=refresh_token");
             return Err(refusal::auth(
@@ -87,6 +138,7 @@ impl Accounts {
         let body = json_body(request, call)?;
         let token = body.get("refresh_token").and_then(Value::as_str);
         let known = token.and_then(|token| self.by_refresh.remove(token));
+        let known = known.filter(|(account, _)| with_owner || *account != OWNER_ACCOUNT);
         let Some((account, user)) = known else {
             call.violate("the refresh token was never given, or used before");
             return Err(refusal::refresh_token());
@@ -102,7 +154,9 @@ impl Accounts {
             LIFE_SECONDS
         };
         let exp = now() + life;
-        let access = jwt(&user, exp);
+        let is_anonymous = account != OWNER_ACCOUNT;
+        let signature = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
+        let access = jwt(&user, exp, is_anonymous, &signature);
         let refresh: String = Uuid::new_v4()
             .simple()
             .to_string()
@@ -112,12 +166,13 @@ impl Accounts {
         let session = Session {
             account,
             user: user.clone(),
+            is_anonymous,
             exp,
         };
         self.by_access.insert(access.clone(), session);
         self.by_refresh
             .insert(refresh.clone(), (account, user.clone()));
-        let user = json!({"id": user, "aud": "authenticated", "role": "authenticated", "is_anonymous": true});
+        let user = shown(&user, is_anonymous);
         Reply::json(
             200,
             &json!({
@@ -156,11 +211,10 @@ impl Accounts {
 }
 
 /// A token whose payload needs the base64url alphabet, as in the third vector of §5.
-fn jwt(user: &str, exp: u64) -> String {
+fn jwt(user: &str, exp: u64, is_anonymous: bool, signature: &str) -> String {
     let payload = json!({
-        "sub": user, "exp": exp, "role": "authenticated", "is_anonymous": true, "note": "ÿ?????>>>>>",
+        "sub": user, "exp": exp, "role": "authenticated", "is_anonymous": is_anonymous, "note": "ÿ?????>>>>>",
     });
-    let signature = URL_SAFE_NO_PAD.encode(Uuid::new_v4().as_bytes());
     format!(
         "{HEAD}.{}.{signature}",
         URL_SAFE_NO_PAD.encode(payload.to_string())
@@ -180,7 +234,8 @@ mod tests {
 
     #[test]
     fn tokens_break_plain_base64_decoders() {
-        let token = jwt("11111111-2222-4333-8444-555555555555", 1_767_229_200);
+        let user = "11111111-2222-4333-8444-555555555555";
+        let token = jwt(user, 1_767_229_200, true, "c2ln");
         let payload = token.split('.').nth(1).unwrap();
         assert!(
             payload.contains('_') && !payload.len().is_multiple_of(4),

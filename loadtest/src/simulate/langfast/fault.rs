@@ -11,7 +11,11 @@ pub(super) const FAULTS: &[Fault] = &[
     ("jwt_invalid", ASK),
     ("jwt_missing", ASK),
     ("api_key_invalid", ASK),
-    ("quota_spent", ASK), // HTTP 429 that names the quota of the credential
+    ("quota_spent", ASK),   // HTTP 429 that names the quota of the credential
+    ("daily_limit", ASK),   // HTTP 429 that names a limit a day
+    ("monthly_limit", ASK), // the same of a month
+    ("log_in_401", ASK),    // the text asks to log in
+    ("log_in_403", ASK),    // the same, to sign in
     ("rate_limited", ASK),
     ("rate_limited_retry_after", ASK),
     ("bad_field", ASK),
@@ -36,7 +40,8 @@ pub(super) const FAULTS: &[Fault] = &[
     ("signup_limit", "signup"), // no refusal before the 31st sign-up
     ("signup_disabled", "signup"),
     ("signup_captcha", "signup"),
-    ("short_lived", "signup"), // no refusal: a token for a minute
+    ("signup_closed", "signup"), // sign-ups of all kinds
+    ("short_lived", "signup"),   // no refusal: a token for a minute
     ("refresh_refused", "refresh"),
     ("rpc_jwt_expired", "create_prompt"),
     ("socket_refused", "socket"), // CONNECT_ERROR
@@ -61,10 +66,19 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "edge_error" => refusal::runtime(500),
         "edge_503" => refusal::runtime(503),
         "signup_rate_limited" => refusal::sign_ups(),
-        "signup_disabled" => refusal::auth(
+        "daily_limit" => {
+            refusal::function(429, "You have reached your daily limit of 50 requests.")
+        }
+        "monthly_limit" => {
+            refusal::function(429, "You have reached your monthly limit of 1500 requests.")
+        }
+        "log_in_401" => refusal::log_in(401),
+        "log_in_403" => refusal::function(403, "Sign in to continue."),
+        "signup_disabled" => refusal::sign_ups_closed(),
+        "signup_closed" => refusal::auth(
             422,
-            "anonymous_provider_disabled",
-            "Anonymous sign-ins are disabled",
+            "signup_disabled",
+            "Signups not allowed for this instance",
         ),
         "signup_captcha" => refusal::auth(
             400,

@@ -1,5 +1,11 @@
 //! LangFast, the prompt-testing site langfa.st. Source: wire/langfast.md.
 //!
+//! Generations, both at once unless one is asked for:
+//!
+//! - `anonymous`: anyone signs up. Alone, there is no user with an own session.
+//! - `session`: a user's own session, which [`Simulator::env`] names then as `LANGFAST_SESSION`. Alone, sign-ups are closed
+//!   and runs of anonymous users are asked to log in.
+//!
 //! Runs are posted over HTTP and answered on a Socket.IO host (`host`), which has a port of its own.
 
 mod account;
@@ -37,6 +43,8 @@ use super::{
 
 /// The prompt that every run may use (§2).
 const PROMPT: &str = "6456df9f-f4fd-42b3-97ff-df29af7188b7";
+const ANONYMOUS: &str = "anonymous";
+const SESSION: &str = "session";
 const LATE: Duration = Duration::from_millis(150);
 
 pub(super) fn simulator(base: &str) -> io::Result<Box<dyn Simulator>> {
@@ -75,15 +83,24 @@ impl Simulator for LangFast {
     }
 
     /// Anonymous users are made at run time: there is no setting for an account.
-    fn env(&self, _accounts: usize, _control: &Control) -> Vec<(String, String)> {
-        vec![
+    fn env(&self, _accounts: usize, control: &Control) -> Vec<(String, String)> {
+        let mut env = vec![
             ("LANGFAST_BASE_URL".to_owned(), self.base.clone()),
             (
                 "LANGFAST_SOCKET_BASE_URL".to_owned(),
                 format!("ws://{}", self.host.address),
             ),
             ("LANGFAST_ANON_KEY".to_owned(), ANON_KEY.to_owned()),
-        ]
+        ];
+        // With a session a client signs up no more (§2).
+        if control.only(SESSION) {
+            env.push(("LANGFAST_SESSION".to_owned(), account::own_session()));
+        }
+        env
+    }
+
+    fn generations(&self) -> &'static [&'static str] {
+        &[ANONYMOUS, SESSION]
     }
 
     fn begin(&self, control: &Arc<Control>) {
@@ -139,11 +156,16 @@ impl LangFast {
         match step {
             "signup" => {
                 strike(call, control)?;
+                if !control.speaks(ANONYMOUS) {
+                    // No violation: a client has to find out that it is closed.
+                    return Err(refusal::sign_ups_closed());
+                }
                 self.hub.accounts().sign_up(request, call)
             }
             "refresh" => {
                 strike(call, control)?;
-                self.hub.accounts().refresh(request, call)
+                let accounts = &mut self.hub.accounts();
+                accounts.refresh(request, call, control.speaks(SESSION))
             }
             "create_prompt" => self.create_prompt(request, call, control),
             _ => self.run(request, call, control),
@@ -193,6 +215,9 @@ impl LangFast {
             body.get("prompt_meta").cloned().unwrap_or_default(),
         );
         self.is_new(&run, call)?;
+        if session.is_anonymous && !control.speaks(ANONYMOUS) {
+            return Err(refusal::log_in(401));
+        }
         let fault = control.strike(call)?;
         if let Some(refusal) = fault.and_then(fault::refused) {
             return Err(refusal);
@@ -237,7 +262,9 @@ impl LangFast {
         let answer = Answer::new(&question, control);
         let (job, other) = (Uuid::new_v4().to_string(), Uuid::new_v4().to_string());
         call.conversation = Some(job.clone());
-        let body = if answer.quirk("no_jobs") {
+        let body = if answer.quirk("ok_answer") {
+            json!({"ok": true})
+        } else if answer.quirk("no_jobs") {
             json!({"run_id": run.id})
         } else {
             json!({"run_id": run.id, "jobs": [{"job_id": job}]})

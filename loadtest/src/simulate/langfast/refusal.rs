@@ -35,6 +35,20 @@ pub(super) fn sign_ups() -> Refusal {
     auth(429, "over_request_rate_limit", "Request rate limit reached")
 }
 
+/// Nobody may sign up any more.
+pub(super) fn sign_ups_closed() -> Refusal {
+    auth(
+        422,
+        "anonymous_provider_disabled",
+        "Anonymous sign-ins are disabled",
+    )
+}
+
+/// Running without an account is closed. The real text is not recorded.
+pub(super) fn log_in(status: u16) -> Refusal {
+    function(status, "Please log in to run prompts.")
+}
+
 /// The edge function's gate.
 pub(super) fn jwt(is_missing: bool) -> Refusal {
     let message = if is_missing {

@@ -1,5 +1,6 @@
 //! wire/kimi.md, checked from the client's side.
 
+mod k3;
 mod refusals;
 mod sockets;
 

@@ -1,6 +1,7 @@
 //! wire/langfast.md, checked from the client's side.
 
 mod refusals;
+mod sessions;
 
 use std::{thread::sleep, time::Duration};
 
