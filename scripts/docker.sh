@@ -25,15 +25,15 @@ docker_settings() {
         HIVE_UID=$owner HIVE_GID=$(stat -c %g "$ENV_FILE")
     fi
     # compose does not read the root's .env, and nginx must know these as well.
-    export MAX_BODY_BYTES STICKY_SPREAD
-    MAX_BODY_BYTES=$(setting MAX_BODY_BYTES) STICKY_SPREAD=$(setting STICKY_SPREAD on)
+    export MAX_BODY_BYTES BODY_STORE_BYTES STICKY_SPREAD
+    MAX_BODY_BYTES=$(setting MAX_BODY_BYTES) BODY_STORE_BYTES=$(setting BODY_STORE_BYTES) STICKY_SPREAD=$(setting STICKY_SPREAD on)
     if [ -n "$simulators" ]; then
         COMPOSE_PROFILES=simulators
         export ACCOUNTS_FILE=/simulated/simulators.env API_MASTER_KEY
         API_MASTER_KEY=$(setting API_MASTER_KEY)
     fi
     mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
-    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|STICKY_SPREAD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
+    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|BODY_STORE_BYTES|STICKY_SPREAD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
 }
 
 # shellcheck disable=SC2154 # port, workers, detach and simulators are up's arguments

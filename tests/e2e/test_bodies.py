@@ -254,15 +254,17 @@ def test_100_continue_is_said_only_to_who_may_come_in(edge):
 
 @not_in_containers
 def test_large_bodies_have_so_many_places(edge, stubs):
-    """A store of 240 MB: two bodies of up to 60 MB and 15 of up to 8 MB; half of them for one address."""
+    """A store of 240 MB: ten bodies below 8 MB, five below 16 MB, one of up to 60 MB; half of them for one address."""
     held = [upload(edge, 50_000_000, 2_000_000, NAMED)]
     wait_until(lambda: kept(edge) >= 1_000_000)
     refused = upload(edge, 50_000_000, 2_000_000, NAMED)
     response, body = told(refused)
     assert response.status == 503 and int(response.headers["Retry-After"]) > 0 and body["error"]["code"] == "overloaded"
     refused.close()
-    held += [upload(edge, 7_000_000, 2_000_000, NAMED) for _ in range(8)]
+    held += [upload(edge, 7_000_000, 2_000_000, NAMED) for _ in range(5)]
+    held += [upload(edge, 15_000_000, 2_000_000, NAMED) for _ in range(3)]
     wait_until(lambda: kept(edge) >= 9_000_000)
+    assert edge.post("/", KEY, b"a" * 9_000_000).status == 503
     assert edge.post("/", KEY, b"a" * 2_000_000).status == 503
     # What fits into memory waits for nobody.
     assert edge.post("/", KEY, b"a" * 900_000).status == 200

@@ -8,6 +8,7 @@ const KNOWN: &[&str] = &[
     "ALLOW_ANONYMOUS",
     "API_KEYS",
     "API_MASTER_KEY",
+    "BODY_STORE_BYTES",
     "BODY_TIMEOUT",
     "CN_ACCOUNT_1_COOKIE",
     "CN_ACCOUNT_1_XSRF_TOKEN",

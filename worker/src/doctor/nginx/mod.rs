@@ -105,6 +105,8 @@ impl NginxFile {
         let mut found = Vec::new();
         let mut levels = vec![self.directives.as_slice()];
         collect(&self.directives, [None, None], &mut levels, &mut found);
+        // Questions about a request, such as auth_request's: no chat goes there.
+        found.retain(|one| !matches!(one.said("proxy_pass_request_body"), Said::Here(line) if line.value() == "off"));
         found
     }
 

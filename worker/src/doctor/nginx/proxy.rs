@@ -331,6 +331,11 @@ mod tests {
                 "access_log off; proxy_cache zone;",
                 "proxy-cache:2 Warning",
             ),
+            (
+                "location / {",
+                "location /question { proxy_pass http://w/key; proxy_pass_request_body off; proxy_read_timeout 2s; } location / {",
+                "",
+            ),
             ("proxy_read_timeout 1h;", "@MORE@\n", ""),
             ("proxy_read_timeout 1h;", "proxy_read_timeout @T@;", ""),
         ] {
