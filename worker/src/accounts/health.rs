@@ -118,7 +118,9 @@ impl Health {
             Kind::RateLimited => doubled(patience.base)
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
-            Kind::Verification => doubled(patience.base * 5).min(LONGEST_REST),
+            Kind::Verification => doubled(patience.base * 5)
+                .max(error.retry_after.unwrap_or_default())
+                .min(LONGEST_REST),
             // A quota of the day may be told to the minute.
             Kind::QuotaSpent => doubled(patience.base * 15).min(LONGEST_REST).max(
                 error
@@ -181,12 +183,12 @@ mod tests {
     #[test]
     fn the_provider_may_ask_for_a_longer_rest() {
         let (now, mut health) = (Instant::now(), Health::default());
-        let error = error(Kind::RateLimited).with_retry_after(Some(Duration::from_secs(77)));
-        health.failed(&error, now, Patience::default(), 1.0);
-        assert_eq!(
-            health.condition(now),
-            Condition::Cooling(Duration::from_secs(77))
-        );
+        for (kind, seconds) in [(Kind::RateLimited, 77), (Kind::Verification, 300)] {
+            let wait = Duration::from_secs(seconds);
+            let error = error(kind).with_retry_after(Some(wait));
+            health.failed(&error, now, Patience::default(), 1.0);
+            assert_eq!(health.condition(now), Condition::Cooling(wait));
+        }
     }
 
     #[test]

@@ -9,13 +9,15 @@ use crate::support::{
     Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
 };
 
+/// The older generation alone.
+const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
 /// What has broken other gateways: everything that looks like framing, and everything outside the BMP.
 const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 \u{1F469}\u{0301} é\u{0301} \u{FFFD}x";
 
 #[actix_web::test]
 async fn answers_in_one_piece_and_streamed() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     for text in [
         NASTY,
         "你好",
@@ -40,7 +42,7 @@ async fn answers_in_one_piece_and_streamed() {
 #[actix_web::test]
 async fn thinks_and_searches_when_asked() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     let answer = hive.ask("qwen3-max-thinking", "think:先想想 echo:42").await;
     assert_eq!(
         (
@@ -73,7 +75,7 @@ async fn thinks_and_searches_when_asked() {
 #[actix_web::test]
 async fn the_whole_history_and_the_system_prompt_arrive() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     let body = json!({"model": "qwen-max", "messages": [
         {"role": "developer", "content": "Be brief."},
         {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
@@ -223,7 +225,7 @@ async fn every_fault_before_the_text_is_an_honest_status() {
     ] {
         for stream in [false, true] {
             // A worker each: a refused credential stays refused.
-            let hive = Hive::start(&[&qwen], &[("STALL_TIMEOUT", "0.4")]);
+            let hive = Hive::start(&[&qwen], &[DIALOG, ("STALL_TIMEOUT", "0.4")]);
             qwen.reset();
             qwen.control().fault(fault, 0).unwrap();
             let mut body = question("qwen-plus", "hello");
@@ -277,7 +279,7 @@ async fn every_fault_before_the_text_is_an_honest_status() {
 async fn faults_after_the_text_are_told_in_the_stream() {
     let qwen = simulator("qwen", 1);
     for fault in ["disconnect_after_text", "hang_after_text"] {
-        let hive = Hive::start(&[&qwen], &[("STALL_TIMEOUT", "0.4")]);
+        let hive = Hive::start(&[&qwen], &[DIALOG, ("STALL_TIMEOUT", "0.4")]);
         qwen.control().fault(fault, 1).unwrap();
         let reply = hive
             .stream("qwen-plus", "echo:one two three four five six seven")
@@ -296,7 +298,7 @@ async fn faults_after_the_text_are_told_in_the_stream() {
         );
         settled(&qwen.control(), SOON).await;
     }
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     qwen.control().fault("moderated_after_text", 2).unwrap();
     let reply = hive.stream("qwen-plus", "echo:one two three").await;
     assert!(
@@ -313,7 +315,7 @@ async fn faults_after_the_text_are_told_in_the_stream() {
 #[actix_web::test]
 async fn passing_faults_are_tried_again_and_the_client_sees_none_of_it() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     for fault in [
         "http_500",
         "system_busy",
@@ -334,7 +336,7 @@ async fn passing_faults_are_tried_again_and_the_client_sees_none_of_it() {
 #[actix_web::test]
 async fn odd_streams_decode_to_the_same_text() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     for quirk in qwen.control().known_quirks() {
         for write_bytes in [None, Some(1), Some(7)] {
             let script = Script {
@@ -365,7 +367,7 @@ async fn odd_streams_decode_to_the_same_text() {
 #[actix_web::test]
 async fn a_client_that_leaves_stops_the_upstream_call_and_its_conversation_is_deleted() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     hive.stream_and_leave("qwen-plus", "pace:20 count:10000")
         .await;
     settled(&qwen.control(), SOON).await;
@@ -374,7 +376,7 @@ async fn a_client_that_leaves_stops_the_upstream_call_and_its_conversation_is_de
     assert_eq!(qwen.control().state().deleted, 1);
     // Also while the service is silent.
     qwen.reset();
-    let hive = Hive::start(&[&qwen], &[("STALL_TIMEOUT", "60")]);
+    let hive = Hive::start(&[&qwen], &[DIALOG, ("STALL_TIMEOUT", "60")]);
     qwen.control().fault("hang_after_text", 1).unwrap();
     hive.stream_and_leave("qwen-plus", "pace:20 count:10000")
         .await;
@@ -384,7 +386,7 @@ async fn a_client_that_leaves_stops_the_upstream_call_and_its_conversation_is_de
 #[actix_web::test]
 async fn keep_leaves_the_conversation() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[("CONVERSATIONS", "keep")]);
+    let hive = Hive::start(&[&qwen], &[DIALOG, ("CONVERSATIONS", "keep")]);
     hive.ask("qwen-plus", "hello").await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     assert_eq!(
@@ -401,10 +403,13 @@ async fn models_lead_to_their_accounts_and_nowhere_else() {
     let qwen = simulator("qwen", 2);
     let hive = Hive::start(
         &[&qwen],
-        &[(
-            "MODEL_TO_ACCOUNT_MAP",
-            r#"{"qwen-max": 2, "qwen-turbo": "3"}"#,
-        )],
+        &[
+            DIALOG,
+            (
+                "MODEL_TO_ACCOUNT_MAP",
+                r#"{"qwen-max": 2, "qwen-turbo": "3"}"#,
+            ),
+        ],
     );
     hive.ask("qwen-max", "a").await;
     hive.ask("qwen-plus", "b").await;
@@ -444,7 +449,7 @@ async fn models_lead_to_their_accounts_and_nowhere_else() {
 #[actix_web::test]
 async fn round_robin_moves_on_to_the_next_account() {
     let qwen = simulator("qwen", 3);
-    let hive = Hive::start(&[&qwen], &[("QWEN_ACCOUNT_POLICY", "round_robin")]);
+    let hive = Hive::start(&[&qwen], &[DIALOG, ("QWEN_ACCOUNT_POLICY", "round_robin")]);
     for fault in ["not_login", "rate_limited"] {
         qwen.control().fault(fault, 1).unwrap();
         assert_eq!(
@@ -458,7 +463,7 @@ async fn round_robin_moves_on_to_the_next_account() {
 #[actix_web::test]
 async fn pictures_and_documents_go_along() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     let message = json!([
         {"type": "text", "text": "echo:seen"},
         {"type": "image_url", "image_url": {"url": PIXEL}},
@@ -504,7 +509,7 @@ async fn pictures_and_documents_go_along() {
 #[actix_web::test]
 async fn many_streams_do_not_mix() {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[("QWEN_MAX_CONCURRENCY", "50")]);
+    let hive = Hive::start(&[&qwen], &[DIALOG, ("QWEN_MAX_CONCURRENCY", "50")]);
     fifty_streams_do_not_mix(&hive, "qwen-plus", "").await;
     assert_no_violations(&qwen.control());
 }

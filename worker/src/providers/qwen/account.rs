@@ -1,9 +1,11 @@
 //! The credential: a browser's cookie and the token that proves it. Source: `wire/qwen.md` section 2.
 
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 
+use ring::digest;
 use uuid::Uuid;
 
+use super::chat2::Standing;
 use crate::{accounts::Secret, settings::Vars};
 
 /// A bare ticket longer than this is one of an Aliyun login (section 2.2).
@@ -12,15 +14,84 @@ const LONGEST_TONGYI_TICKET: usize = 100;
 /// Sent when the cookie holds no token of its own (section 2.2); the same for the life of the process.
 static SPARE_XSRF_TOKEN: LazyLock<String> = LazyLock::new(|| Uuid::new_v4().to_string());
 
+/// The cookie that proves the login, in both generations.
+const TICKET: &str = "tongyi_sso_ticket";
+
 /// One account of the domestic site.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Account {
     /// The `Cookie` header, byte for byte as pasted.
     pub(super) cookie: Secret,
     /// The `X-Xsrf-Token` header.
     pub(super) xsrf_token: Secret,
+    /// The token is our own invention: the cookie has none. The chat2 generation is sent none then (section 11.6).
+    pub(super) is_xsrf_spare: bool,
     /// Which variable to renew.
     pub(super) variable: String,
+    /// `ut` and `x-device-id` of the chat2 generation: the same over restarts (section 2.1).
+    pub(super) device: String,
+    /// What the chat2 generation has given this account while the worker runs.
+    pub(super) standing: Arc<Standing>,
+}
+
+impl PartialEq for Account {
+    /// What was pasted; the standing is kept with it.
+    fn eq(&self, other: &Self) -> bool {
+        self.cookie == other.cookie
+            && self.xsrf_token == other.xsrf_token
+            && self.variable == other.variable
+            && self.device == other.device
+    }
+}
+
+impl Account {
+    fn new(cookie: String, xsrf_token: Option<String>, variable: &str) -> Self {
+        let is_xsrf_spare = xsrf_token.is_none();
+        Self {
+            device: device(&cookie).to_string(),
+            cookie: Secret::new(cookie),
+            xsrf_token: Secret::new(xsrf_token.unwrap_or_else(|| SPARE_XSRF_TOKEN.clone())),
+            is_xsrf_spare,
+            variable: variable.to_owned(),
+            standing: Arc::default(),
+        }
+    }
+
+    /// A value of the cookie; empty when it has none of that name.
+    pub(super) fn cookie(&self, name: &str) -> &str {
+        value(self.cookie.expose(), name).unwrap_or_default()
+    }
+
+    /// What to do when the service does not accept the credential (sections 2.2, 11.9).
+    pub(super) fn remedy(&self) -> String {
+        let site = "www.qianwen.com";
+        if self.cookie(TICKET).is_empty() {
+            format!(
+                "{} has no cookie {TICKET}; log in at {site} and paste the whole cookie header, which holds it",
+                self.variable
+            )
+        } else {
+            format!(
+                "{} was refused; log in again at {site} and paste the new cookie",
+                self.variable
+            )
+        }
+    }
+}
+
+/// A UUID that depends on the login alone.
+fn device(cookie: &str) -> Uuid {
+    let ticket = value(cookie, TICKET).or_else(|| value(cookie, "login_aliyunid_ticket"));
+    let seed = format!("hive2api device {}", ticket.unwrap_or(cookie));
+    let digest = digest::digest(&digest::SHA256, seed.as_bytes());
+    let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    uuid::Builder::from_random_bytes(bytes).into_uuid()
+}
+
+fn value<'a>(cookie: &'a str, name: &str) -> Option<&'a str> {
+    cookie
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix(name)?.strip_prefix('='))
 }
 
 /// All accounts of the environment. Account 1 is `QWEN_TOKEN` where there is no `CN_ACCOUNT_1_COOKIE` (section 2.1).
@@ -45,18 +116,19 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
             );
             continue;
         };
-        accounts.push((
-            number,
-            Account {
-                cookie: Secret::new(cookie),
-                xsrf_token: Secret::new(xsrf_token),
-                variable,
-            },
-        ));
+        let account = Account::new(cookie, Some(xsrf_token), &variable);
+        accounts.push((number, account));
     }
-    for (number, account) in &accounts {
+    let devices = vars.numbered("QWEN_DEVICE_ID");
+    for (number, account) in &mut accounts {
+        if let Some((_, device)) = devices.iter().find(|(of, _)| of == number) {
+            account.device.clone_from(device);
+        }
         let has_control = |secret: &Secret| secret.expose().chars().any(char::is_control);
-        if has_control(&account.cookie) || has_control(&account.xsrf_token) {
+        if has_control(&account.cookie)
+            || has_control(&account.xsrf_token)
+            || account.device.chars().any(char::is_control)
+        {
             problems.push(format!(
                 "{}: account {number} holds control characters, which no header can carry",
                 account.variable
@@ -75,19 +147,13 @@ fn from_token(token: &str) -> Account {
     } else {
         format!("tongyi_sso_ticket={token}")
     };
-    let xsrf_token = xsrf_token(&cookie).unwrap_or_else(|| SPARE_XSRF_TOKEN.clone());
-    Account {
-        cookie: Secret::new(cookie),
-        xsrf_token: Secret::new(xsrf_token),
-        variable: "QWEN_TOKEN".to_owned(),
-    }
+    let xsrf_token = xsrf_token(&cookie);
+    Account::new(cookie, xsrf_token, "QWEN_TOKEN")
 }
 
 /// The `XSRF-TOKEN` cookie, URL-decoded (section 2.2).
 fn xsrf_token(cookie: &str) -> Option<String> {
-    let value = cookie
-        .split(';')
-        .find_map(|pair| pair.trim().strip_prefix("XSRF-TOKEN="))?;
+    let value = value(cookie, "XSRF-TOKEN")?;
     let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     Some(decoded.into_owned()).filter(|token| !token.is_empty())
 }
@@ -145,6 +211,34 @@ mod tests {
             (account.cookie.expose(), account.xsrf_token.expose()),
             ("ünï=1; XSRF-TOKEN=a", "b")
         );
+    }
+
+    #[test]
+    fn the_device_stays_with_the_login() {
+        let device = |pairs: &[(&str, &str)]| one(pairs).device;
+        let first = device(&[("QWEN_TOKEN", "ticket-1")]);
+        let cookie = "x=y; tongyi_sso_ticket=ticket-1; XSRF-TOKEN=a";
+        assert_eq!(device(&[("CN_ACCOUNT_1_COOKIE", cookie)]), first);
+        assert_ne!(device(&[("QWEN_TOKEN", "ticket-2")]), first);
+        assert!(Uuid::parse_str(&first).is_ok());
+        let set = [("QWEN_TOKEN", "ticket-1"), ("QWEN_DEVICE_ID", "mine")];
+        assert_eq!(device(&set), "mine");
+        let second = [
+            ("CN_ACCOUNT_2_COOKIE", cookie),
+            ("QWEN_DEVICE_ID", "mine"),
+            ("QWEN_DEVICE_ID_2", "other"),
+        ];
+        assert_eq!(device(&second), "other");
+    }
+
+    #[test]
+    fn the_remedy_names_what_is_missing() {
+        let hash = "tongyi_sso_ticket_hash=tytk_hash:0; XSRF-TOKEN=a";
+        let account = one(&[("CN_ACCOUNT_1_COOKIE", hash)]);
+        assert_eq!(account.cookie("tongyi_sso_ticket_hash"), "tytk_hash:0");
+        assert!(account.remedy().contains("no cookie tongyi_sso_ticket"));
+        let account = one(&[("QWEN_TOKEN", "t")]);
+        assert!(account.is_xsrf_spare && account.remedy().starts_with("QWEN_TOKEN was refused"));
     }
 
     #[test]

@@ -1,44 +1,50 @@
-//! Qwen: Tongyi Qianwen's domestic web chat. Steps: account (section 2, 3), attachments (4.4), question (4.3),
-//! answer (7), clean-up (9) of `wire/qwen.md`.
+//! Qwen: Tongyi Qianwen's domestic web chat, in its two generations ([`generation`]): [`chat2`] of today's site, and
+//! the older [`dialog`]. An account serves either. Source: `wire/qwen.md`.
 
 mod account;
+pub mod chat2;
+mod dialog;
+mod generation;
 mod models;
+mod prompt;
 mod refusal;
 mod route;
 pub mod stream;
 mod upload;
 mod wire;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
 
 use self::{
     account::Account,
+    dialog::Dialog,
+    generation::{Failure, Generation, Memory, Protocol},
     route::{AccountMap, Policy},
-    stream::Decoder,
-    wire::{Caller, Question},
 };
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ProviderError, Support, fields},
     settings::{Settings, Vars},
+    upstream::fetch::Attachment,
 };
 
 const NAME: &str = "qwen";
+/// A desktop browser (sections 4.2, 11.6).
+const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 
 /// The provider.
 #[derive(Debug)]
 pub struct Qwen {
     accounts: Pool<Account>,
     models: Vec<Model>,
-    base_url: String,
-    upload_base_url: Option<String>,
+    memory: Memory,
+    chat2: chat2::Settings,
+    dialog: Dialog,
     account_map: AccountMap,
     policy: Policy,
-    deletes_sessions: bool,
-    prewarms: bool,
 }
 
 /// Reads the provider's own variables (section 2.1, 3).
@@ -47,22 +53,43 @@ pub fn configure(
     settings: &Settings,
     problems: &mut Vec<String>,
 ) -> Vec<Arc<dyn Provider>> {
+    let protocol = Protocol::read(vars.get("QWEN_PROTOCOL"), problems);
     let base_url = vars.base_url("QWEN_BASE_URL", "https://api.tongyi.com", problems);
+    let base_url = base_url.trim_end_matches("/dialog").to_owned();
+    let elsewhere = (!chat2::hosts::is_site(&base_url)).then_some(base_url.as_str());
+    let hosts = chat2::hosts::Hosts::read(vars, elsewhere, USER_AGENT, problems);
+    let upload_base_url = vars
+        .get("QWEN_UPLOAD_BASE_URL")
+        .map(|_| vars.base_url("QWEN_UPLOAD_BASE_URL", "", problems));
+    let deletes_sessions = vars.switch("QWEN_DELETE_SESSION", true, problems);
+    // Today's site wants one answer at a time and two seconds between questions (section 11.6); of the older one ten
+    // at a time were seen to work (section 10).
+    let is_gentle = hosts.is_site && protocol != Protocol::Only(Generation::Dialog);
+    let (most, pause) = if is_gentle { (1, 2000) } else { (10, 0) };
+    let between = vars.number("QWEN_PAUSE_MS", pause, 0, 60_000, problems);
     let qwen = Qwen {
-        // The service allows little parallelism an account; ten at a time were seen to work (section 10).
         accounts: Pool::new(
             settings.patience,
-            vars.number("QWEN_MAX_CONCURRENCY", 10, 1, 1000, problems),
+            vars.number("QWEN_MAX_CONCURRENCY", most, 1, 1000, problems),
         ),
         models: models::listed(),
-        base_url: base_url.trim_end_matches("/dialog").to_owned(),
-        upload_base_url: vars
-            .get("QWEN_UPLOAD_BASE_URL")
-            .map(|_| vars.base_url("QWEN_UPLOAD_BASE_URL", "", problems)),
+        memory: Memory::new(protocol),
+        dialog: Dialog {
+            base_url,
+            upload_base_url: upload_base_url.clone(),
+            user_agent: hosts.user_agent.clone(),
+            deletes_sessions,
+            prewarms: vars.switch("QWEN_PREWARM", false, problems),
+        },
+        chat2: chat2::Settings {
+            hosts: Arc::new(hosts),
+            upload_base_url,
+            deletes_sessions,
+            between: Duration::from_millis(between),
+            repeats: chat2::Repeats::default(),
+        },
         account_map: AccountMap::read(vars.get("MODEL_TO_ACCOUNT_MAP"), problems),
         policy: Policy::read(vars.get("QWEN_ACCOUNT_POLICY"), problems),
-        deletes_sessions: vars.switch("QWEN_DELETE_SESSION", true, problems),
-        prewarms: vars.switch("QWEN_PREWARM", false, problems),
     };
     qwen.accounts.replace(account::accounts(vars, problems));
     vec![Arc::new(qwen)]
@@ -109,83 +136,72 @@ impl Provider for Qwen {
 
 impl Qwen {
     async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let prompt = turn.prompt(wire::prompt).await?;
+        let prompt = turn.prompt(prompt::flattened).await?;
         let choice = self.choice(&turn.chat.model, turn.caller);
         let account = turn.lease(&self.accounts, choice).await?;
-        let caller = Caller {
-            base_url: &self.base_url,
-            account: &account,
-        };
-        if self.prewarms {
-            // The page makes this call; its failure is of no consequence (section 4.1).
-            let _ = turn.send(wire::prewarm(caller)).await;
-        }
-        let items = self.attachments(turn, caller).await?;
-        if prompt.trim().is_empty() && items.is_empty() {
+        let files = attachments(turn).await?;
+        if prompt.trim().is_empty() && files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",
                 "The conversation holds no text and no attachment.",
             ));
         }
-        let question = Question {
-            model: &turn.model.upstream,
-            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
-            search: turn.chat.search.unwrap_or(turn.model.search),
-            request_id: turn.uuid().to_string(),
-            batch_id: turn.uuid().to_string(),
-            prompt,
-            items,
+        let (first, other) = self.memory.order();
+        let absent = match self.ask(first, turn, &account, &prompt, &files).await {
+            Err(Failure::Absent(error)) => error,
+            answered => return answered.map_err(Failure::into_error),
         };
-        let mut answer = turn.send(wire::ask(caller, question)).await?;
-        if answer.status.as_u16() != 200 || answer.content_type() != "text/event-stream" {
-            let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
-            let body = answer.short().await?;
-            return Err(
-                refusal::refusal(status, &body, &account.variable).with_retry_after(retry_after)
-            );
-        }
-        let mut decoder = Decoder::new(&account.variable);
-        let mut is_registered = false;
-        while let Some(bytes) = answer.chunk().await? {
-            let fed = decoder.feed(&bytes, &mut turn.events);
-            if let Some(session_id) = decoder
-                .session_id()
-                .filter(|_| self.deletes_sessions && !is_registered)
-            {
-                turn.afterwards(wire::delete_session(caller, session_id));
-                is_registered = true;
+        let Some(other) = other else {
+            return Err(absent);
+        };
+        match self.ask(other, turn, &account, &prompt, &files).await {
+            // Neither is there: what the first one said is nearer to the truth.
+            Err(Failure::Absent(_)) => Err(absent),
+            answered => {
+                tracing::warn!(
+                    provider = NAME,
+                    generation = ?other,
+                    "the service has changed its generation"
+                );
+                answered.map_err(Failure::into_error)
             }
-            // What came before an error is said before it.
-            turn.emit().await;
-            fed?;
         }
-        decoder.finish(&mut turn.events)?;
-        if decoder.rewrites() > 0 {
-            tracing::info!(
-                provider = NAME,
-                rewrites = decoder.rewrites(),
-                "the service rewrote what it had said"
-            );
-        }
-        turn.emit().await;
-        Ok(())
     }
 
-    /// Only the last message's pictures and documents go along (section 4.3).
-    async fn attachments(
+    async fn ask(
         &self,
-        turn: &Turn,
-        caller: Caller<'_>,
-    ) -> Result<Vec<serde_json::Value>, ProviderError> {
-        let last = turn.chat.messages.len() - 1;
-        let Some(message) = turn.chat.messages.get(last) else {
-            return Ok(Vec::new());
-        };
-        let mut items = Vec::new();
-        for file in turn.attachments(last, message).await? {
-            items.push(upload::upload(turn, caller, self.upload_base_url.as_deref(), &file).await?);
+        generation: Generation,
+        turn: &mut Turn,
+        account: &Account,
+        prompt: &str,
+        files: &[Attachment],
+    ) -> Result<(), Failure> {
+        let thinking = turn.chat.thinking.unwrap_or(turn.model.thinking);
+        let search = turn.chat.search.unwrap_or(turn.model.search);
+        let model = turn.model.upstream.clone();
+        match generation {
+            Generation::Chat2 => {
+                let asked = chat2::Asked {
+                    prompt,
+                    files,
+                    model: models::of_chat2(&model),
+                    is_deep: thinking || search,
+                };
+                chat2::answer(&self.chat2, &self.memory, turn, account, &asked).await
+            }
+            Generation::Dialog => {
+                let asked = dialog::Asked {
+                    prompt,
+                    files,
+                    model: &model,
+                    thinking,
+                    search,
+                };
+                self.dialog
+                    .answer(&self.memory, turn, account, &asked)
+                    .await
+            }
         }
-        Ok(items)
     }
 
     /// Which account a model name leads to: looked up as the client wrote it, before any alias (section 3).
@@ -195,5 +211,14 @@ impl Qwen {
             (None, Policy::Map) => Choice::Only(1),
             (None, Policy::RoundRobin) => Choice::Any(caller),
         }
+    }
+}
+
+/// Only the last message's pictures and documents go along (section 4.3).
+async fn attachments(turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
+    let last = turn.chat.messages.len() - 1;
+    match turn.chat.messages.get(last) {
+        Some(message) => turn.attachments(last, message).await,
+        None => Ok(Vec::new()),
     }
 }

@@ -27,7 +27,30 @@ const MODELS: &[(&str, &str, bool, bool)] = &[
     ("qwen3.5-plus", "Qwen3.5-Plus", false, false),
     ("qwen3.6-plus", "Qwen3.6-Plus", false, false),
     ("qwen-vl-max", "Qwen-VL-Max", false, true),
+    ("qwen3.8-max", "Qwen3.8-Max", false, true),
+    ("qwen3.7-max", "Qwen3.7-Max", false, false),
+    ("qwen3.7", "Qwen", false, false),
+    ("qwen3.6-flash", "Qwen3.6-Flash", false, false),
+    ("qwen3.5-flash", "Qwen3.5-Flash", false, false),
+    ("qwen3-omni-flash", "Qwen3-Omni-Flash", false, false),
 ];
+
+/// The chat2 generation's name for what is called so in the `dialog` one, where the two differ.
+const OF_CHAT2: &[(&str, &str)] = &[
+    ("qwen-plus", "Qwen"),
+    ("qwen-max", "Qwen"),
+    ("qwen-turbo", "Qwen"),
+    ("qwen-long", "Qwen"),
+    ("qwen-vl-max", "Qwen3-VL-Plus"),
+];
+
+/// The chat2 generation's name of an upstream model.
+pub(super) fn of_chat2(upstream: &str) -> &str {
+    OF_CHAT2
+        .iter()
+        .find(|(dialog, _)| dialog.eq_ignore_ascii_case(upstream))
+        .map_or(upstream, |(_, name)| name)
+}
 
 /// The listed models.
 pub(super) fn listed() -> Vec<Model> {
@@ -122,6 +145,35 @@ mod tests {
         ] {
             assert_eq!(meaning(id), (upstream.to_owned(), thinking, search), "{id}");
         }
+    }
+
+    /// The second table of wire/qwen.md section 5, row by row.
+    #[test]
+    fn follows_the_table_of_chat2() {
+        for (ids, upstream) in [
+            (
+                "qwen qwen3 qwen3.7 qwen-plus qwen-max qwen-turbo qwen-long Qwen-Max",
+                "Qwen",
+            ),
+            ("qwen3.8-max QWEN3.8-MAX", "Qwen3.8-Max"),
+            ("qwen3.7-max", "Qwen3.7-Max"),
+            ("qwen3.6-flash", "Qwen3.6-Flash"),
+            ("qwen3.5-plus", "Qwen3.5-Plus"),
+            ("qwen3.5-flash", "Qwen3.5-Flash"),
+            ("qwen3-max", "Qwen3-Max"),
+            ("qwen3-max-thinking", "Qwen3-Max-Thinking-Preview"),
+            ("qwen3-coder", "Qwen3-Coder"),
+            ("qwen-vl-plus qwen-vl-max", "Qwen3-VL-Plus"),
+            ("qwen3-omni-flash", "Qwen3-Omni-Flash"),
+            ("Qwen-Next", "Qwen-Next"),
+        ] {
+            for id in ids.split(' ') {
+                assert_eq!(of_chat2(&accept(id).upstream), upstream, "{id}");
+            }
+        }
+        let deep = accept("qwen3.8-max-thinking-search");
+        assert!(deep.thinking && deep.search && deep.vision);
+        assert_eq!(of_chat2(&deep.upstream), "Qwen3.8-Max");
     }
 
     #[test]

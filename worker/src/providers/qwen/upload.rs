@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{
     account::Account,
+    generation::{Failure, is_page},
     refusal,
     wire::{self, Caller, Envelope, UploadToken},
 };
@@ -60,10 +61,11 @@ pub(super) async fn upload(
     caller: Caller<'_>,
     upload_base_url: Option<&str>,
     file: &Attachment,
-) -> Result<Value, ProviderError> {
+) -> Result<Value, Failure> {
     let token: UploadToken = call(turn, caller.account, wire::upload_token(caller)).await?;
     let stored = turn
         .send(wire::store(
+            caller,
             upload_base_url,
             &token,
             file,
@@ -73,12 +75,9 @@ pub(super) async fn upload(
     match stored.status.as_u16() {
         200 => {}
         500.. => {
-            return Err(ProviderError::new(
-                Kind::Unavailable,
-                "the file store failed",
-            ));
+            return Err(ProviderError::new(Kind::Unavailable, "the file store failed").into());
         }
-        _ => return Err(refusal::file_rejected("the file store did not take it")),
+        _ => return Err(refusal::file_rejected("the file store did not take it").into()),
     }
     if file.is_image() {
         let link: PictureLink = call(
@@ -101,33 +100,29 @@ pub(super) async fn upload(
         .next()
         .ok_or_else(|| ProviderError::malformed("list of links"))?;
     let Some(url) = link.url.filter(|url| !url.is_empty()) else {
-        return Err(refusal::file_rejected(
-            link.error_msg.as_deref().unwrap_or_default(),
-        ));
+        return Err(refusal::file_rejected(link.error_msg.as_deref().unwrap_or_default()).into());
     };
     check(turn, caller, &url).await?;
     let ext = json!({"fileSize": file.bytes.len(), "docId": link.doc_id});
     Ok(json!({"role": "user", "contentType": "file", "content": url, "ext": ext}))
 }
 
-async fn check(turn: &Turn, caller: Caller<'_>, url: &str) -> Result<(), ProviderError> {
+async fn check(turn: &Turn, caller: Caller<'_>, url: &str) -> Result<(), Failure> {
     for _ in 0..MOST_CHECKS {
         let result: SecurityResult =
             call(turn, caller.account, wire::security_result(caller, url)).await?;
         let first = result.status_list.into_iter().flatten().next();
         if let Some(refused) = first.filter(|first| first.status == Some(0)) {
-            return Err(refusal::file_rejected(
-                refused.error_msg.as_deref().unwrap_or_default(),
-            ));
+            return Err(
+                refusal::file_rejected(refused.error_msg.as_deref().unwrap_or_default()).into(),
+            );
         }
         if result.poll_end_flag == Some(true) {
             return Ok(());
         }
         tokio::time::sleep(CHECK_EVERY).await;
     }
-    Err(refusal::file_rejected(
-        "its security check did not end in time",
-    ))
+    Err(refusal::file_rejected("its security check did not end in time").into())
 }
 
 /// A short call: its data, or what its refusal means.
@@ -135,17 +130,20 @@ async fn call<T: serde::de::DeserializeOwned>(
     turn: &Turn,
     account: &Account,
     request: Request,
-) -> Result<T, ProviderError> {
-    let mut answer = turn.send(request).await?;
-    if !answer.status.is_success() {
-        let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
+) -> Result<T, Failure> {
+    let mut answer = turn.messenger().send(request).await?;
+    let (status, content_type) = (answer.status.as_u16(), answer.content_type());
+    if !answer.status.is_success() || content_type == "text/html" {
+        let retry_after = answer.retry_after();
         let body = answer.short().await.unwrap_or_default();
-        return Err(
-            refusal::refusal(status, &body, &account.variable).with_retry_after(retry_after)
-        );
+        let error = refusal::refusal(status, &body, &account.variable);
+        let error = error.with_retry_after(retry_after);
+        return Err(Failure::judged(
+            status,
+            is_page(&content_type, &body),
+            error,
+        ));
     }
-    answer
-        .json::<Envelope<T>>()
-        .await?
-        .into_data(&account.variable)
+    let envelope = answer.json::<Envelope<T>>().await?;
+    Ok(envelope.into_data(&account.variable)?)
 }

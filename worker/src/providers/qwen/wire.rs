@@ -1,17 +1,14 @@
 //! What the Tongyi page sends, as pure functions. Source: `wire/qwen.md` section 4.
 
-use std::fmt::Write as _;
-
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{account::Account, refusal};
 use crate::{
-    chat::{ChatRequest, Message, ProviderError, Role, message::without_pictures},
+    chat::ProviderError,
     upstream::{Request, fetch::Attachment, multipart::Form},
 };
 
-const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 const JSON_ACCEPT: &str = "application/json, text/plain, */*";
 const SHORT_CALL: std::time::Duration = std::time::Duration::from_secs(15);
 const PREWARM: std::time::Duration = std::time::Duration::from_secs(10);
@@ -21,6 +18,8 @@ const PREWARM: std::time::Duration = std::time::Duration::from_secs(10);
 pub(super) struct Caller<'a> {
     /// `QWEN_BASE_URL`, without `/dialog`.
     pub(super) base_url: &'a str,
+    /// `QWEN_USER_AGENT`.
+    pub(super) user_agent: &'a str,
     /// Whose cookie.
     pub(super) account: &'a Account,
 }
@@ -39,7 +38,7 @@ pub(super) struct Question<'a> {
     /// `fileUploadBatchId`.
     pub(super) batch_id: String,
     /// The one text item.
-    pub(super) prompt: String,
+    pub(super) prompt: &'a str,
     /// Uploaded pictures and documents.
     pub(super) items: Vec<Value>,
 }
@@ -146,6 +145,7 @@ pub(super) fn security_result(caller: Caller<'_>, url: &str) -> Request {
 
 /// The OSS form, fields in the page's order, file last; no cookies (section 4.4 step 3).
 pub(super) fn store(
+    caller: Caller<'_>,
     upload_base_url: Option<&str>,
     token: &UploadToken,
     file: &Attachment,
@@ -163,7 +163,7 @@ pub(super) fn store(
     let scheme = if host.contains("://") { "" } else { "https://" };
     Request::post("store", format!("{scheme}{host}/"))
         .headers(&[
-            ("user-agent", USER_AGENT),
+            ("user-agent", caller.user_agent),
             ("accept", "*/*"),
             ("origin", "https://www.tongyi.com"),
         ])
@@ -190,7 +190,7 @@ fn post(
             ("origin", "https://www.tongyi.com"),
             ("pragma", "no-cache"),
             ("referer", "https://www.tongyi.com/"),
-            ("user-agent", USER_AGENT),
+            ("user-agent", caller.user_agent),
             ("x-platform", "pc_tongyi"),
         ])
         .header("x-xsrf-token", caller.account.xsrf_token.expose())
@@ -239,69 +239,5 @@ impl<T> Envelope<T> {
             ));
         }
         self.data.ok_or_else(|| ProviderError::malformed("answer"))
-    }
-}
-
-/// The conversation as the one text that the service reads (section 4.3).
-pub(super) fn prompt(request: &ChatRequest) -> String {
-    if let [only] = request.messages.as_slice()
-        && only.role == Role::User
-    {
-        return only.text().into_owned();
-    }
-    let last = request.messages.len().saturating_sub(1);
-    let mut prompt = String::new();
-    for (at, message) in request.messages.iter().enumerate() {
-        let role = match message.role {
-            Role::System | Role::Developer => "system",
-            Role::User | Role::Tool | Role::Function => "user",
-            Role::Assistant => "assistant",
-        };
-        let text = said(message);
-        let text = if at == last {
-            text
-        } else {
-            without_pictures(&text).into_owned()
-        };
-        // Text must not be able to forge a role.
-        let text: String = text
-            .replace("<|im_start|>", "<\u{200B}|im_start|>")
-            .replace("<|im_end|>", "<\u{200B}|im_end|>");
-        // Memory cannot fail to be written.
-        let _ = write!(prompt, "<|im_start|>{role}\n{text}<|im_end|>\n");
-    }
-    prompt
-}
-
-fn said(message: &Message) -> String {
-    let text = message.text();
-    match message.role {
-        Role::Tool | Role::Function => {
-            let id = message
-                .tool_call_id
-                .as_deref()
-                .or(message.name.as_deref())
-                .unwrap_or_default();
-            format!("[tool result {id}] {text}")
-        }
-        _ => {
-            let calls = message
-                .tool_calls
-                .iter()
-                .flatten()
-                .filter_map(|call| Some((&call.id, call.function.as_ref()?)));
-            // Into one text: to format the text anew for each call would take time with their square.
-            let mut said = text.into_owned();
-            for (id, call) in calls {
-                let gap = if said.is_empty() { "" } else { "\n" };
-                // Memory cannot fail to be written.
-                let _ = write!(
-                    said,
-                    "{gap}[tool call {id}] {}({})",
-                    call.name, call.arguments
-                );
-            }
-            said
-        }
     }
 }

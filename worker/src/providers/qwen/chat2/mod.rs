@@ -1,0 +1,295 @@
+//! The chat2 generation: the signed questions of www.qianwen.com. Steps: what signs (11.4), pictures (11.7), question
+//! (11.5, 11.6), answer (11.8), clean-up (11.10) of `wire/qwen.md`.
+
+pub(super) mod hosts;
+mod marker;
+mod panels;
+mod refusal;
+mod repeat;
+mod security;
+mod sign;
+mod store;
+pub mod stream;
+mod upload;
+mod wire;
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use rand::RngExt as _;
+use serde_json::value::RawValue;
+use tokio::time::{Instant, sleep_until};
+
+pub(super) use self::repeat::Repeats;
+use self::{
+    hosts::Hosts,
+    security::{Keyring, Scene},
+    stream::Decoder,
+    wire::{Client, Question, Seal},
+};
+use super::{
+    account::Account,
+    generation::{Failure, Generation, Memory},
+};
+use crate::{
+    providers::{Messenger, Turn},
+    upstream::fetch::Attachment,
+};
+
+/// What this generation has given an account while the worker runs.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    keyring: Keyring,
+    pace: Pace,
+}
+
+/// When the account's next question may start.
+#[derive(Debug, Default)]
+struct Pace(Mutex<Option<Instant>>);
+
+impl Pace {
+    /// Waits for this question's turn.
+    async fn wait(&self, between: Duration) {
+        if between.is_zero() {
+            return;
+        }
+        let start = {
+            let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let now = Instant::now();
+            let start = next.map_or(now, |next| next.max(now));
+            *next = Some(start + between);
+            start
+        };
+        sleep_until(start).await;
+    }
+}
+
+/// Where the calls go, and how they are sent.
+#[derive(Clone, Debug)]
+struct Place {
+    hosts: Arc<Hosts>,
+    messenger: Messenger,
+}
+
+impl Place {
+    fn client<'a>(&'a self, account: &'a Account) -> Client<'a> {
+        Client {
+            hosts: &self.hosts,
+            account,
+        }
+    }
+}
+
+/// The provider's part in every turn.
+#[derive(Debug)]
+pub(super) struct Settings {
+    /// Where the services are.
+    pub(super) hosts: Arc<Hosts>,
+    /// `QWEN_UPLOAD_BASE_URL`.
+    pub(super) upload_base_url: Option<String>,
+    /// `QWEN_DELETE_SESSION`.
+    pub(super) deletes_sessions: bool,
+    /// Between the starts of two questions of one account.
+    pub(super) between: Duration,
+    /// The last answers.
+    pub(super) repeats: Repeats,
+}
+
+/// What a turn asks.
+pub(super) struct Asked<'a> {
+    /// The conversation as one text.
+    pub(super) prompt: &'a str,
+    /// The last message's pictures.
+    pub(super) files: &'a [Attachment],
+    /// The upstream model.
+    pub(super) model: &'a str,
+    /// Thinking or search is wanted.
+    pub(super) is_deep: bool,
+}
+
+/// One turn with a leased account.
+///
+/// # Errors
+/// [`Failure`]; [`Failure::Absent`] only before any output.
+pub(super) async fn answer(
+    settings: &Settings,
+    memory: &Memory,
+    turn: &mut Turn,
+    account: &Account,
+    asked: &Asked<'_>,
+) -> Result<(), Failure> {
+    let place = Place {
+        hosts: Arc::clone(&settings.hosts),
+        messenger: turn.messenger(),
+    };
+    let mut items = Vec::new();
+    for file in asked.files {
+        let base_url = settings.upload_base_url.as_deref();
+        items.push(upload::upload(&place, account, turn, base_url, file).await?);
+    }
+    let first = ask(settings, memory, turn, &place, account, asked, &items).await;
+    match first {
+        // A stream without content may be a matter of chance: once more, with another salt (section 11.9).
+        Err(Failure::Told(error))
+            if !turn.has_output() && error.code.as_deref() == Some(refusal::EMPTY) =>
+        {
+            turn.events.clear();
+            ask(settings, memory, turn, &place, account, asked, &items).await
+        }
+        other => other,
+    }
+}
+
+async fn ask(
+    settings: &Settings,
+    memory: &Memory,
+    turn: &mut Turn,
+    place: &Place,
+    account: &Account,
+    asked: &Asked<'_>,
+    items: &[Box<RawValue>],
+) -> Result<(), Failure> {
+    account.standing.pace.wait(settings.between).await;
+    let (pass, time) = security::pass(place, account, Scene::Chat, turn.unix_ms()).await?;
+    let client = place.client(account);
+    let hex = |turn: &Turn| turn.uuid().simple().to_string();
+    let session_id = hex(turn);
+    let question = Question {
+        request_id: &hex(turn),
+        session_id: &session_id,
+        topic_id: &hex(turn),
+        model: asked.model,
+        is_deep: asked.is_deep,
+        prompt: asked.prompt,
+        items,
+    };
+    let nonce = nonce();
+    let seal = Seal {
+        pass: &pass,
+        time,
+        nonce: &nonce,
+    };
+    let request = wire::ask(client, &seal, &question);
+    // The session is ours to name, so it can be deleted from now on, whatever comes of it (section 11.10).
+    if settings.deletes_sessions {
+        turn.afterwards(wire::delete_session(client, &session_id));
+    }
+    let sent = place.messenger.send(request).await.map_err(Failure::from);
+    let mut answer = match sent {
+        Err(absent @ Failure::Absent(_)) => {
+            withdraw(settings, turn);
+            return Err(absent);
+        }
+        sent => sent?,
+    };
+    if answer.status.as_u16() != 200 || answer.content_type() != "text/event-stream" {
+        let (status, content_type) = (answer.status.as_u16(), answer.content_type());
+        let retry_after = answer.retry_after();
+        let body = answer.short().await?;
+        return Err(
+            match refusal::refusal(status, &content_type, &body, &account.remedy()) {
+                absent @ Failure::Absent(_) => {
+                    withdraw(settings, turn);
+                    absent
+                }
+                Failure::Told(error) => {
+                    memory.has_answered(Generation::Chat2);
+                    let wait = error.retry_after.or(retry_after);
+                    Failure::Told(error.with_retry_after(wait))
+                }
+            },
+        );
+    }
+    memory.has_answered(Generation::Chat2);
+    let mut decoder = Decoder::new(&account.remedy()).suspecting(settings.repeats.suspect());
+    let read = read(turn, &mut answer, &mut decoder).await;
+    match &read {
+        Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
+        Err(Failure::Told(error))
+            if error.code.as_deref() == Some(refusal::REPEATED)
+                && settings.repeats.was_refused() =>
+        {
+            tracing::warn!(
+                provider = super::NAME,
+                "different questions got one and the same sentence: registering anew"
+            );
+            account.standing.keyring.forget();
+        }
+        Err(_) => {}
+    }
+    read
+}
+
+async fn read(
+    turn: &mut Turn,
+    answer: &mut crate::upstream::Answer,
+    decoder: &mut Decoder,
+) -> Result<(), Failure> {
+    while let Some(bytes) = answer
+        .chunk()
+        .await
+        .map_err(crate::chat::ProviderError::from)?
+    {
+        let fed = decoder.feed(&bytes, &mut turn.events);
+        // What came before an error is said before it.
+        turn.emit().await;
+        fed?;
+    }
+    decoder.finish(&mut turn.events)?;
+    if decoder.rewrites() > 0 {
+        tracing::info!(
+            provider = super::NAME,
+            rewrites = decoder.rewrites(),
+            "the service rewrote what it had said"
+        );
+    }
+    turn.emit().await;
+    Ok(())
+}
+
+/// Nobody has taken the question: there is no session to delete.
+fn withdraw(settings: &Settings, turn: &mut Turn) {
+    if settings.deletes_sessions {
+        turn.withdraw();
+    }
+}
+
+/// 11 of `[0-9a-z]` (section 11.6).
+fn nonce() -> String {
+    const CHARS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let mut random = rand::rng();
+    (0..11)
+        .filter_map(|_| CHARS.get(random.random_range(0..CHARS.len())))
+        .map(|&byte| char::from(byte))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn questions_of_one_account_start_apart() {
+        let (pace, began) = (Pace::default(), Instant::now());
+        for second in [0, 2, 4] {
+            pace.wait(Duration::from_secs(2)).await;
+            assert_eq!(began.elapsed().as_secs(), second);
+        }
+        tokio::time::advance(Duration::from_secs(10)).await;
+        pace.wait(Duration::from_secs(2)).await;
+        assert_eq!(began.elapsed().as_secs(), 14);
+    }
+
+    #[test]
+    fn a_nonce_is_eleven_characters() {
+        let nonce = nonce();
+        assert_eq!(nonce.len(), 11);
+        assert!(
+            nonce
+                .bytes()
+                .all(|b| b.is_ascii_digit() || b.is_ascii_lowercase())
+        );
+    }
+}

@@ -1,0 +1,451 @@
+//! The answer of `POST /api/v2/chat`: events that repeat the whole of what changed, thoughts and answer apart.
+//! Source: `wire/qwen.md` section 11.8.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+
+use super::{
+    marker,
+    panels::{self, Panel},
+    refusal::{self, Said},
+};
+use crate::{
+    chat::{
+        ChatEvent, FinishReason, Kind, ProviderError, Usage, delta::Cumulative, refusals::Refusals,
+    },
+    providers::qwen::refusal::SENTENCES,
+    upstream::sse::{Event, Sse},
+};
+
+/// Bytes in, events out.
+#[derive(Debug)]
+pub struct Decoder {
+    sse: Sse,
+    answer: Answer,
+    refusals: Refusals,
+}
+
+#[derive(Debug, Default)]
+struct Answer {
+    /// What to do when the service says that the login has ended.
+    remedy: String,
+    text: Spoken,
+    thoughts: Vec<Slot>,
+    /// The slot that has thought last.
+    thinking: Option<usize>,
+    links: Vec<(String, String)>,
+    session_id: String,
+    request_id: String,
+    /// The highest order number so far.
+    order: u64,
+    usage: Option<Usage>,
+    is_over: bool,
+}
+
+/// The answer's text.
+#[derive(Debug, Default)]
+struct Spoken {
+    /// As the service has it, markers included.
+    content: String,
+    /// The same as it was written, where the next event may say the same and more; else empty.
+    raw: String,
+    sent: Cumulative,
+}
+
+/// One line of thought.
+#[derive(Debug)]
+struct Slot {
+    name: Cow<'static, str>,
+    value: String,
+    sent: Cumulative,
+}
+
+/// One event. Everything may be missing, null, or of another type than one would think.
+#[derive(Deserialize)]
+struct Frame<'a> {
+    #[serde(borrow)]
+    communication: Option<&'a RawValue>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+    error_code: Option<Value>,
+    code: Option<Value>,
+    success: Option<Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct Communication {
+    sessionid: Option<String>,
+    reqid: Option<String>,
+    resid: Option<u64>,
+}
+
+#[derive(Default, Deserialize)]
+struct Data<'a> {
+    #[serde(borrow)]
+    messages: Option<Vec<Item<'a>>>,
+    #[serde(borrow)]
+    extra_info: Option<&'a RawValue>,
+    audit_info: Option<Value>,
+    sse_end: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Item<'a> {
+    #[serde(borrow)]
+    mime_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    content: Option<&'a RawValue>,
+    #[serde(borrow)]
+    meta_data: Option<&'a RawValue>,
+}
+
+#[derive(Default, Deserialize)]
+struct ExtraInfo {
+    sse_end: Option<Value>,
+    chat_odps: Option<Odps>,
+}
+
+#[derive(Deserialize)]
+struct Odps {
+    total_usage: Option<TotalUsage>,
+}
+
+#[derive(Deserialize)]
+struct TotalUsage {
+    prompt_tokens: Option<u64>,
+    completion_tokens: Option<u64>,
+}
+
+impl Decoder {
+    /// A decoder for one answer; `remedy` says what to do about a login that has ended.
+    pub fn new(remedy: &str) -> Self {
+        Self {
+            sse: Sse::default(),
+            answer: Answer {
+                remedy: remedy.to_owned(),
+                ..Answer::default()
+            },
+            refusals: Refusals::new(SENTENCES),
+        }
+    }
+
+    /// The same, with a sentence that is suspected of being no answer.
+    #[must_use]
+    pub fn suspecting(mut self, sentence: Option<std::sync::Arc<str>>) -> Self {
+        self.refusals = self.refusals.suspecting(sentence, refusal::repeated);
+        self
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// An error that the stream itself reports (section 11.9), or a stream that is none.
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        self.sse.push(bytes)?;
+        let before = events.len();
+        let read = self.read(events);
+        // Also of what came before an error.
+        self.refusals.feed(events, before)?;
+        read
+    }
+
+    /// The body has ended regularly; the last event need not have come.
+    ///
+    /// # Errors
+    /// An answer without any text.
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let before = events.len();
+        let read = self.read_rest(events);
+        self.refusals.feed(events, before)?;
+        read
+    }
+
+    /// How often the service took back what it had said.
+    pub fn rewrites(&self) -> u32 {
+        self.answer.text.sent.rewrites()
+    }
+
+    /// The whole answer, as the service has it.
+    pub fn text(&self) -> &str {
+        self.answer.text.sent.sent()
+    }
+
+    fn read(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        while let Some(event) = self.sse.next() {
+            self.answer.event(event, events)?;
+        }
+        Ok(())
+    }
+
+    fn read_rest(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if let Some(event) = self.sse.finish() {
+            self.answer.event(event, events)?;
+        }
+        self.answer.finish(FinishReason::Stop, events)
+    }
+}
+
+impl Answer {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        if self.is_over {
+            return Ok(());
+        }
+        let is_last = match event.data.trim_ascii() {
+            b"true" | b"[DONE]" => true,
+            data => self.frame(data, events)? || event.name == b"complete",
+        };
+        if is_last {
+            self.finish(FinishReason::Stop, events)?;
+        }
+        Ok(())
+    }
+
+    /// Reads one frame; whether it says that it is the last one.
+    fn frame(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<bool, ProviderError> {
+        let frame: Frame<'_> = serde_json::from_slice(data).map_err(|_| malformed())?;
+        let communication: Communication = inside(frame.communication);
+        if communication.resid.is_some_and(|order| order < self.order) {
+            return Ok(false);
+        }
+        self.order = communication.resid.unwrap_or(self.order);
+        if let Some(id) = communication.sessionid.filter(|id| !id.is_empty()) {
+            self.session_id = id;
+        }
+        if let Some(id) = communication.reqid.filter(|id| !id.is_empty()) {
+            self.request_id = id;
+        }
+        let may_refuse = [&frame.error_code, &frame.code, &frame.success];
+        if may_refuse.iter().any(|value| value.is_some())
+            && let Some(said) = serde_json::from_slice(data).map_or(None, |it| Said::read(&it))
+        {
+            return Err(refusal::coded(&said.code, &said.message, &self.remedy));
+        }
+        let data: Data<'_> = inside(frame.data);
+        if data.audit_info.as_ref().is_some_and(is_stopped) {
+            return match self.text.sent.sent() {
+                "" => Err(ProviderError::new(
+                    Kind::Moderated,
+                    "the service's moderation stopped the answer",
+                )),
+                _ => self
+                    .finish(FinishReason::ContentFilter, events)
+                    .map(|()| true),
+            };
+        }
+        for item in data.messages.into_iter().flatten() {
+            self.item(&item, events);
+        }
+        let extra: ExtraInfo = inside(data.extra_info);
+        if let Some(usage) = extra.chat_odps.and_then(|odps| odps.total_usage)
+            && let (Some(prompt_tokens), Some(completion_tokens)) =
+                (usage.prompt_tokens, usage.completion_tokens)
+        {
+            self.usage = Some(Usage {
+                prompt_tokens,
+                completion_tokens,
+                ..Usage::default()
+            });
+        }
+        Ok([data.sse_end, extra.sse_end].iter().flatten().any(is_set))
+    }
+
+    fn item(&mut self, item: &Item<'_>, events: &mut Vec<ChatEvent>) {
+        let kind = item.mime_type.as_deref().unwrap_or_default();
+        match kind {
+            "text/plain" => self.say(item.content, events),
+            "plan_cot/post" => {
+                if let Some(content) = panels::text(item.content) {
+                    self.think(Cow::Borrowed("plan"), panels::stacked(&content), events);
+                }
+            }
+            "multi_load/iframe" | "bar/workflow" | "bar/progress" | "bar/iframe" => {
+                let mut instead = None;
+                panels::read(kind, item.meta_data, |panel| match panel {
+                    Panel::Thought(slot, text) => self.think(slot, text, events),
+                    Panel::Link(url, title) => self.link(url, title),
+                    Panel::Text(raw) => instead = Some(raw),
+                });
+                if kind == "multi_load/iframe" {
+                    let is_empty = item.content.is_none_or(|raw| raw.get() == "\"\"");
+                    self.say(item.content.filter(|_| !is_empty).or(instead), events);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn link(&mut self, url: String, title: String) {
+        if !url.is_empty() && !self.links.iter().any(|(known, _)| *known == url) {
+            self.links.push((url, title));
+        }
+    }
+
+    /// Thoughts of one slot, cumulative; another slot's are set off by a blank line.
+    fn think(&mut self, name: Cow<'static, str>, value: String, events: &mut Vec<ChatEvent>) {
+        let known = self.thoughts.iter().position(|slot| slot.name == name);
+        let at = known.unwrap_or_else(|| {
+            self.thoughts.push(Slot {
+                name,
+                value: String::new(),
+                sent: Cumulative::default(),
+            });
+            self.thoughts.len() - 1
+        });
+        if let Some(slot) = self.thoughts.get_mut(at) {
+            slot.value = value;
+        }
+        self.emit_thoughts(at, false, events);
+    }
+
+    fn emit_thoughts(&mut self, at: usize, is_last: bool, events: &mut Vec<ChatEvent>) {
+        let Some(slot) = self.thoughts.get_mut(at) else {
+            return;
+        };
+        let visible = if is_last {
+            slot.value.as_str()
+        } else {
+            slot.value.trim_end_matches('\u{FFFD}')
+        };
+        if let Some(new) = slot.sent.advance(visible) {
+            let is_other = self.thinking.is_some_and(|last| last != at);
+            let gap = if is_other { "\n\n" } else { "" };
+            events.push(ChatEvent::Reasoning(format!("{gap}{new}")));
+            self.thinking = Some(at);
+        }
+    }
+
+    /// The answer as it is written in an event.
+    fn say(&mut self, raw: Option<&RawValue>, events: &mut Vec<ChatEvent>) {
+        let Some(raw) = raw else {
+            return;
+        };
+        if let Some(new) = self.text.grow(raw.get()) {
+            if !new.is_empty() {
+                events.push(ChatEvent::Text(new));
+            }
+        } else if let Some(content) = panels::text(Some(raw)) {
+            self.text.raw.clear();
+            self.text.content = content.into_owned();
+            if let Some(new) = self.text.advance(false) {
+                events.push(ChatEvent::Text(new));
+            }
+            self.text.learn(raw.get());
+        }
+    }
+
+    fn finish(
+        &mut self,
+        reason: FinishReason,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        if std::mem::replace(&mut self.is_over, true) {
+            return Ok(());
+        }
+        // Half a character that nothing has repaired, the beginning of a marker that none was.
+        for at in 0..self.thoughts.len() {
+            self.emit_thoughts(at, true, events);
+        }
+        events.extend(self.text.advance(true).map(ChatEvent::Text));
+        if self.text.sent.sent().is_empty() {
+            return Err(refusal::empty());
+        }
+        for (at, (url, title)) in self.links.drain(..).enumerate() {
+            let index = u32::try_from(at + 1).unwrap_or(u32::MAX);
+            events.push(ChatEvent::Citation { index, url, title });
+        }
+        let text = marker::without(&self.text.content);
+        if self.text.sent.rewrites() > 0 || self.text.sent.sent() != text {
+            events.push(ChatEvent::Rewritten(text.into_owned()));
+        }
+        events.extend(self.usage.map(ChatEvent::Usage));
+        events.push(ChatEvent::Conversation {
+            id: std::mem::take(&mut self.session_id),
+            message: std::mem::take(&mut self.request_id),
+        });
+        events.push(ChatEvent::Finish(reason));
+        Ok(())
+    }
+}
+
+impl Spoken {
+    /// What is new in the content, which is kept whole.
+    fn advance(&mut self, is_last: bool) -> Option<String> {
+        let text = marker::without(&self.content);
+        let visible = if is_last {
+            &text
+        } else {
+            marker::before_begun(&text).trim_end_matches('\u{FFFD}')
+        };
+        self.sent.advance(visible).map(str::to_owned)
+    }
+
+    /// An event that repeats the one before and adds to it, which most do: only what is new is read. `None` for any
+    /// other.
+    fn grow(&mut self, raw: &str) -> Option<String> {
+        if self.raw.is_empty() {
+            return None;
+        }
+        let tail = raw.strip_prefix(self.raw.as_str())?;
+        let inside = tail.strip_suffix('"')?;
+        // What may be a marker, or half a character, is for the other way.
+        if inside.contains('[') || inside.contains('\u{FFFD}') || inside.contains("\\u") {
+            return None;
+        }
+        let new: String = if inside.contains('\\') {
+            serde_json::from_str(&format!("\"{inside}\"")).ok()?
+        } else {
+            inside.to_owned()
+        };
+        self.raw.push_str(inside);
+        self.content.push_str(&new);
+        self.sent.grow(&new);
+        Some(new)
+    }
+
+    /// Whether the next event may be read by [`Spoken::grow`]: all that this one said was passed on, and what follows
+    /// is no line feed behind a marker.
+    fn learn(&mut self, raw: &str) {
+        let is_plain = self.sent.rewrites() == 0
+            && !self.content.ends_with(']')
+            && !self.content.contains("[(")
+            && self.content == self.sent.sent();
+        if let Some(inside) = raw.strip_suffix('"').filter(|_| is_plain) {
+            self.raw.push_str(inside);
+        }
+    }
+}
+
+/// What an object holds; nothing where it is none.
+fn inside<'a, T: Default + Deserialize<'a>>(raw: Option<&'a RawValue>) -> T {
+    raw.and_then(|raw| serde_json::from_str(raw.get()).ok())
+        .unwrap_or_default()
+}
+
+/// `"1"`, 1 or true.
+fn is_set(value: &Value) -> bool {
+    value.as_str() == Some("1") || value.as_i64() == Some(1) || value.as_bool() == Some(true)
+}
+
+/// Whether the inspection has stopped the answer: an `error_code` that is neither 0 nor empty.
+fn is_stopped(audit: &Value) -> bool {
+    match audit.get("error_code") {
+        None | Some(Value::Null | Value::Bool(false)) => false,
+        Some(Value::String(code)) => !code.is_empty() && code != "0",
+        Some(Value::Number(code)) => code.as_f64() != Some(0.0),
+        Some(_) => true,
+    }
+}
+
+fn malformed() -> ProviderError {
+    ProviderError::malformed("stream").with_code("upstream_bad_stream")
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,119 @@
+//! The older generation. Steps: attachments (4.4), question (4.3), answer (7), clean-up (9) of `wire/qwen.md`.
+
+use super::{
+    NAME,
+    account::Account,
+    generation::{Failure, Generation, Memory, is_page},
+    refusal,
+    stream::Decoder,
+    upload,
+    wire::{self, Caller, Question},
+};
+use crate::{chat::ProviderError, providers::Turn, upstream::fetch::Attachment};
+
+/// Its settings.
+#[derive(Debug)]
+pub(super) struct Dialog {
+    /// `QWEN_BASE_URL`, without `/dialog`.
+    pub(super) base_url: String,
+    /// `QWEN_UPLOAD_BASE_URL`.
+    pub(super) upload_base_url: Option<String>,
+    /// `QWEN_USER_AGENT`.
+    pub(super) user_agent: String,
+    /// `QWEN_DELETE_SESSION`.
+    pub(super) deletes_sessions: bool,
+    /// `QWEN_PREWARM`.
+    pub(super) prewarms: bool,
+}
+
+/// What a turn asks.
+pub(super) struct Asked<'a> {
+    /// The conversation as one text.
+    pub(super) prompt: &'a str,
+    /// The last message's pictures and documents.
+    pub(super) files: &'a [Attachment],
+    /// The upstream model.
+    pub(super) model: &'a str,
+    /// `deepThink`.
+    pub(super) thinking: bool,
+    /// `searchType: depth`.
+    pub(super) search: bool,
+}
+
+impl Dialog {
+    /// One turn with a leased account.
+    ///
+    /// # Errors
+    /// [`Failure`]; [`Failure::Absent`] only before any output.
+    pub(super) async fn answer(
+        &self,
+        memory: &Memory,
+        turn: &mut Turn,
+        account: &Account,
+        asked: &Asked<'_>,
+    ) -> Result<(), Failure> {
+        let caller = Caller {
+            base_url: &self.base_url,
+            user_agent: &self.user_agent,
+            account,
+        };
+        if self.prewarms {
+            // The page makes this call; its failure is of no consequence (section 4.1).
+            let _ = turn.send(wire::prewarm(caller)).await;
+        }
+        let mut items = Vec::new();
+        for file in asked.files {
+            let base_url = self.upload_base_url.as_deref();
+            items.push(upload::upload(turn, caller, base_url, file).await?);
+        }
+        let question = Question {
+            model: asked.model,
+            thinking: asked.thinking,
+            search: asked.search,
+            request_id: turn.uuid().to_string(),
+            batch_id: turn.uuid().to_string(),
+            prompt: asked.prompt,
+            items,
+        };
+        let sent = turn.messenger().send(wire::ask(caller, question)).await;
+        let mut answer = sent.map_err(Failure::from)?;
+        if answer.status.as_u16() != 200 || answer.content_type() != "text/event-stream" {
+            let (status, content_type) = (answer.status.as_u16(), answer.content_type());
+            let retry_after = answer.retry_after();
+            let body = answer.short().await?;
+            let error = refusal::refusal(status, &body, &account.variable);
+            let error = error.with_retry_after(retry_after);
+            let failure = Failure::judged(status, is_page(&content_type, &body), error);
+            if matches!(failure, Failure::Told(_)) {
+                memory.has_answered(Generation::Dialog);
+            }
+            return Err(failure);
+        }
+        memory.has_answered(Generation::Dialog);
+        let mut decoder = Decoder::new(&account.variable);
+        let mut is_registered = false;
+        while let Some(bytes) = answer.chunk().await.map_err(ProviderError::from)? {
+            let fed = decoder.feed(&bytes, &mut turn.events);
+            if let Some(session_id) = decoder
+                .session_id()
+                .filter(|_| self.deletes_sessions && !is_registered)
+            {
+                turn.afterwards(wire::delete_session(caller, session_id));
+                is_registered = true;
+            }
+            // What came before an error is said before it.
+            turn.emit().await;
+            fed?;
+        }
+        decoder.finish(&mut turn.events)?;
+        if decoder.rewrites() > 0 {
+            tracing::info!(
+                provider = NAME,
+                rewrites = decoder.rewrites(),
+                "the service rewrote what it had said"
+            );
+        }
+        turn.emit().await;
+        Ok(())
+    }
+}
