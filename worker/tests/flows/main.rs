@@ -12,6 +12,7 @@ mod deepseek;
 mod deepseek_login;
 mod desk;
 mod door;
+mod generations;
 mod kimi;
 mod langfast;
 mod openai;
