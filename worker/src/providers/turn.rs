@@ -344,9 +344,13 @@ async fn send(client: &Client, provider: &str, request: Request) -> Result<Answe
         Ok(_) => "ok",
         Err(TransportError::Connect | TransportError::BadUrl) => "connect",
         Err(TransportError::Timeout) => "timeout",
-        Err(TransportError::Broken | TransportError::TooLarge | TransportError::NotJson) => {
-            "broken"
-        }
+        Err(
+            TransportError::Broken
+            | TransportError::TooLarge
+            | TransportError::NotJson
+            | TransportError::Malformed
+            | TransportError::Redirected,
+        ) => "broken",
     };
     METRICS
         .upstream_requests_total
@@ -380,9 +384,11 @@ impl From<TransportError> for ProviderError {
         let kind = match error {
             TransportError::Connect | TransportError::Broken => Kind::Unavailable,
             TransportError::Timeout => Kind::Timeout,
-            TransportError::BadUrl | TransportError::TooLarge | TransportError::NotJson => {
-                Kind::Protocol
-            }
+            TransportError::BadUrl
+            | TransportError::TooLarge
+            | TransportError::NotJson
+            | TransportError::Malformed
+            | TransportError::Redirected => Kind::Protocol,
         };
         Self::new(kind, error.to_string())
     }

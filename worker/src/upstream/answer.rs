@@ -8,14 +8,16 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use actix_http::Payload;
-use actix_web::{HttpMessage as _, error::PayloadError, http::StatusCode};
+use actix_web::http::StatusCode;
 use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-use super::{client::TransportError, retry_after::retry_after};
+use super::{
+    client::TransportError,
+    http1::{Body, Head},
+    retry_after::retry_after,
+};
 
 /// Most bytes of a short (not streamed) answer.
 const MOST_SHORT_BYTES: usize = 4 << 20;
@@ -26,10 +28,9 @@ const MOST_BYTES_AT_ONCE: usize = 16 << 10;
 pub struct Answer {
     /// The HTTP status.
     pub status: StatusCode,
-    /// The headers, a line each, copied: in awc's form they keep the connection's read buffer and a table of 3 KiB
-    /// alive for as long as the answer goes on.
+    /// The headers, a line each: a table of them would be alive for as long as the answer goes on.
     head: Box<str>,
-    body: Payload,
+    body: Box<Body>,
     silence: Silence,
     rush: Rush,
     /// The end of the body, seen while more bytes were looked for.
@@ -37,17 +38,11 @@ pub struct Answer {
 }
 
 impl Answer {
-    pub(super) fn new(mut response: awc::ClientResponse, stall: Duration) -> Self {
-        let mut head = String::new();
-        for (name, value) in response.headers() {
-            if let Ok(value) = value.to_str() {
-                head.extend([name.as_str(), ":", value, "\n"]);
-            }
-        }
+    pub(super) fn new(head: Head, body: Body, stall: Duration) -> Self {
         Self {
-            status: response.status(),
-            head: head.into_boxed_str(),
-            body: response.take_payload(),
+            status: head.status,
+            head: head.lines,
+            body: Box::new(body),
             silence: Silence::new(stall),
             rush: Rush::default(),
             end: None,
@@ -74,52 +69,32 @@ impl Answer {
         {
             return Poll::Pending;
         }
-        let Poll::Ready(first) = self.body.poll_next_unpin(cx) else {
-            self.rush.has_paused();
-            return if self.silence.is_over(cx) {
-                Poll::Ready(Err(TransportError::Timeout))
-            } else {
-                Poll::Pending
-            };
-        };
-        self.silence.broken();
-        let first = match first {
-            Some(Ok(bytes)) => bytes,
-            end => return Poll::Ready(self.ended(end.map(|end| end.map(drop))).map(|()| None)),
-        };
-        let mut more: Option<BytesMut> = None;
-        while more.as_ref().map_or(first.len(), BytesMut::len) < MOST_BYTES_AT_ONCE {
-            match self.body.poll_next_unpin(cx) {
+        let mut chunk = BytesMut::new();
+        while chunk.len() < MOST_BYTES_AT_ONCE {
+            match self.body.poll(cx, &mut chunk) {
+                Poll::Ready(Ok(true)) => self.silence.broken(),
+                Poll::Ready(end) if chunk.is_empty() => {
+                    return Poll::Ready(end.map(|_| None));
+                }
+                Poll::Ready(end) => {
+                    self.end = Some(end.map(drop));
+                    break;
+                }
+                Poll::Pending if chunk.is_empty() => {
+                    self.rush.has_paused();
+                    return if self.silence.is_over(cx) {
+                        Poll::Ready(Err(TransportError::Timeout))
+                    } else {
+                        Poll::Pending
+                    };
+                }
                 Poll::Pending => {
                     self.rush.has_drained();
                     break;
                 }
-                Poll::Ready(Some(Ok(bytes))) => more
-                    .get_or_insert_with(|| {
-                        let mut whole = BytesMut::with_capacity(MOST_BYTES_AT_ONCE);
-                        whole.extend_from_slice(&first);
-                        whole
-                    })
-                    .extend_from_slice(&bytes),
-                Poll::Ready(end) => {
-                    self.end = Some(self.ended(end.map(|end| end.map(drop))));
-                    break;
-                }
             }
         }
-        Poll::Ready(Ok(Some(more.map_or(first, BytesMut::freeze))))
-    }
-
-    fn ended(&self, end: Option<Result<(), PayloadError>>) -> Result<(), TransportError> {
-        match end {
-            // Without a length or chunks the body ends where the connection does.
-            Some(Err(_)) if !self.is_close_delimited() => Err(TransportError::Broken),
-            _ => Ok(()),
-        }
-    }
-
-    fn is_close_delimited(&self) -> bool {
-        self.header("transfer-encoding").is_none() && self.header("content-length").is_none()
+        Poll::Ready(Ok(Some(chunk.freeze())))
     }
 
     /// The whole body, at most `most` bytes.
@@ -169,6 +144,7 @@ impl Answer {
         self.head
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+            .map(str::trim)
     }
 
     /// When the service says to come back: `Retry-After` in each of its forms, `retry-after-ms`.
@@ -278,34 +254,26 @@ impl Rush {
 
 #[cfg(test)]
 mod tests {
-    use futures_util::stream;
-    use tokio::time::{advance, pause};
+    use tokio::{
+        io::{AsyncWriteExt as _, DuplexStream},
+        time::{advance, pause},
+    };
 
     use super::*;
 
-    type Sender = tokio::sync::mpsc::UnboundedSender<Bytes>;
-
     /// An answer whose body is what is sent.
-    fn answer() -> (Sender, Answer) {
-        let (sender, mut pieces) = tokio::sync::mpsc::unbounded_channel();
-        let body = stream::poll_fn(move |cx| pieces.poll_recv(cx).map(|piece| piece.map(Ok)));
-        let answer = Answer {
-            status: StatusCode::OK,
-            head: Box::default(),
-            body: Payload::from(Box::pin(body) as Pin<Box<dyn futures_util::Stream<Item = _>>>),
-            silence: Silence::new(Duration::from_secs(60)),
-            rush: Rush::default(),
-            end: None,
-        };
-        (sender, answer)
+    async fn answer() -> (DuplexStream, Answer) {
+        let (sender, (head, body)) =
+            crate::upstream::http1::answered(b"HTTP/1.1 200 OK\r\n\r\n").await;
+        (sender, Answer::new(head, body, Duration::from_secs(60)))
     }
 
     /// What each of `count` pieces, so far apart, brings when it is sent; and what comes in the end.
     async fn brought(count: usize, apart: Duration) -> (Vec<usize>, usize) {
-        let (sender, mut answer) = answer();
+        let (mut sender, mut answer) = answer().await;
         let mut brought = Vec::new();
         for _ in 0..count {
-            sender.send(Bytes::from_static(b"x")).unwrap();
+            sender.write_all(b"x").await.unwrap();
             brought.push(match futures_util::poll!(std::pin::pin!(answer.chunk())) {
                 Poll::Ready(chunk) => chunk.unwrap().unwrap().len(),
                 Poll::Pending => 0,

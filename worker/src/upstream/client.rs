@@ -1,28 +1,17 @@
-//! HTTP requests as values, and the client that sends them. One client a thread: awc's connections stay on the
-//! thread that opened them, so a chunk never changes threads on its way.
+//! HTTP requests as values, and the client that sends them. One client a thread: connections stay on the thread that
+//! opened them, so a chunk never changes threads on its way.
 
-use std::{
-    fmt,
-    future::{Future, poll_fn},
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::SocketAddr, rc::Rc, sync::Arc, time::Duration};
 
 use actix_web::http::{
-    Method, Uri, Version,
+    Method, Version,
     header::{HeaderName, HeaderValue},
 };
 use awc::error::{ConnectError, SendRequestError};
 use bytes::Bytes;
 use serde::Serialize;
-use tokio::task::LocalSet;
 
-use super::{answer::Answer, body::Body, proxy::Proxies, socket::Connector};
-
-/// Connections that one thread may hold open to all providers together.
-const MOST_CONNECTIONS: usize = 10_000;
+use super::{answer::Answer, http1::Pool, proxy::Proxies, socket::Connector};
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -47,7 +36,7 @@ impl Default for Timeouts {
 pub struct Request {
     /// Names the step in metrics and logs (`conversation`, `create`, …).
     pub step: &'static str,
-    /// GET or POST.
+    /// GET, HEAD, POST, …
     pub method: Method,
     /// Absolute URL.
     pub url: String,
@@ -57,6 +46,8 @@ pub struct Request {
     pub body: Vec<Bytes>,
     /// For this request instead of [`Timeouts::stall`].
     pub timeout: Option<Duration>,
+    /// Not to be sent twice, as it holds what sending uses up.
+    pub once: bool,
     /// Connect to this address whatever the host name resolves to (see [`super::fetch`]).
     pub address: Option<SocketAddr>,
 }
@@ -71,6 +62,7 @@ impl Request {
             headers: Vec::new(),
             body: Vec::new(),
             timeout: None,
+            once: false,
             address: None,
         }
     }
@@ -126,6 +118,14 @@ impl Request {
         self
     }
 
+    /// Says that the request holds what is used up by sending it (a proof, an id that is new each time, a token that is
+    /// renewed). It is not sent anew when a kept connection turns out to be dead: the service may have taken it.
+    #[must_use]
+    pub fn once(mut self) -> Self {
+        self.once = true;
+        self
+    }
+
     /// Limits the wait for this answer.
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
@@ -146,27 +146,36 @@ impl fmt::Debug for Request {
     }
 }
 
-/// Why no (whole) answer came. Never holds a URL.
+/// Why no (whole) answer came. Never holds a URL. What passes by itself is said in words by which agents know that they
+/// may ask again ("server error", "ECONNRESET", "timeout"); what does not pass is said without them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// The URL in the settings or in an upstream answer is no URL.
     #[error("not a usable URL")]
     BadUrl,
     /// No connection: name, TCP or TLS.
-    #[error("no connection to the provider")]
+    #[error("server error: connection error: the provider could not be reached")]
     Connect,
     /// Connected, but no answer or a long silence.
-    #[error("the provider did not answer in time")]
+    #[error("server error: timeout: the provider did not answer in time")]
     Timeout,
     /// The connection broke.
-    #[error("the connection to the provider broke")]
+    #[error("server error: the connection to the provider was reset (ECONNRESET)")]
     Broken,
-    /// More bytes than a short answer may have.
+    /// More bytes than a short answer may have, or packed bytes that stand for too many.
     #[error("the provider's answer is too large")]
     TooLarge,
     /// No JSON of the expected form.
     #[error("the provider's answer could not be understood")]
     NotJson,
+    /// What came is no HTTP, or contradicts itself about where it ends.
+    #[error("the provider's answer is not proper HTTP")]
+    Malformed,
+    /// A redirect. Following it would take credentials and questions to where nobody has sent them.
+    #[error(
+        "the provider's address redirects elsewhere, which is not followed; the base URL may be wrong"
+    )]
+    Redirected,
 }
 
 impl From<SendRequestError> for TransportError {
@@ -186,9 +195,9 @@ impl From<SendRequestError> for TransportError {
 /// Sends requests. Cheap to clone; belongs to one thread.
 #[derive(Clone)]
 pub struct Client {
-    http: awc::Client,
-    /// For attachments: awc's pool knows connections by host name alone, so a pinned address needs its own.
-    apart: awc::Client,
+    pool: Rc<Pool>,
+    /// For WebSockets.
+    awc: awc::Client,
     timeouts: Timeouts,
 }
 
@@ -202,8 +211,8 @@ impl Client {
     /// anew, and the address that was checked would not be the one that is asked.
     pub fn with_proxies(timeouts: Timeouts, proxies: Arc<Proxies>) -> Self {
         Self {
-            http: http_client(timeouts, proxies),
-            apart: http_client(timeouts, Arc::default()),
+            pool: Pool::new(Arc::clone(&proxies), timeouts.connect),
+            awc: awc_client(timeouts, proxies),
             timeouts,
         }
     }
@@ -211,71 +220,38 @@ impl Client {
     /// Sends a request and waits for the head of the answer.
     ///
     /// # Errors
-    /// [`TransportError`], when no head came. Any HTTP status is an answer.
+    /// [`TransportError`], when no head came, or one that only points elsewhere. Any other HTTP status is an answer.
     pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
-        self.send_by(&self.http, request).await
+        let answer = self.send_anywhere(request).await?;
+        match answer.status.as_u16() {
+            301 | 302 | 303 | 307 | 308 => Err(TransportError::Redirected),
+            _ => Ok(answer),
+        }
     }
 
-    /// As [`Client::send`], over connections that only attachments use.
-    pub(super) async fn send_apart(&self, request: Request) -> Result<Answer, TransportError> {
-        self.send_by(&self.apart, request).await
+    /// As [`Client::send`], but a redirect is an answer: for requests without credentials, whose sender looks at where it
+    /// leads.
+    pub(super) async fn send_anywhere(&self, request: Request) -> Result<Answer, TransportError> {
+        let stall = request.timeout.unwrap_or(self.timeouts.stall);
+        let (head, body) = tokio::time::timeout(stall, self.pool.send(&request))
+            .await
+            .map_err(|_| TransportError::Timeout)??;
+        Ok(Answer::new(head, body, stall))
     }
 
-    pub(super) fn http(&self) -> &awc::Client {
-        &self.http
+    pub(super) fn awc(&self) -> &awc::Client {
+        &self.awc
     }
 
     pub(super) fn timeouts(&self) -> Timeouts {
         self.timeouts
     }
-
-    async fn send_by(
-        &self,
-        http: &awc::Client,
-        request: Request,
-    ) -> Result<Answer, TransportError> {
-        let url: Uri = request.url.parse().map_err(|_| TransportError::BadUrl)?;
-        let stall = request.timeout.unwrap_or(self.timeouts.stall);
-        let mut call = http.request(request.method, url).no_decompress();
-        if let Some(address) = request.address {
-            call = call.address(address);
-        }
-        for (name, value) in request.headers {
-            call.headers_mut().append(name, value);
-        }
-        let sent = tokio::time::timeout(
-            stall,
-            without_clock(call.send_body(Body::from(request.body))),
-        )
-        .await
-        .map_err(|_| TransportError::Timeout)?;
-        let response = sent.map_err(TransportError::from)?;
-        Ok(Answer::new(response, stall))
-    }
 }
 
-/// Polls a future in a set of tasks that never runs and ends with it.
-///
-/// awc 3.11 makes an HTTP codec for every request, and that of actix-http 3.20 starts a task that renders the date
-/// twice a second for as long as the answer lasts, though requests carry none. Its first turn alone costs two system
-/// calls, because its timer wakes the event loop that sets it. Nothing else that awc starts here must run: at most it
-/// closes an idle connection that has gone stale, which dropping does as well.
-async fn without_clock<F: Future>(future: F) -> F::Output {
-    let tasks = LocalSet::new();
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        let _inside = tasks.enter();
-        future.as_mut().poll(cx)
-    })
-    .await
-}
-
-fn http_client(timeouts: Timeouts, proxies: Arc<Proxies>) -> awc::Client {
-    // HTTP/1.1 only: one connection a stream, so that dropping an answer ends exactly that upstream call.
+fn awc_client(timeouts: Timeouts, proxies: Arc<Proxies>) -> awc::Client {
     let connector = awc::Connector::new()
         .connector(Connector::new(proxies))
         .max_http_version(Version::HTTP_11)
-        .limit(MOST_CONNECTIONS)
         .timeout(timeouts.connect)
         .handshake_timeout(timeouts.connect);
     awc::Client::builder()

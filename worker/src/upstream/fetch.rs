@@ -154,7 +154,7 @@ async fn fetch(
             .timeout(policy.timeout);
         request.address = Some(target.resolve().await?);
         let mut answer = client
-            .send_apart(request)
+            .send_anywhere(request)
             .await
             .map_err(|error| match error {
                 TransportError::Timeout => FetchError::Timeout,

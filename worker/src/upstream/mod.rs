@@ -1,12 +1,12 @@
-//! Client-side transports: HTTP over awc ([`Client`]), server-sent events ([`sse`]), Connect envelopes ([`connect`]),
+//! Client-side transports: HTTP ([`Client`]), server-sent events ([`sse`]), Connect envelopes ([`connect`]),
 //! multipart forms ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection
 //! [`realtime`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod answer;
-mod body;
 mod client;
 pub mod connect;
 pub mod fetch;
+mod http1;
 pub mod json;
 pub mod linger;
 pub mod multipart;

@@ -1,5 +1,5 @@
-//! The TCP connections below awc: without Nagle's algorithm, and with an end of stream that is not mistaken for the
-//! end of an answer.
+//! The TCP connections to providers; and those below awc, which has our WebSockets: without Nagle's algorithm, and with
+//! an end of stream that is not mistaken for the end of an answer.
 
 use std::{
     io,
@@ -8,7 +8,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use actix_tls::connect::{ConnectError, ConnectInfo, Connection, ConnectorService};
+use actix_tls::connect::{ConnectError, ConnectInfo, Connection};
 use actix_web::{
     dev::Service,
     http::Uri,
@@ -19,20 +19,42 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::proxy::Proxies;
 
-/// awc's own connector, with Nagle's algorithm switched off: it would hold small writes back for 40 ms.
-#[derive(Clone, Default)]
+/// The URL's host, an IPv6 address without its brackets.
+pub(super) fn host(url: &Uri) -> &str {
+    let host = url.host().unwrap_or_default();
+    host.strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'))
+        .unwrap_or(host)
+}
+
+/// The URL's port, or its scheme's.
+pub(super) fn port(url: &Uri) -> u16 {
+    let is_tls = matches!(url.scheme_str(), Some("https" | "wss"));
+    url.port_u16().unwrap_or(if is_tls { 443 } else { 80 })
+}
+
+/// Connects to the URL's host, through the proxy that is set for it.
+///
+/// # Errors
+/// The name leads nowhere, none of its addresses can be reached, or the proxy refused.
+pub(super) async fn open(url: &Uri, proxies: &Proxies) -> io::Result<TcpStream> {
+    let port = port(url);
+    match proxies.tunnel(url, port).await {
+        Some(tunnel) => tunnel,
+        None => TcpStream::connect((host(url), port)).await,
+    }
+}
+
+/// Connects for awc, with Nagle's algorithm switched off: it would hold small writes back for 40 ms.
+#[derive(Clone, Debug, Default)]
 pub(super) struct Connector {
-    direct: ConnectorService,
     proxies: Arc<Proxies>,
 }
 
 impl Connector {
     /// A connector that goes through these proxies.
     pub(super) fn new(proxies: Arc<Proxies>) -> Self {
-        Self {
-            direct: ConnectorService::default(),
-            proxies,
-        }
+        Self { proxies }
     }
 }
 
@@ -46,20 +68,12 @@ impl Service<ConnectInfo<Uri>> for Connector {
     }
 
     fn call(&self, info: ConnectInfo<Uri>) -> Self::Future {
-        let (direct, proxies) = (self.direct.clone(), Arc::clone(&self.proxies));
+        let proxies = Arc::clone(&self.proxies);
         Box::pin(async move {
-            let port = match (info.port(), info.request().scheme_str()) {
-                (0, Some("https" | "wss")) => 443,
-                (0, _) => 80,
-                (port, _) => port,
-            };
-            let tunnel = proxies.tunnel(info.request(), port).await;
-            let (socket, uri) = match tunnel {
-                Some(tunnel) => (tunnel.map_err(ConnectError::Io)?, info.request().clone()),
-                None => direct.call(info).await?.into_parts(),
-            };
+            let url = info.request();
+            let socket = open(url, &proxies).await.map_err(ConnectError::Io)?;
             socket.set_nodelay(true).map_err(ConnectError::Io)?;
-            Ok(Connection::new(uri, Socket(socket)))
+            Ok(Connection::new(url.clone(), Socket(socket)))
         })
     }
 }

@@ -49,7 +49,7 @@ impl Client {
     pub async fn websocket(&self, request: Request) -> Result<WebSocket, HandshakeError> {
         let stall = request.timeout.unwrap_or_else(|| self.timeouts().stall);
         let mut call = self
-            .http()
+            .awc()
             .ws(request.url)
             .max_frame_size(MOST_MESSAGE_BYTES);
         for (name, value) in request.headers {

@@ -128,6 +128,7 @@ pub(super) fn login(identity: &Identity, login: &Login) -> Request {
     let url = format!("{}/api/v0/users/login", identity.base_url);
     identity
         .dressed(Request::post("login", url), "/sign_in")
+        .once()
         .header("content-type", "application/json")
         .json(&body)
         .timeout(SHORT_CALL)
@@ -173,6 +174,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question, proof: &str) -> Reque
     });
     let mut request = caller
         .post("completion", COMPLETION, &body)
+        .once()
         .header("x-ds-pow-response", proof);
     if let Some(hif) = &question.hif {
         request = request.header("x-hif-leim", hif);
@@ -206,6 +208,7 @@ pub(super) fn upload(
     let url = format!("{}{UPLOAD}", caller.identity.base_url);
     caller
         .authorized(Request::post("upload", url))
+        .once()
         .header("content-type", form.content_type())
         .header("x-file-size", file.bytes.len().to_string())
         .header("x-ds-pow-response", proof)

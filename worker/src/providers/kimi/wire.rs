@@ -177,7 +177,7 @@ pub(super) fn refresh_token(hosts: &Hosts, token: &Secret) -> Request {
         "{}/api/account.gateway.v1.AuthService/RefreshToken",
         hosts.auth_base_url
     );
-    browser(hosts, Request::post("refresh", url))
+    browser(hosts, Request::post("refresh", url).once())
         .header("content-type", JSON)
         .json(&json!({"refresh_token": token.expose()}))
         .timeout(SHORT_CALL)

@@ -30,6 +30,7 @@ const BROWSER: &[(&str, &str)] = &[
 /// `POST /auth/v1/signup`: a new anonymous user (section 2, step 1).
 pub(super) fn sign_up(base_url: &str, anon_key: &Secret) -> Request {
     Request::post("sign_up", format!("{base_url}/auth/v1/signup"))
+        .once()
         .header("apikey", anon_key.expose())
         .headers(BROWSER)
         .body("{}")
@@ -39,6 +40,7 @@ pub(super) fn sign_up(base_url: &str, anon_key: &Secret) -> Request {
 pub(super) fn refresh(base_url: &str, anon_key: &Secret, refresh_token: &Secret) -> Request {
     let url = format!("{base_url}/auth/v1/token?grant_type=refresh_token");
     Request::post("refresh", url)
+        .once()
         .header("apikey", anon_key.expose())
         .headers(BROWSER)
         .json(&json!({"refresh_token": refresh_token.expose()}))
@@ -84,6 +86,7 @@ impl Caller<'_> {
 pub(super) fn run(caller: Caller<'_>, run_id: &str, prompt_id: &str, meta: &Meta) -> Request {
     caller
         .post("run", "/functions/v1/initiate-prompt-run")
+        .once()
         .json(&json!({
             "run_id": run_id,
             "prompt_id": prompt_id,

@@ -67,7 +67,7 @@ pub(super) fn ask(caller: Caller<'_>, question: Question<'_>) -> Request {
         &body,
     );
     request.timeout = None;
-    request
+    request.once()
 }
 
 /// `POST /dialog/session/delete` (section 9).

@@ -1,0 +1,504 @@
+//! Bodies that come packed, though nobody asked for it: unpacked piece by piece, and within bounds, because a few bytes
+//! can stand for gigabytes. Source: RFC 9110, section 8.4.1; RFC 1950 to 1952; RFC 7932; RFC 8878 and 9659 (window).
+
+use std::io::{self, Write};
+
+use brotli_decompressor::DecompressorWriter;
+use bytes::BytesMut;
+use flate2::{Decompress, FlushDecompress, write::MultiGzDecoder};
+use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation as _, OutBuffer};
+
+/// One packed answer never unpacks to more bytes than this …
+const MOST_BYTES: u64 = 256 << 20;
+/// … nor, beyond the first four mebibytes, to more than so many times what was received: texts are packed to a tenth or a
+/// hundredth, bombs to less than a thousandth. So one piece of input (16 KiB) never costs more than nine mebibytes.
+const MOST_TIMES: u64 = 300;
+const FREE_BYTES: u64 = 4 << 20;
+/// Most layers, one packed within the other; nobody honest has more than two.
+const MOST_LAYERS: usize = 4;
+/// The largest window that a sender may expect a reader to have (RFC 9659): 8 MiB.
+const ZSTD_WINDOW_LOG: u32 = 23;
+/// What is unpacked in one step.
+const STEP_BYTES: usize = 16 << 10;
+
+/// A content coding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Coding {
+    Gzip,
+    /// With zlib's frame, as the standard says, or without it, as some servers do.
+    Deflate,
+    Brotli,
+    Zstd,
+}
+
+impl Coding {
+    /// By its name in a header. Names that we do not know are no reason to refuse an answer: they have been seen to hold
+    /// character sets, and what really cannot be read is refused by whoever reads it.
+    pub(in crate::upstream) fn named(name: &str) -> Option<Self> {
+        [
+            ("gzip", Self::Gzip),
+            ("x-gzip", Self::Gzip),
+            ("deflate", Self::Deflate),
+            ("br", Self::Brotli),
+            ("zstd", Self::Zstd),
+        ]
+        .into_iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, coding)| coding)
+    }
+}
+
+/// Why a body could not be unpacked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::upstream) enum Unreadable {
+    /// Not of its coding.
+    Corrupt,
+    /// It ends in the middle.
+    Torn,
+    /// Beyond the bounds.
+    TooLarge,
+}
+
+/// Unpacks one body.
+pub(in crate::upstream) struct Unpacker {
+    /// The one that was put on last comes first.
+    layers: Vec<Layer>,
+    packed: u64,
+    unpacked: u64,
+}
+
+struct Layer {
+    kind: Kind,
+    /// What came out and was not passed on.
+    sink: Sink,
+}
+
+enum Kind {
+    /// The first bytes, until they tell whether the label is true.
+    Unknown(Coding, Vec<u8>),
+    /// The label was not true.
+    Plain,
+    Gzip(Box<MultiGzDecoder<Sink>>),
+    Deflate(Box<Decompress>, bool),
+    Brotli(Box<DecompressorWriter<Sink>>),
+    Zstd(Box<Zstd<'static>>, bool),
+}
+
+/// Bytes, up to a bound.
+#[derive(Default)]
+struct Sink {
+    bytes: Vec<u8>,
+    most: usize,
+    is_over: bool,
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.bytes.len() + bytes.len() > self.most {
+            self.is_over = true;
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Unpacker {
+    /// For a body with these codings, in the order in which they were put on; `None` for none.
+    ///
+    /// # Errors
+    /// [`Unreadable::TooLarge`] for too many layers.
+    pub(in crate::upstream) fn new(codings: &[Coding]) -> Result<Option<Box<Self>>, Unreadable> {
+        if codings.len() > MOST_LAYERS {
+            return Err(Unreadable::TooLarge);
+        }
+        let layers = codings.iter().rev().map(|&coding| Layer {
+            kind: Kind::Unknown(coding, Vec::new()),
+            sink: Sink::default(),
+        });
+        let made = || {
+            Box::new(Self {
+                layers: layers.collect(),
+                packed: 0,
+                unpacked: 0,
+            })
+        };
+        Ok((!codings.is_empty()).then(made))
+    }
+
+    /// Unpacks the next bytes as far as they go.
+    ///
+    /// # Errors
+    /// [`Unreadable`]; what had been unpacked before is in `body`.
+    pub(in crate::upstream) fn push(
+        &mut self,
+        input: &[u8],
+        body: &mut BytesMut,
+    ) -> Result<(), Unreadable> {
+        self.packed += input.len() as u64;
+        self.through(input, false, body)
+    }
+
+    /// Unpacks what is left at the end of the body.
+    ///
+    /// # Errors
+    /// As [`Unpacker::push`].
+    pub(in crate::upstream) fn finish(&mut self, body: &mut BytesMut) -> Result<(), Unreadable> {
+        self.through(&[], true, body)
+    }
+
+    fn through(&mut self, input: &[u8], ends: bool, body: &mut BytesMut) -> Result<(), Unreadable> {
+        let most = MOST_BYTES.min(FREE_BYTES + MOST_TIMES * self.packed) - self.unpacked;
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut bytes = Vec::new();
+        for (at, layer) in self.layers.iter_mut().enumerate() {
+            let result = layer.through(if at == 0 { input } else { &bytes }, ends, most);
+            bytes = layer.taken();
+            if let Err(error) = result {
+                let is_over = error.kind() == io::ErrorKind::FileTooLarge;
+                return Err(match error.kind() {
+                    _ if is_over => Unreadable::TooLarge,
+                    io::ErrorKind::UnexpectedEof => Unreadable::Torn,
+                    _ => Unreadable::Corrupt,
+                });
+            }
+        }
+        self.unpacked += bytes.len() as u64;
+        body.extend_from_slice(&bytes);
+        Ok(())
+    }
+}
+
+impl Layer {
+    fn through(&mut self, input: &[u8], ends: bool, most: usize) -> io::Result<()> {
+        if let Kind::Unknown(coding, first) = &mut self.kind {
+            first.extend_from_slice(input);
+            let Some(kind) = Kind::of(*coding, first, ends) else {
+                return Ok(());
+            };
+            let first = std::mem::take(first);
+            self.kind = kind?;
+            return self.unpack(&first, ends, most);
+        }
+        self.unpack(input, ends, most)
+    }
+
+    fn unpack(&mut self, input: &[u8], ends: bool, most: usize) -> io::Result<()> {
+        self.sink().most = most;
+        let result = match &mut self.kind {
+            Kind::Unknown(..) => Ok(()),
+            Kind::Plain => self.sink.write_all(input),
+            Kind::Gzip(decoder) => decoder.write_all(input).and_then(|()| {
+                if ends {
+                    decoder.try_finish().map_err(missing)
+                } else {
+                    decoder.flush()
+                }
+            }),
+            Kind::Brotli(decoder) => decoder.write_all(input).and_then(|()| {
+                if ends {
+                    decoder.close().map_err(missing)
+                } else {
+                    decoder.flush()
+                }
+            }),
+            Kind::Deflate(decoder, is_over) => inflate(decoder, is_over, input, &mut self.sink)
+                .and_then(|()| torn(ends && !*is_over)),
+            Kind::Zstd(decoder, is_over) => unzstd(decoder, is_over, input, &mut self.sink)
+                .and_then(|()| torn(ends && !*is_over)),
+        };
+        // The decoders wrap the sink's error in one of their own.
+        if self.sink().is_over {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        result
+    }
+
+    fn sink(&mut self) -> &mut Sink {
+        match &mut self.kind {
+            Kind::Gzip(decoder) => decoder.get_mut(),
+            Kind::Brotli(decoder) => decoder.get_mut(),
+            _ => &mut self.sink,
+        }
+    }
+
+    fn taken(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sink().bytes)
+    }
+}
+
+impl Kind {
+    /// What a body that begins like this is; `None` while that is unknown.
+    fn of(coding: Coding, first: &[u8], ends: bool) -> Option<io::Result<Self>> {
+        let enough = match coding {
+            Coding::Brotli => 1,
+            Coding::Gzip | Coding::Deflate => 2,
+            Coding::Zstd => 4,
+        };
+        if first.len() < enough {
+            return ends.then_some(Ok(Self::Plain));
+        }
+        Some(Ok(match (coding, first) {
+            (Coding::Gzip, [0x1f, 0x8b, ..]) => {
+                Self::Gzip(Box::new(MultiGzDecoder::new(Sink::default())))
+            }
+            (Coding::Deflate, &[method, flags, ..]) => {
+                let is_zlib = method & 0x0f == 8
+                    && method >> 4 <= 7
+                    && (u16::from(method) << 8 | u16::from(flags)).is_multiple_of(31);
+                Self::Deflate(Box::new(Decompress::new(is_zlib)), false)
+            }
+            (Coding::Brotli, _) => Self::Brotli(Box::new(DecompressorWriter::new(
+                Sink::default(),
+                STEP_BYTES,
+            ))),
+            // A frame, or one that is to be skipped.
+            (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) => {
+                let mut decoder = match Zstd::new() {
+                    Ok(decoder) => decoder,
+                    Err(error) => return Some(Err(error)),
+                };
+                if let Err(error) = decoder.set_parameter(DParameter::WindowLogMax(ZSTD_WINDOW_LOG))
+                {
+                    return Some(Err(error));
+                }
+                Self::Zstd(Box::new(decoder), false)
+            }
+            _ => Self::Plain,
+        }))
+    }
+}
+
+/// All that decoders complain about at the end is that there is no more.
+fn missing(_: io::Error) -> io::Error {
+    io::ErrorKind::UnexpectedEof.into()
+}
+
+fn torn(is_torn: bool) -> io::Result<()> {
+    if is_torn {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    } else {
+        Ok(())
+    }
+}
+
+fn inflate(
+    decoder: &mut Decompress,
+    is_over: &mut bool,
+    input: &[u8],
+    sink: &mut Sink,
+) -> io::Result<()> {
+    let (mut rest, mut step) = (input, vec![0; STEP_BYTES]);
+    while !*is_over {
+        let (read, written) = (decoder.total_in(), decoder.total_out());
+        let status = decoder.decompress(rest, &mut step, FlushDecompress::None)?;
+        let read = usize::try_from(decoder.total_in() - read).unwrap_or_default();
+        let written = usize::try_from(decoder.total_out() - written).unwrap_or_default();
+        sink.write_all(step.get(..written).unwrap_or_default())?;
+        rest = rest.get(read..).unwrap_or_default();
+        *is_over = status == flate2::Status::StreamEnd;
+        if written < STEP_BYTES && rest.is_empty() || read + written == 0 {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn unzstd(
+    decoder: &mut Zstd<'_>,
+    is_over: &mut bool,
+    input: &[u8],
+    sink: &mut Sink,
+) -> io::Result<()> {
+    let (mut rest, mut step) = (InBuffer::around(input), vec![0; STEP_BYTES]);
+    loop {
+        let read = rest.pos();
+        let mut out = OutBuffer::around(&mut step);
+        let wanted = decoder.run(&mut rest, &mut out)?;
+        let written = out.pos();
+        sink.write_all(out.as_slice())?;
+        if rest.pos() > read || written > 0 {
+            *is_over = wanted == 0;
+        }
+        if rest.pos() == input.len() && written < STEP_BYTES || rest.pos() == read && written == 0 {
+            return Ok(());
+        }
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use flate2::{
+        Compression,
+        write::{DeflateEncoder, GzEncoder, ZlibEncoder},
+    };
+
+    use super::*;
+
+    /// Every coding's name, and what packs one piece so that a reader can have it before the next one.
+    pub(in crate::upstream::http1) fn packed(coding: &str, pieces: &[&[u8]]) -> Vec<Vec<u8>> {
+        fn each<W: Write>(
+            mut encoder: W,
+            pieces: &[&[u8]],
+            taken: impl Fn(&mut W) -> Vec<u8>,
+            finish: impl FnOnce(W) -> Vec<u8>,
+        ) -> Vec<Vec<u8>> {
+            let mut packed = Vec::new();
+            for piece in pieces {
+                encoder.write_all(piece).unwrap();
+                encoder.flush().unwrap();
+                packed.push(taken(&mut encoder));
+            }
+            packed.push(finish(encoder));
+            packed
+        }
+        let level = Compression::new(6);
+        match coding {
+            "gzip" => each(
+                GzEncoder::new(Vec::new(), level),
+                pieces,
+                |e| std::mem::take(e.get_mut()),
+                |e| e.finish().unwrap(),
+            ),
+            "deflate" => each(
+                ZlibEncoder::new(Vec::new(), level),
+                pieces,
+                |e| std::mem::take(e.get_mut()),
+                |e| e.finish().unwrap(),
+            ),
+            "raw deflate" => each(
+                DeflateEncoder::new(Vec::new(), level),
+                pieces,
+                |e| std::mem::take(e.get_mut()),
+                |e| e.finish().unwrap(),
+            ),
+            "zstd" => each(
+                zstd::Encoder::new(Vec::new(), 3).unwrap(),
+                pieces,
+                |e| std::mem::take(e.get_mut()),
+                |e| e.finish().unwrap(),
+            ),
+            "br" => each(
+                brotli::CompressorWriter::new(Vec::new(), 4096, 5, 22),
+                pieces,
+                |e| std::mem::take(e.get_mut()),
+                brotli::CompressorWriter::into_inner,
+            ),
+            other => panic!("{other}"),
+        }
+    }
+
+    pub(in crate::upstream::http1) const CODINGS: [(&str, Coding); 5] = [
+        ("gzip", Coding::Gzip),
+        ("deflate", Coding::Deflate),
+        ("raw deflate", Coding::Deflate),
+        ("br", Coding::Brotli),
+        ("zstd", Coding::Zstd),
+    ];
+
+    fn unpacker(codings: &[Coding]) -> Box<Unpacker> {
+        Unpacker::new(codings).unwrap().unwrap()
+    }
+
+    /// The whole body from pieces of so many bytes.
+    fn unpacked(codings: &[Coding], input: &[u8], at_once: usize) -> Result<Vec<u8>, Unreadable> {
+        let (mut unpacker, mut body) = (unpacker(codings), BytesMut::new());
+        for piece in input.chunks(at_once) {
+            unpacker.push(piece, &mut body)?;
+        }
+        unpacker.finish(&mut body)?;
+        Ok(body.to_vec())
+    }
+
+    #[test]
+    fn each_piece_comes_as_soon_as_it_was_sent() {
+        for (name, coding) in CODINGS {
+            let (mut unpacker, mut body) = (unpacker(&[coding]), BytesMut::new());
+            let mut sent = packed(name, &[b"data: one\n\n", b"data: two\n\n"]);
+            let end = sent.pop().unwrap();
+            for (piece, so_far) in sent
+                .iter()
+                .zip(["data: one\n\n", "data: one\n\ndata: two\n\n"])
+            {
+                unpacker.push(piece, &mut body).unwrap();
+                assert_eq!(body, so_far.as_bytes(), "{name}");
+            }
+            unpacker.push(&end, &mut body).unwrap();
+            unpacker.finish(&mut body).unwrap();
+        }
+    }
+
+    #[test]
+    fn torn_anywhere_and_several_layers() {
+        let text = "Hello, world. ".repeat(300);
+        for (name, coding) in CODINGS {
+            let whole = packed(name, &[text.as_bytes()]).concat();
+            for at_once in [1, 2, 3, 7, whole.len()] {
+                let found = unpacked(&[coding], &whole, at_once);
+                assert_eq!(found.as_deref(), Ok(text.as_bytes()), "{name} {at_once}");
+            }
+            // Half a body never ends as a whole one.
+            let half = unpacked(&[coding], whole.get(..whole.len() / 2).unwrap(), 5);
+            assert_eq!(half, Err(Unreadable::Torn), "{name}");
+            let twice = packed("gzip", &[&whole]).concat();
+            let found = unpacked(&[coding, Coding::Gzip], &twice, 10);
+            assert_eq!(found.as_deref(), Ok(text.as_bytes()), "{name}");
+        }
+        assert!(Unpacker::new(&[Coding::Gzip; 5]).is_err());
+        let members = [
+            packed("gzip", &[b"a"]).concat(),
+            packed("gzip", &[b"b"]).concat(),
+        ]
+        .concat();
+        assert_eq!(
+            unpacked(&[Coding::Gzip], &members, 1).as_deref(),
+            Ok(&b"ab"[..])
+        );
+    }
+
+    #[test]
+    fn labels_that_lie_and_nonsense() {
+        for coding in [Coding::Gzip, Coding::Zstd] {
+            for text in ["{\"a\":1}", "x", ""] {
+                assert_eq!(
+                    unpacked(&[coding], text.as_bytes(), 1).as_deref(),
+                    Ok(text.as_bytes())
+                );
+            }
+        }
+        for (coding, nonsense) in [
+            (Coding::Gzip, &b"\x1f\x8b\xff nonsense nonsense"[..]),
+            (Coding::Deflate, b"\x78\x9c\xff\xff\xff\xff"),
+            (
+                Coding::Zstd,
+                b"\x28\xb5\x2f\xfd\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            ),
+            (Coding::Brotli, b"data: this is no brotli at all, but text"),
+        ] {
+            assert!(unpacked(&[coding], nonsense, 3).is_err(), "{coding:?}");
+        }
+    }
+
+    #[test]
+    fn bombs_are_refused_before_they_cost_memory() {
+        for (name, coding) in CODINGS {
+            let piece = vec![0; 1 << 20];
+            let bomb = packed(name, &vec![&*piece; 64]).concat();
+            let (mut unpacker, mut body) = (unpacker(&[coding]), BytesMut::new());
+            let result = bomb
+                .chunks(1024)
+                .try_for_each(|piece| unpacker.push(piece, &mut body));
+            assert_eq!(
+                result,
+                Err(Unreadable::TooLarge),
+                "{name}: {} bytes",
+                bomb.len()
+            );
+            assert!(body.len() < 32 << 20, "{name}: {}", body.len());
+        }
+    }
+}

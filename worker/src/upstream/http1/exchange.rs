@@ -1,0 +1,378 @@
+//! One question and its answer on a connection. Everything happens in the task that asks, and only when it looks: no
+//! task and no channel stands between the socket and the reader.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use tokio::io::{AsyncRead as _, AsyncWrite as _, ReadBuf};
+
+use super::{
+    coding::{Unpacker, Unreadable},
+    framing::Framing,
+    head::{self, Head, MOST_HEAD_BYTES, Read},
+    pool::{Connection, Permit, Pool},
+    wire::Wire,
+};
+use crate::upstream::TransportError;
+
+/// What is read at once.
+const READ_BYTES: usize = 16 << 10;
+/// Most pieces of a request in one system call.
+const MOST_SLICES: usize = 16;
+
+thread_local! {
+    /// Where everything is read to, so that a connection that says nothing keeps no buffer.
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
+}
+
+/// Reads what is there, and hands it on; nothing at the end of the connection.
+fn read<T>(
+    wire: &mut Wire,
+    cx: &mut Context<'_>,
+    take: impl FnOnce(&[u8]) -> T,
+) -> Poll<io::Result<T>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut buffer = ReadBuf::new(scratch);
+        ready!(Pin::new(wire).poll_read(cx, &mut buffer))?;
+        Poll::Ready(Ok(take(buffer.filled())))
+    })
+}
+
+/// A request on its way out.
+#[derive(Debug)]
+pub(super) struct Upload {
+    /// What is still to be sent; none of them is empty.
+    pieces: VecDeque<Bytes>,
+    state: Sent,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sent {
+    Partly,
+    Wholly,
+    /// The other side takes no more of it, or has answered without it.
+    Never,
+}
+
+impl Upload {
+    pub(super) fn new(head: Bytes, body: &[Bytes]) -> Self {
+        let pieces = std::iter::once(&head).chain(body);
+        Self {
+            pieces: pieces.filter(|piece| !piece.is_empty()).cloned().collect(),
+            state: Sent::Partly,
+        }
+    }
+
+    /// Sends as much as the connection takes. Errors are no news: what counts is what the other side says, and it may
+    /// well have answered (413) before it closed.
+    fn poll(&mut self, wire: &mut Wire, cx: &mut Context<'_>) {
+        if self.state != Sent::Partly {
+            return;
+        }
+        match self.poll_sent(wire, cx) {
+            Poll::Pending => {}
+            Poll::Ready(Ok(())) => self.state = Sent::Wholly,
+            Poll::Ready(Err(_)) => self.give_up(),
+        }
+    }
+
+    fn poll_sent(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.pieces.is_empty() {
+            let mut slices = [io::IoSlice::new(&[]); MOST_SLICES];
+            let mut count = 0;
+            for (slice, piece) in slices.iter_mut().zip(&self.pieces) {
+                *slice = io::IoSlice::new(piece);
+                count += 1;
+            }
+            let slices = slices.get(..count).unwrap_or_default();
+            let mut sent = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, slices))?;
+            if sent == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            while let Some(piece) = self.pieces.front_mut() {
+                let from_this = sent.min(piece.len());
+                piece.advance(from_this);
+                sent -= from_this;
+                if !piece.is_empty() {
+                    break;
+                }
+                self.pieces.pop_front();
+            }
+        }
+        Pin::new(wire).poll_flush(cx)
+    }
+
+    fn give_up(&mut self) {
+        self.pieces.clear();
+        self.state = Sent::Never;
+    }
+}
+
+/// A request that waits for its answer.
+pub(super) struct Asked {
+    connection: Option<Connection>,
+    upload: Upload,
+    is_head: bool,
+    /// The beginning of a head that did not come at once.
+    torn: Vec<u8>,
+    /// Whether the other side has said anything at all.
+    pub(super) has_heard: bool,
+}
+
+impl Asked {
+    pub(super) fn new(connection: Connection, upload: Upload, is_head: bool) -> Self {
+        Self {
+            connection: Some(connection),
+            upload,
+            is_head,
+            torn: Vec::new(),
+            has_heard: false,
+        }
+    }
+
+    /// Sends the request, and reads heads until the answer's own: interim ones (1xx) are let pass, however many.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(Head, Bytes), TransportError>> {
+        let connection = self.connection.as_mut().ok_or(TransportError::Broken)?;
+        loop {
+            self.upload.poll(&mut connection.wire, cx);
+            let (torn, has_heard, is_head) = (&mut self.torn, &mut self.has_heard, self.is_head);
+            let found = ready!(read(&mut connection.wire, cx, |bytes| {
+                *has_heard |= !bytes.is_empty();
+                if bytes.is_empty() {
+                    Err(TransportError::Broken)
+                } else {
+                    final_head(torn, bytes, is_head)
+                }
+            }))
+            .map_err(|_| TransportError::Broken)??;
+            if let Some(found) = found {
+                return Poll::Ready(Ok(found));
+            }
+        }
+    }
+
+    /// The body of the answer that has begun. A refusal ends the upload; a service that answers while it still listens
+    /// is sent the rest.
+    ///
+    /// # Errors
+    /// A beginning that is not of its framing or coding.
+    pub(super) fn body(
+        mut self,
+        head: &Head,
+        first: &[u8],
+        home: (Rc<Pool>, Permit),
+    ) -> Result<Body, TransportError> {
+        if self.upload.state == Sent::Partly && !head.status.is_success() {
+            self.upload.give_up();
+        }
+        let unpacker = Unpacker::new(&head.codings)?;
+        let mut body = Body {
+            connection: self.connection.take(),
+            upload: self.upload,
+            framing: head.framing.clone(),
+            unpacker,
+            keeps_alive: head.keeps_alive,
+            early: BytesMut::new(),
+            fault: None,
+            home: Some(home),
+        };
+        let mut early = BytesMut::new();
+        // A head is told of even where the body's beginning is at fault already.
+        body.fault = body.take(first, &mut early).err();
+        body.early = early;
+        Ok(body)
+    }
+}
+
+/// The answer's own head among what has been read, and what came behind it.
+fn final_head(
+    torn: &mut Vec<u8>,
+    bytes: &[u8],
+    is_head: bool,
+) -> Result<Option<(Head, Bytes)>, TransportError> {
+    let is_first = torn.is_empty();
+    if !is_first {
+        torn.extend_from_slice(bytes);
+        // A head that comes byte by byte is not looked at for each of them, but where it may have ended.
+        let new = torn.len() - bytes.len();
+        if !may_end(torn.get(new.saturating_sub(3)..).unwrap_or_default())
+            && torn.len() < MOST_HEAD_BYTES
+        {
+            return Ok(None);
+        }
+    }
+    let mut rest = if is_first { bytes } else { torn.as_slice() };
+    loop {
+        // Blank lines may precede a head.
+        while let Some((b'\r' | b'\n', behind)) = rest.split_first() {
+            rest = behind;
+        }
+        match head::parse(rest, is_head).map_err(|_| TransportError::Malformed)? {
+            Some(Read::Interim(length)) => rest = rest.get(length..).unwrap_or_default(),
+            Some(Read::Final(length, head)) => {
+                let behind = Bytes::copy_from_slice(rest.get(length..).unwrap_or_default());
+                return Ok(Some((head, behind)));
+            }
+            None => {
+                *torn = rest.to_vec();
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Whether these bytes hold an empty line.
+fn may_end(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|at| {
+        let behind = bytes.get(at + 1..).unwrap_or_default();
+        behind.starts_with(b"\n") || behind.starts_with(b"\r\n")
+    })
+}
+
+/// The body of an answer. The connection goes back to the pool when the body has been read to its end and all was as it
+/// should be; it is closed when the body is dropped before that.
+pub(in crate::upstream) struct Body {
+    connection: Option<Connection>,
+    upload: Upload,
+    framing: Framing,
+    unpacker: Option<Box<Unpacker>>,
+    keeps_alive: bool,
+    /// What came with the head.
+    early: BytesMut,
+    /// What will be said when that has been read.
+    fault: Option<TransportError>,
+    home: Option<(Rc<Pool>, Permit)>,
+}
+
+impl Body {
+    /// Adds what has arrived to `out`; `false` at the regular end of the body. May add nothing.
+    pub(in crate::upstream) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut BytesMut,
+    ) -> Poll<Result<bool, TransportError>> {
+        if !self.early.is_empty() {
+            out.unsplit(std::mem::take(&mut self.early));
+            return Poll::Ready(Ok(true));
+        }
+        if let Some(fault) = self.fault {
+            return Poll::Ready(Err(fault));
+        }
+        // Taken, so that whatever fails here is not tried again on a connection in an unknown state.
+        let Some(mut connection) = self.connection.take() else {
+            return Poll::Ready(Ok(false));
+        };
+        self.upload.poll(&mut connection.wire, cx);
+        let wire = &mut connection.wire;
+        let polled = read(wire, cx, |bytes| {
+            if bytes.is_empty() {
+                Err(io::ErrorKind::UnexpectedEof.into())
+            } else {
+                Ok(self.take_all(bytes, out))
+            }
+        });
+        match polled.map(io::Result::flatten) {
+            Poll::Pending => {
+                self.connection = Some(connection);
+                Poll::Pending
+            }
+            Poll::Ready(Ok(Err(fault))) => {
+                self.fault = Some(fault);
+                // What was good before it is passed on first.
+                Poll::Ready(if out.is_empty() { Err(fault) } else { Ok(true) })
+            }
+            Poll::Ready(Ok(Ok(()))) => {
+                self.connection = Some(connection);
+                self.settle();
+                Poll::Ready(Ok(true))
+            }
+            // Without a length or chunks the body ends where the connection does; under TLS many forget to say so first.
+            Poll::Ready(Err(error))
+                if self.framing == Framing::Close
+                    && error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                let before = out.len();
+                self.unpacked_end(out)?;
+                Poll::Ready(Ok(out.len() > before))
+            }
+            Poll::Ready(Err(_)) => {
+                self.fault = Some(TransportError::Broken);
+                Poll::Ready(Err(TransportError::Broken))
+            }
+        }
+    }
+
+    /// Takes what came behind the head.
+    fn take(&mut self, bytes: &[u8], out: &mut BytesMut) -> Result<(), TransportError> {
+        self.take_all(bytes, out)?;
+        self.settle();
+        Ok(())
+    }
+
+    /// Takes bytes of the body; what is behind its end spoils the connection.
+    fn take_all(&mut self, bytes: &[u8], out: &mut BytesMut) -> Result<(), TransportError> {
+        let taken = if let Some(unpacker) = &mut self.unpacker {
+            let mut packed = BytesMut::new();
+            let taken = self.framing.decode(bytes, &mut packed);
+            unpacker.push(&packed, out)?;
+            taken
+        } else {
+            self.framing.decode(bytes, out)
+        };
+        let taken = taken.map_err(|_| TransportError::Malformed)?;
+        self.keeps_alive &= taken == bytes.len();
+        if self.framing.is_over() {
+            self.unpacked_end(out)?;
+        }
+        Ok(())
+    }
+
+    fn unpacked_end(&mut self, out: &mut BytesMut) -> Result<(), TransportError> {
+        if let Some(mut unpacker) = self.unpacker.take() {
+            unpacker.finish(out)?;
+        }
+        Ok(())
+    }
+
+    /// Lets go of the connection as soon as the body is over.
+    fn settle(&mut self) {
+        if !self.framing.is_over() {
+            return;
+        }
+        let (connection, home) = (self.connection.take(), self.home.take());
+        if self.keeps_alive
+            && self.upload.state == Sent::Wholly
+            && let (Some(connection), Some((pool, _permit))) = (connection, home)
+        {
+            pool.put(connection);
+        }
+    }
+}
+
+impl From<Unreadable> for TransportError {
+    fn from(error: Unreadable) -> Self {
+        match error {
+            Unreadable::Corrupt => Self::Malformed,
+            Unreadable::Torn => Self::Broken,
+            Unreadable::TooLarge => Self::TooLarge,
+        }
+    }
+}
+
+impl fmt::Debug for Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Body")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
+}

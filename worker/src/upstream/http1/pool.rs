@@ -1,0 +1,251 @@
+//! The connections of one thread: opened when needed, kept for the next request when all was well, closed when nobody
+//! has needed them for a while.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    fmt,
+    rc::{Rc, Weak},
+    sync::Arc,
+    time::Duration,
+};
+
+use actix_web::http::{Method, Uri, header};
+use bytes::Bytes;
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+use tokio_rustls::TlsConnector;
+
+use super::{
+    exchange::{Asked, Body, Upload},
+    head::Head,
+    wire::{self, Wire},
+};
+use crate::upstream::{Request, TransportError, proxy::Proxies, socket};
+
+/// Requests that one thread may have under way to all providers together.
+const MOST_AT_ONCE: usize = 10_000;
+/// How long a connection waits for the next request: less than most services wait.
+const MOST_IDLE: Duration = Duration::from_secs(15);
+/// How old a connection may be that is used again.
+const MOST_AGE: Duration = Duration::from_secs(75);
+
+/// A place among [`MOST_AT_ONCE`].
+pub(super) type Permit = OwnedSemaphorePermit;
+
+/// An open connection on which no answer is outstanding, or the one that is asked.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) wire: Wire,
+    /// Scheme, host and port; `None` for one that is used only once.
+    origin: Option<Rc<str>>,
+    opened: Instant,
+}
+
+impl Connection {
+    pub(super) fn new(wire: Wire, origin: Option<Rc<str>>) -> Self {
+        Self {
+            wire,
+            origin,
+            opened: Instant::now(),
+        }
+    }
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+impl Idle {
+    fn is_fresh(&self, now: Instant) -> bool {
+        now < self.since + MOST_IDLE && now < self.connection.opened + MOST_AGE
+    }
+}
+
+/// All connections of one thread.
+pub(in crate::upstream) struct Pool {
+    idle: RefCell<HashMap<Rc<str>, Vec<Idle>>>,
+    places: Arc<Semaphore>,
+    /// Whether the task that closes what nobody needs is running.
+    is_swept: Cell<bool>,
+    proxies: Arc<Proxies>,
+    tls: TlsConnector,
+    connect: Duration,
+}
+
+impl Pool {
+    /// An empty pool whose connections go through these proxies and are opened within `connect`.
+    pub(in crate::upstream) fn new(proxies: Arc<Proxies>, connect: Duration) -> Rc<Self> {
+        Rc::new(Self {
+            idle: RefCell::default(),
+            places: Arc::new(Semaphore::new(MOST_AT_ONCE)),
+            is_swept: Cell::new(false),
+            proxies,
+            tls: wire::tls(),
+            connect,
+        })
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    ///
+    /// A connection that had been used before may have been closed by the other side at the same moment. If it ends
+    /// before the first byte of any answer, the request is sent once more over a new one, unless it says that it must
+    /// not be ([`Request::once`]).
+    ///
+    /// # Errors
+    /// No connection, or no head that can be understood.
+    pub(in crate::upstream) async fn send(
+        self: &Rc<Self>,
+        request: &Request,
+    ) -> Result<(Head, Body), TransportError> {
+        let url: Uri = request.url.parse().map_err(|_| TransportError::BadUrl)?;
+        if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
+            return Err(TransportError::BadUrl);
+        }
+        let head = written(request, &url);
+        let permit = Arc::clone(&self.places).acquire_owned().await;
+        let mut permit = Some(permit.map_err(|_| TransportError::Connect)?);
+        let mut used = request.address.is_none().then(|| self.take(&url)).flatten();
+        loop {
+            let is_used = used.is_some();
+            let connection = match used.take() {
+                Some(connection) => connection,
+                None => self.open(&url, request).await?,
+            };
+            let upload = Upload::new(head.clone(), &request.body);
+            let mut asked = Asked::new(connection, upload, request.method == Method::HEAD);
+            match std::future::poll_fn(|cx| asked.poll(cx)).await {
+                Err(TransportError::Broken) if is_used && !asked.has_heard && !request.once => {}
+                Err(error) => return Err(error),
+                Ok((head, first)) => {
+                    let permit = permit.take().ok_or(TransportError::Broken)?;
+                    let body = asked.body(&head, &first, (Rc::clone(self), permit))?;
+                    return Ok((head, body));
+                }
+            }
+        }
+    }
+
+    async fn open(&self, url: &Uri, request: &Request) -> Result<Connection, TransportError> {
+        let opening = Wire::open(url, request.address, &self.proxies, &self.tls);
+        let wire = tokio::time::timeout(self.connect, opening)
+            .await
+            .map_err(|_| TransportError::Timeout)?
+            .map_err(|_| TransportError::Connect)?;
+        // A pinned address is not what the name stands for, and must not serve others.
+        let origin = request.address.is_none().then(|| origin(url).into());
+        Ok(Connection::new(wire, origin))
+    }
+
+    /// A connection that was used before, and on which nothing has been said since.
+    fn take(&self, url: &Uri) -> Option<Connection> {
+        let mut all = self.idle.borrow_mut();
+        let idle = all.get_mut(&*origin(url))?;
+        let now = Instant::now();
+        // The last one first: the others may then grow old.
+        while let Some(mut last) = idle.pop() {
+            if last.is_fresh(now) && last.connection.wire.is_quiet() {
+                return Some(last.connection);
+            }
+        }
+        None
+    }
+
+    /// Keeps a connection on which everything has been read.
+    pub(super) fn put(self: &Rc<Self>, connection: Connection) {
+        let Some(origin) = connection.origin.clone() else {
+            return;
+        };
+        let since = Instant::now();
+        let idle = Idle { connection, since };
+        if !idle.is_fresh(since) {
+            return;
+        }
+        self.idle.borrow_mut().entry(origin).or_default().push(idle);
+        if !self.is_swept.replace(true) {
+            // Ends with the pool, or when that is empty.
+            actix_web::rt::spawn(sweep(Rc::downgrade(self)));
+        }
+    }
+
+    /// Closes what has waited too long, and says whether anything is left.
+    fn close_stale(&self) -> bool {
+        let (mut all, now) = (self.idle.borrow_mut(), Instant::now());
+        all.retain(|_, idle| {
+            idle.retain(|idle| idle.is_fresh(now));
+            !idle.is_empty()
+        });
+        self.is_swept.set(!all.is_empty());
+        !all.is_empty()
+    }
+}
+
+async fn sweep(pool: Weak<Pool>) {
+    loop {
+        tokio::time::sleep(MOST_IDLE).await;
+        if !pool.upgrade().is_some_and(|pool| pool.close_stale()) {
+            return;
+        }
+    }
+}
+
+/// Scheme, host and port: what connections are known by.
+fn origin(url: &Uri) -> String {
+    let scheme = url.scheme_str().unwrap_or_default();
+    format!(
+        "{scheme}://{}:{}",
+        url.host().unwrap_or_default(),
+        socket::port(url)
+    )
+}
+
+/// The request's head, as it goes out.
+fn written(request: &Request, url: &Uri) -> Bytes {
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    let headers: usize = request
+        .headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let mut head = Vec::with_capacity(96 + target.len() + request.url.len() + headers);
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
+    put(&[
+        request.method.as_str().as_bytes(),
+        b" ",
+        target.as_bytes(),
+        b" HTTP/1.1\r\n",
+    ]);
+    if !request.headers.iter().any(|(name, _)| name == header::HOST) {
+        let host = url.host().unwrap_or_default();
+        put(&[b"host: ", host.as_bytes()]);
+        let is_tls = url.scheme_str() == Some("https");
+        if let Some(port) = url
+            .port_u16()
+            .filter(|&port| port != if is_tls { 443 } else { 80 })
+        {
+            put(&[b":", port.to_string().as_bytes()]);
+        }
+        put(&[b"\r\n"]);
+    }
+    let length: usize = request.body.iter().map(Bytes::len).sum();
+    if length > 0 || !matches!(request.method, Method::GET | Method::HEAD) {
+        put(&[b"content-length: ", length.to_string().as_bytes(), b"\r\n"]);
+    }
+    for (name, value) in &request.headers {
+        // The length is ours to say: a second one would make two requests of one.
+        if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {
+            put(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"]);
+        }
+    }
+    put(&[b"\r\n"]);
+    head.into()
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
