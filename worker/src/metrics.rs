@@ -64,6 +64,9 @@ pub struct Metrics {
     pub upstream_requests_total: IntCounterVec,
     /// `{provider,kind}`: failed turns, by kind of error.
     pub upstream_errors_total: IntCounterVec,
+    /// `{provider,where}`: parts of answers that no decoder knows, passed over or the end of a turn. More of them than usual
+    /// say that a service has changed.
+    unknown_shapes_total: IntCounterVec,
     /// `{provider,state}`: accounts that are `ready`, `cooling`, `disabled`.
     pub accounts: IntGaugeVec,
     /// `{provider,account}`: Unix time at which a credential ends, where it says so; `account` is its number. Set by
@@ -78,6 +81,19 @@ pub struct Metrics {
 }
 
 impl Metrics {
+    /// Counts a part of an answer that no decoder knows; `place` is one of the decoders' own words for it.
+    pub fn unknown_shape(&self, provider: &str, place: &'static str) {
+        self.unknown_shapes_total
+            .with_label_values(&[provider, place])
+            .inc();
+    }
+
+    /// Shows the counter of a provider's unknown shapes from the start, so that `increase()` sees the first one.
+    pub fn expect_shapes(&self, provider: &str) {
+        self.unknown_shapes_total
+            .with_label_values(&[provider, "stream"]);
+    }
+
     fn new() -> Self {
         let registry = Registry::new();
         // `process_*`: memory, processor time, open files; read anew for every page.
@@ -190,6 +206,16 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hive_upstream_errors_total", "Failed turns."),
                     &["provider", "kind"],
+                ),
+            ),
+            unknown_shapes_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_unknown_shapes_total",
+                        "Parts of answers that no decoder knows.",
+                    ),
+                    &["provider", "where"],
                 ),
             ),
             accounts: register(

@@ -109,6 +109,8 @@ pub struct ProviderError {
     pub code: Option<String>,
     /// The request field to blame (`error.param`).
     pub param: Option<String>,
+    /// Which part of an answer could not be understood ([`ProviderError::malformed`]).
+    pub shape: Option<&'static str>,
     /// When the provider said when to come back.
     pub retry_after: Option<Duration>,
     /// Filled in by the dispatcher.
@@ -125,6 +127,7 @@ impl ProviderError {
             message: message.into(),
             code: None,
             param: None,
+            shape: None,
             retry_after: None,
             provider: None,
             account: None,
@@ -140,11 +143,14 @@ impl ProviderError {
     }
 
     /// An answer that does not follow the wire page; `what` names the part, never its content.
-    pub fn malformed(what: &str) -> Self {
-        Self::new(
-            Kind::Protocol,
-            format!("the provider's {what} could not be understood"),
-        )
+    pub fn malformed(what: &'static str) -> Self {
+        Self {
+            shape: Some(what),
+            ..Self::new(
+                Kind::Protocol,
+                format!("the provider's {what} could not be understood"),
+            )
+        }
     }
 
     /// The stream ended or broke before the answer was complete.

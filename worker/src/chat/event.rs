@@ -54,6 +54,9 @@ pub enum ChatEvent {
     Rewritten(String),
     /// Members of a delta that only an OpenAI-compatible upstream has (`refusal`, `annotations`, …): passed on.
     Extra(Map<String, Value>),
+    /// Something in the answer that the decoder does not know and passes over; which part of it, never its content. Counted by
+    /// the turn (`hive_unknown_shapes_total`), so that a service that has changed is seen the day it does.
+    Unknown(&'static str),
     /// The `logprobs` member of a choice, from an OpenAI-compatible upstream: passed on.
     Logprobs(Value),
 }
@@ -72,6 +75,7 @@ impl ChatEvent {
             Self::Cited { .. }
             | Self::Usage(_)
             | Self::Conversation { .. }
+            | Self::Unknown(_)
             | Self::Rewritten(_) => false,
         }
     }

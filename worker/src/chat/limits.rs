@@ -67,6 +67,7 @@ impl Limits {
                 ChatEvent::Cited { .. }
                 | ChatEvent::Citation { .. }
                 | ChatEvent::Extra(_)
+                | ChatEvent::Unknown(_)
                 | ChatEvent::Logprobs(_) => passed.push(event),
             }
         }

@@ -93,6 +93,7 @@ impl App {
             ends.map(|(account, end)| (provider.name(), account, end))
         }));
         for provider in self.registry.providers() {
+            METRICS.expect_shapes(provider.name());
             let Census {
                 ready,
                 cooling,

@@ -206,6 +206,9 @@ async fn attempt(
             .upstream_errors_total
             .with_label_values(&[&*name, error.kind.label()])
             .inc();
+        if let Some(shape) = error.shape {
+            METRICS.unknown_shape(&name, shape);
+        }
         tracing::warn!(
             provider = &*name,
             account,

@@ -170,7 +170,15 @@ impl Turn {
             return;
         }
         let mut passed = Vec::with_capacity(self.events.len());
-        self.limits.apply(self.events.drain(..), &mut passed);
+        let provider = &self.provider;
+        let known = self.events.drain(..).filter(|event| match event {
+            ChatEvent::Unknown(place) => {
+                METRICS.unknown_shape(provider, place);
+                false
+            }
+            _ => true,
+        });
+        self.limits.apply(known, &mut passed);
         if !passed.is_empty() {
             self.outbox.append(&mut passed);
             // No waker is needed: the door polls this future again as soon as it has taken the events.

@@ -33,7 +33,27 @@ pub(super) enum Op {
 pub(super) struct Mask {
     pub(super) text: bool,
     pub(super) think: bool,
+    /// Some field is none that the page names, whatever becomes of it.
+    pub(super) is_new: bool,
 }
+
+/// The fields that the page names (section 6.2), and the ones below them.
+const FIELDS: &[&str] = &[
+    "chat",
+    "message",
+    "notification",
+    "block.id",
+    "block.parentId",
+    "block.messageId",
+    "block.createTime",
+    "block.multiStage",
+    "block.stage",
+    "block.think",
+    "block.text",
+    "block.tool",
+    "block.search",
+    "block.exception",
+];
 
 impl From<String> for Mask {
     fn from(fields: String) -> Self {
@@ -41,6 +61,12 @@ impl From<String> for Mask {
         Self {
             text: has(&["block.text", "block.text.content"]),
             think: has(&["block.think", "block.think.content"]),
+            is_new: !fields.split(',').all(|field| {
+                FIELDS.iter().any(|known| {
+                    let rest = field.trim().strip_prefix(known);
+                    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+                })
+            }),
         }
     }
 }

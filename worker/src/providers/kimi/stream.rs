@@ -147,9 +147,15 @@ impl Answer {
         let event: Event = match serde_json::from_slice(payload) {
             Ok(event) => event,
             // JSON of a form that we do not know is one of the events that are to be ignored.
-            Err(_) if serde_json::from_slice::<IgnoredAny>(payload).is_ok() => return Ok(()),
+            Err(_) if serde_json::from_slice::<IgnoredAny>(payload).is_ok() => {
+                events.push(ChatEvent::Unknown("event"));
+                return Ok(());
+            }
             Err(_) => return Err(ProviderError::malformed("stream")),
         };
+        if event.mask.is_some_and(|mask| mask.is_new) {
+            events.push(ChatEvent::Unknown("mask"));
+        }
         if let Some(error) = event.error {
             return Err(Refusal::object(&error).into_error(&self.variable));
         }
@@ -239,6 +245,7 @@ impl Answer {
         let mask = mask.unwrap_or_else(|| Mask {
             text: block.text.is_some(),
             think: block.text.is_none(),
+            is_new: false,
         });
         let id = block.id.unwrap_or_default();
         let thought = block.think.filter(|_| mask.think);

@@ -15,6 +15,7 @@ struct Said {
     /// Number and place of every citation.
     cited: Vec<(u32, usize)>,
     rest: Vec<ChatEvent>,
+    unknown: Vec<&'static str>,
     error: Option<Kind>,
 }
 
@@ -42,6 +43,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Said {
         match event {
             ChatEvent::Text(text) => said.text.push_str(&text),
             ChatEvent::Reasoning(text) => said.reasoning.push_str(&text),
+            ChatEvent::Unknown(place) => said.unknown.push(place),
             ChatEvent::Cited { index } => said.cited.push((index, said.text.chars().count())),
             other => said.rest.push(other),
         }
@@ -475,4 +477,25 @@ fn leaked_tool_sections_are_never_text() {
         (odd.text.as_str(), odd.finish()),
         ("<|tool_calls", Some(FinishReason::Stop))
     );
+}
+
+/// A service that has changed is noticed, without a word of what it said.
+#[test]
+fn what_nobody_knows_is_counted() {
+    let new = |mask: &str| json!({"op": "set", "mask": mask, "block": {"id": "7", "novel": {"content": "x"}}});
+    let events = [
+        new("block.novel"),
+        new("block.stage,block.novel.content"),
+        new("block.tool.status,block.textual"),
+        json!({"op": ["odd"]}),
+        new("block.stage.status"),
+        set("1", "ok"),
+        done(),
+    ];
+    let said = decode_events(&events);
+    assert_eq!(said.text, "ok");
+    assert_eq!(said.unknown, ["mask", "mask", "mask", "event"]);
+    for sample in [ANSWER, SEARCH] {
+        assert!(decode([sample]).unknown.is_empty());
+    }
 }

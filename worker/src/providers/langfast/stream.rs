@@ -120,7 +120,10 @@ impl Decoder {
                 }
                 self.finished(whose.as_deref(), events)
             }
-            _ => Ok(()),
+            _ => {
+                events.push(ChatEvent::Unknown("event"));
+                Ok(())
+            }
         }
     }
 
