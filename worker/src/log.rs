@@ -1,10 +1,13 @@
-//! Log lines, gathered and written together: a line for each request would cost a system call each, and a slow reader
-//! of standard output would hold up an event loop.
+//! Log lines, gathered and written together by a thread of their own: a line for each request would cost a system call
+//! each, and nobody who logs may ever wait for whoever reads standard output. Where that does not keep up, lines are
+//! dropped and counted, and the log says how many as soon as there is room.
 
 use std::{
     fmt,
+    fs::File,
     io::{self, Write},
-    sync::{Mutex, OnceLock, PoisonError},
+    os::fd::AsFd as _,
+    sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError},
     thread::Thread,
     time::Duration,
 };
@@ -22,20 +25,24 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-use crate::settings::{LogFormat, Settings};
+use crate::{
+    metrics::METRICS,
+    settings::{LogFormat, Settings},
+};
 
 /// How long a line may wait for company.
 const WAIT: Duration = Duration::from_millis(50);
-/// With more than this waiting, whoever logs writes: memory stays bounded when nobody reads the log.
+/// With this much waiting it is written without waiting for more.
+const SOON_BYTES: usize = 128 << 10;
+/// What may wait beside what is being written; more is dropped.
 const MOST_WAITING_BYTES: usize = 1 << 20;
+/// How long the end of the process may be held up by a reader that does not read.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// What a line, and the time in it, hardly exceed.
 const USUAL_LINE_BYTES: usize = 512;
 const USUAL_TIME_BYTES: usize = 32;
 
-static LINES: Lines = Lines {
-    waiting: Mutex::new(Vec::new()),
-    writer: OnceLock::new(),
-};
+static LINES: Lines = Lines::new();
 
 /// Starts logging to standard output as the settings say. [`flush`] before the process ends.
 pub fn start(settings: &Settings) {
@@ -48,22 +55,27 @@ pub fn start(settings: &Settings) {
         LogFormat::Json => builder.event_format(Json).init(),
         LogFormat::Text => builder.init(),
     }
-    let writer = std::thread::spawn(|| {
+    // Not std's own handle: what holds its lock while a write waits would hold up everybody else who prints.
+    let Ok(out) = io::stdout().as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let mut out = File::from(out);
+    let writer = std::thread::spawn(move || {
         loop {
             std::thread::park();
-            std::thread::sleep(WAIT);
-            flush();
+            // Ended early when much is waiting.
+            std::thread::park_timeout(WAIT);
+            LINES.write_waiting(&mut out);
         }
     });
     let _ = LINES.writer.set(writer.thread().clone());
 }
 
-/// Writes what is waiting.
+/// Waits until all lines are written, or for a second where nobody reads them.
 pub fn flush() {
-    let mut out = io::stdout().lock();
-    let lines = std::mem::take(&mut *LINES.waiting());
-    // A log that cannot be written cannot be complained about either.
-    let _ = out.write_all(&lines).and_then(|()| out.flush());
+    if let Some(writer) = LINES.writer.get() {
+        LINES.wait_written(writer, LAST_WORDS);
+    }
 }
 
 /// One flat JSON object a line: time, level, fields. tracing-subscriber's own says the same in three times the
@@ -101,29 +113,95 @@ fn object(line: &mut Vec<u8>, time: &str, event: &Event<'_>) -> serde_json::Resu
 }
 
 struct Lines {
-    waiting: Mutex<Vec<u8>>,
+    state: Mutex<State>,
+    /// Told whenever the writer has written.
+    written: Condvar,
     writer: OnceLock<Thread>,
 }
 
+struct State {
+    waiting: Vec<u8>,
+    is_writing: bool,
+    /// Lines since the last word about them.
+    dropped: u64,
+}
+
 impl Lines {
-    fn waiting(&self) -> std::sync::MutexGuard<'_, Vec<u8>> {
+    const fn new() -> Self {
+        Self {
+            state: Mutex::new(State {
+                waiting: Vec::new(),
+                is_writing: false,
+                dropped: 0,
+            }),
+            written: Condvar::new(),
+            writer: OnceLock::new(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
         // What a thread that panicked has logged is as good as any other line.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Writes what is waiting, however long it takes; only the writer calls this.
+    fn write_waiting(&self, out: &mut impl Write) {
+        let lines = {
+            let mut state = self.state();
+            state.is_writing = true;
+            std::mem::take(&mut state.waiting)
+        };
+        write_all(out, &lines);
+        let dropped = {
+            let mut state = self.state();
+            state.is_writing = false;
+            // With little room this line would be dropped as well.
+            let has_room = state.waiting.len() < MOST_WAITING_BYTES / 2;
+            if has_room {
+                std::mem::take(&mut state.dropped)
+            } else {
+                0
+            }
+        };
+        if dropped > 0 {
+            tracing::warn!(dropped, "log lines were dropped: nobody read them");
+        }
+        self.written.notify_all();
+    }
+
+    fn wait_written(&self, writer: &Thread, patience: Duration) {
+        let started = std::time::Instant::now();
+        let mut state = self.state();
+        while state.is_writing || !state.waiting.is_empty() {
+            let Some(left) = patience.checked_sub(started.elapsed()) else {
+                return;
+            };
+            writer.unpark();
+            let waited = self.written.wait_timeout(state, left.min(WAIT));
+            (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        }
     }
 }
 
 impl Write for &Lines {
     /// Takes one line: the formatter hands over whole ones.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let (was_empty, length) = {
-            let mut waiting = self.waiting();
-            let was_empty = waiting.is_empty();
-            waiting.extend_from_slice(line);
-            (was_empty, waiting.len())
+        let (before, after) = {
+            let mut state = self.state();
+            let before = state.waiting.len();
+            if before + line.len() > MOST_WAITING_BYTES {
+                state.dropped += 1;
+                drop(state);
+                METRICS.log_lines_dropped_total.inc();
+                return Ok(line.len());
+            }
+            state.waiting.extend_from_slice(line);
+            (before, state.waiting.len())
         };
-        if length > MOST_WAITING_BYTES {
-            flush();
-        } else if was_empty && let Some(writer) = self.writer.get() {
+        let is_much = before < SOON_BYTES && after >= SOON_BYTES;
+        if (before == 0 || is_much)
+            && let Some(writer) = self.writer.get()
+        {
             writer.unpark();
         }
         Ok(line.len())
@@ -131,5 +209,45 @@ impl Write for &Lines {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// As far as it can be written: a log that cannot be is nothing that a log could complain about.
+fn write_all(out: &mut impl Write, mut lines: &[u8]) {
+    while !lines.is_empty() {
+        match out.write(lines) {
+            Ok(0) => return,
+            Ok(written) => lines = lines.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // Some parents hand over a pipe that never waits.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(WAIT),
+            Err(_) => return,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_that_find_no_room_are_dropped_and_counted() {
+        let lines = Lines::new();
+        let line = [b'a'; 1000];
+        for _ in 0..2000 {
+            (&lines).write_all(&line).unwrap();
+        }
+        let (waiting, dropped) = {
+            let state = lines.state();
+            (state.waiting.len(), state.dropped)
+        };
+        assert!(waiting <= MOST_WAITING_BYTES && waiting + 1000 > MOST_WAITING_BYTES);
+        assert_eq!(waiting as u64 / 1000 + dropped, 2000);
+        let mut out = Vec::new();
+        lines.write_waiting(&mut out);
+        assert_eq!(out.len(), waiting);
+        (&lines).write_all(&line).unwrap();
+        lines.write_waiting(&mut out);
+        assert_eq!(out.len(), waiting + 1000);
     }
 }

@@ -9,7 +9,7 @@ use hive2api_worker::{
     log, memory,
     providers::Registry,
     server,
-    settings::{Settings, Vars},
+    settings::{Settings, Vars, is_credential},
     upkeep, watch,
 };
 
@@ -20,10 +20,13 @@ const HELP: &str =
 
 Usage: hive2api-worker [--health | --version | --help]
        hive2api-worker doctor [OPTION]… [DIR]
+       hive2api-worker accounts | setting NAME
 
 Settings come from the environment and from the dotenv file named by ACCOUNTS_FILE (default: .env);
 .env.example lists them all. --health asks the worker on this machine (PORT) whether it lives.
 doctor looks .env, nginx and compose files through for mistakes; doctor --help says more.
+accounts names the providers that have an account (exit code 1: none has); setting prints what the worker makes of a
+variable (nothing where it is not set). Scripts ask these two instead of reading .env themselves.
 ";
 
 fn main() -> ExitCode {
@@ -35,9 +38,11 @@ fn main() -> ExitCode {
         }
         Some("--health") => return health(),
         Some("doctor") => return doctor::run(std::env::args().skip(2)),
+        Some("accounts") => return accounts(),
+        Some("setting") => return setting(std::env::args().nth(2).as_deref()),
         Some(other) => return complain(&[format!("unknown argument {other:?}; see --help")]),
     }
-    let (environment, path, settings, registry) = match read() {
+    let (vars, path, settings) = match read() {
         Ok(read) => read,
         Err(problems) => return complain(&problems),
     };
@@ -47,12 +52,25 @@ fn main() -> ExitCode {
     {
         return complain(&["a TLS provider is installed already".to_owned()]);
     }
+    // Before the providers, which warn of accounts that they leave out.
     log::start(&settings);
+    let mut problems = Vec::new();
+    let registry = Registry::new(&vars, &settings, &mut problems);
+    // What the file may change later is what the environment does not fix.
+    let environment = Vars::environment().unwrap_or_else(|problem| {
+        problems.push(problem);
+        Vars::default()
+    });
+    if !problems.is_empty() {
+        log::flush();
+        return complain(&problems);
+    }
     // Two connections a stream, and the usual 1024 would be 500 streams. Where it cannot be raised, it stays.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let served = actix_web::rt::System::new().block_on(serve(
         App::new(settings, registry),
         environment,
+        vars,
         path,
     ));
     let code = match served {
@@ -66,7 +84,7 @@ fn main() -> ExitCode {
     code
 }
 
-type Read = (Vars, std::path::PathBuf, Settings, Registry);
+type Read = (Vars, std::path::PathBuf, Settings);
 
 fn read() -> Result<Read, Vec<String>> {
     let (vars, path) = Vars::load().map_err(|problem| vec![problem])?;
@@ -75,17 +93,61 @@ fn read() -> Result<Read, Vec<String>> {
     let mut beside = path.clone().into_os_string();
     beside.push(".tokens");
     settings.kept = settings.kept.or_in_file(beside.into());
-    let registry = Registry::new(&vars, &settings, &mut problems);
-    // What the file may change later is what the environment does not fix.
-    let environment = Vars::environment().map_err(|problem| vec![problem])?;
     if problems.is_empty() {
-        Ok((environment, path, settings, registry))
+        return Ok((vars, path, settings));
+    }
+    // All mistakes together.
+    Registry::new(&vars, &settings, &mut problems);
+    Err(problems)
+}
+
+/// Prints each provider that has an account.
+fn accounts() -> ExitCode {
+    let read = read().and_then(|(vars, _, settings)| {
+        let mut problems = Vec::new();
+        let registry = Registry::new(&vars, &settings, &mut problems);
+        if problems.is_empty() {
+            Ok(registry)
+        } else {
+            Err(problems)
+        }
+    });
+    let registry = match read {
+        Ok(registry) => registry,
+        Err(problems) => return complain(&problems),
+    };
+    let providers = registry.providers().iter();
+    let configured = providers.filter(|provider| provider.accounts().is_configured());
+    let names: String = configured
+        .map(|provider| format!("{}\n", provider.name()))
+        .collect();
+    say(&names);
+    if names.is_empty() {
+        ExitCode::FAILURE
     } else {
-        Err(problems)
+        ExitCode::SUCCESS
     }
 }
 
-async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io::Result<()> {
+/// Prints one variable, a credential as a client or a request would carry it.
+fn setting(name: Option<&str>) -> ExitCode {
+    let Some(name) = name else {
+        return complain(&["setting wants a name; see --help".to_owned()]);
+    };
+    let value = match Vars::load() {
+        Ok((vars, _)) if is_credential(name) => vars.pasted(name),
+        Ok((vars, _)) => vars.get(name).map(str::to_owned),
+        Err(problem) => return complain(&[problem]),
+    };
+    say(&value.map_or_else(String::new, |value| value + "\n"))
+}
+
+async fn serve(
+    app: App,
+    environment: Vars,
+    started: Vars,
+    path: std::path::PathBuf,
+) -> std::io::Result<()> {
     let app = Arc::new(app);
     let listener = server::listen(&app.settings.host, app.settings.port)?;
     let server = server::start(Arc::clone(&app), listener)?;
@@ -108,7 +170,7 @@ async fn serve(app: App, environment: Vars, path: std::path::PathBuf) -> std::io
         std::thread::spawn(tokens::warm_up);
     }
     memory::watch(Arc::clone(&app));
-    let watching = actix_web::rt::spawn(watch::watch(Arc::clone(&app), environment, path));
+    let watching = actix_web::rt::spawn(watch::watch(Arc::clone(&app), environment, started, path));
     let upkeep = actix_web::rt::spawn(upkeep::run(Arc::clone(&app)));
     let handle = server.handle();
     let serving = actix_web::rt::spawn(server);

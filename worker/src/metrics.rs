@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 /// The process's metrics. Global, because there is one process and one `/metrics`.
@@ -41,6 +41,8 @@ pub struct Metrics {
     pub draining: IntGauge,
     /// `{status}`: HTTP answers, refusals at the door included, probes not. A stream's status is that of its head.
     pub http_responses_total: IntCounterVec,
+    /// Log lines that nobody read in time.
+    pub log_lines_dropped_total: IntCounter,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
     /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `memory`, `draining`.
@@ -118,6 +120,13 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hive_http_responses_total", "HTTP answers, without probes."),
                     &["status"],
+                ),
+            ),
+            log_lines_dropped_total: register(
+                &registry,
+                IntCounter::new(
+                    "hive_log_lines_dropped_total",
+                    "Log lines that were dropped because nobody read the log.",
                 ),
             ),
             requests_total: register(

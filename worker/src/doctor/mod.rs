@@ -9,7 +9,7 @@ mod compose;
 mod env;
 pub mod finding;
 mod jwt;
-mod names;
+pub(crate) mod names;
 mod nginx;
 mod online;
 mod options;

@@ -10,6 +10,7 @@ use super::{
     env::access::Access,
     finding::{Finding, Place, Rule},
 };
+use crate::settings;
 
 /// Bigger files are no settings.
 const MOST_BYTES: u64 = 4 << 20;
@@ -100,8 +101,7 @@ pub fn read(kind: Kind, path: &Path) -> Result<Source, Box<Finding>> {
         return Err(refused("this is no file of settings".to_owned()));
     }
     let bytes = fs::read(path).map_err(|error| refused(cause(&error)))?;
-    let text =
-        String::from_utf8(bytes).map_err(|_| refused("this file is not in UTF-8".to_owned()))?;
+    let text = settings::file::decode(&bytes).map_err(refused)?;
     Ok(Source {
         kind,
         path: Arc::clone(&name),

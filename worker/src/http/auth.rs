@@ -5,7 +5,7 @@ use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderMap,
 use sha3::{Digest as _, Sha3_256};
 use std::{
     future::{Ready, ready},
-    sync::Arc,
+    sync::{Arc, PoisonError, RwLock},
 };
 use subtle::ConstantTimeEq as _;
 
@@ -18,28 +18,44 @@ const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
 /// The keys that open the door.
 #[derive(Debug)]
 pub struct Keys {
-    keys: Vec<(Arc<str>, [u8; 32])>,
+    /// Written when the accounts file brings other keys; what was let in before stays in.
+    keys: RwLock<Digests>,
     allow_anonymous: bool,
 }
+
+/// Names and digests.
+type Digests = Vec<(Arc<str>, [u8; 32])>;
 
 impl Keys {
     /// Digests of the keys.
     pub fn new(keys: &[ApiKey], allow_anonymous: bool) -> Self {
         Self {
-            keys: keys
-                .iter()
-                .map(|key| (key.name.as_str().into(), digest(key.key.expose())))
-                .collect(),
+            keys: RwLock::new(digests(keys)),
             allow_anonymous,
         }
     }
 
+    /// Puts other keys in the place of all: from now on only these open.
+    pub fn renew(&self, keys: &[ApiKey]) {
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = digests(keys);
+    }
+
+    /// Whether a key opens.
+    #[cfg(test)]
+    pub(crate) fn opens(&self, key: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        let name = actix_web::http::header::AUTHORIZATION;
+        headers.insert(name, format!("Bearer {key}").parse().unwrap());
+        self.find(&headers).is_some()
+    }
+
     /// The name of the first key among those presented that is valid.
     fn find(&self, headers: &HeaderMap) -> Option<Arc<str>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
         let mut found = None;
         for presented in presented(headers) {
             let presented = digest(presented);
-            for (name, known) in &self.keys {
+            for (name, known) in keys.iter() {
                 if bool::from(known.ct_eq(&presented)) {
                     found = Some(Arc::clone(name));
                 }
@@ -47,6 +63,12 @@ impl Keys {
         }
         found
     }
+}
+
+fn digests(keys: &[ApiKey]) -> Digests {
+    keys.iter()
+        .map(|key| (key.name.as_str().into(), digest(key.key.expose())))
+        .collect()
 }
 
 fn digest(key: &str) -> [u8; 32] {

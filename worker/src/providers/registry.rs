@@ -54,6 +54,7 @@ pub struct Registry {
 impl Registry {
     /// Builds every provider; what is wrong goes to `problems`.
     pub fn new(vars: &Vars, settings: &Settings, problems: &mut Vec<String>) -> Self {
+        warn_of_placeholders(vars);
         let providers: Vec<_> = PROVIDERS
             .iter()
             .flat_map(|configure| configure(vars, settings, problems))
@@ -157,6 +158,7 @@ impl Registry {
     /// What is wrong; then everything is as it was.
     pub fn renew(&self, vars: &Vars) -> Result<(), Vec<String>> {
         let mut problems = Vec::new();
+        warn_of_placeholders(vars);
         let renewals: Vec<_> = self
             .providers
             .iter()
@@ -169,5 +171,11 @@ impl Registry {
             put_in_place();
         }
         Ok(())
+    }
+}
+
+fn warn_of_placeholders(vars: &Vars) {
+    for name in vars.placeholders() {
+        tracing::warn!("{name} holds a placeholder and no credential: it is not used");
     }
 }

@@ -1,12 +1,16 @@
 //! Settings: environment variables, with a dotenv file below them. Everything is checked at once and all mistakes
 //! are listed together. Source: design.md section 5.
 
+pub mod file;
+pub mod pasted;
+mod placeholder;
 mod vars;
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
+pub use placeholder::{is_credential, is_placeholder};
 pub use vars::Vars;
 
 use crate::{
@@ -128,10 +132,13 @@ pub struct Settings {
     pub log_level: String,
 }
 
+/// What fits into one header of nginx's and the worker's with room for the rest.
+const MOST_KEY_BYTES: usize = 4096;
+
 impl Settings {
     /// Reads and checks everything; what is wrong goes to `problems`.
     pub fn read(vars: &Vars, problems: &mut Vec<String>) -> Self {
-        let names: Names = envy::from_iter(vars.0.clone()).unwrap_or_else(|error| {
+        let names: Names = envy::from_iter(vars.values.clone()).unwrap_or_else(|error| {
             problems.push(error.to_string());
             Names {
                 api_master_key: None,
@@ -152,12 +159,11 @@ impl Settings {
             Duration::from_secs_f64(vars.number(name, default, 0.0, 86_400.0, problems))
         };
         let allow_anonymous = vars.switch("ALLOW_ANONYMOUS", false, problems);
-        let api_keys = api_keys(
-            filled(names.api_master_key),
-            filled(names.api_keys),
-            problems,
-        );
-        if api_keys.is_empty() && !allow_anonymous {
+        let master_key = filled(names.api_master_key);
+        let has_master_key = master_key.is_some();
+        let api_keys = api_keys(master_key, filled(names.api_keys), problems);
+        // A key that is refused has its own sentence.
+        if api_keys.is_empty() && !allow_anonymous && !has_master_key {
             problems.push("API_MASTER_KEY is empty: set a key, or ALLOW_ANONYMOUS=true to serve everybody who can reach the port".to_owned());
         }
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -254,37 +260,53 @@ fn default_worker_name() -> String {
     )
 }
 
+/// `API_MASTER_KEY` and `API_KEYS`.
 fn api_keys(
     master: Option<String>,
     more: Option<String>,
     problems: &mut Vec<String>,
 ) -> Vec<ApiKey> {
-    let mut keys: Vec<ApiKey> = master
-        .map(|key| ApiKey {
-            name: "master".to_owned(),
-            key: Secret::new(key),
-        })
-        .into_iter()
-        .collect();
-    for (at, entry) in more
-        .iter()
-        .flat_map(|more| more.split(','))
-        .map(str::trim)
-        .filter(|entry| !entry.is_empty())
-        .enumerate()
-    {
-        match entry
-            .split_once(':')
-            .map(|(name, key)| (name.trim(), key.trim()))
-        {
-            Some((name, key)) if !name.is_empty() && !key.is_empty() => keys.push(ApiKey {
+    let mut keys = Vec::new();
+    let mut take = |name: &str, what: &str, pasted: &str, problems: &mut Vec<String>| {
+        let key = pasted::credential(pasted);
+        match unfit(&key) {
+            Some(why) => problems.push(format!("{what} {why}")),
+            None => keys.push(ApiKey {
                 name: name.to_owned(),
                 key: Secret::new(key),
             }),
-            _ => problems.push(format!("API_KEYS: entry {} is not name:key", at + 1)),
+        }
+    };
+    if let Some(key) = master {
+        take("master", "API_MASTER_KEY", &key, problems);
+    }
+    let entries = more.iter().flat_map(|more| more.split([',', '\n']));
+    let entries = entries.map(pasted::clean).filter(|entry| !entry.is_empty());
+    for (at, entry) in entries.enumerate() {
+        let what = format!("API_KEYS: entry {}", at + 1);
+        match entry.split_once(':') {
+            Some((name, key)) if !name.trim().is_empty() && !key.trim().is_empty() => {
+                take(name.trim(), &what, key, problems);
+            }
+            _ => problems.push(format!("{what} is not name:key")),
         }
     }
     keys
+}
+
+/// Why no client can present a key.
+fn unfit(key: &str) -> Option<&'static str> {
+    if key.is_empty() || key.eq_ignore_ascii_case("bearer") {
+        Some("holds no key")
+    } else if !key.is_ascii() {
+        Some("holds characters beyond ASCII, which no client can send in a header")
+    } else if key.chars().any(|c| c.is_ascii_control()) {
+        Some("holds a control character, which no client can send in a header")
+    } else if key.len() > MOST_KEY_BYTES {
+        Some("is longer than 4096 bytes, which is more than a header may be")
+    } else {
+        None
+    }
 }
 
 fn proxies(vars: &Vars, problems: &mut Vec<String>) -> Proxies {
@@ -383,5 +405,42 @@ mod tests {
         assert_eq!(read(&[("API_MASTER_KEY", " ")]).len(), 1);
         assert!(read(&[("ALLOW_ANONYMOUS", "true")]).is_empty());
         assert!(read(&[("API_KEYS", "bob:sk-1, eve:sk-2")]).is_empty());
+    }
+
+    #[test]
+    fn keys_are_read_as_people_paste_them() {
+        let mut problems = Vec::new();
+        let vars = Vars::new([
+            ("API_MASTER_KEY", "\"Bearer sk-\u{200b}1\"\r\n"),
+            ("API_KEYS", "'bob: sk-2, eve:\"sk 3\"'"),
+        ]);
+        let keys = Settings::read(&vars, &mut problems).api_keys;
+        let keys: Vec<(&str, &str)> = keys
+            .iter()
+            .map(|key| (key.name.as_str(), key.key.expose()))
+            .collect();
+        assert_eq!(keys, [("master", "sk-1"), ("bob", "sk-2"), ("eve", "sk 3")]);
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn a_key_that_no_client_can_send_is_refused_without_its_content() {
+        let long = "k".repeat(MOST_KEY_BYTES + 1);
+        for (name, value, secret) in [
+            ("API_MASTER_KEY", "蜂巢之门-0123456789", "0123456789"),
+            ("API_MASTER_KEY", "sk-caf\u{e9}", "sk-caf"),
+            ("API_MASTER_KEY", "sk-\u{7}", "sk-"),
+            ("API_MASTER_KEY", "Bearer", "earer"),
+            ("API_MASTER_KEY", long.as_str(), "kkk"),
+            ("API_KEYS", "bob:sk-1,eve:钥匙", "钥匙"),
+        ] {
+            let (vars, mut problems) = (Vars::new([(name, value)]), Vec::new());
+            Settings::read(&vars, &mut problems);
+            assert!(
+                problems.iter().any(|problem| problem.starts_with(name)),
+                "{value}"
+            );
+            assert!(!problems.join(" ").contains(secret), "{problems:?}");
+        }
     }
 }

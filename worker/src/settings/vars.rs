@@ -1,24 +1,50 @@
 //! Variables of the environment and of the dotenv file below it, and the ways to read them.
 
 use std::{
-    collections::BTreeMap,
-    fmt, fs,
+    collections::{BTreeMap, BTreeSet},
+    fmt, fs, io,
     path::{Path, PathBuf},
 };
 
-/// The variables a worker starts with: the process environment over the accounts file. Debug shows names only.
+use super::{file, pasted, placeholder};
+
+/// Ends of addresses that services' documentation names and people paste with the base URL.
+const ENDPOINTS: &[&str] = &[
+    "/chat/completions",
+    "/completions",
+    "/responses",
+    "/embeddings",
+    "/models",
+];
+
+/// The variables a worker starts with: the process environment over the accounts file. Each value is as its writer
+/// meant it ([`pasted::clean`]), and credentials that are none ([`placeholder::is_placeholder`]) count as not set.
+/// Debug shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub struct Vars(pub(super) BTreeMap<String, String>);
+pub struct Vars {
+    pub(super) values: BTreeMap<String, String>,
+    /// Names whose value was a placeholder.
+    placeholders: BTreeSet<String>,
+}
 
 impl Vars {
-    /// Variables from anywhere, for tests.
+    /// Variables from anywhere.
     pub fn new<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
-        Self(
-            pairs
-                .into_iter()
-                .map(|(name, value)| (name.into(), value.into()))
-                .collect(),
-        )
+        let mut vars = Self::default();
+        for (name, value) in pairs {
+            let (name, value) = (name.into(), pasted::clean(&value.into()));
+            // The gateway's own keys: a weak one is still the one that clients send.
+            let is_own = name.starts_with("API_");
+            if !is_own
+                && placeholder::is_credential(&name)
+                && placeholder::is_placeholder(&name, &value)
+            {
+                vars.placeholders.insert(name);
+            } else {
+                vars.values.insert(name, value);
+            }
+        }
+        vars
     }
 
     /// The process environment over the file named by `ACCOUNTS_FILE` (default `.env`, which may be missing).
@@ -53,45 +79,67 @@ impl Vars {
                 .map_err(|_| format!("{name} holds bytes that are no UTF-8"))?;
             own.insert(name, value);
         }
-        Ok(Self(own))
+        Ok(Self::new(own))
     }
 
-    /// These variables over those of a dotenv file.
+    /// The variables of a dotenv file, given as its bytes.
     ///
     /// # Errors
-    /// As [`Vars::load`]. The message names the line's number, never its content.
+    /// A file in another encoding, or a line that is no assignment: the message has the line's number, never its
+    /// content.
+    pub fn parse(bytes: &[u8]) -> Result<Self, String> {
+        file::parse(bytes).map(Self::new)
+    }
+
+    /// These variables over those of a dotenv file, which may be missing.
+    ///
+    /// # Errors
+    /// A file that cannot be read, and as [`Vars::parse`]; the message names the file.
     pub fn over_file(&self, path: &Path) -> Result<Self, String> {
-        let mut vars = BTreeMap::new();
-        if path.exists() {
-            let text =
-                fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-            for entry in dotenvy::from_read_iter(text.as_bytes()) {
-                let (name, value) = entry.map_err(|_| format!("{}: a line is no NAME=value (quote values with spaces; $ needs single quotes)", path.display()))?;
-                vars.insert(name, value);
-            }
-        }
+        let named = |problem: String| format!("{}: {problem}", path.display());
+        let below = match fs::read(path) {
+            Ok(bytes) => Self::parse(&bytes).map_err(named)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Err(error) => return Err(named(error.to_string())),
+        };
+        Ok(self.over(below))
+    }
+
+    /// These variables over others.
+    pub fn over(&self, mut below: Self) -> Self {
         // An empty variable is what compose files and shells leave where nothing was set.
-        let set = self.0.iter().filter(|(_, value)| !value.trim().is_empty());
-        vars.extend(set.map(|(name, value)| (name.clone(), value.clone())));
-        Ok(Self(vars))
+        let set = self.values.iter().filter(|(_, value)| !value.is_empty());
+        let set = set.map(|(name, value)| (name.clone(), value.clone()));
+        below.values.extend(set);
+        below.placeholders.extend(self.placeholders.iter().cloned());
+        below
+            .placeholders
+            .retain(|name| !below.values.contains_key(name));
+        below
     }
 
-    /// A value without surrounding space; `None` when it is absent or empty.
+    /// A value; `None` when it is absent or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
-            .get(name)
-            .map(|value| value.trim())
-            .filter(|value| !value.is_empty())
+        let value = self.values.get(name)?;
+        Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
-    /// A value as a web page shows it and people paste it: without line ends and one pair of quotes.
+    /// A credential as a web page or a request shows it and people paste it, in one line; see [`pasted::credential`].
     pub fn pasted(&self, name: &str) -> Option<String> {
-        let value = self.get(name)?.replace(['\r', '\n'], "");
-        let value = value.trim();
-        let unquoted = ['"', '\'']
-            .iter()
-            .find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote));
-        Some(unquoted.unwrap_or(value).trim().to_owned()).filter(|value| !value.is_empty())
+        let value = pasted::credential(self.get(name)?);
+        Some(value).filter(|value| !value.is_empty())
+    }
+
+    /// The names of credentials whose value is a placeholder; they count as not set.
+    pub fn placeholders(&self) -> impl Iterator<Item = &str> {
+        self.placeholders.iter().map(String::as_str)
+    }
+
+    /// The names whose values differ between two sets of variables.
+    pub fn differing<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+        let names = self.values.keys().chain(other.values.keys());
+        let differs = |name: &&String| self.get(name) != other.get(name);
+        names.filter(differs).map(String::as_str).collect()
     }
 
     /// `NAME`, `NAME_2`, `NAME_3`, … as (number, value).
@@ -102,7 +150,7 @@ impl Vars {
             .into_iter()
             .collect();
         let prefix = format!("{name}_");
-        for key in self.0.keys() {
+        for key in self.values.keys() {
             let number = key
                 .strip_prefix(&prefix)
                 .filter(|digits| !digits.starts_with('0'))
@@ -128,7 +176,7 @@ impl Vars {
                 .filter(|&number| number > 0)
         };
         let mut numbers: Vec<usize> = self
-            .0
+            .values
             .keys()
             .filter(|key| self.get(key).is_some())
             .filter_map(number)
@@ -138,12 +186,22 @@ impl Vars {
         numbers
     }
 
-    /// A base URL without its trailing slash, `default` when it is absent.
+    /// A base URL without trailing slashes and without the end of an endpoint, `default` when it is absent.
     pub fn base_url(&self, name: &str, default: &str, problems: &mut Vec<String>) -> String {
-        let url = self.get(name).unwrap_or(default).trim_end_matches('/');
-        if !(url.starts_with("http://") || url.starts_with("https://"))
-            || url.parse::<actix_web::http::Uri>().is_err()
-        {
+        let mut url = self.get(name).unwrap_or(default);
+        // Nothing comes behind an empty one.
+        url = url.trim_end_matches(['/', '?', '#']);
+        if url.contains(['?', '#']) {
+            problems.push(format!(
+                "{name} must end before the `?` or `#`: paths are put behind it"
+            ));
+        }
+        while let Some(shorter) = ENDPOINTS.iter().find_map(|end| url.strip_suffix(end)) {
+            url = shorter.trim_end_matches('/');
+        }
+        let is_url = url.starts_with("http://") || url.starts_with("https://");
+        let parsed = url.parse::<actix_web::http::Uri>().ok();
+        if !is_url || parsed.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
             problems.push(format!("{name} must be an http(s) URL"));
         }
         url.to_owned()
@@ -194,7 +252,10 @@ impl Vars {
         let Some(text) = self.get(name) else {
             return default;
         };
-        if let Some((_, choice)) = choices.iter().find(|(word, _)| *word == text) {
+        if let Some((_, choice)) = choices
+            .iter()
+            .find(|(word, _)| word.eq_ignore_ascii_case(text))
+        {
             return *choice;
         }
         let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
@@ -205,7 +266,7 @@ impl Vars {
 
 impl fmt::Debug for Vars {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.values.keys()).finish()
     }
 }
 
@@ -240,5 +301,73 @@ mod tests {
             .numbers("A_", "_COOKIE"),
             [1, 7]
         );
+    }
+
+    #[test]
+    fn takes_the_end_of_an_endpoint_off_a_base_url() {
+        let read = |url: &str| {
+            let (vars, mut problems) = (Vars::new([("URL", url)]), Vec::new());
+            let url = vars.base_url("URL", "", &mut problems);
+            problems.is_empty().then_some(url)
+        };
+        for url in [
+            "http://a.example/v1",
+            "http://a.example/v1/",
+            "http://a.example/v1//",
+            "\"http://a.example/v1\"",
+            "http://a.example/v1/chat/completions",
+            "http://a.example/v1/chat/completions/",
+            "http://a.example/v1/models",
+            "http://a.example/v1//models#",
+            "http://a.example/v1/chat/completions?",
+            " http://a.example/v1\u{200b}",
+        ] {
+            assert_eq!(read(url).as_deref(), Some("http://a.example/v1"), "{url}");
+        }
+        // A part of a longer word, and what belongs to the base.
+        for url in ["http://a.example/my-models", "http://a.example/models/v1"] {
+            assert_eq!(read(url).as_deref(), Some(url));
+        }
+        for url in [
+            "http://a.example/v1?api-version=1",
+            "http://a.example/v1/chat/completions?key=1",
+            "http://a.example/#/v1",
+            "a.example/v1",
+            "http://",
+            "http:///v1",
+            "ws://a.example",
+            "http://a.example/a b",
+        ] {
+            assert_eq!(read(url), None, "{url}");
+        }
+    }
+
+    #[test]
+    fn every_value_is_read_as_it_was_meant() {
+        let vars = Vars::new([
+            ("PORT", "\"81\""),
+            ("LOG_FORMAT", "'TEXT'"),
+            ("ALLOW_ANONYMOUS", "\u{feff}true\r\n"),
+            ("T", "\"Authorization: Bearer a\u{200b}b\""),
+        ]);
+        let mut problems = Vec::new();
+        assert_eq!(vars.number("PORT", 1, 0, 99, &mut problems), 81);
+        assert!(vars.switch("ALLOW_ANONYMOUS", false, &mut problems));
+        let choices = [("json", 1), ("text", 2)];
+        assert_eq!(vars.choice("LOG_FORMAT", &choices, 1, &mut problems), 2);
+        assert_eq!(vars.pasted("T").as_deref(), Some("ab"));
+        assert!(problems.is_empty(), "{problems:?}");
+    }
+
+    #[test]
+    fn a_placeholder_is_not_set_and_hides_nothing() {
+        let environment = Vars::new([("KIMI_TOKEN", "your-token-here"), ("QWEN_TOKEN", "xxx")]);
+        let vars = environment.over(Vars::new([("KIMI_TOKEN", "real"), ("GT_TOKEN", "<it>")]));
+        assert_eq!(vars.get("KIMI_TOKEN"), Some("real"));
+        assert_eq!((vars.get("QWEN_TOKEN"), vars.get("GT_TOKEN")), (None, None));
+        let names: Vec<&str> = vars.placeholders().collect();
+        assert_eq!(names, ["GT_TOKEN", "QWEN_TOKEN"]);
+        let own = Vars::new([("API_MASTER_KEY", "xxx")]);
+        assert_eq!(own.get("API_MASTER_KEY"), Some("xxx"));
     }
 }

@@ -27,9 +27,9 @@ const DOLLAR: Rule = Rule::error(
     "Compose takes `$name` for a variable and cuts it out, so the service sees a broken credential.",
     "Write `$$` for each `$`, or better move the value to the worker's .env in single quotes.",
 );
-const QUOTES: Rule = Rule::error(
+const QUOTES: Rule = Rule::note(
     "quotes-in-value",
-    "In a list, the quotes behind `=` are part of the value: clients would have to send them too.",
+    "In a list, the quotes behind `=` are part of the value; the worker takes them off, other programs do not.",
     "Quote the whole entry: - 'NAME=value'.",
 );
 const SHADOWED: Rule = Rule::warning(
@@ -176,7 +176,7 @@ mod tests {
         }
         let lines = "    environment:\n      - QWEN_TOKEN=a$b\n      - API_MASTER_KEY=\"x\"\n      - GT_TOKEN=a$$b";
         let found = environment("", lines);
-        for code in ["dollar-eaten:7 Error", "quotes-in-value:8 Error"] {
+        for code in ["dollar-eaten:7 Error", "quotes-in-value:8 Note"] {
             assert!(found.contains(&code.to_owned()), "{found:?}");
         }
         assert!(!found.contains(&"dollar-eaten:9 Error".to_owned()));

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::doctor::finding::Place;
+use crate::{
+    doctor::finding::Place,
+    settings::file::{Ending, ending, groups, plain},
+};
 
 /// Stand for a `$` while the reader is asked what a line means without substitution.
 const BARE_DOLLAR: char = '\u{e000}';
@@ -79,10 +82,11 @@ impl EnvFile {
             assignments: Vec::new(),
             broken: Vec::new(),
         };
-        for (line, group) in groups(text.trim_start_matches('\u{feff}')) {
+        let text = plain(text);
+        for (line, group) in groups(&text) {
             read.take(Place::new(file, line), &group);
         }
-        read.compare(text.trim_start_matches('\u{feff}'));
+        read.compare(&text);
         read
     }
 
@@ -198,55 +202,6 @@ fn why(group: &str) -> Why {
     } else {
         Why::Blank
     }
-}
-
-/// Lines that belong together, because a quote goes on, with the number of the first. To the letter what dotenvy's
-/// iterator does, oddities included: a `#` begins a comment only after a single blank.
-fn groups(text: &str) -> Vec<(usize, String)> {
-    let mut groups: Vec<(usize, String)> = Vec::new();
-    let mut open: Option<(usize, String)> = None;
-    for (at, line) in text.split_inclusive('\n').enumerate() {
-        let (begin, mut group) = open.take().unwrap_or((at + 1, String::new()));
-        group.push_str(line);
-        if group.trim_start().starts_with('#') || ending(&group) == Ending::Complete {
-            groups.push((begin, group));
-        } else {
-            open = Some((begin, group));
-        }
-    }
-    groups.extend(open);
-    groups
-}
-
-/// Where the reader stands at the end of a text.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
-    Complete,
-    Escape,
-    /// After one blank.
-    Blank,
-    /// In this quote.
-    Quote(char),
-    QuotedEscape(char),
-}
-
-fn ending(group: &str) -> Ending {
-    let mut state = Ending::Complete;
-    for c in group.chars() {
-        state = match (state, c) {
-            (Ending::Blank, '#') => return Ending::Complete,
-            (Ending::Escape, _) => Ending::Complete,
-            (Ending::QuotedEscape(quote), _) => Ending::Quote(quote),
-            (Ending::Quote(quote), '\\') => Ending::QuotedEscape(quote),
-            (Ending::Quote(quote), c) if c == quote => Ending::Complete,
-            (Ending::Quote(quote), _) => Ending::Quote(quote),
-            (Ending::Complete | Ending::Blank, '\\') => Ending::Escape,
-            (Ending::Complete | Ending::Blank, '"' | '\'') => Ending::Quote(c),
-            (Ending::Complete, c) if c.is_whitespace() && c != '\n' && c != '\r' => Ending::Blank,
-            (Ending::Complete | Ending::Blank, _) => Ending::Complete,
-        };
-    }
-    state
 }
 
 #[cfg(test)]

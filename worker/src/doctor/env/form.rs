@@ -2,7 +2,7 @@
 
 use super::file::{Assignment, EnvFile, Why};
 use crate::doctor::{
-    finding::{Finding, Rule, Severity},
+    finding::{Finding, Rule},
     names,
 };
 
@@ -16,14 +16,14 @@ const DOLLAR: Rule = Rule::error(
     "Outside single quotes, this worker and compose take `$name` for a variable and cut it out, so the service sees a broken credential.",
     "Put the value in single quotes: NAME='a$b'. In `environment:` of a compose file write `$$`.",
 );
-const QUOTES: Rule = Rule::warning(
+const QUOTES: Rule = Rule::note(
     "quotes-in-value",
-    "The quotes are part of the value: clients would have to send them too.",
+    "The worker takes them off; other tools that read the same file make them part of the value.",
     "Keep one pair of plain quotes around the whole value, or none.",
 );
-const BYTE_ORDER_MARK: Rule = Rule::error(
+const BYTE_ORDER_MARK: Rule = Rule::warning(
     "byte-order-mark",
-    "The invisible mark becomes part of the first line, and the worker refuses the file.",
+    "The worker reads over it; shells and `docker run --env-file` make the invisible mark part of the first name.",
     "Save the file as UTF-8 without BOM.",
 );
 const CARRIAGE_RETURN: Rule = Rule::warning(
@@ -129,16 +129,7 @@ fn quotes(one: &Assignment, found: &mut Vec<Finding>) {
             "{} has quotes inside its quotes, or no plain ones",
             names::shown(&one.name)
         );
-        // Cookies and tokens are read as people paste them, without one pair of plain quotes.
-        let is_forgiven = names::is_credential(&one.name)
-            && !one.name.starts_with("API_")
-            && value.starts_with(['"', '\'']);
-        let severity = if is_forgiven {
-            Severity::Note
-        } else {
-            QUOTES.severity
-        };
-        found.push(QUOTES.at(&one.place, what).as_severe_as(severity));
+        found.push(QUOTES.at(&one.place, what));
     }
 }
 

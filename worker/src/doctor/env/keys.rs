@@ -1,9 +1,12 @@
 //! The keys that clients present: not empty, not a placeholder, not short.
 
-use crate::doctor::{
-    compose::Role,
-    finding::{Finding, Place, Rule},
-    setup::Setup,
+use crate::{
+    doctor::{
+        compose::Role,
+        finding::{Finding, Place, Rule},
+        setup::Setup,
+    },
+    settings,
 };
 
 /// Shorter keys can be tried out.
@@ -142,6 +145,7 @@ fn is_placeholder(value: &str) -> bool {
         .next()
         .is_none_or(|first| plain.chars().all(|c| c == first));
     is_one_character
+        || settings::is_placeholder("API_MASTER_KEY", value)
         || PLACEHOLDERS.contains(&plain.as_str())
         || TELLTALES.iter().any(|word| plain.contains(word))
         || value

@@ -90,9 +90,9 @@ pub(super) fn accounts(
             problems.push(format!("{variable} holds no token"));
             continue;
         };
-        if pasted.chars().any(char::is_control) {
+        if !pasted.chars().all(|c| c.is_ascii_graphic() || c == ' ') {
             problems.push(format!(
-                "{variable} holds control characters, which no header can carry"
+                "{variable} holds characters that no header can carry"
             ));
         }
         accounts.push((number, account(&variable, first)));

@@ -41,8 +41,10 @@ pub(super) struct Guest {
 /// The publishable key, if there is one.
 pub(super) fn anon_key(vars: &Vars, problems: &mut Vec<String>) -> Option<Secret> {
     let key = vars.pasted(VARIABLE)?;
-    if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        problems.push(format!("{VARIABLE} holds a blank or a control character"));
+    if !key.chars().all(|c| c.is_ascii_graphic()) {
+        problems.push(format!(
+            "{VARIABLE} holds a blank or a character that no header can carry"
+        ));
     }
     Some(Secret::new(key))
 }

@@ -1,6 +1,9 @@
 //! The credential: an API key.
 
-use crate::{accounts::Secret, settings::Vars};
+use crate::{
+    accounts::Secret,
+    settings::{Vars, pasted},
+};
 
 /// One key of one lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +25,13 @@ pub(super) fn accounts(
     let mut accounts = Vec::new();
     for (at, key) in keys
         .split(',')
-        .map(str::trim)
+        .map(pasted::credential)
         .filter(|key| !key.is_empty())
         .enumerate()
     {
-        if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        if !key.chars().all(|c| c.is_ascii_graphic()) {
             problems.push(format!(
-                "{variable}: key {} holds a blank or a control character",
+                "{variable}: key {} holds a blank or a character that no header can carry",
                 at + 1
             ));
         }

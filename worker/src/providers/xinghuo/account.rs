@@ -2,7 +2,10 @@
 //! Source: `wire/xinghuo.md` section 2.
 
 use super::form::{Answered, Form};
-use crate::{accounts::Secret, settings::Vars};
+use crate::{
+    accounts::Secret,
+    settings::{Vars, pasted::credential},
+};
 
 const COOKIE: &str = "XINGHUO_COOKIE";
 const GT_TOKEN: &str = "GT_TOKEN";
@@ -114,9 +117,11 @@ fn pasted(vars: &Vars, name: &str) -> Vec<Pasted> {
         } else {
             format!("{name}_{number}")
         };
-        let lines = unquoted(vars.get(&variable).unwrap_or_default())
+        let lines = vars
+            .get(&variable)
+            .unwrap_or_default()
             .lines()
-            .map(unquoted)
+            .map(credential)
             .filter(|line| !line.is_empty());
         for (at, value) in lines.enumerate() {
             let line = at + 1;
@@ -128,21 +133,11 @@ fn pasted(vars: &Vars, name: &str) -> Vec<Pasted> {
                 } else {
                     format!("{variable} (line {line})")
                 },
-                value: value.to_owned(),
+                value,
             });
         }
     }
     found
-}
-
-/// Without surrounding space and one pair of quotes around all of it.
-fn unquoted(value: &str) -> &str {
-    let value = value.trim();
-    ['"', '\'']
-        .iter()
-        .find_map(|&quote| value.strip_prefix(quote)?.strip_suffix(quote))
-        .unwrap_or(value)
-        .trim()
 }
 
 #[cfg(test)]
