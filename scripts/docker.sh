@@ -11,7 +11,7 @@ need_docker() {
 compose() { docker compose -f "$ROOT/compose/compose.yaml" "$@"; }
 
 # What compose.yaml wants to know; remembered for down and scale.
-# shellcheck disable=SC2154 # port and simulators are variables of up
+# shellcheck disable=SC2154 # port, build and simulators are variables of up
 docker_settings() {
     local owner
     owner=$(stat -c %u "$ENV_FILE")
@@ -27,12 +27,17 @@ docker_settings() {
     # compose does not read the root's .env, and nginx must know these as well.
     export MAX_BODY_BYTES BODY_STORE_BYTES STICKY_SPREAD
     MAX_BODY_BYTES=$(setting MAX_BODY_BYTES) BODY_STORE_BYTES=$(setting BODY_STORE_BYTES) STICKY_SPREAD=$(setting STICKY_SPREAD on)
+    if [ -z "$simulators" ]; then
+        # The image's worker knows a credential from a placeholder.
+        [ -z "$build" ] || compose build worker
+        has_accounts compose run --rm --no-deps -T worker || simulators=unasked
+    fi
     if [ -n "$simulators" ]; then
         COMPOSE_PROFILES=simulators
         export ACCOUNTS_FILE=/simulated/simulators.env API_MASTER_KEY
         API_MASTER_KEY=$(setting API_MASTER_KEY)
     fi
-    mkdir -p "$RUN_DIR" && chmod 700 "$RUN_DIR"
+    take_run_dir
     export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|BODY_STORE_BYTES|STICKY_SPREAD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
 }
 
@@ -42,7 +47,7 @@ up_docker() {
     need_docker
     answers_on "$port" && die "port $port is taken: choose another one by --port or LISTEN_PORT"
     docker_settings
-    trap 'down_docker; rm -rf "$RUN_DIR"' EXIT
+    trap 'down_docker; remove_run_dir' EXIT
     trap 'exit 130' INT TERM
     compose up --detach ${build:+--build} --scale worker="$workers"
     wait_ready true || { compose logs --tail 20 >&2; die "not ready"; }

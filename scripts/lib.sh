@@ -6,7 +6,8 @@ ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Two setups on one machine (the tests beside your own) need two of each.
 RUN_DIR=${RUN_DIR:-$ROOT/.run}
 ENV_FILE=${ENV_FILE:-$ROOT/.env}
-BIN=${BIN:-$ROOT/target/release}
+# The folder of the binaries; find_binaries looks for it where the caller has not named one.
+BIN=${BIN-}
 # Not empty: do not wait for running streams any longer.
 hurry=""
 
@@ -24,11 +25,60 @@ need() {
     if PATH=$PATH:/usr/sbin command -v "$command" > /dev/null; then return 0; fi
     [ $# -gt 0 ] || set -- "$command"
     command -v apt-get > /dev/null || die "$command is missing, and there is no apt-get to install it with"
-    say "installing $* (for $command)"
     # Debian starts a service when it installs it; ours is started by us. The index may be old or empty: refresh it and try again.
     local install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -qq -y --no-install-recommends "$@")
-    as_root "${install[@]}" > /dev/null 2>&1 \
-        || { as_root apt-get -qq update && as_root "${install[@]}" > /dev/null; } || die "cannot install $*"
+    say "$command is missing, so this installs it:"
+    announce as_root "${install[@]}"
+    if as_root "${install[@]}" > /dev/null 2>&1; then return 0; fi
+    announce as_root apt-get -qq update
+    announce as_root "${install[@]}"
+    { as_root apt-get -qq update && as_root "${install[@]}" > /dev/null; } || die "cannot install $*"
+}
+
+# announce COMMAND…: says what is about to run. Before whatever installs something.
+announce() {
+    if [ "$1" = as_root ]; then
+        shift
+        [ "$(id -u)" = 0 ] || set -- sudo "$@"
+    fi
+    say "  + $*"
+}
+
+# Rust's own installer puts cargo where not every shell looks.
+need_cargo() {
+    # shellcheck source=/dev/null
+    command -v cargo > /dev/null || . "$HOME/.cargo/env" 2> /dev/null || die "cargo is missing: install Rust from https://rustup.rs"
+}
+
+# Where cargo builds to: CARGO_TARGET_DIR or `build.target-dir` may name another folder than target.
+find_binaries() {
+    [ -z "$BIN" ] || return 0
+    local target=""
+    if command -v cargo > /dev/null; then
+        target=$(cd "$ROOT" && cargo metadata --format-version 1 --no-deps --offline 2> /dev/null | grep -o '"target_directory":"[^"]*"' | cut -d '"' -f 4) || true
+    fi
+    BIN=${target:-${CARGO_TARGET_DIR:-$ROOT/target}}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/release
+}
+
+# release_build BINARY…: and BIN is where cargo says that it has put them, unless the caller has named a folder.
+release_build() {
+    local binary built names=()
+    need cc gcc libc6-dev
+    need_cargo
+    for binary in "$@"; do names+=(--bin "$binary"); done
+    built=$(cd "$ROOT" && cargo build --quiet --release --locked "${names[@]}" --message-format json-render-diagnostics \
+        | { grep -o '"executable":"[^"]*"' || true; } | cut -d '"' -f 4 | tail -n 1) || die "the build failed"
+    if [ -z "$BIN" ]; then
+        BIN=$(dirname "$built")
+    fi
+}
+
+# need_binary NAME…: what is missing is said here, not by what fails later for want of it.
+need_binary() {
+    local name
+    for name in "$@"; do
+        [ -x "$BIN/$name" ] || die "there is no $name in $BIN: build it (without --no-build), or name its folder in BIN"
+    done
 }
 
 # The Debian mirror that this machine uses, for what is fetched past apt's own lists.
@@ -40,24 +90,29 @@ debian_mirror() {
     printf '%s' "${mirror%[/ ]}"
 }
 
-# setting NAME [DEFAULT]: the environment wins over .env. Only for plain values: the worker has the real parser.
+# setting NAME [DEFAULT]: the environment wins over .env. The worker has the parser; before there is one, this reads plain values.
 setting() {
-    local value=${!1-}
-    if [ -z "$value" ] && [ -r "$ENV_FILE" ]; then
-        value=$(sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$ENV_FILE" | tail -n 1 \
-            | sed "s/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//; s/^'\(.*\)'$/\1/; s/^\"\(.*\)\"$/\1/")
+    local value
+    if ! value=$([ -x "$BIN/hive2api-worker" ] && ACCOUNTS_FILE=$ENV_FILE "$BIN/hive2api-worker" setting "$1" 2> /dev/null); then
+        value=${!1-}
+        if [ -z "$value" ] && [ -r "$ENV_FILE" ]; then
+            value=$(sed -n "1s/^\xef\xbb\xbf//; s/\r$//; s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$ENV_FILE" \
+                | tail -n 1 | sed "s/[[:space:]]\{1,\}#.*//; s/[[:space:]]*$//; s/^'\(.*\)'$/\1/; s/^\"\(.*\)\"$/\1/")
+        fi
     fi
     printf '%s' "${value:-${2-}}"
 }
 
-# Names of credentials that have a value, in the environment or in .env.
-credentials() {
-    local names='(CN_ACCOUNT_[0-9]+_COOKIE|INTL_COOKIE|INTL_AUTHORIZATION|XINGHUO_COOKIE|OPENAI_COMPAT_[0-9]+_BASE_URL'
-    names+='|FLOWGPT_BEARER_TOKEN|LANGFAST_ANON_KEY|DEEPSEEK_EMAIL|DEEPSEEK_MOBILE|(DEEPSEEK|KIMI|METASO|DOUBAO|QWEN|ZHIPU|MINIMAX)_TOKEN)(_[0-9]+)?'
-    { env; cat "$ENV_FILE" 2> /dev/null || true; } \
-        | grep -E "^[[:space:]]*(export[[:space:]]+)?${names}[[:space:]]*=" \
-        | grep -vE "=[[:space:]]*(\"\"|'')?[[:space:]]*(#.*)?$" \
-        | sed 's/[[:space:]]*=.*//' | sort -u || true
+# has_accounts COMMAND…: whether the worker, called by this command, sees a provider with an account. What it could not start with
+# ends the script, in the worker's own words.
+has_accounts() {
+    local code=0
+    "$@" accounts > /dev/null || code=$?
+    case $code in
+        0) return 0 ;;
+        1) return 1 ;;
+        *) die "the worker cannot start with these settings" ;;
+    esac
 }
 
 # A key of our own, in a .env that only its owner can read.
@@ -65,10 +120,11 @@ make_env_file() {
     [ ! -e "$ENV_FILE" ] || return 0
     local key
     key=sk-$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+    # No argument of any command holds the key: every user of the machine may read those.
     (
         umask 077
         if [ -r "$ROOT/.env.example" ]; then
-            sed "s/^[# ]*API_MASTER_KEY=.*/API_MASTER_KEY=$key/" "$ROOT/.env.example" > "$ENV_FILE"
+            key=$key awk '/^[# ]*API_MASTER_KEY=/ { print "API_MASTER_KEY=" ENVIRON["key"]; next } { print }' "$ROOT/.env.example" > "$ENV_FILE"
         fi
         grep -qs '^API_MASTER_KEY=' "$ENV_FILE" || echo "API_MASTER_KEY=$key" >> "$ENV_FILE"
     )
@@ -90,16 +146,21 @@ free_port() {
 
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d ' ' -f 20; }
 
-# start NAME COMMAND…: in a session of its own, so that Ctrl-C reaches only the script that ends things in order.
+# start NAME COMMAND…: in a session of its own, so that Ctrl-C reaches only the script that ends things in order. A function as COMMAND
+# sets the environment and ends in `session`.
 start() {
     local name=$1 pid; shift
     mkdir -p "$RUN_DIR/pid" "$RUN_DIR/log"
     # Two connections a stream, and many streams.
     ulimit -Sn hard 2> /dev/null || true
-    setsid "$@" < /dev/null >> "$RUN_DIR/log/$name" 2>&1 &
+    if [ "$(type -t "$1")" != function ]; then set -- session "$@"; fi
+    "$@" < /dev/null >> "$RUN_DIR/log/$name" 2>&1 &
     pid=$!
     echo "$pid $(started_at "$pid")" > "$RUN_DIR/pid/$name"
 }
+
+# Takes the place of the subshell, whose pid is known.
+session() { exec setsid "$@"; }
 
 pid_of() { cut -d ' ' -f 1 "$RUN_DIR/pid/$1" 2> /dev/null; }
 
@@ -128,35 +189,100 @@ wait_gone() {
 # A whole session at once, when nothing else helped.
 kill_group() { if alive "$1"; then kill -KILL -- "-$(pid_of "$1")" 2> /dev/null || true; fi; }
 
+# orphans NAME: the processes of its session when the first one is gone, which nobody else would end. The number of a session is not
+# given again while one of it lives.
+orphans() {
+    local pid started
+    read -r pid started 2> /dev/null < "$RUN_DIR/pid/$1" || return 0
+    if alive "$1"; then return 0; fi
+    # Somebody else's by now, or it is about to be taken from the list by its parent.
+    [ ! -e "/proc/$pid" ] || [ "$(started_at "$pid")" = "$started" ] || return 0
+    cat /proc/[0-9]*/stat 2> /dev/null \
+        | awk -v session="$pid" '{ id = $1; sub(/.*\) /, "") } $1 != "Z" && $4 == session { print id }' || true
+}
+
+# end_orphans SIGNAL NAME
+end_orphans() {
+    local pid
+    for pid in $(orphans "$2"); do kill "-$1" "$pid" 2> /dev/null || true; done
+}
+
+# --- RUN_DIR: made by `up`, and only what `up` has made is ever deleted ---
+
+made_run_dir() { [ -f "$RUN_DIR/.made-by-hive2api" ]; }
+
+# Whether `up` may take the folder: its own, a new one, or an empty one.
+may_take_run_dir() {
+    if made_run_dir || [ ! -e "$RUN_DIR" ]; then return 0; fi
+    [ -d "$RUN_DIR" ] && [ -z "$(ls -A "$RUN_DIR")" ]
+}
+
+take_run_dir() {
+    remove_run_dir
+    mkdir -p "$RUN_DIR"
+    chmod 700 "$RUN_DIR"
+    echo "scripts/up has made this folder; scripts/down deletes what is in it." > "$RUN_DIR/.made-by-hive2api"
+}
+
+# What `up` and what it starts write there, by name; the folder goes if nothing else is in it.
+remove_run_dir() {
+    made_run_dir || return 0
+    (cd "$RUN_DIR" && rm -rf pid log workers nginx accounts accounts.env simulators.env bin docker .made-by-hive2api)
+    rmdir "$RUN_DIR" 2> /dev/null || say "$RUN_DIR stays: there is something in it that scripts/up has not made"
+}
+
 # Ends everything in the order in which nothing is lost: no new requests, running streams to their end, then their upstreams.
 stop_all() {
-    [ -d "$RUN_DIR" ] || return 0
-    local name running drain
+    made_run_dir || return 0
+    local name running drain tries
     mapfile -t running < <(processes worker-)
     drain=$(setting DRAIN_TIMEOUT 120)
     signal TERM nginx
+    # Where the watcher was killed: its nginx lets go of the port, and its open streams finish.
+    end_orphans QUIT nginx
     # INT and not TERM: nobody sends new requests any more, so the grace would be waited for in vain.
     for name in "${running[@]}"; do signal INT "$name"; done
     wait_gone $((drain + 10)) "${running[@]}" nginx || for name in "${running[@]}" nginx; do kill_group "$name"; done
+    for ((tries = 0; tries < 20; tries++)); do
+        [ -n "$(orphans nginx)" ] || break
+        sleep 0.1
+    done
+    end_orphans KILL nginx
     signal TERM simulators
     wait_gone 5 simulators || kill_group simulators
-    rm -rf "$RUN_DIR"
+    remove_run_dir
 }
 
 # The environment in which `up` was called, for what `scale` starts later. Empty: this one.
 hive_env=()
-load_env() { mapfile -d '' -t hive_env < "/proc/$(pid_of nginx)/environ"; }
+load_env() {
+    mapfile -d '' -t hive_env < "/proc/$(pid_of nginx)/environ"
+    BIN=$(cat "$RUN_DIR/bin")
+}
+
+# In a subshell: its environment becomes hive_env. Not by `env`, whose arguments every user of the machine may read.
+become_hive_env() {
+    local variable
+    for variable in $(compgen -e); do unset "$variable" 2> /dev/null || true; done
+    for variable in "${hive_env[@]}"; do
+        # Functions and the like are the shell's own.
+        if [[ ${variable%%=*} =~ ^[A-Za-z_][A-Za-z0-9_]*$ ]]; then export "${variable?}" 2> /dev/null || true; fi
+    done
+}
+
+# worker NAME PORT BINARY: becomes a worker.
+worker() {
+    [ ${#hive_env[@]} = 0 ] || become_hive_env
+    export HOST=127.0.0.1 PORT=$2 WORKER_NAME=$1 ACCOUNTS_FILE
+    ACCOUNTS_FILE=$(< "$RUN_DIR/accounts")
+    session "$3"
+}
 
 # start_worker N: RUN_DIR/workers/NAME holds its address, and nginx calls it, once it answers.
 start_worker() {
     local name=worker-$1 port
     port=$(free_port)
-    local vars=(HOST=127.0.0.1 PORT="$port" WORKER_NAME="$name" ACCOUNTS_FILE="$(cat "$RUN_DIR/accounts")")
-    if [ ${#hive_env[@]} -gt 0 ]; then
-        start "$name" env -i "${hive_env[@]}" "${vars[@]}" "$BIN/hive2api-worker"
-    else
-        start "$name" env "${vars[@]}" "$BIN/hive2api-worker"
-    fi
+    start "$name" worker "$name" "$port" "$BIN/hive2api-worker"
     local tries
     for ((tries = 0; tries < 300; tries++)); do
         if ! alive "$name"; then
