@@ -30,7 +30,12 @@ pub enum Extent {
     Whole,
     /// Its beginning, whatever follows (a time, a number).
     Beginning,
+    /// All of it, a short answer that begins with the text and ends with one of these: an excuse in words that change.
+    Excuse(&'static [&'static str]),
 }
+
+/// Excuses are short.
+const MOST_EXCUSE_CHARS: usize = 60;
 
 /// Looks for refusals in one answer.
 #[derive(Debug)]
@@ -127,6 +132,14 @@ impl Refusals {
                 Extent::Whole if !rest.chars().all(closes) => {}
                 Extent::Whole if is_end => return Verdict::Refused(error()),
                 Extent::Whole => is_open = true,
+                Extent::Excuse(_) if rest.chars().nth(MOST_EXCUSE_CHARS).is_some() => {}
+                Extent::Excuse(ends) if is_end => {
+                    let said = rest.trim_end_matches(closes);
+                    if ends.iter().any(|end| said.ends_with(end)) {
+                        return Verdict::Refused(error());
+                    }
+                }
+                Extent::Excuse(_) => is_open = true,
             }
         }
         if is_open && !is_end {
@@ -158,7 +171,15 @@ mod tests {
             extent: Extent::Beginning,
             error: || ProviderError::new(Kind::RateLimited, "too fast"),
         },
+        Refusal {
+            text: "非常抱歉",
+            extent: Extent::Excuse(&["再试", "重试"]),
+            error: || ProviderError::new(Kind::Timeout, "an excuse"),
+        },
     ];
+
+    /// Ends like an excuse, and is too long for one.
+    const LONG: &str = "非常抱歉，一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十一二三四五六七八九十，请稍后再试";
 
     fn suspicion() -> ProviderError {
         ProviderError::new(Kind::Protocol, "learnt")
@@ -204,6 +225,10 @@ mod tests {
                 Err(Kind::RateLimited),
             ),
             ("不行！", Err(Kind::Protocol)),
+            ("非常抱歉，服务器开小差了，请稍后再试。", Err(Kind::Timeout)),
+            ("非常抱歉，我记错了：它是 42。", Ok(())),
+            ("非常抱歉，请稍后再试，或者先读这一篇。", Ok(())),
+            (LONG, Ok(())),
             ("抱歉，系统繁忙时请排队。", Ok(())),
             ("抱歉，系统", Ok(())),
             ("“抱歉，系统繁忙”是一句套话", Ok(())),

@@ -18,6 +18,7 @@ mod langfast;
 mod openai;
 mod places;
 mod qwen;
+mod qwen_chat2;
 mod raw;
 mod support;
 mod xinghuo;

@@ -9,12 +9,15 @@ use crate::chat::{
     refusals::{Extent, Refusal},
 };
 
-/// What the service says instead of an answer (section 8).
-pub(super) const SENTENCES: &[Refusal] = &[Refusal {
+/// What the service says instead of an answer when it is overloaded (section 8).
+pub(super) const BUSY: Refusal = Refusal {
     text: "抱歉，系统超时，请稍后重试",
     extent: Extent::Whole,
     error: busy,
-}];
+};
+
+/// The sentences that are no answers.
+pub(super) const SENTENCES: &[Refusal] = &[BUSY];
 
 /// An answer that is no event stream, or whose status is no success (section 8).
 pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> ProviderError {

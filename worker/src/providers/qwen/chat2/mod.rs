@@ -203,7 +203,8 @@ async fn ask(
         );
     }
     memory.has_answered(Generation::Chat2);
-    let mut decoder = Decoder::new(&account.remedy()).suspecting(settings.repeats.suspect());
+    let mut decoder =
+        Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
     let read = read(turn, &mut answer, &mut decoder).await;
     match &read {
         Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
@@ -213,7 +214,7 @@ async fn ask(
         {
             tracing::warn!(
                 provider = super::NAME,
-                "different questions got one and the same sentence: registering anew"
+                "a question got a sentence in place of an answer: registering anew"
             );
             account.standing.keyring.forget();
         }

@@ -5,14 +5,65 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::{
-    chat::{Kind, ProviderError},
-    providers::qwen::generation::{Failure, is_page},
+    chat::{
+        Kind, ProviderError,
+        refusals::{Extent, Meaning, Refusal},
+    },
+    providers::qwen::{
+        generation::{Failure, is_page},
+        refusal::{BUSY, SENTENCES},
+    },
 };
 
 /// The code of [`repeated`].
 pub(super) const REPEATED: &str = "upstream_refused_in_words";
 /// The code of [`empty`].
 pub(super) const EMPTY: &str = "upstream_empty_response";
+/// How the service's excuses end: no model asks for the same question again.
+const AGAIN: &[&str] = &[
+    "稍后再试",
+    "稍后重试",
+    "后再试",
+    "后重试",
+    "try again later",
+];
+/// What a wrong signature is answered with is a fixed sentence that nobody has recorded (section 11.1). An answer that
+/// is nothing but an apology and the wish to be asked again is taken for it. INFERRED.
+const EXCUSES: &[Refusal] = &[
+    BUSY,
+    excuse("抱歉"),
+    excuse("很抱歉"),
+    excuse("非常抱歉"),
+    excuse("对不起"),
+    excuse("不好意思"),
+    excuse("Sorry"),
+];
+/// Words of a question to which an excuse may well be the answer (its translation, say).
+const ASKED_FOR: &[&str] = &["稍后", "再试", "重试", "抱歉", "again", "sorry", "retry"];
+
+const fn excuse(text: &'static str) -> Refusal {
+    let error: Meaning = excused;
+    Refusal {
+        text,
+        extent: Extent::Excuse(AGAIN),
+        error,
+    }
+}
+
+/// The sentences that are no answers to this question.
+pub(super) fn sentences(question: &str) -> &'static [Refusal] {
+    let question = question.to_lowercase();
+    if ASKED_FOR.iter().any(|word| question.contains(word)) {
+        SENTENCES
+    } else {
+        EXCUSES
+    }
+}
+
+fn excused() -> ProviderError {
+    ProviderError::new(Kind::Unavailable, "the service refused in words").with_code(REPEATED)
+}
+
 /// How long an account is left alone after the service has asked for a slider to be solved.
 const SLIDER_REST: Duration = Duration::from_secs(5 * 60);
 /// What the slider's answers hold, be they JSON or a page.
@@ -39,10 +90,16 @@ pub(super) fn refusal(status: u16, content_type: &str, body: &[u8], remedy: &str
             Kind::Unavailable,
             format!("the service answered with HTTP {status}"),
         ),
-        (400, Some(said)) if said.message == "ut" => {
-            ProviderError::new(Kind::Protocol, "the service did not accept the request")
-                .with_code("upstream_bad_request")
-        }
+        // A field or a query value is missing; the message is its name.
+        (400, Some(said)) => match coded(&said.code, &said.message, remedy) {
+            error if error.kind == Kind::Protocol => {
+                ProviderError::new(Kind::Protocol, "the service did not accept the request")
+                    .with_code("upstream_bad_request")
+            }
+            error => error,
+        },
+        // The XSRF token does not match the cookie (section 8).
+        (403, _) if !is_page => expired(remedy),
         (404 | 410, _) | (_, None) if status != 200 || is_page => {
             let message = format!("the service answered with HTTP {status}");
             let error = ProviderError::new(Kind::Protocol, message);
@@ -246,6 +303,27 @@ mod tests {
                 Kind::Protocol,
                 "",
             ),
+            (
+                400,
+                json,
+                r#"{"code":400,"msg":"messages"}"#,
+                Kind::Protocol,
+                "upstream_bad_request",
+            ),
+            (
+                400,
+                json,
+                r#"{"code":400,"msg":"未登录"}"#,
+                Kind::AuthExpired,
+                "",
+            ),
+            (
+                403,
+                json,
+                r#"{"errorCode":"CSRF_CHECK_FAILED"}"#,
+                Kind::AuthExpired,
+                "",
+            ),
             (429, json, "", Kind::RateLimited, ""),
             (500, "text/html", "<html>", Kind::Unavailable, ""),
             (
@@ -272,6 +350,14 @@ mod tests {
             let (kind, code, is_absent) = judged(status, content_type, body);
             assert!(is_absent && kind == Kind::Protocol, "{status} {body}");
             assert_eq!(code, format!("upstream_http_{status}"));
+        }
+    }
+
+    #[test]
+    fn an_excuse_is_none_where_it_was_asked_for() {
+        assert_eq!(sentences("你好").len(), EXCUSES.len());
+        for question in ["Translate: Sorry, please TRY AGAIN", "「稍后再试」怎么说"] {
+            assert_eq!(sentences(question).len(), SENTENCES.len(), "{question}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! The answer of `POST /api/v2/chat`: events that repeat the whole of what changed, thoughts and answer apart.
 //! Source: `wire/qwen.md` section 11.8.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
@@ -15,7 +15,6 @@ use crate::{
     chat::{
         ChatEvent, FinishReason, Kind, ProviderError, Usage, delta::Cumulative, refusals::Refusals,
     },
-    providers::qwen::refusal::SENTENCES,
     upstream::sse::{Event, Sse},
 };
 
@@ -127,14 +126,15 @@ impl Decoder {
                 remedy: remedy.to_owned(),
                 ..Answer::default()
             },
-            refusals: Refusals::new(SENTENCES),
+            refusals: Refusals::new(refusal::sentences("")),
         }
     }
 
-    /// The same, with a sentence that is suspected of being no answer.
+    /// The same, for the answer to this question, with a sentence that is suspected of being no answer.
     #[must_use]
-    pub fn suspecting(mut self, sentence: Option<std::sync::Arc<str>>) -> Self {
-        self.refusals = self.refusals.suspecting(sentence, refusal::repeated);
+    pub fn answering(mut self, question: &str, suspect: Option<Arc<str>>) -> Self {
+        self.refusals =
+            Refusals::new(refusal::sentences(question)).suspecting(suspect, refusal::repeated);
         self
     }
 

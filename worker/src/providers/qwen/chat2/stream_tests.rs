@@ -321,7 +321,11 @@ fn refusals_in_the_stream_are_errors() {
         assert_eq!(told.error.map(|error| error.0), Some(kind), "{frame}");
     }
     // A sentence in the answer's place is one as well, and never shown, not even in part.
-    for sentence in [BUSY, &format!("{BUSY}。")] {
+    for sentence in [
+        BUSY,
+        &format!("{BUSY}。"),
+        "对不起，您的请求没有成功，请十分钟后再试！",
+    ] {
         let mut stream = String::new();
         for (at, (cut, _)) in sentence.char_indices().enumerate() {
             stream += &frame(at as u64 + 1, &said(sentence.get(..cut).unwrap()));
@@ -352,7 +356,7 @@ fn refusals_in_the_stream_are_errors() {
 fn a_suspect_is_held_back() {
     let run = |text: &str| {
         let (mut decoder, mut events) = (
-            Decoder::new("x").suspecting(Some("请升级".into())),
+            Decoder::new("x").answering("q", Some("请升级".into())),
             Vec::new(),
         );
         let fed = decoder.feed(frame(1, &said(text)).as_bytes(), &mut events);
