@@ -83,3 +83,8 @@ async fn xinghuo_in_every_generation() {
 async fn langfast_in_every_generation() {
     each_and_in_turn("langfast", "gpt-4o-mini").await;
 }
+
+#[actix_web::test]
+async fn qwen_in_every_generation() {
+    each_and_in_turn("qwen", "qwen3-max").await;
+}

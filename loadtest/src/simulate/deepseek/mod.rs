@@ -20,6 +20,7 @@ mod hif;
 mod message;
 mod older;
 mod patches;
+mod paths;
 mod pow;
 mod refusal;
 mod sessions;
@@ -104,35 +105,6 @@ impl Simulator for DeepSeek {
 }
 
 const TODAY: &str = "v2.5";
-const COMPLETION: &str = "/api/v0/chat/completion";
-const UPLOAD: &str = "/api/v0/file/upload_file";
-
-/// The step and method of each path (§3).
-fn step(path: &str) -> Option<(&'static str, &'static str)> {
-    Some(match path {
-        COMPLETION => (ASK, "POST"),
-        UPLOAD => ("upload", "POST"),
-        "/api/v0/users/login" => ("login", "POST"),
-        "/api/v0/users/current" => ("current", "GET"),
-        "/api/v0/users/feature_quota" => ("quota", "GET"),
-        "/api/v0/client/settings" => ("settings", "GET"),
-        "/api/v0/chat_session/create" => ("create", "POST"),
-        "/api/v0/chat_session/delete" => ("delete", "POST"),
-        "/api/v0/chat/create_pow_challenge" => ("challenge", "POST"),
-        "/api/v0/chat/continue" => ("continue", "POST"),
-        "/api/v0/chat/stop_stream" => ("stop", "POST"),
-        "/api/v0/chat/history_messages" => ("history", "GET"),
-        "/api/v0/file/fetch_files" => ("fetch_files", "GET"),
-        "/api/v0/file/fork_file_task" => ("fork", "POST"),
-        "/query" => ("hif", "GET"),
-        "/hif-dliq/query" => ("hif_dliq", "GET"),
-        "/api/v0/users/auth_token/check_device" => ("check_device", "POST"),
-        "/api/v0/chat/resume_stream" => ("resume", "POST"),
-        "/api/v0/chat_session/fetch_page" => ("sessions", "GET"),
-        _ => return None,
-    })
-}
-
 impl DeepSeek {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -145,7 +117,7 @@ impl DeepSeek {
         control: &Control,
     ) -> Result<Reply, Refusal> {
         let today = control.only(TODAY);
-        let known = step(&request.path).filter(|(_, method)| request.method == *method);
+        let known = paths::step(&request.path).filter(|(_, method)| request.method == *method);
         let Some((step, method)) = known else {
             call.violate(format!("there is no {} of this path", request.method));
             return Err(refusal::site());
@@ -226,7 +198,7 @@ impl DeepSeek {
             "quota" => Ok(refusal::success(
                 &json!({"thinking": {"quota": 50, "used": 0}}),
             )),
-            "settings" => settings(request, call),
+            "settings" => paths::settings(request, call),
             "create" => state.sessions.create(body, account, call, control),
             "delete" => state.sessions.delete(body, account, call, control),
             "challenge" => state.challenges.create(body, &caller.token, call),
@@ -381,28 +353,6 @@ fn told(message: &Arc<Message>, from: usize, end: End) -> Reply {
     let acts = stream::acts(message, from, end);
     let over = Arc::clone(message);
     Reply::stream(refusal::EVENT_STREAM, acts).ending(move || over.over())
-}
-
-/// `GET /api/v0/client/settings?scope=model`.
-fn settings(request: &Request, call: &mut Call) -> Result<Reply, Refusal> {
-    if !request.query.split('&').any(|pair| pair == "scope=model") {
-        call.violate("the query has no scope=model");
-        return Err(refusal::biz(2, "INVALID_PARAM"));
-    }
-    let model = |name: &str, limit: u32, search: bool| {
-        json!({
-            "model_type": name, "name": name, "enabled": true, "is_default": name == "default", "switchable": true,
-            "input_character_limit": limit, "think_feature": {"enabled": true}, "search_feature": {"enabled": search},
-        })
-    };
-    let models = [
-        model("default", 2_621_440, true),
-        model("expert", 163_840, true),
-        model("vision", 2_621_440, false),
-    ];
-    Ok(refusal::success(
-        &json!({"settings": {"model_configs": {"value": models}}}),
-    ))
 }
 
 fn body(request: &Request, call: &mut Call) -> Result<Value, Refusal> {

@@ -14,7 +14,7 @@ use super::refusal::{self, Refusal};
 use crate::simulate::{Call, Reply, Request};
 
 /// The paths that want a proof (§3). `edit_message` wants one too and is not played.
-const TARGETS: [&str; 2] = [super::COMPLETION, super::UPLOAD];
+const TARGETS: [&str; 2] = [super::paths::COMPLETION, super::paths::UPLOAD];
 const ALGORITHM: &str = "DeepSeekHashV1";
 /// How far a client must look; the answers lie below [`NEAR`] unless a test orders them as far as real ones.
 const DIFFICULTY: u64 = 144_000;
@@ -270,7 +270,7 @@ mod tests {
         let mut wrong = |proof: &Value, path: &str, token: &str, late_ms: u64| {
             let given = Challenge {
                 token: "t".to_owned(),
-                target_path: super::super::COMPLETION.to_owned(),
+                target_path: super::super::paths::COMPLETION.to_owned(),
                 challenge: "94e422f2ac55677000b92e561bb1a10da1a7fad54af93fa4706e4c1fa06eba5c"
                     .to_owned(),
                 salt: "9fa6d396e71f769c77ee".to_owned(),
@@ -284,11 +284,11 @@ mod tests {
             assert!(challenges.given.is_empty(), "used up");
             said.unwrap_or_default()
         };
-        let path = super::super::COMPLETION;
+        let path = super::super::paths::COMPLETION;
         assert_eq!(wrong(&proof, path, "t", 0), "");
         assert!(wrong(&proof, path, "t", 1).contains("expired"));
         assert!(wrong(&proof, path, "u", 0).contains("another token"));
-        assert!(wrong(&proof, super::super::UPLOAD, "t", 0).contains("another path"));
+        assert!(wrong(&proof, super::super::paths::UPLOAD, "t", 0).contains("another path"));
         for (answer, what) in [
             (json!(22_534), "is wrong"),
             (json!(144_000), "below the difficulty"),

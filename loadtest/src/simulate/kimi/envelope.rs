@@ -1,6 +1,10 @@
 //! Connect envelopes: one byte of flags, the length in four, and the payload. Source: wire/kimi.md §5.1.
 
+use std::collections::VecDeque;
+
 use bytes::{BufMut, Bytes, BytesMut};
+
+use crate::simulate::reply::Act;
 
 /// The envelope of a message.
 pub(super) const MESSAGE: u8 = 0;
@@ -46,6 +50,26 @@ pub(super) fn decode(bytes: &[u8]) -> Result<&[u8], String> {
         ));
     }
     Ok(payload)
+}
+
+/// Puts neighbouring envelopes into one write.
+pub(super) fn together(acts: Vec<Act>) -> Vec<Act> {
+    let mut rest: VecDeque<_> = acts.into();
+    let mut joined = Vec::new();
+    while let Some(act) = rest.pop_front() {
+        let pair = match (&act, rest.front()) {
+            (Act::Send(a), Some(Act::Send(b))) => Some(Act::Send([&a[..], b].concat().into())),
+            (Act::Send(a) | Act::Say(a), Some(Act::Say(b) | Act::Send(b))) => {
+                Some(Act::Say([&a[..], b].concat().into()))
+            }
+            _ => None,
+        };
+        if pair.is_some() {
+            rest.pop_front();
+        }
+        joined.push(pair.unwrap_or(act));
+    }
+    joined
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! The answer of Chat: events that change one message, an envelope each. Source: wire/kimi.md §5.3, §6.
 
-use std::collections::VecDeque;
-
 use serde_json::{Value, json};
 
 use super::{
@@ -59,15 +57,6 @@ pub(super) enum Stop {
 
 const TIME: &str = "2026-01-01T00:00:00Z";
 
-/// A call of a tool of the site's own, as it was seen in text.
-const TOOL_SECTION: [&str; 5] = [
-    "<|tool_calls_sec",
-    "tion_begin|><|tool_call_begin|>functions.ipython:0<|tool_call_argu",
-    "ment_begin|>{\"code\":\"print(1)\"}",
-    "<|tool_call_end|><|tool_calls_section_e",
-    "nd|>",
-];
-
 /// The acts of an answer.
 pub(super) fn acts(answer: &Answer, ask: &Ask, ids: &Ids, stop: Option<(usize, Stop)>) -> Acts {
     if let Some((_, Stop::Garbage)) = stop {
@@ -93,31 +82,11 @@ pub(super) fn acts(answer: &Answer, ask: &Ask, ids: &Ids, stop: Option<(usize, S
     events.acts.push(Act::Done);
     events.closing(stop.map(|(_, stop)| stop));
     let acts = if answer.quirk("together") {
-        together(events.acts)
+        envelope::together(events.acts)
     } else {
         events.acts
     };
     answer.travel(Box::new(acts.into_iter()))
-}
-
-/// Puts neighbouring envelopes into one write.
-fn together(acts: Vec<Act>) -> Vec<Act> {
-    let mut rest: VecDeque<_> = acts.into();
-    let mut joined = Vec::new();
-    while let Some(act) = rest.pop_front() {
-        let pair = match (&act, rest.front()) {
-            (Act::Send(a), Some(Act::Send(b))) => Some(Act::Send([&a[..], b].concat().into())),
-            (Act::Send(a) | Act::Say(a), Some(Act::Say(b) | Act::Send(b))) => {
-                Some(Act::Say([&a[..], b].concat().into()))
-            }
-            _ => None,
-        };
-        if pair.is_some() {
-            rest.pop_front();
-        }
-        joined.push(pair.unwrap_or(act));
-    }
-    joined
 }
 
 struct Events<'a> {
@@ -326,10 +295,15 @@ impl Events<'_> {
         if self.answer.quirk("tool_section") {
             // The marker is cut between two events.
             let at = text.len() / 2;
-            text.splice(at..at, TOOL_SECTION.map(ToOwned::to_owned));
+            text.splice(at..at, marks::TOOL_SECTION.map(ToOwned::to_owned));
         }
         if self.answer.quirk("tool_section_unfinished") {
-            text.extend(TOOL_SECTION.iter().take(3).map(|piece| (*piece).to_owned()));
+            text.extend(
+                marks::TOOL_SECTION
+                    .iter()
+                    .take(3)
+                    .map(|piece| (*piece).to_owned()),
+            );
         }
         if self.answer.quirk("unfinished_mark") {
             text.push(format!("{MARK}ci"));

@@ -1,4 +1,5 @@
-//! Citation marks in the text, in private-use characters. Source: wire/kimi.md §5.3, §6.5.
+//! What gets into the text and is none: citation marks in private-use characters, tool sections.
+//! Source: wire/kimi.md §5.3, §6.2, §6.5.
 
 use crate::simulate::prompt::Answer;
 
@@ -6,6 +7,15 @@ use crate::simulate::prompt::Answer;
 pub(super) const MARK: char = '\u{e3a0}';
 const MARK_REF: char = '\u{e3a3}';
 const MARK_END: char = '\u{e3a8}';
+
+/// A call of a tool of the site's own, as it was seen in text.
+pub(super) const TOOL_SECTION: [&str; 5] = [
+    "<|tool_calls_sec",
+    "tion_begin|><|tool_call_begin|>functions.ipython:0<|tool_call_argu",
+    "ment_begin|>{\"code\":\"print(1)\"}",
+    "<|tool_call_end|><|tool_calls_section_e",
+    "nd|>",
+];
 
 /// How the page behind a mark is called.
 pub(super) fn reference(at: usize) -> String {

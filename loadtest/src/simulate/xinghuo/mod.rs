@@ -6,7 +6,7 @@
 //!   of today is a bad form (code 40000) and `batch-delete-chat-list` does not exist.
 //! - `spark`: the form with `options` and `firstChat`, without GtToken; windows open with `{"showType":"2"}`; what the
 //!   service wants to remember of the user follows each answer; `batch-delete-chat-list`. Alone, the classic form and its
-//!   way to open a window are bad forms, and the settings that [`Simulator::env`] names hold no GtToken.
+//!   way to open a window are bad forms, and the settings of [`Simulator::env`] hold an empty GtToken.
 //!
 //! Both at once, as today: the classic form may leave GtToken out or empty, and a wrong one is refused.
 
@@ -72,10 +72,12 @@ impl Simulator for Xinghuo {
             };
             if let Some(cookie) = account::cookie(number) {
                 env.push((format!("XINGHUO_COOKIE{suffix}"), cookie.to_owned()));
-                // §2: a GtToken asks for the classic form.
-                if !control.only(SPARK) {
-                    env.push((format!("GT_TOKEN{suffix}"), account::gt_token(number)));
-                }
+                // §2: a GtToken asks for the classic form; an empty one replaces whatever a `.env` file has.
+                let token = match control.only(SPARK) {
+                    true => String::new(),
+                    false => account::gt_token(number),
+                };
+                env.push((format!("GT_TOKEN{suffix}"), token));
             }
         }
         env

@@ -55,12 +55,7 @@ fn no_violations(running: &Running) {
 #[test]
 fn opens_asks_goes_on_and_deletes() {
     let xinghuo = spark();
-    assert!(
-        xinghuo
-            .env()
-            .iter()
-            .all(|(name, _)| !name.starts_with("GT_TOKEN"))
-    );
+    assert_eq!(setting(&xinghuo, "GT_TOKEN"), "");
     let id = open(&xinghuo);
     let window = id.to_string();
     let answer = question(&xinghuo, &[("chatId", &window)]).ask(&xinghuo);

@@ -4,6 +4,7 @@
 //! it, and written down as a violation.
 
 mod ask;
+mod items;
 mod refusal;
 mod security;
 mod sessions;

@@ -4,7 +4,10 @@ use std::collections::VecDeque;
 
 use serde_json::{Value, json};
 
-use super::refusal::error;
+use super::{
+    items::{item, item_of},
+    refusal::error,
+};
 use crate::simulate::{prompt::Answer, reply::Act};
 
 /// The marker that stands before an answer with thoughts.
@@ -379,18 +382,6 @@ impl Frames {
         };
         self.queue.push_back(Act::send(last));
     }
-}
-
-/// An item in the member order of sample D.
-fn item(kind: &str, content: &str, meta: Option<&Value>, status: &str) -> String {
-    let content = json!(content);
-    let meta = meta.map_or_else(String::new, |meta| format!(r#","meta_data":{meta}"#));
-    format!(r#"{{"mime_type":"{kind}","content":{content}{meta},"status":"{status}"}}"#)
-}
-
-/// An item without content of its own.
-fn item_of(kind: &str, meta: &Value, status: &str) -> String {
-    format!(r#"{{"mime_type":"{kind}","meta_data":{meta},"status":"{status}"}}"#)
 }
 
 impl Iterator for Frames {
