@@ -10,9 +10,11 @@
 //! - [`metrics`]: every metric in one place; [`log`]: log lines, written together.
 //! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs;
 //!   [`upkeep`]: what providers do apart from any turn; [`memory`]: what is given back after a peak.
+//! - [`budget`]: how much memory all requests together may hold.
 //! - [`doctor`]: apart from all this, `.env`, nginx and compose files looked through for mistakes.
 
 pub mod accounts;
+pub mod budget;
 pub mod chat;
 pub mod doctor;
 pub mod http;

@@ -138,6 +138,7 @@ impl Health {
             | Kind::ModelNotFound
             | Kind::NotConfigured
             | Kind::AccountNotConfigured
+            | Kind::Overloaded
             | Kind::Moderated
             | Kind::Protocol => return,
         };

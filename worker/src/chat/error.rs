@@ -28,6 +28,8 @@ pub enum Kind {
     NotConfigured,
     /// The request names an account (by `MODEL_TO_ACCOUNT_MAP`) that is not configured.
     AccountNotConfigured,
+    /// This worker has no memory left for the turn. The account is untouched.
+    Overloaded,
     /// The provider's moderation stopped the turn before any text.
     Moderated,
     /// The account's credential has expired or was refused: the account is disabled until it is renewed.
@@ -59,6 +61,7 @@ impl Kind {
             Self::ModelNotFound => "model_not_found",
             Self::NotConfigured => "not_configured",
             Self::AccountNotConfigured => "account_not_configured",
+            Self::Overloaded => "overloaded",
             Self::Moderated => "moderated",
             Self::AuthExpired => "auth_expired",
             Self::Forbidden => "forbidden",

@@ -7,6 +7,8 @@ pub mod delta;
 pub mod error;
 pub mod event;
 pub mod fields;
+#[cfg(test)]
+pub(crate) mod growth;
 pub mod limits;
 mod loose;
 pub mod message;

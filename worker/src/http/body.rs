@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
-use super::{error::ApiError, memory::Share, unpack};
-use crate::{chat::aside::aside, settings::Settings};
+use super::{error::ApiError, unpack};
+use crate::{budget::Share, chat::aside::aside, settings::Settings};
 
 /// Room that is made for a body because its length was declared; more is made when it has come.
 const ROOM_ON_TRUST: usize = 256 << 10;
@@ -63,7 +63,7 @@ pub(super) async fn read(
     // How much it is shows only in the work.
     let mut growing = std::mem::replace(share, share.empty());
     let (growing, unpacked) = aside(usize::MAX, move || {
-        let unpacked = unpack::unpack(body, &encodings, most, |bytes| growing.grow_to(bytes));
+        let unpacked = unpack::unpack(body, &encodings, most, |bytes| Ok(growing.grow_to(bytes)?));
         (growing, unpacked)
     })
     .await;

@@ -9,6 +9,7 @@ use actix_web::{
 };
 use serde_json::{Value, json};
 
+use crate::budget::Full;
 use crate::chat::{Invalid, Kind, ProviderError};
 
 /// An error on its way to a client.
@@ -152,14 +153,6 @@ impl ApiError {
         Self::refusal("overloaded", &message)
     }
 
-    /// 503: all requests together hold as much memory as they may.
-    pub fn out_of_memory() -> Self {
-        Self::refusal(
-            "overloaded",
-            "The requests that this worker answers already take all the memory that it has for them. Try again shortly.",
-        )
-    }
-
     /// 503: the worker takes no chats any more.
     pub fn draining() -> Self {
         Self::refusal(
@@ -265,6 +258,13 @@ pub(super) fn is_anthropic(request: &HttpRequest) -> bool {
         || request.path().trim_end_matches('/').ends_with("/messages")
 }
 
+/// 503 `overloaded`: nothing has been done for the request.
+impl From<Full> for ApiError {
+    fn from(full: Full) -> Self {
+        Self::refusal("overloaded", &format!("Try again shortly: {full}."))
+    }
+}
+
 impl From<Invalid> for ApiError {
     fn from(invalid: Invalid) -> Self {
         Self {
@@ -296,6 +296,7 @@ impl From<ProviderError> for ApiError {
                 Some("account_not_configured"),
                 Some(false),
             ),
+            Kind::Overloaded => (503, "service_unavailable", Some("overloaded"), None),
             Kind::Moderated => (400, INVALID, Some("content_filter"), None),
             Kind::AuthExpired => (502, UPSTREAM, Some("upstream_auth_expired"), Some(false)),
             // Never 401 (conformance E4): the caller's own key is right.
@@ -318,6 +319,7 @@ impl From<ProviderError> for ApiError {
             Kind::Protocol => (502, UPSTREAM, Some("upstream_protocol_error"), None),
         };
         let retry_after = match error.kind {
+            Kind::Overloaded => Some(REFUSAL_WAIT),
             Kind::RateLimited | Kind::QuotaSpent => {
                 Some(error.retry_after.unwrap_or(Duration::from_secs(10)))
             }

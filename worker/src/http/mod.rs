@@ -6,7 +6,6 @@ pub mod body;
 pub mod docs;
 pub mod edge;
 pub mod error;
-pub mod memory;
 pub mod openai;
 mod path;
 pub mod place;
@@ -23,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::{
     accounts::Census,
+    budget::Memory,
     metrics::METRICS,
     providers::{Janitor, Registry},
     settings::Settings,
@@ -46,7 +46,7 @@ pub struct App {
     /// Chats whose answer has not ended; see [`place::Place`].
     pub in_flight: AtomicUsize,
     /// What requests hold of `REQUEST_MEMORY_BYTES`.
-    pub memory: memory::Memory,
+    pub memory: Memory,
     /// Set to true to end running answers with an error; see [`App::cut_answers`].
     pub cut: watch::Sender<bool>,
 }
@@ -56,7 +56,7 @@ impl App {
     pub fn new(settings: Settings, registry: Registry) -> Self {
         Self {
             keys: auth::Keys::new(&settings.api_keys, settings.allow_anonymous),
-            memory: memory::Memory::new(settings.request_memory_bytes),
+            memory: Memory::new(settings.request_memory_bytes),
             settings: Arc::new(settings),
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.

@@ -5,12 +5,13 @@ use std::io::{self, Read};
 
 use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
-use ruzstd::decoding::StreamingDecoder;
 
 use super::error::ApiError;
 
 /// More encodings than anybody means.
 const MOST_ENCODINGS: usize = 4;
+/// 8 MiB, as RFC 9659 has it for contents: so much memory a frame may ask for.
+const MOST_ZSTD_WINDOW: u32 = 23;
 /// Read at a time.
 const PIECE: usize = 64 << 10;
 
@@ -115,10 +116,11 @@ fn reader<'a>(encoding: Encoding, packed: &'a [u8]) -> io::Result<Box<dyn Read +
         Encoding::Deflate if is_zlib(packed) => Box::new(ZlibDecoder::new(packed)),
         Encoding::Deflate => Box::new(DeflateDecoder::new(packed)),
         Encoding::Brotli => Box::new(brotli_decompressor::Decompressor::new(packed, PIECE)),
-        Encoding::Zstd => Box::new(ZstdFrames {
-            rest: packed,
-            frame: None,
-        }),
+        Encoding::Zstd => {
+            let mut frames = zstd::Decoder::with_buffer(packed)?;
+            frames.window_log_max(MOST_ZSTD_WINDOW)?;
+            Box::new(frames)
+        }
     })
 }
 
@@ -126,43 +128,6 @@ fn reader<'a>(encoding: Encoding, packed: &'a [u8]) -> io::Result<Box<dyn Read +
 fn is_zlib(packed: &[u8]) -> bool {
     matches!(packed, [method, flags, ..]
         if method & 0x0F == 8 && (u16::from(*method) << 8 | u16::from(*flags)) % 31 == 0)
-}
-
-/// Frames one after the other, as RFC 8878 section 3 allows.
-struct ZstdFrames<'a> {
-    rest: &'a [u8],
-    frame: Option<Box<StreamingDecoder<&'a [u8], ruzstd::decoding::FrameDecoder>>>,
-}
-
-impl Read for ZstdFrames<'_> {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        loop {
-            if let Some(frame) = &mut self.frame {
-                let read = frame.read(out)?;
-                if read > 0 {
-                    return Ok(read);
-                }
-                self.rest = frame.get_ref();
-                self.frame = None;
-            }
-            if self.rest.is_empty() {
-                return Ok(0);
-            }
-            if let [a, 0x2A, 0x4D, 0x18, b, c, d, e, ..] = *self.rest
-                && a & 0xF0 == 0x50
-            {
-                // A frame to be skipped; its length is that of what follows.
-                let length = u32::from_le_bytes([b, c, d, e]) as usize;
-                self.rest = self
-                    .rest
-                    .get(8 + length..)
-                    .ok_or(io::ErrorKind::UnexpectedEof)?;
-                continue;
-            }
-            let frame = StreamingDecoder::new(self.rest).map_err(io::Error::other)?;
-            self.frame = Some(Box::new(frame));
-        }
-    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! step 7), and the [`Run`] that a door polls.
 
 use std::{
+    cell::RefCell,
     fmt,
     future::{self, Future, poll_fn},
     pin::Pin,
@@ -17,9 +18,10 @@ use super::{
     Janitor, Model, Provider,
     outbox::{Outbox, Served},
     registry::{Candidate, Route},
-    turn::Turn,
+    turn::{Attached, Turn},
 };
 use crate::{
+    budget::Memory,
     chat::{ChatEvent, ChatRequest, Kind, ProviderError, fields, limits::Limits},
     metrics::METRICS,
     settings::Settings,
@@ -33,6 +35,8 @@ pub struct Job {
     pub client: Client,
     /// The process's settings.
     pub settings: Arc<Settings>,
+    /// Where turns have memory from that the request did not bring along.
+    pub memory: Memory,
     /// Who cleans up.
     pub janitor: &'static Janitor,
     /// Becomes true when running answers must end now.
@@ -302,6 +306,7 @@ fn turn(
             fields::support(provider.fields_of(&candidate.model), field)
         }),
         fetch: Rc::new(job.settings.fetch.clone()),
+        attached: RefCell::new(Attached::new(job.memory.share())),
         conversations: job.settings.conversations,
         janitor: job.janitor,
         tried,

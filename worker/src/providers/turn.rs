@@ -2,7 +2,7 @@
 
 use std::{
     any::Any,
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt,
     future::poll_fn,
     rc::Rc,
@@ -20,6 +20,7 @@ use crate::{
         Choice, Lease, Pool,
         anonymous::{GuestLease, Guests, Issuer},
     },
+    budget::Share,
     chat::{
         ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, aside::aside, limits::Limits,
     },
@@ -27,7 +28,7 @@ use crate::{
     settings::Conversations,
     upstream::{
         Answer, Client, Request, TransportError,
-        fetch::{self, Attachment},
+        fetch::{self, Attachment, FetchError},
         websocket::{HandshakeError, WebSocket},
     },
 };
@@ -35,6 +36,11 @@ use crate::{
 /// Longest conversation that is sent to a web chat. The largest context window of any of them is a million tokens, which
 /// is 4 to 5 MB; what is longer would only take memory and time on its way to a refusal.
 pub(super) const MOST_PROMPT_BYTES: usize = 8 << 20;
+
+/// Most pictures and documents in one request.
+const MOST_ATTACHMENTS: usize = 100;
+/// An attachment and the upload that is made of it.
+const COPIES_OF_ATTACHMENTS: usize = 2;
 
 /// One attempt at an answer. Dropping it, in whatever way the attempt ended, starts the clean-up.
 #[derive(Debug)]
@@ -52,6 +58,7 @@ pub struct Turn {
     pub(super) outbox: Rc<Outbox>,
     pub(super) limits: Limits,
     pub(super) fetch: Rc<fetch::Policy>,
+    pub(super) attached: RefCell<Attached>,
     pub(super) conversations: Conversations,
     pub(super) janitor: &'static Janitor,
     pub(super) tried: Vec<usize>,
@@ -62,6 +69,24 @@ pub struct Turn {
     pub(super) on_abort: Vec<Errand>,
     pub(super) held: Vec<Held>,
     pub(super) is_over: bool,
+}
+
+/// What a turn has had of pictures and documents so far.
+#[derive(Debug)]
+pub(super) struct Attached {
+    number: usize,
+    bytes: usize,
+    share: Share,
+}
+
+impl Attached {
+    pub(super) fn new(share: Share) -> Self {
+        Self {
+            number: 0,
+            bytes: 0,
+            share,
+        }
+    }
 }
 
 /// Something that a turn holds on to; see [`Turn::hold`].
@@ -267,10 +292,11 @@ impl Turn {
         Ok(prompt)
     }
 
-    /// Decodes or fetches the pictures and documents of a message.
+    /// Decodes or fetches the pictures and documents of a message. All of a turn together have the size that a single one
+    /// may have.
     ///
     /// # Errors
-    /// 400 that names the part.
+    /// 400 that names the part; 503 where all requests together hold too much memory.
     pub async fn attachments(
         &self,
         at: usize,
@@ -290,15 +316,37 @@ impl Turn {
                 },
                 Part::Text { .. } | Part::Refusal { .. } | Part::Other { .. } => continue,
             };
+            let refused = |why: &dyn fmt::Display| {
+                ProviderError::bad_request(
+                    &format!("messages[{at}].content"),
+                    format!("An attachment cannot be used: {why}."),
+                )
+            };
+            let had = {
+                let mut attached = self.attached.borrow_mut();
+                attached.number += 1;
+                if attached.number > MOST_ATTACHMENTS {
+                    let why = format!("a request has at most {MOST_ATTACHMENTS} of them");
+                    return Err(refused(&why));
+                }
+                attached.bytes
+            };
+            let policy = fetch::Policy {
+                most_bytes: self.fetch.most_bytes.saturating_sub(had),
+                ..(*self.fetch).clone()
+            };
+            let room = |bytes: usize| {
+                let share = &mut self.attached.borrow_mut().share;
+                share.grow_to((had + bytes) * COPIES_OF_ATTACHMENTS).is_ok()
+            };
             let stem = self.uuid().to_string();
-            let attachment = fetch::attachment(&self.client, &self.fetch, source, name, &stem)
-                .await
-                .map_err(|error| {
-                    ProviderError::bad_request(
-                        &format!("messages[{at}].content"),
-                        format!("An attachment cannot be used: {error}."),
-                    )
-                })?;
+            let attachment =
+                fetch::attachment(&self.client, &policy, source, name, &stem, &room).await;
+            let attachment = attachment.map_err(|error| match error {
+                FetchError::NoRoom => ProviderError::new(Kind::Overloaded, error.to_string()),
+                _ => refused(&error),
+            })?;
+            self.attached.borrow_mut().bytes += attachment.bytes.len();
             attachments.push(attachment);
         }
         Ok(attachments)

@@ -12,9 +12,12 @@ use base64::{
     Engine as _,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
-use super::client::{Client, Request, TransportError};
+use super::{
+    answer::Answer,
+    client::{Client, Request, TransportError},
+};
 
 const MOST_REDIRECTS: usize = 3;
 /// Clients differ in whether they pad.
@@ -85,12 +88,16 @@ pub enum FetchError {
     /// Too slow.
     #[error("the attachment could not be fetched in time")]
     Timeout,
+    /// All requests together hold as much memory as they may.
+    #[error("this worker has no memory left for it; try again shortly")]
+    NoRoom,
     /// Anything but a 200, or a redirect too many.
     #[error("the attachment could not be fetched")]
     Refused,
 }
 
-/// Gets an attachment from where the caller points. `stem` names it when nothing else does.
+/// Gets an attachment from where the caller points. `stem` names it when nothing else does; `room` says whether there is
+/// memory for so many bytes of it that did not come with the request.
 ///
 /// # Errors
 /// [`FetchError`].
@@ -100,6 +107,7 @@ pub async fn attachment(
     source: &str,
     file_name: Option<&str>,
     stem: &str,
+    room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
     if let Some(data) = source.strip_prefix("data:") {
         return decode(data, policy, file_name, stem);
@@ -110,7 +118,7 @@ pub async fn attachment(
     }
     tokio::time::timeout(
         policy.timeout,
-        fetch(client, policy, source, file_name, stem),
+        fetch(client, policy, source, file_name, stem, room),
     )
     .await
     .map_err(|_| FetchError::Timeout)?
@@ -144,6 +152,7 @@ async fn fetch(
     source: &str,
     file_name: Option<&str>,
     stem: &str,
+    room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
     let mut url = source.to_owned();
     for _ in 0..=MOST_REDIRECTS {
@@ -168,14 +177,7 @@ async fn fetch(
             return Err(FetchError::Refused);
         }
         let content_type = answer.content_type();
-        let bytes = answer
-            .bytes(policy.most_bytes)
-            .await
-            .map_err(|error| match error {
-                TransportError::TooLarge => FetchError::TooLarge,
-                TransportError::Timeout => FetchError::Timeout,
-                _ => FetchError::Refused,
-            })?;
+        let bytes = within(&mut answer, policy.most_bytes, room).await?;
         let last_segment = target
             .path
             .rsplit('/')
@@ -189,6 +191,36 @@ async fn fetch(
         ));
     }
     Err(FetchError::Refused)
+}
+
+/// The whole body; `room` is asked before there is more of it.
+async fn within(
+    answer: &mut Answer,
+    most: usize,
+    room: &dyn Fn(usize) -> bool,
+) -> Result<Bytes, FetchError> {
+    let mut bytes = BytesMut::new();
+    loop {
+        let chunk = answer.chunk().await.map_err(|error| match error {
+            TransportError::Timeout => FetchError::Timeout,
+            _ => FetchError::Refused,
+        })?;
+        let Some(chunk) = chunk else {
+            return Ok(bytes.freeze());
+        };
+        let length = bytes.len() + chunk.len();
+        if length > most {
+            return Err(FetchError::TooLarge);
+        }
+        if length > bytes.capacity() {
+            let wanted = (2 * bytes.capacity()).max(length).min(most);
+            if !room(wanted) {
+                return Err(FetchError::NoRoom);
+            }
+            bytes.reserve(wanted - bytes.len());
+        }
+        bytes.extend_from_slice(&chunk);
+    }
 }
 
 fn named(name: Option<String>, content_type: &str, bytes: Bytes, stem: &str) -> Attachment {
@@ -407,7 +439,7 @@ mod tests {
             ("https://[::ffff:10.0.0.1]/", FetchError::NotPublic),
             ("https://2130706433/", FetchError::NotPublic),
         ] {
-            let error = attachment(&client, &Policy::default(), url, None, "x")
+            let error = attachment(&client, &Policy::default(), url, None, "x", &|_| true)
                 .await
                 .unwrap_err();
             assert!(
@@ -425,8 +457,9 @@ mod tests {
             most_bytes: 10,
             ..Policy::default()
         };
-        let get =
-            async |source: &str, name| attachment(&client, &policy, source, name, "stem").await;
+        let get = async |source: &str, name| {
+            attachment(&client, &policy, source, name, "stem", &|_| true).await
+        };
         let picture = get("data:image/jpeg;base64,/9g", None).await.unwrap();
         assert_eq!(
             (

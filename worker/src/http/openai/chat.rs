@@ -140,6 +140,7 @@ async fn answer(
         client: client.clone(),
         settings: app.settings.clone(),
         janitor: app.janitor,
+        memory: app.memory.clone(),
         cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, request),
     };

@@ -4,12 +4,7 @@ use std::{sync::Arc, time::Instant};
 
 use prometheus::IntGauge;
 
-use crate::{
-    chat::Usage,
-    http::{memory::Share, place::Place},
-    metrics::METRICS,
-    providers::Served,
-};
+use crate::{budget::Share, chat::Usage, http::place::Place, metrics::METRICS, providers::Served};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]

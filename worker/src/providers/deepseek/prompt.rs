@@ -109,6 +109,13 @@ mod tests {
     }
 
     #[test]
+    fn its_time_grows_with_the_conversation() {
+        crate::chat::growth::assert_linear(|chat| {
+            prompt(&chat.messages);
+        });
+    }
+
+    #[test]
     fn a_single_question_stays_as_it_is() {
         let text = " two\nlines ";
         assert_eq!(

@@ -331,6 +331,13 @@ mod tests {
     }
 
     #[test]
+    fn its_time_grows_with_the_conversation() {
+        crate::chat::growth::assert_linear(|chat| {
+            prompt(chat);
+        });
+    }
+
+    #[test]
     fn a_lone_question_goes_as_it_is() {
         let text = "  user: \u{FEFF}\r\n ";
         assert_eq!(flat(json!([{"role": "user", "content": text}])), text);

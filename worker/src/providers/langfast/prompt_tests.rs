@@ -183,3 +183,10 @@ fn what_cannot_be_asked_is_refused() {
         );
     }
 }
+
+#[test]
+fn its_time_grows_with_the_conversation() {
+    crate::chat::growth::assert_linear(|chat| {
+        let _ = meta(chat, models::ROWS[0]);
+    });
+}

@@ -67,3 +67,13 @@ fn said(message: &Message) -> String {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn its_time_grows_with_the_conversation() {
+        crate::chat::growth::assert_linear(|chat| {
+            super::flattened(chat);
+        });
+    }
+}

@@ -347,3 +347,10 @@ fn reads_the_recorded_answer_of_create() {
         assert!(serde_json::from_str::<Created>(bad).unwrap().id().is_err());
     }
 }
+
+#[test]
+fn its_time_grows_with_the_conversation() {
+    crate::chat::growth::assert_linear(|chat| {
+        prompt(chat);
+    });
+}

@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::error::ApiError;
 use crate::metrics::METRICS;
 
 /// A semaphore counts in 32 bits; so it counts pages.
@@ -16,8 +15,13 @@ const COPIES: usize = 3;
 /// What a message, a part or a tool call takes besides its text.
 const PIECE_BYTES: usize = 160;
 
+/// All requests together hold as much as they may; what was asked for may be had when some of them have ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the requests that this worker answers already take all the memory that it has for them")]
+pub struct Full;
+
 /// The memory of all requests.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Memory {
     free: Arc<Semaphore>,
     pages: usize,
@@ -69,8 +73,8 @@ impl Share {
     /// Makes the share so large at least. A request that is larger than everything together has it all to itself.
     ///
     /// # Errors
-    /// 503 `overloaded`: others hold too much.
-    pub fn grow_to(&mut self, bytes: usize) -> Result<(), ApiError> {
+    /// [`Full`]: others hold too much.
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Full> {
         let held = self
             .held
             .as_ref()
@@ -87,7 +91,7 @@ impl Share {
             .and_then(|missing| Arc::clone(&self.free).try_acquire_many_owned(missing).ok());
         let Some(more) = more else {
             METRICS.refused_total.with_label_values(&["memory"]).inc();
-            return Err(ApiError::out_of_memory());
+            return Err(Full);
         };
         match &mut self.held {
             Some(held) => held.merge(more),
@@ -96,11 +100,19 @@ impl Share {
         Ok(())
     }
 
+    /// How much the share stands for, in bytes.
+    pub fn held_bytes(&self) -> usize {
+        self.held
+            .as_ref()
+            .map_or(0, OwnedSemaphorePermit::num_permits)
+            * PAGE
+    }
+
     /// What a request with a body of so many bytes takes until its answer is over.
     ///
     /// # Errors
     /// As [`Share::grow_to`].
-    pub fn grow_for_body(&mut self, bytes: usize, most_pieces: usize) -> Result<(), ApiError> {
+    pub fn grow_for_body(&mut self, bytes: usize, most_pieces: usize) -> Result<(), Full> {
         // No piece of a conversation is shorter than `"",`.
         let pieces = (bytes / 3).min(most_pieces);
         self.grow_to(bytes * COPIES + pieces * PIECE_BYTES)
@@ -120,8 +132,7 @@ mod tests {
         one.grow_to(PAGE).unwrap();
         let mut other = memory.share();
         other.grow_to(4 * PAGE).unwrap();
-        let refused = other.grow_to(4 * PAGE + 1).unwrap_err();
-        assert_eq!((refused.status.as_u16(), refused.is_refusal), (503, true));
+        assert_eq!(other.grow_to(4 * PAGE + 1), Err(Full));
         assert_eq!(memory.free_bytes(), 0);
         drop(one);
         other.grow_to(5 * PAGE).unwrap();
