@@ -160,6 +160,6 @@ fn counting_tokens_takes_no_longer_for_longer_chats() {
 #[test]
 fn what_a_lane_sends_is_linear() {
     assert_linear(|chat| {
-        chat.body_for("other");
+        chat.body_for("other", true);
     });
 }
