@@ -404,3 +404,39 @@ async fn long_names_are_refused_and_long_values_not_repeated() {
         );
     }
 }
+
+#[actix_web::test]
+async fn a_conversation_longer_than_any_web_chat_reads_is_refused_at_once() {
+    let qwen = simulator("qwen", 1);
+    let hive = Hive::start(&[&qwen], &[]);
+    let reply = hive.ask("qwen-plus", &"x".repeat((8 << 20) + 1)).await;
+    assert_eq!(
+        reply.error(),
+        (
+            400,
+            "invalid_request_error".to_owned(),
+            "context_length_exceeded".to_owned()
+        )
+    );
+    assert!(qwen.control().calls("ask").is_empty());
+}
+
+#[actix_web::test]
+async fn attachments_are_bounded_in_number_and_in_sum() {
+    let qwen = simulator("qwen", 1);
+    let hive = Hive::start(&[&qwen], &[("FETCH_MAX_BYTES", "4000")]);
+    let ask = async |count: usize, bytes: usize| {
+        let data = "AAAA".repeat(bytes / 3);
+        let part = json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{data}")}});
+        let content = vec![part; count];
+        let body =
+            json!({"model": "qwen-plus", "messages": [{"role": "user", "content": content}]});
+        hive.post(&body).await
+    };
+    let too_large = ask(2, 3000).await;
+    assert_eq!(too_large.error().0, 400, "{}", too_large.text);
+    assert!(too_large.text.contains("too large"), "{}", too_large.text);
+    let too_many = ask(101, 3).await;
+    assert_eq!(too_many.error().0, 400, "{}", too_many.text);
+    assert!(too_many.text.contains("at most 100"), "{}", too_many.text);
+}
