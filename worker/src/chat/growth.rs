@@ -13,7 +13,7 @@ const LARGE: usize = 1 << 20;
 /// A linear one takes sixteen times as long, a quadratic one 256 times.
 const MOST_GROWTH: u32 = 48;
 /// Shorter times are the clock's and the neighbours' doing.
-const FLOOR: Duration = Duration::from_millis(4);
+const FLOOR: Duration = Duration::from_millis(20);
 
 /// A body's shape: what stands around and what is repeated within.
 type Shape = (&'static str, &'static str, &'static str, &'static str);
