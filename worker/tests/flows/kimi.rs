@@ -745,3 +745,124 @@ async fn a_rotated_token_survives_a_restart() {
     }
     std::fs::remove_dir_all(&folder).unwrap();
 }
+
+/// The newest generation, each alone and one after the other under a running worker (section 4.5).
+#[actix_web::test]
+async fn k3_is_asked_for_as_the_service_knows_it() {
+    let kimi = simulator("kimi", 2);
+    for transport in TRANSPORTS {
+        reset(&kimi).await;
+        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
+        for generation in ["k3", "k3_scenario", "k3", "both"] {
+            kimi.control().set_generation(generation).unwrap();
+            for _ in 0..2 {
+                let reply = hive.ask("kimi-k3", "echo:fine").await;
+                assert_eq!(
+                    reply.content(),
+                    "fine",
+                    "{transport} {generation}: {}",
+                    reply.text
+                );
+            }
+            // One refusal a change, not one a request: what was answered is remembered.
+            let reply = hive.ask("kimi-k3-thinking", "echo:again").await;
+            assert_eq!(reply.content(), "again");
+        }
+        let asked = kimi.control().calls("ask");
+        let refused = asked.iter().filter(|call| !call.ok).count();
+        assert_eq!((asked.len(), refused), (14, 2), "{transport}");
+        settled(&kimi.control(), SOON).await;
+    }
+    // Nobody has K3: the verdict on what was asked for, and the account goes on.
+    reset(&kimi).await;
+    kimi.control().set_generation("k2").unwrap();
+    let hive = Hive::start(&[&kimi], &[]);
+    let reply = hive.ask("kimi-k3", "echo:x").await;
+    assert_eq!(reply.status, 400, "{}", reply.text);
+    assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+}
+
+#[actix_web::test]
+async fn memberships_and_credits_are_told_apart() {
+    let kimi = simulator("kimi", 1);
+    let hive = Hive::start(&[&kimi], &[]);
+    // Account 1 is no member.
+    for (model, fault) in [("kimi-k3-long", None), ("kimi", Some("trailer_membership"))] {
+        if let Some(fault) = fault {
+            kimi.control().fault(fault, 1).unwrap();
+        }
+        let reply = hive.ask(model, "echo:x").await;
+        assert_eq!(
+            (reply.status, reply.error().2.as_str()),
+            (403, "upstream_membership_required"),
+            "{fault:?}"
+        );
+        // It says nothing about the credential.
+        assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
+    }
+    kimi.control().fault("trailer_overloaded_words", 1).unwrap();
+    let busy = hive.ask("kimi", "echo:x").await;
+    assert_eq!(busy.error().2, "upstream_rate_limited", "{}", busy.text);
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for fault in ["trailer_credits", "trailer_credits_words"] {
+        let hive = Hive::start(&[&kimi], &[]);
+        kimi.control().fault(fault, 1).unwrap();
+        let spent = hive.ask("kimi", "echo:x").await;
+        assert_eq!(
+            (spent.status, spent.error().2.as_str()),
+            (429, "upstream_quota_exceeded"),
+            "{fault}"
+        );
+        // Ten minutes, not seconds.
+        let wait: u64 = spent.header("retry-after").parse().unwrap();
+        assert!((500..=720).contains(&wait), "{wait}");
+        let asks = count(&kimi.control(), "ask");
+        assert_eq!(hive.ask("kimi", "echo:x").await.status, 429);
+        assert_eq!(count(&kimi.control(), "ask"), asks, "left alone");
+    }
+    let hive = Hive::start(&[&kimi], &[("KIMI_FREE_FALLBACK", "kimi-k3")]);
+    kimi.control().fault("trailer_overloaded", 1).unwrap();
+    let reply = hive.ask("kimi", "echo:other").await;
+    assert_eq!(reply.content(), "other", "{}", reply.text);
+    kimi.control().fault("trailer_overloaded", 1).unwrap();
+    assert_eq!(hive.ask("kimi-k2.6", "echo:x").await.status, 429);
+}
+
+#[actix_web::test]
+async fn the_services_own_list_is_read_apart_from_turns() {
+    let kimi = simulator("kimi", 2);
+    let hive = hive(&kimi, 2, &[]);
+    let messenger = hive_worker_messenger("kimi");
+    let provider = hive.app.registry.providers();
+    let provider = provider.iter().find(|it| it.name() == "kimi").unwrap();
+    assert!(provider.discovered().is_empty());
+    kimi.control().fault("models_refused", 1).unwrap();
+    provider.upkeep(messenger.clone(), 1_000).await;
+    assert!(
+        provider.discovered().is_empty(),
+        "a failure leaves the table"
+    );
+    provider.upkeep(messenger.clone(), 1_100).await;
+    assert_eq!(count(&kimi.control(), "models"), 1, "once in ten minutes");
+    provider.upkeep(messenger, 2_000).await;
+    let found: Vec<String> = provider.discovered().into_iter().map(|it| it.id).collect();
+    assert_eq!(found, ["kimi-k3-long", "kimi-k3-swarm"]);
+    let listed = hive.get("/v1/models").await.text;
+    assert!(listed.contains("kimi-k3-swarm"), "{listed}");
+    assert_eq!(
+        hive.ask("kimi-k3-swarm", "echo:fine").await.content(),
+        "fine"
+    );
+    settled(&kimi.control(), SOON).await;
+    assert_no_violations(&kimi.control());
+}
+
+fn hive_worker_messenger(provider: &str) -> hive2api_worker::providers::Messenger {
+    use hive2api_worker::upstream::{Client, Proxies, Timeouts};
+    let timeouts = Timeouts {
+        connect: Duration::from_secs(2),
+        stall: Duration::from_secs(5),
+    };
+    let client = Client::with_proxies(timeouts, std::sync::Arc::new(Proxies::default()));
+    hive2api_worker::providers::Messenger::new(provider, client)
+}

@@ -605,3 +605,64 @@ async fn without_the_key_nothing_is_called() {
     assert_eq!(hive.get("/ready").await.status, 200);
     assert_eq!(langfast.control().state().calls, 0);
 }
+
+/// wire/langfast.md section 2, own session: the service lets guests in no more.
+#[actix_web::test]
+async fn a_users_own_session_answers_where_guests_are_not_let_in() {
+    let options = hive2api_loadtest::simulate::Options {
+        generation: "session".to_owned(),
+        ..Default::default()
+    };
+    let langfast = hive2api_loadtest::simulate::start("langfast", options).unwrap();
+    let folder = std::env::temp_dir().join(format!("hive2api-langfast-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("tokens").to_string_lossy().into_owned();
+    let hive = Hive::start(&[&langfast], &[("TOKENS_FILE", &file)]);
+    for _ in 0..3 {
+        assert_eq!(hive.ask("gpt-4o-mini", "echo:fine").await.content(), "fine");
+    }
+    assert_eq!(steps(&langfast, "signup"), 0, "no guests beside it");
+    assert_eq!(
+        steps(&langfast, "refresh"),
+        0,
+        "the pasted token still holds"
+    );
+    // Refused before its time: renewed once, within the same request.
+    langfast.control().fault("jwt_invalid", 1).unwrap();
+    let reply = hive.ask("gpt-4o-mini", "echo:again").await;
+    assert_eq!(reply.content(), "again", "{}", reply.text);
+    assert_eq!(steps(&langfast, "refresh"), 1);
+    // After a restart the rotated token is used, as the pasted one is void.
+    let again = Hive::start(&[&langfast], &[("TOKENS_FILE", &file)]);
+    let reply = again.ask("gpt-4o-mini", "echo:later").await;
+    assert_eq!(reply.content(), "later", "{}", reply.text);
+    assert_eq!(steps(&langfast, "refresh"), 2);
+    // A limit of the day rests until midnight.
+    langfast.control().fault("daily_limit", 1).unwrap();
+    let spent = again.ask("gpt-4o-mini", "echo:x").await;
+    assert_eq!(spent.status, 429, "{}", spent.text);
+    assert_eq!(again.ask("gpt-4o-mini", "echo:x").await.status, 429);
+    std::fs::remove_dir_all(&folder).unwrap();
+    clean(&langfast).await;
+}
+
+#[actix_web::test]
+async fn a_door_that_is_closed_is_not_knocked_at_again() {
+    let langfast = simulator("langfast", 1);
+    for fault in ["signup_disabled", "signup_closed", "signup_captcha"] {
+        langfast.reset();
+        let hive = Hive::start(&[&langfast], &[]);
+        langfast.control().fault(fault, 0).unwrap();
+        for _ in 0..3 {
+            let reply = hive.ask("gpt-4o-mini", "echo:x").await;
+            assert_eq!(reply.status, 502, "{fault}: {}", reply.text);
+        }
+        assert_eq!(steps(&langfast, "signup"), 1, "{fault}");
+    }
+    langfast.reset();
+    let hive = Hive::start(&[&langfast], &[]);
+    langfast.control().fault("log_in_401", 1).unwrap();
+    let reply = hive.ask("gpt-4o-mini", "echo:x").await;
+    assert_eq!(reply.error().2, "upstream_signup_closed", "{}", reply.text);
+    assert_eq!(steps(&langfast, "ask"), 1, "no rotation through the pool");
+}

@@ -253,7 +253,8 @@ impl Kimi {
         let shapes = models::shapes(&model.upstream, asked.thinking, turn.chat.effort, &offers);
         let first = self.answered.load(Ordering::Relaxed) % shapes.len();
         let mut refused = None;
-        for at in (first..shapes.len()).chain(0..first) {
+        let others = (0..shapes.len()).filter(|at| *at != first);
+        for at in std::iter::once(first).chain(others) {
             let Some(shape) = shapes.get(at) else { break };
             match self
                 .ask_renewing(turn, account, asked, shape, &access)
