@@ -100,7 +100,12 @@ impl Simulator for DeepSeek {
     }
 
     fn reset(&self) {
-        *self.state() = State::default();
+        let mut state = self.state();
+        // What was given stays good for its time, as the clock is not set back (§4).
+        *state = State {
+            hif: std::mem::take(&mut state.hif),
+            ..State::default()
+        };
     }
 }
 
