@@ -318,9 +318,12 @@ async fn faults_after_the_text_are_told_in_the_stream() {
     ] {
         let hive = Hive::start(&[&deepseek], &[("STALL_TIMEOUT", "0.4")]);
         deepseek.control().fault(fault, 1).unwrap();
+        // Where the connection broke, the answer could go on.
+        deepseek.control().fault("resume_refused", 1).unwrap();
         let reply = hive
             .stream("deepseek-chat", "echo:one two three four five six seven")
             .await;
+        deepseek.control().clear_faults();
         assert!(
             !reply.streamed("content").is_empty(),
             "{fault}: {}",

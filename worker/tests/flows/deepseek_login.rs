@@ -151,7 +151,6 @@ async fn a_login_says_what_the_site_says() {
         ("DEEPSEEK_MOBILE", "13800000000"),
         ("DEEPSEEK_PASSWORD", "p"),
         ("DEEPSEEK_LOGIN_DEVICE_ID", "BDevice+/=="),
-        ("DEEPSEEK_CLIENT_PLATFORM", "android"),
     ];
     for (more, expected) in [
         (
@@ -160,7 +159,7 @@ async fn a_login_says_what_the_site_says() {
         ),
         (
             &by_mobile,
-            json!({"email": null, "mobile": "13800000000", "area_code": "+86", "password": "p", "device_id": "BDevice+/==", "os": "android"}),
+            json!({"email": null, "mobile": "13800000000", "area_code": "+86", "password": "p", "device_id": "BDevice+/==", "os": "web"}),
         ),
     ] {
         hive(&desk, more).ask("deepseek-chat", "x").await;

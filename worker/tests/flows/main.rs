@@ -10,6 +10,7 @@
 mod callers;
 mod deepseek;
 mod deepseek_login;
+mod deepseek_today;
 mod desk;
 mod door;
 mod generations;

@@ -1,11 +1,15 @@
 //! The credential: a pasted token, a login, or both. Source: `wire/deepseek.md` section 2.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde::Deserialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::session::Session;
+use super::{identity, session::Session};
 use crate::{accounts::Secret, settings::Vars};
 
 /// One account. Two are equal when they were configured alike, whatever has happened to them since.
@@ -17,7 +21,11 @@ pub(super) struct Account {
     pub(super) login: Option<Login>,
     /// The variable that a token is pasted into.
     pub(super) variable: String,
+    /// What the service knows the client by besides.
+    pub(super) device_id: String,
     session: Arc<Mutex<Session>>,
+    /// When the last question was asked.
+    asked: Arc<Mutex<Option<Instant>>>,
 }
 
 /// Name and password.
@@ -41,11 +49,39 @@ impl Account {
     pub(super) async fn session(&self) -> OwnedMutexGuard<Session> {
         Arc::clone(&self.session).lock_owned().await
     }
+
+    /// Waits until a question may be asked: as long after the last one as `pause` says (section 8, "Pace").
+    pub(super) async fn keep_pace(&self, pause: Duration) {
+        if pause.is_zero() {
+            return;
+        }
+        let mut asked = self.asked.lock().await;
+        if let Some(last) = *asked {
+            tokio::time::sleep_until((last + pause).into()).await;
+        }
+        *asked = Some(Instant::now());
+    }
+}
+
+impl Login {
+    fn name(&self) -> &str {
+        match &self.name {
+            Name::Email(name) | Name::Mobile { number: name, .. } => name.expose(),
+        }
+    }
 }
 
 impl PartialEq for Account {
     fn eq(&self, other: &Self) -> bool {
-        (&self.token, &self.login, &self.variable) == (&other.token, &other.login, &other.variable)
+        let parts = |account: &Self| {
+            (
+                account.token.clone(),
+                account.login.clone(),
+                account.variable.clone(),
+                account.device_id.clone(),
+            )
+        };
+        parts(self) == parts(other)
     }
 }
 
@@ -66,16 +102,18 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
         let variable = suffixed("DEEPSEEK_TOKEN", number);
         let mut tokens = tokens(&value).into_iter();
         let login = login(vars, number, problems);
-        let of = |token, login| Account {
+        let of = |token: String, login, device: Option<String>| Account {
+            device_id: device.unwrap_or_else(|| identity::device_of(&token)),
             token: Some(Secret::new(token)),
             login,
             variable: variable.clone(),
             session: Arc::default(),
+            asked: Arc::default(),
         };
         if let Some(first) = tokens.next() {
-            accounts.push((number, of(first, login)));
+            accounts.push((number, of(first, login, device(vars, number, problems))));
         }
-        more.extend(tokens.map(|token| of(token, None)));
+        more.extend(tokens.map(|token| of(token, None, None)));
     }
     for name in ["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"] {
         for (number, _) in vars.numbered(name) {
@@ -83,11 +121,14 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
                 continue;
             }
             if let Some(login) = login(vars, number, problems) {
+                let device = device(vars, number, problems);
                 let account = Account {
+                    device_id: device.unwrap_or_else(|| identity::device_of(login.name())),
                     token: None,
                     login: Some(login),
                     variable: suffixed("DEEPSEEK_TOKEN", number),
                     session: Arc::default(),
+                    asked: Arc::default(),
                 };
                 accounts.push((number, account));
             }
@@ -133,6 +174,17 @@ fn tokens(value: &str) -> Vec<String> {
     };
     let tokens = value.split(',').map(clean);
     tokens.filter(|token| !token.is_empty()).collect()
+}
+
+/// `DEEPSEEK_DEVICE_ID`.
+fn device(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<String> {
+    let variable = suffixed("DEEPSEEK_DEVICE_ID", number);
+    let pasted = vars.pasted(&variable)?;
+    let device = identity::device(&pasted);
+    if device.is_none() {
+        problems.push(format!("{variable} must be a UUID"));
+    }
+    device
 }
 
 fn login(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<Login> {
@@ -218,6 +270,39 @@ mod tests {
             account(5, "b", false),
         ];
         assert_eq!(accounts, expected);
+    }
+
+    #[test]
+    fn a_device_is_the_accounts_own_and_stays() {
+        let devices = |pairs: &[(&str, &str)]| {
+            let mut problems = Vec::new();
+            let accounts = accounts(&Vars::new(pairs.iter().copied()), &mut problems);
+            let devices = accounts.into_iter().map(|(_, account)| account.device_id);
+            (devices.collect::<Vec<_>>(), problems.len())
+        };
+        let (both, _) = devices(&[("DEEPSEEK_TOKEN", "a,b")]);
+        assert_ne!(both.first(), both.last());
+        assert_eq!(devices(&[("DEEPSEEK_TOKEN", "a,b")]).0, both);
+        let configured = "0B9C7C5E-1111-4222-8333-444455556666";
+        let (named, _) = devices(&[
+            ("DEEPSEEK_TOKEN", "a,b"),
+            ("DEEPSEEK_DEVICE_ID", configured),
+        ]);
+        assert_eq!(named.first(), Some(&configured.to_lowercase()));
+        assert_eq!(named.last(), both.last());
+        let wrong = [("DEEPSEEK_TOKEN", "a"), ("DEEPSEEK_DEVICE_ID", "Bxyz")];
+        assert_eq!(devices(&wrong).1, 1);
+    }
+
+    #[tokio::test]
+    async fn keeps_the_pace() {
+        let vars = Vars::new([("DEEPSEEK_TOKEN", "a")]);
+        let (_, account) = accounts(&vars, &mut Vec::new()).remove(0);
+        let (pause, start) = (Duration::from_millis(40), Instant::now());
+        account.keep_pace(pause).await;
+        assert!(start.elapsed() < pause);
+        futures_util::future::join(account.keep_pace(pause), account.keep_pace(pause)).await;
+        assert!(start.elapsed() >= pause * 2);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::time::Instant;
 use super::{
     account::Account,
     call,
+    identity::Identity,
     refusal::{self, Refusal},
     session::Session,
-    wire::{self, Identity},
+    wire::{self, Caller},
 };
 use crate::{
     accounts::Secret,
@@ -16,11 +17,50 @@ use crate::{
     upstream::Request,
 };
 
-/// The account's token, by a login where it has none.
+/// The account's token, by a login where it has none. `checks_device`: as the site does after every start, once.
 ///
 /// # Errors
 /// Why there is none; a login that failed is not tried again before its time ([`Session::failure`]).
 pub(super) async fn token(
+    identity: &Identity,
+    turn: &Turn,
+    account: &Account,
+    checks_device: bool,
+) -> Result<Secret, ProviderError> {
+    let token = current(identity, turn, account).await?;
+    if !checks_device {
+        return Ok(token);
+    }
+    let mut session = account.session().await;
+    if !session.begins_check(&token) {
+        return Ok(session.token(account).unwrap_or(token));
+    }
+    let request = wire::check_device(Caller {
+        identity,
+        token: &token,
+        device_id: &account.device_id,
+    });
+    let (messenger, now) = (turn.messenger(), turn.unix_ms());
+    // A task of its own: should the service replace the token, nobody else may miss it.
+    let task = actix_web::rt::spawn(async move {
+        let checked = async {
+            let mut answer = messenger.send(request).await.ok()?;
+            let head = call::head(now, &answer);
+            let body = answer.short().await.ok()?;
+            let checked = refusal::data::<wire::Checked>(head, &body).ok()?;
+            checked.token().map(Secret::new)
+        };
+        let rotated = checked.await;
+        if let Some(token) = &rotated {
+            session.rotated(token.clone());
+        }
+        rotated
+    });
+    // Its failure changes nothing.
+    Ok(task.await.ok().flatten().unwrap_or(token))
+}
+
+async fn current(
     identity: &Identity,
     turn: &Turn,
     account: &Account,
@@ -35,7 +75,8 @@ pub(super) async fn token(
     let Some(login) = &account.login else {
         return Err(Refusal::Token.into_error(&account.variable));
     };
-    let (request, variable) = (wire::login(identity, login), account.variable.clone());
+    let request = wire::login(identity, account, login);
+    let variable = account.variable.clone();
     let (messenger, now) = (turn.messenger(), turn.unix_ms());
     // A task of its own: an attempt whose caller has left still counts, and those who wait for it hear its end.
     let task = actix_web::rt::spawn(async move {

@@ -4,6 +4,9 @@
 mod account;
 mod call;
 mod frame;
+mod hif;
+mod identity;
+mod listen;
 mod login;
 mod marker;
 mod message;
@@ -18,7 +21,7 @@ mod upload;
 mod wire;
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,34 +30,37 @@ use futures_util::future::{self, LocalBoxFuture};
 use self::{
     account::Account,
     call::{call, is_stream, refused},
+    hif::SideChannels,
+    identity::Identity,
+    listen::Place,
     refusal::Refusal,
-    stream::Decoder,
-    wire::{Caller, Identity, Question},
+    wire::{Aside, Caller, Question},
 };
 use super::{Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool, Secret},
+    accounts::{Accounts, Choice, Pool},
     chat::{ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::Answer,
 };
 
 const NAME: &str = "deepseek";
-/// Continuations of one answer (section 6).
-const MOST_CONTINUATIONS: usize = 8;
 /// "Silent for 60 s" is broken (section 7).
 const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-/// How long the side channel's value is good for (section 4).
-const HIF_LIFE: Duration = Duration::from_secs(600);
+/// The longest `DEEPSEEK_PAUSE_SECONDS`.
+const LONGEST_PAUSE: f64 = 600.0;
 
 /// The provider.
 #[derive(Debug)]
 pub struct DeepSeek {
     accounts: Pool<Account>,
     models: Vec<Model>,
-    identity: Identity,
+    identity: Arc<Identity>,
+    side_channels: SideChannels,
     silence: Duration,
-    hif: Mutex<Option<(Instant, String)>>,
+    /// Between two questions of one account.
+    pause: Duration,
+    checks_device: bool,
 }
 
 /// Reads the provider's own variables (section 2).
@@ -63,6 +69,8 @@ pub fn configure(
     settings: &Settings,
     problems: &mut Vec<String>,
 ) -> Vec<Arc<dyn Provider>> {
+    let identity = Identity::read(vars, problems);
+    let pause = vars.number("DEEPSEEK_PAUSE_SECONDS", 0.0, 0.0, LONGEST_PAUSE, problems);
     let deepseek = DeepSeek {
         // One answer at a time is the safe rule, and two were seen to work (section 8).
         accounts: Pool::new(
@@ -70,9 +78,11 @@ pub fn configure(
             vars.number("DEEPSEEK_MAX_CONCURRENCY", 2, 1, 1000, problems),
         ),
         models: models::listed(),
-        identity: Identity::read(vars, problems),
+        side_channels: SideChannels::read(vars, &identity, problems),
+        identity: Arc::new(identity),
         silence: settings.timeouts.stall.min(LONGEST_SILENCE),
-        hif: Mutex::default(),
+        pause: Duration::from_secs_f64(pause),
+        checks_device: vars.switch("DEEPSEEK_CHECK_DEVICE", false, problems),
     };
     deepseek.accounts.replace(account::accounts(vars, problems));
     vec![Arc::new(deepseek)]
@@ -134,10 +144,16 @@ impl DeepSeek {
             ));
         }
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        account.keep_pace(self.pause).await;
         let (mut may_log_in, mut may_restart) = (true, true);
         loop {
-            let token = login::token(&self.identity, turn, &account).await?;
-            match self.attempt(turn, &token, &prompt, has_files).await {
+            let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
+            let caller = Caller {
+                identity: &self.identity,
+                token: &token,
+                device_id: &account.device_id,
+            };
+            match self.attempt(turn, caller, &prompt, has_files).await {
                 Ok(()) => {
                     account.session().await.served(&token);
                     return Ok(());
@@ -160,14 +176,10 @@ impl DeepSeek {
     async fn attempt(
         &self,
         turn: &mut Turn,
-        token: &Secret,
+        caller: Caller<'_>,
         prompt: &str,
         has_files: bool,
     ) -> Result<(), Refusal> {
-        let caller = Caller {
-            identity: &self.identity,
-            token,
-        };
         // A proof dies after five minutes, so with files it waits for them; else both go at the same time.
         let (session, proof) = if has_files {
             (self.create_session(turn, caller).await, None)
@@ -185,22 +197,29 @@ impl DeepSeek {
             search: turn.chat.search.unwrap_or(turn.model.search),
             prompt: prompt.to_owned(),
             file_ids: Vec::new(),
-            hif: None,
         };
         if has_files {
             self.attach(turn, caller, &mut question).await?;
         }
-        if question.model == models::VISION {
-            question.search = false;
-            question.hif = self.hif(turn).await;
-        }
+        let is_vision = question.model == models::VISION;
+        question.search &= !is_vision;
+        let messenger = turn.messenger();
+        let values = self
+            .side_channels
+            .values(&self.identity, &messenger, is_vision);
+        let aside = values.await;
         let proof = match proof {
             Some(proof) => proof?,
             None => call::proof(turn, caller, wire::COMPLETION).await?,
         };
-        let answer = self.ask(turn, caller, &mut question, proof).await?;
-        self.stream(turn, caller, &question.session_id, answer)
-            .await?;
+        let answer = self.ask(turn, caller, &mut question, &aside, proof).await?;
+        let place = Place {
+            caller,
+            session_id: &question.session_id,
+            aside: &aside,
+            silence: self.silence,
+        };
+        listen::listen(turn, place, answer).await?;
         Ok(())
     }
 
@@ -235,11 +254,12 @@ impl DeepSeek {
         turn: &Turn,
         caller: Caller<'_>,
         question: &mut Question,
+        aside: &Aside,
         mut proof: String,
     ) -> Result<Answer, Refusal> {
         let (mut may_prove, mut may_fork) = (true, question.model == models::VISION);
         loop {
-            let mut request = wire::ask(caller, question, &proof);
+            let mut request = wire::ask(caller, question, aside, &proof);
             request.timeout = Some(self.silence);
             let answer = turn.send(request).await?;
             if is_stream(&answer) {
@@ -256,113 +276,4 @@ impl DeepSeek {
             proof = call::proof(turn, caller, wire::COMPLETION).await?;
         }
     }
-
-    /// Reads the answer, and its continuations (sections 6 and 8).
-    async fn stream(
-        &self,
-        turn: &mut Turn,
-        caller: Caller<'_>,
-        session_id: &str,
-        mut answer: Answer,
-    ) -> Result<(), ProviderError> {
-        let mut decoder = Decoder::new();
-        let (mut continuations, mut may_fail) = (0, true);
-        loop {
-            read(turn, caller, session_id, &mut answer, &mut decoder).await?;
-            if decoder.is_cut() {
-                // Nobody wants the rest that the model is still writing.
-                if let Some(id) = decoder.response_id() {
-                    let _ = turn.send(wire::stop(caller, session_id, id)).await;
-                }
-                break;
-            }
-            let is_worth_it = decoder.is_incomplete() && (!decoder.has_failed() || may_fail);
-            let Some(response_id) = decoder
-                .response_id()
-                .filter(|_| is_worth_it && continuations < MOST_CONTINUATIONS)
-            else {
-                break;
-            };
-            continuations += 1;
-            may_fail &= !decoder.has_failed();
-            let mut request = wire::go_on(caller, session_id, response_id);
-            request.timeout = Some(self.silence);
-            let more = turn.send(request).await?;
-            if !is_stream(&more) {
-                // What is there is honestly too short: finish says so.
-                let refusal = refused(turn, more).await;
-                tracing::warn!(
-                    provider = NAME,
-                    ?refusal,
-                    "the answer could not be continued"
-                );
-                break;
-            }
-            answer = more;
-            decoder.resume();
-        }
-        let finished = decoder.finish(&mut turn.events);
-        if decoder.has_final_status() {
-            turn.upstream_is_over();
-        }
-        finished?;
-        turn.emit().await;
-        Ok(())
-    }
-
-    /// The side channel's value; without it the question goes out all the same (section 4).
-    async fn hif(&self, turn: &Turn) -> Option<String> {
-        let lock = || {
-            self.hif
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner)
-        };
-        let known = lock().clone();
-        if let Some((since, value)) = known
-            && since.elapsed() < HIF_LIFE
-        {
-            return Some(value);
-        }
-        let hif: wire::Hif = call(turn, wire::hif(&self.identity)).await.ok()?;
-        *lock() = Some((Instant::now(), hif.value.clone()));
-        Some(hif.value)
-    }
-}
-
-/// Reads one stream to its end, passing everything on as it comes.
-async fn read(
-    turn: &mut Turn,
-    caller: Caller<'_>,
-    session_id: &str,
-    answer: &mut Answer,
-    decoder: &mut Decoder,
-) -> Result<(), ProviderError> {
-    let mut stops = decoder.response_id();
-    loop {
-        let bytes = match answer.chunk().await {
-            Ok(Some(bytes)) => bytes,
-            Ok(None) => break,
-            // A service that is done owes no proper end of the connection.
-            Err(_) if decoder.has_final_status() => break,
-            Err(error) => return Err(error.into()),
-        };
-        let fed = decoder.feed(&bytes, &mut turn.events);
-        if stops.is_none() {
-            stops = decoder.response_id();
-            if let Some(id) = stops {
-                turn.on_abort(wire::stop(caller, session_id, id));
-            }
-        }
-        if fed.is_err() {
-            // The service has ended the answer by itself.
-            turn.upstream_is_over();
-        }
-        // What came before an error is said before it.
-        turn.emit().await;
-        fed?;
-        if decoder.is_closed() || decoder.is_cut() {
-            break;
-        }
-    }
-    decoder.drain(&mut turn.events)
 }

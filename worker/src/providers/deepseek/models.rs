@@ -18,8 +18,8 @@ const MODELS: &[(&str, &str, bool, bool)] = &[
     ("deepseek-reasoner", "default", true, true),
     ("deepseek-r1", "default", true, true),
     ("deepseek", "default", false, false),
-    ("deepseek-v4-flash", "default", false, false),
-    ("deepseek-v4-pro", "default", true, false),
+    ("deepseek-v4-flash", "default", false, true),
+    ("deepseek-v4-pro", "default", true, true),
     ("deepseek-expert", EXPERT, false, true),
     ("deepseek-vision", VISION, false, true),
 ];
@@ -110,6 +110,22 @@ mod tests {
         let found = find(&format!("deepseek-chat{}", "-search".repeat(200_000))).unwrap();
         assert!(found.search && found.upstream == "default");
         assert_eq!(find(&"-search".repeat(200_000)), None);
+    }
+
+    #[test]
+    fn lists_what_clients_of_the_official_api_ask_for() {
+        let listed: Vec<String> = listed().into_iter().map(|model| model.id).collect();
+        for id in ["deepseek-chat", "deepseek-v4-flash", "deepseek-v4-pro"] {
+            assert!(listed.iter().any(|known| known == id), "{id}");
+        }
+        for id in ["deepseek-v4-flash-search", "DeepSeek-V4-Pro-Search"] {
+            let found = find(id).unwrap();
+            assert_eq!(
+                (found.upstream.as_str(), found.search),
+                ("default", true),
+                "{id}"
+            );
+        }
     }
 
     #[test]

@@ -224,6 +224,16 @@ pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, 
     }
 }
 
+/// The whole message, where an answer cannot be resumed because it has been finished meanwhile (section 8).
+pub(super) fn finished_meanwhile(head: Head, body: &[u8]) -> Option<&RawValue> {
+    let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
+    let data = envelope
+        .data
+        .filter(|_| head.status == 200 && envelope.code == Some(0))?;
+    let business: Business<'_> = serde_json::from_str(data.get()).ok()?;
+    business.biz_data.filter(|_| business.biz_code == Some(22))
+}
+
 fn not_this_device(variable: &str) -> ProviderError {
     let refused = "lets nobody log in with a password from a device that it does not know (RISK_DEVICE_DETECTED)";
     no_login(refused, variable)

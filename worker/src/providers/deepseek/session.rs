@@ -25,8 +25,10 @@ pub(super) struct Session {
     token: Option<Secret>,
     /// Whether that token has served an answer. One that never did is not followed by another login at once.
     has_served: bool,
-    /// The pasted token was refused.
+    /// The pasted token was refused, or replaced.
     is_pasted_refused: bool,
+    /// The token whose device was checked last: once per token is enough.
+    checked: Option<Secret>,
     last_login: Option<Instant>,
     pause: Duration,
     closed: Option<Closed>,
@@ -73,6 +75,19 @@ impl Session {
         };
         self.close(too_soon, now, self.pause);
         (self.token, self.has_served, self.last_login) = (Some(token), false, Some(now));
+    }
+
+    /// Whether the device of this token is still to be checked; from now on it is not.
+    pub(super) fn begins_check(&mut self, token: &Secret) -> bool {
+        let is_new = self.checked.as_ref() != Some(token);
+        self.checked = Some(token.clone());
+        is_new
+    }
+
+    /// The service has replaced the token by another one.
+    pub(super) fn rotated(&mut self, token: Secret) {
+        self.checked = Some(token.clone());
+        (self.token, self.has_served) = (Some(token), false);
     }
 
     /// A login was refused for good: asking again would hear the same.

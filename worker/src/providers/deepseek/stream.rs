@@ -112,6 +112,36 @@ impl Decoder {
         self.reader.response_id
     }
 
+    /// The upstream id of an answer that can be taken up again once its connection has broken: some of it has come, its
+    /// end has not (section 8).
+    pub fn resumable(&self) -> Option<i64> {
+        let reader = &self.reader;
+        let is_under_way = reader.status == Status::Wip && !reader.is_choices && !reader.is_closed;
+        reader
+            .response_id
+            .filter(|_| is_under_way && reader.has_output && !self.is_cut())
+    }
+
+    /// The whole message as the service holds it, in place of the rest of a broken stream: what is missing is said.
+    ///
+    /// # Errors
+    /// As [`Decoder::feed`].
+    pub fn complete(
+        &mut self,
+        message: &RawValue,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        self.resume();
+        let root = serde_json::from_str::<Root<'_>>(message.get());
+        let message = root.ok().and_then(|root| root.response).unwrap_or(message);
+        let read = self.reader.snapshot(message, &mut self.said);
+        self.reader.pass(&mut self.said, events);
+        if self.reader.status == Status::Wip {
+            self.reader.status = Status::Finished;
+        }
+        read
+    }
+
     /// The service stopped before the answer was complete, and can go on.
     pub fn is_incomplete(&self) -> bool {
         let reader = &self.reader;

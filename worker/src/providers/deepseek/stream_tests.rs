@@ -160,6 +160,102 @@ fn a_continuation_repeats_nothing_and_loses_nothing() {
     assert_eq!(said.tokens(), Some(9));
 }
 
+/// The stream of section 8 that takes a broken answer up: a snapshot with the first `known` characters, then the rest.
+fn resumed(kind: &str, text: &str, known: usize) -> String {
+    let head: String = text.chars().take(known).collect();
+    let fragment = serde_json::json!([{"id": 2, "type": kind, "content": head}]);
+    let mut stream = format!(
+        "event: ready\ndata: {{\"request_message_id\":1,\"response_message_id\":2}}\n\ndata: {{\"v\":{{\"response\":{{\"message_id\":2,\"status\":\"WIP\",\"fragments\":{fragment}}}}}}}\n\n"
+    );
+    for piece in text.chars().skip(known) {
+        let piece = serde_json::json!({"p": "response/fragments/-1/content", "o": "APPEND", "v": piece.to_string()});
+        stream.push_str(&format!("data: {piece}\n\n"));
+    }
+    stream.push_str("data: {\"p\":\"response/status\",\"o\":\"SET\",\"v\":\"FINISHED\"}\n\n");
+    stream
+}
+
+/// Broken at every byte, and taken up again with more, as much and less than had come.
+#[test]
+fn a_resumed_answer_goes_on_where_it_stopped() {
+    const TEXT: &str = "Hello, 世界";
+    let bytes = FRAGMENTS.as_bytes();
+    let mut times = 0;
+    for at in 0..bytes.len() {
+        let broken = |events: &mut Vec<ChatEvent>| {
+            let mut decoder = Decoder::new();
+            decoder.feed(&bytes[..at], events).unwrap();
+            decoder.resumable().map(|id| (decoder, id))
+        };
+        for known in 0..=TEXT.chars().count() {
+            let mut events = Vec::new();
+            let Some((mut decoder, id)) = broken(&mut events) else {
+                continue;
+            };
+            assert_eq!(id, 2);
+            decoder.resume();
+            let result = decoder
+                .feed(resumed("RESPONSE", TEXT, known).as_bytes(), &mut events)
+                .and_then(|()| decoder.finish(&mut events));
+            let said = Said::of(events, result);
+            assert_eq!(
+                (said.text.as_str(), said.error),
+                (TEXT, None),
+                "broken at {at}"
+            );
+            times += 1;
+        }
+        // Or it has been finished meanwhile.
+        let message = r#"{"message_id":2,"status":"FINISHED","accumulated_token_usage":9,"fragments":[{"id":2,"type":"RESPONSE","content":"Hello, 世界"}]}"#;
+        for message in [message.to_owned(), format!(r#"{{"response":{message}}}"#)] {
+            let mut events = Vec::new();
+            let Some((mut decoder, _)) = broken(&mut events) else {
+                continue;
+            };
+            let message = RawValue::from_string(message).unwrap();
+            let result = decoder
+                .complete(&message, &mut events)
+                .and_then(|()| decoder.finish(&mut events));
+            let said = Said::of(events, result);
+            assert_eq!(
+                (said.text.as_str(), said.error),
+                (TEXT, None),
+                "broken at {at}"
+            );
+            assert_eq!(
+                said.rest.last(),
+                Some(&ChatEvent::Finish(FinishReason::Stop))
+            );
+        }
+    }
+    assert!(times > 1000, "{times}");
+}
+
+#[test]
+fn only_an_answer_that_is_under_way_is_resumed() {
+    let resumable = |bytes: &str| {
+        let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+        let _ = decoder.feed(bytes.as_bytes(), &mut events);
+        decoder.resumable()
+    };
+    let ready = "event: ready\ndata: {\"response_message_id\":2}\n\n";
+    assert_eq!(resumable(ready), None, "before the first text");
+    assert_eq!(resumable(FRAGMENTS), None, "after the end");
+    assert_eq!(resumable(CHOICES), None);
+    let choices: String = CHOICES
+        .lines()
+        .take(4)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    assert_eq!(
+        resumable(&choices),
+        None,
+        "the oldest generation has no such call"
+    );
+    let thought = r#"data: {"v":{"response":{"message_id":2,"status":"WIP","fragments":[{"id":1,"type":"THINK","content":"h"}]}}}"#;
+    assert_eq!(resumable(&format!("{thought}\n\n")), Some(2));
+}
+
 #[test]
 fn a_snapshot_behind_what_was_said_is_waited_for() {
     let (mut decoder, mut events) = (Decoder::new(), Vec::new());

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json, value::RawValue};
 
 use super::{
-    account::{Login, Name},
+    account::{Account, Login, Name},
+    identity::Identity,
     pow,
 };
 use crate::{
     accounts::Secret,
     chat::ProviderError,
-    settings::Vars,
     upstream::{Request, fetch::Attachment, multipart::Form},
 };
 
@@ -26,73 +26,20 @@ pub(super) const UPLOAD: &str = "/api/v0/file/upload_file";
 const SHORT_CALL: Duration = Duration::from_secs(15);
 const UPLOAD_CALL: Duration = Duration::from_secs(60);
 
-/// What the client says it is: constant for the life of the process, as the service dislikes mixtures (section 4).
-#[derive(Debug)]
-pub(super) struct Identity {
-    /// `DEEPSEEK_BASE_URL`.
-    pub(super) base_url: String,
-    /// `DEEPSEEK_HIF_BASE_URL`.
-    pub(super) hif_base_url: String,
-    user_agent: String,
-    version: String,
-    platform: String,
-    locale: String,
-}
-
-impl Identity {
-    /// Reads the variables of section 2.
-    pub(super) fn read(vars: &Vars, problems: &mut Vec<String>) -> Self {
-        let mut word = |name: &str, default: &str| {
-            let value = vars.pasted(name).unwrap_or_else(|| default.to_owned());
-            if value.chars().any(char::is_control) {
-                problems.push(format!("{name} holds characters that no header can carry"));
-            }
-            value
-        };
-        let agent = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
-        Self {
-            user_agent: word("DEEPSEEK_USER_AGENT", agent),
-            version: word("DEEPSEEK_CLIENT_VERSION", "2.0.0"),
-            platform: word("DEEPSEEK_CLIENT_PLATFORM", "web"),
-            locale: word("DEEPSEEK_CLIENT_LOCALE", "zh_CN"),
-            base_url: vars.base_url("DEEPSEEK_BASE_URL", "https://chat.deepseek.com", problems),
-            hif_base_url: vars.base_url(
-                "DEEPSEEK_HIF_BASE_URL",
-                "https://hif-leim.deepseek.com",
-                problems,
-            ),
-        }
-    }
-
-    /// The headers of section 4 that every request has; `page`: the path of the page that sends it.
-    fn dressed(&self, request: Request, page: &str) -> Request {
-        request
-            .header("user-agent", &self.user_agent)
-            .header("accept", "*/*")
-            .header("origin", &self.base_url)
-            .header("referer", format!("{}{page}", self.base_url))
-            .header("x-client-platform", &self.platform)
-            .header("x-client-version", &self.version)
-            .header("x-client-locale", &self.locale)
-            .headers(&[
-                ("x-client-timezone-offset", "28800"),
-                ("x-app-version", "20241129.1"),
-            ])
-    }
-}
-
 /// Who asks where.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Caller<'a> {
     pub(super) identity: &'a Identity,
     pub(super) token: &'a Secret,
+    /// `x-device-id`.
+    pub(super) device_id: &'a str,
 }
 
 impl Caller<'_> {
     fn authorized(&self, request: Request) -> Request {
         let bearer = format!("Bearer {}", self.token.expose());
         self.identity
-            .dressed(request, "/")
+            .dressed(request, "/", self.device_id)
             .header("authorization", bearer)
             .timeout(SHORT_CALL)
     }
@@ -113,7 +60,7 @@ impl Caller<'_> {
 
 /// `POST /users/login`; without a token. `device_id` may be empty, but not absent; `os` is the platform of the headers
 /// (section 2).
-pub(super) fn login(identity: &Identity, login: &Login) -> Request {
+pub(super) fn login(identity: &Identity, account: &Account, login: &Login) -> Request {
     let mut body = json!({
         "email": null, "mobile": null, "password": login.password.expose(), "device_id": login.device_id,
         "os": identity.platform,
@@ -127,7 +74,7 @@ pub(super) fn login(identity: &Identity, login: &Login) -> Request {
     }
     let url = format!("{}/api/v0/users/login", identity.base_url);
     identity
-        .dressed(Request::post("login", url), "/sign_in")
+        .dressed(Request::post("login", url), "/sign_in", &account.device_id)
         .once()
         .header("content-type", "application/json")
         .json(&body)
@@ -161,34 +108,71 @@ pub(super) struct Question {
     pub(super) search: bool,
     pub(super) prompt: String,
     pub(super) file_ids: Vec<String>,
-    /// The opaque value of the side channel, for pictures (section 4).
-    pub(super) hif: Option<String>,
+}
+
+/// What the side channels said; goes with every call that is answered by a stream, and with no other (section 4).
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    pub(super) leim: Option<String>,
+    pub(super) dliq: Option<String>,
+}
+
+impl Aside {
+    fn along(&self, mut request: Request) -> Request {
+        for (name, value) in [("x-hif-leim", &self.leim), ("x-hif-dliq", &self.dliq)] {
+            if let Some(value) = value {
+                request = request.header(name, value);
+            }
+        }
+        request.timeout = None;
+        request
+    }
 }
 
 /// `POST /chat/completion`; [`super::stream::Decoder`] reads the answer (section 4).
-pub(super) fn ask(caller: Caller<'_>, question: &Question, proof: &str) -> Request {
+pub(super) fn ask(caller: Caller<'_>, question: &Question, aside: &Aside, proof: &str) -> Request {
     let body = json!({
         "chat_session_id": question.session_id, "parent_message_id": null, "model_type": question.model,
         "prompt": question.prompt, "ref_file_ids": question.file_ids, "thinking_enabled": question.thinking,
-        "search_enabled": question.search, "preempt": false,
+        "search_enabled": question.search, "source": "input", "action": null, "preempt": false,
     });
-    let mut request = caller
+    let request = caller
         .post("completion", COMPLETION, &body)
         .once()
         .header("x-ds-pow-response", proof);
-    if let Some(hif) = &question.hif {
-        request = request.header("x-hif-leim", hif);
-    }
-    request.timeout = None;
-    request
+    aside.along(request)
 }
 
 /// `POST /chat/continue`, without a proof (sections 1 and 8).
-pub(super) fn go_on(caller: Caller<'_>, session_id: &str, response_id: i64) -> Request {
+pub(super) fn go_on(
+    caller: Caller<'_>,
+    session_id: &str,
+    response_id: i64,
+    aside: &Aside,
+) -> Request {
     let body = json!({"chat_session_id": session_id, "message_id": response_id, "fallback_to_resume": true});
-    let mut request = caller.post("continue", "/api/v0/chat/continue", &body);
-    request.timeout = None;
-    request
+    aside.along(caller.post("continue", "/api/v0/chat/continue", &body))
+}
+
+/// `POST /chat/resume_stream`, without a proof (section 8).
+pub(super) fn resume(
+    caller: Caller<'_>,
+    session_id: &str,
+    response_id: i64,
+    aside: &Aside,
+) -> Request {
+    let body = json!({"chat_session_id": session_id, "message_id": response_id});
+    aside.along(caller.post("resume", "/api/v0/chat/resume_stream", &body))
+}
+
+/// `POST /users/auth_token/check_device`: what the site asks after every start (section 2).
+pub(super) fn check_device(caller: Caller<'_>) -> Request {
+    let body = json!({"device_id": caller.device_id, "device_model": ""});
+    caller.post(
+        "check_device",
+        "/api/v0/users/auth_token/check_device",
+        &body,
+    )
 }
 
 /// `POST /chat/stop_stream` (section 8).
@@ -233,13 +217,10 @@ pub(super) fn fork_file(caller: Caller<'_>, file_id: &str, model: &str) -> Reque
     caller.post("fork_file", "/api/v0/file/fork_file_task", &body)
 }
 
-/// `GET` of the side channel, without credentials (section 4).
-pub(super) fn hif(identity: &Identity) -> Request {
+/// `GET` of a side channel, without credentials (section 4).
+pub(super) fn hif(base_url: &str, identity: &Identity) -> Request {
     identity
-        .dressed(
-            Request::get("hif", format!("{}/query", identity.hif_base_url)),
-            "/",
-        )
+        .dressed_aside(Request::get("hif", format!("{base_url}/query")))
         .timeout(SHORT_CALL)
 }
 
@@ -281,6 +262,23 @@ pub(super) struct User {
 #[derive(Debug, Deserialize)]
 pub(super) struct Hif {
     pub(super) value: String,
+}
+
+/// `biz_data` of `check_device`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Checked {
+    #[serde(default)]
+    rotate: Value,
+}
+
+impl Checked {
+    /// The token that replaces the one that was asked with, in either shape.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.rotate
+            .as_str()
+            .or_else(|| self.rotate.get("token")?.as_str())
+            .filter(|token| !token.is_empty())
+    }
 }
 
 /// `biz_data` around a challenge.

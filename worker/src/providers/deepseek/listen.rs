@@ -1,0 +1,199 @@
+//! Reading an answer to its end: its stream, the continuations of one that is incomplete, and the one resumption of one
+//! whose connection broke. Source: `wire/deepseek.md` sections 6 and 8.
+//!
+//! ```text
+//!   completion ──► read ──► over
+//!                  │  ▲
+//!                  │  ├── continue (eight times at most) ◄── incomplete
+//!                  │  └── resume (once, after text) ◄─────── connection broke
+//!                  └────► finished meanwhile: the whole message ──► over
+//! ```
+
+use std::time::Duration;
+
+use super::{
+    NAME,
+    call::{self, is_stream, refused},
+    refusal::{self, Refusal},
+    stream::Decoder,
+    wire::{self, Aside, Caller},
+};
+use crate::{
+    chat::{Kind, ProviderError},
+    providers::Turn,
+    upstream::Answer,
+};
+
+/// Continuations of one answer (section 6).
+const MOST_CONTINUATIONS: usize = 8;
+/// After a silence: time for the service to notice that the old connection has closed.
+const AFTER_SILENCE: Duration = Duration::from_millis(100);
+
+/// Where an answer is being said.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) caller: Caller<'a>,
+    pub(super) session_id: &'a str,
+    pub(super) aside: &'a Aside,
+    /// The longest silence.
+    pub(super) silence: Duration,
+}
+
+/// Passes the answer on as it comes.
+///
+/// # Errors
+/// Refusals within the stream, and a connection that stays broken.
+pub(super) async fn listen(
+    turn: &mut Turn,
+    place: Place<'_>,
+    mut answer: Answer,
+) -> Result<(), ProviderError> {
+    let mut decoder = Decoder::new();
+    let (mut continuations, mut may_fail, mut may_resume) = (0, true, true);
+    loop {
+        let broken = read(turn, place, answer, &mut decoder).await?;
+        if decoder.is_cut() {
+            // Nobody wants the rest that the model is still writing.
+            if let Some(id) = decoder.response_id() {
+                let stop = wire::stop(place.caller, place.session_id, id);
+                let _ = turn.send(stop).await;
+            }
+            break;
+        }
+        if let Some(error) = broken {
+            if !std::mem::replace(&mut may_resume, false) {
+                return Err(error);
+            }
+            match resume(turn, place, &mut decoder, &error).await {
+                Resumed::Stream(more) => {
+                    answer = more;
+                    decoder.resume();
+                    continue;
+                }
+                // What the service holds has been passed on; it may still be incomplete.
+                Resumed::Whole => {}
+                Resumed::Broken => return Err(error),
+            }
+        }
+        let is_worth_it = decoder.is_incomplete() && (!decoder.has_failed() || may_fail);
+        let Some(response_id) = decoder
+            .response_id()
+            .filter(|_| is_worth_it && continuations < MOST_CONTINUATIONS)
+        else {
+            break;
+        };
+        continuations += 1;
+        may_fail &= !decoder.has_failed();
+        let mut request = wire::go_on(place.caller, place.session_id, response_id, place.aside);
+        request.timeout = Some(place.silence);
+        let more = turn.send(request).await?;
+        if !is_stream(&more) {
+            // What is there is honestly too short: finish says so.
+            let refusal = refused(turn, more).await;
+            tracing::warn!(
+                provider = NAME,
+                ?refusal,
+                "the answer could not be continued"
+            );
+            break;
+        }
+        answer = more;
+        decoder.resume();
+    }
+    let finished = decoder.finish(&mut turn.events);
+    if decoder.has_final_status() {
+        turn.upstream_is_over();
+    }
+    finished?;
+    turn.emit().await;
+    Ok(())
+}
+
+/// Reads one stream to its end, passing everything on as it comes; why it broke off before its end, if it did.
+///
+/// # Errors
+/// What the stream itself says.
+async fn read(
+    turn: &mut Turn,
+    place: Place<'_>,
+    mut answer: Answer,
+    decoder: &mut Decoder,
+) -> Result<Option<ProviderError>, ProviderError> {
+    let mut stops = decoder.response_id();
+    loop {
+        let bytes = match answer.chunk().await {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => break,
+            // A service that is done owes no proper end of the connection.
+            Err(_) if decoder.has_final_status() => break,
+            Err(error) => return Ok(Some(error.into())),
+        };
+        let fed = decoder.feed(&bytes, &mut turn.events);
+        if stops.is_none() {
+            stops = decoder.response_id();
+            if let Some(id) = stops {
+                turn.on_abort(wire::stop(place.caller, place.session_id, id));
+            }
+        }
+        if fed.is_err() {
+            // The service has ended the answer by itself.
+            turn.upstream_is_over();
+        }
+        // What came before an error is said before it.
+        turn.emit().await;
+        fed?;
+        if decoder.is_closed() || decoder.is_cut() {
+            break;
+        }
+    }
+    decoder.drain(&mut turn.events)?;
+    let is_over = decoder.has_final_status() || decoder.is_closed() || decoder.is_cut();
+    Ok((!is_over).then(ProviderError::broken_stream))
+}
+
+enum Resumed {
+    /// The answer goes on, from its beginning: the decoder knows what was said.
+    Stream(Answer),
+    /// It had been finished meanwhile, and all of it has been passed on.
+    Whole,
+    /// It stays broken.
+    Broken,
+}
+
+/// Takes a broken answer up again, if any of it has come.
+async fn resume(
+    turn: &mut Turn,
+    place: Place<'_>,
+    decoder: &mut Decoder,
+    error: &ProviderError,
+) -> Resumed {
+    let Some(response_id) = decoder.resumable() else {
+        return Resumed::Broken;
+    };
+    if error.kind == Kind::Timeout {
+        tokio::time::sleep(AFTER_SILENCE).await;
+    }
+    let mut request = wire::resume(place.caller, place.session_id, response_id, place.aside);
+    request.timeout = Some(place.silence);
+    let Ok(mut answer) = turn.send(request).await else {
+        return Resumed::Broken;
+    };
+    if is_stream(&answer) {
+        tracing::info!(provider = NAME, "a broken answer goes on");
+        return Resumed::Stream(answer);
+    }
+    let head = call::head(turn.unix_ms(), &answer);
+    let Ok(body) = answer.short().await else {
+        return Resumed::Broken;
+    };
+    let Some(message) = refusal::finished_meanwhile(head, &body) else {
+        let refusal: Refusal = refusal::refusal(head, &body);
+        tracing::warn!(provider = NAME, ?refusal, "the answer could not be resumed");
+        return Resumed::Broken;
+    };
+    if decoder.complete(message, &mut turn.events).is_err() {
+        return Resumed::Broken;
+    }
+    turn.emit().await;
+    Resumed::Whole
+}
