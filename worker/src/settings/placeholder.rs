@@ -15,7 +15,7 @@ const CREDENTIALS: &[&str] = &[
     "SECRET",
     "EMAIL",
     "MOBILE",
-    "LOGIN_DEVICE_ID",
+    "DEVICE_ID",
     "AREA_CODE",
 ];
 
