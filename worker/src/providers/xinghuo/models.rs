@@ -1,4 +1,4 @@
-//! Our model ids. No field of a request picks the model: ids are labels, and one of them thinks. Source:
+//! Our model ids. No field of a request picks the model: ids are labels, and two of them think. Source:
 //! `wire/xinghuo.md` section 4.5.
 
 use crate::providers::Model;
@@ -16,6 +16,9 @@ const MODELS: &[(&str, bool)] = &[
     ("spark-lite", false),
     ("spark-4.0-ultra", false),
     ("spark-x1", true),
+    ("spark-x2", true),
+    ("spark-x2-flash", false),
+    ("spark-x2.5", false),
     ("spark", false),
 ];
 
@@ -60,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lists_the_table_and_only_one_thinks() {
+    fn lists_the_table_and_two_think() {
         let ids: Vec<String> = listed().into_iter().map(|model| model.id).collect();
         assert_eq!(
             ids,
@@ -71,15 +74,22 @@ mod tests {
                 "spark-lite",
                 "spark-4.0-ultra",
                 "spark-x1",
+                "spark-x2",
+                "spark-x2-flash",
+                "spark-x2.5",
                 "spark"
             ]
         );
-        let thinkers: Vec<Model> = listed()
+        let thinkers: Vec<String> = listed()
             .into_iter()
             .filter(|model| model.thinking)
+            .map(|model| model.id)
             .collect();
-        assert_eq!(thinkers.len(), 1);
-        assert_eq!(find("Spark-X1"), thinkers.first().cloned());
+        assert_eq!(thinkers, ["spark-x1", "spark-x2"]);
+        assert_eq!(
+            find("Spark-X1").map(|model| model.id).as_deref(),
+            Some("spark-x1")
+        );
     }
 
     #[test]
