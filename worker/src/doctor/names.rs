@@ -118,7 +118,7 @@ const KNOWN: &[&str] = &[
 
 /// A service's address: the provider's name, the variable, the default. A test compares these as well.
 pub(crate) const BASE_URLS: &[(&str, &str, &str)] = &[
-    ("qwen", "QWEN_BASE_URL", "https://api.tongyi.com"),
+    ("qwen", "QWEN_CHAT_BASE_URL", "https://chat2.qianwen.com"),
     ("xinghuo", "XINGHUO_BASE_URL", "https://spark.xfyun.cn"),
     ("deepseek", "DEEPSEEK_BASE_URL", "https://chat.deepseek.com"),
     ("kimi", "KIMI_BASE_URL", "https://www.kimi.com"),

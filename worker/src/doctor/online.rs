@@ -90,7 +90,13 @@ fn targets(setup: &Setup) -> Vec<Target> {
         .iter()
         .filter(|(provider, _, _)| setup.opinion.configured.iter().any(|one| one == provider))
         .map(|(provider, name, default)| {
-            let set = setup.variables.get(*name).cloned();
+            let set = setup.variables.get(*name);
+            // A proxy stands for all of that service's hosts.
+            let set = set.or_else(|| match *name {
+                "QWEN_CHAT_BASE_URL" => setup.variables.get("QWEN_BASE_URL"),
+                _ => None,
+            });
+            let set = set.cloned();
             let (url, place) = set.unwrap_or_else(|| ((*default).to_owned(), first.whole()));
             let provider = (*provider).to_owned();
             Target {

@@ -13,7 +13,7 @@ use crate::{
         refusals::Refusals,
         template::{Repeats, Template},
     },
-    upstream::sse::Sse,
+    upstream::{json, sse::Sse},
 };
 
 /// Bytes in, events out.
@@ -270,7 +270,7 @@ impl Answer {
                 continue;
             }
             let raw = part.content.map_or("\"\"", RawValue::get);
-            let Text(content) = serde_json::from_str(raw).map_err(|_| malformed())?;
+            let content = content(raw)?;
             let content = match kind {
                 PartKind::Text | PartKind::Text2image => content,
                 PartKind::Think => thoughts(&content).into_owned().into(),
@@ -433,6 +433,16 @@ impl Answer {
         }));
         Ok(())
     }
+}
+
+/// A JSON string's text. Half a surrogate pair is U+FFFD, which the next event repairs.
+fn content(raw: &str) -> Result<Cow<'_, str>, ProviderError> {
+    if let Ok(Text(content)) = serde_json::from_str(raw) {
+        return Ok(content);
+    }
+    let mended = json::mended(raw.as_bytes());
+    let text: String = serde_json::from_slice(&mended).map_err(|_| malformed())?;
+    Ok(Cow::Owned(json::whole(&text)))
 }
 
 fn malformed() -> ProviderError {

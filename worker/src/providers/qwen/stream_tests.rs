@@ -263,6 +263,16 @@ fn an_excuse_is_no_answer() {
 }
 
 #[test]
+fn half_a_character_waits_for_the_other_half() {
+    let frame = |content: &str| {
+        format!(r#"data:{{"contents":[{{"id":"0","contentType":"text","content":"{content}"}}]}}"#)
+            + "\n\n"
+    };
+    let stream = [frame(r"猫\ud83d"), frame(r"猫\ud83d\udc4b")].concat();
+    assert_eq!(decode([stream.as_bytes()]).text, "猫👋");
+}
+
+#[test]
 fn only_an_explicit_false_means_moderated() {
     let said =
         decode([&b"data: {\"msgStatus\":\"finished\",\"contents\":[],\"canShare\":false}\n\n"[..]]);

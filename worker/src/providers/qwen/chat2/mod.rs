@@ -1,6 +1,7 @@
 //! The chat2 generation: the signed questions of www.qianwen.com. Steps: what signs (11.4), pictures (11.7), question
 //! (11.5, 11.6), answer (11.8), clean-up (11.10) of `wire/qwen.md`.
 
+mod alike;
 pub(super) mod hosts;
 mod marker;
 mod panels;

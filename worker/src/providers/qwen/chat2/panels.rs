@@ -6,6 +6,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, value::RawValue};
 
+use crate::upstream::json;
+
 /// One thing that a panel holds.
 #[derive(Debug)]
 pub(super) enum Panel<'a> {
@@ -126,12 +128,16 @@ fn slot(load: &Load<'_>) -> String {
     }
 }
 
-/// A JSON string's text; `None` for anything else.
+/// A JSON string's text; `None` for anything else. Half a surrogate pair is U+FFFD.
 pub(super) fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    let text: Text<'_> = serde_json::from_str(raw?.get()).ok()?;
-    Some(text.0)
+    let raw = raw?.get();
+    if let Ok(Text(text)) = serde_json::from_str(raw) {
+        return Some(text);
+    }
+    let text: String = serde_json::from_slice(&json::mended(raw.as_bytes())).ok()?;
+    Some(Cow::Owned(json::whole(&text)))
 }
 
 /// Lines that say the same and more, one below the other, as the last of each. The last line may still be on its way

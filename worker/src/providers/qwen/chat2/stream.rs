@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
 
 use super::{
+    alike::Alike,
     marker,
     panels::{self, Panel},
     refusal::{self, Said},
@@ -15,7 +16,10 @@ use crate::{
     chat::{
         ChatEvent, FinishReason, Kind, ProviderError, Usage, delta::Cumulative, refusals::Refusals,
     },
-    upstream::sse::{Event, Sse},
+    upstream::{
+        json,
+        sse::{Event, Sse},
+    },
 };
 
 /// Bytes in, events out.
@@ -41,6 +45,8 @@ struct Answer {
     order: u64,
     usage: Option<Usage>,
     is_over: bool,
+    /// What the next event looks like if it only says more of the answer.
+    alike: Alike,
 }
 
 /// The answer's text.
@@ -198,6 +204,7 @@ impl Answer {
         }
         let is_last = match event.data.trim_ascii() {
             b"true" | b"[DONE]" => true,
+            data if event.name != b"complete" && self.grow(data, events) => false,
             data => self.frame(data, events)? || event.name == b"complete",
         };
         if is_last {
@@ -208,7 +215,21 @@ impl Answer {
 
     /// Reads one frame; whether it says that it is the last one.
     fn frame(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<bool, ProviderError> {
-        let frame: Frame<'_> = serde_json::from_slice(data).map_err(|_| malformed())?;
+        if let Ok(frame) = serde_json::from_slice(data) {
+            return self.read(frame, data, events);
+        }
+        let mended = json::mended(data);
+        let frame = serde_json::from_slice(&mended).map_err(|_| malformed())?;
+        self.read(frame, &mended, events)
+    }
+
+    fn read(
+        &mut self,
+        frame: Frame<'_>,
+        bytes: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<bool, ProviderError> {
+        self.alike.forget();
         let communication: Communication = inside(frame.communication);
         if communication.resid.is_some_and(|order| order < self.order) {
             return Ok(false);
@@ -220,9 +241,12 @@ impl Answer {
         if let Some(id) = communication.reqid.filter(|id| !id.is_empty()) {
             self.request_id = id;
         }
-        let may_refuse = [&frame.error_code, &frame.code, &frame.success];
-        if may_refuse.iter().any(|value| value.is_some())
-            && let Some(said) = serde_json::from_slice(data).map_or(None, |it| Said::read(&it))
+        let is_refused = [&frame.error_code, &frame.code]
+            .iter()
+            .any(|code| code.as_ref().is_some_and(is_code))
+            || frame.success == Some(Value::Bool(false));
+        if is_refused
+            && let Some(said) = serde_json::from_slice(bytes).map_or(None, |it| Said::read(&it))
         {
             return Err(refusal::coded(&said.code, &said.message, &self.remedy));
         }
@@ -238,8 +262,10 @@ impl Answer {
                     .map(|()| true),
             };
         }
+        let mut said = None;
         for item in data.messages.into_iter().flatten() {
             self.item(&item, events);
+            said = item.content.filter(|_| !self.text.raw.is_empty());
         }
         let extra: ExtraInfo = inside(data.extra_info);
         if let Some(usage) = extra.chat_odps.and_then(|odps| odps.total_usage)
@@ -252,7 +278,31 @@ impl Answer {
                 ..Usage::default()
             });
         }
+        if let Some(raw) = said.filter(|said| said.get().strip_suffix('"') == Some(&self.text.raw))
+        {
+            self.alike.learn(bytes, raw.get().as_bytes());
+        }
         Ok([data.sse_end, extra.sse_end].iter().flatten().any(is_set))
+    }
+
+    /// An event that repeats the one before but for its order and some more text; `false` for any other.
+    fn grow(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> bool {
+        let Some((order, inside)) = self
+            .alike
+            .recognise(data)
+            .filter(|(order, _)| *order >= self.order)
+        else {
+            return false;
+        };
+        let Some(new) = self.text.grow_by(inside) else {
+            return false;
+        };
+        self.order = order;
+        self.alike.grow(inside);
+        if !new.is_empty() {
+            events.push(ChatEvent::Text(new));
+        }
+        true
     }
 
     fn item(&mut self, item: &Item<'_>, events: &mut Vec<ChatEvent>) {
@@ -392,12 +442,17 @@ impl Spoken {
             return None;
         }
         let tail = raw.strip_prefix(self.raw.as_str())?;
-        let inside = tail.strip_suffix('"')?;
+        self.grow_by(tail.strip_suffix('"')?)
+    }
+
+    /// The same, of what is new as it is written.
+    fn grow_by(&mut self, inside: &str) -> Option<String> {
         // What may be a marker, or half a character, is for the other way.
         if inside.contains('[') || inside.contains('\u{FFFD}') || inside.contains("\\u") {
             return None;
         }
-        let new: String = if inside.contains('\\') {
+        let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+        let new: String = if !inside.bytes().all(is_plain) {
             serde_json::from_str(&format!("\"{inside}\"")).ok()?
         } else {
             inside.to_owned()
@@ -432,13 +487,18 @@ fn is_set(value: &Value) -> bool {
     value.as_str() == Some("1") || value.as_i64() == Some(1) || value.as_bool() == Some(true)
 }
 
-/// Whether the inspection has stopped the answer: an `error_code` that is neither 0 nor empty.
+/// Whether the inspection has stopped the answer.
 fn is_stopped(audit: &Value) -> bool {
-    match audit.get("error_code") {
-        None | Some(Value::Null | Value::Bool(false)) => false,
-        Some(Value::String(code)) => !code.is_empty() && code != "0",
-        Some(Value::Number(code)) => code.as_f64() != Some(0.0),
-        Some(_) => true,
+    audit.get("error_code").is_some_and(is_code)
+}
+
+/// An error's code: neither 0 nor empty.
+fn is_code(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => false,
+        Value::String(code) => !code.is_empty() && code != "0",
+        Value::Number(code) => code.as_f64() != Some(0.0),
+        _ => true,
     }
 }
 

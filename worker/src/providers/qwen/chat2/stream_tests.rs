@@ -384,6 +384,27 @@ fn shapes_that_nobody_expects_are_passed_over() {
     }
 }
 
+/// A service that cuts between the halves of a character, and shows one.
+#[test]
+fn half_a_character_waits_for_the_other_half() {
+    let frame = |content: &str| {
+        format!(
+            r#"data:{{"data":{{"messages":[{{"mime_type":"text/plain","content":"{content}"}}]}}}}"#
+        ) + "\n\n"
+    };
+    let stream = [
+        frame(r"猫\ud83d"),
+        frame(r"猫\ud83d\udc4b"),
+        frame(r"猫\ud83d\udc4b。"),
+    ]
+    .concat();
+    assert_eq!(one(&stream).text, "猫👋。");
+    assert_eq!(one(&frame(r"猫\ud83d")).text, "猫\u{FFFD}");
+    let mut torn = frame("猫").into_bytes();
+    torn.splice(torn.len() - 7..torn.len() - 7, *b"\xf0\x9f");
+    assert_eq!(decode([torn.as_slice()]).text.chars().next(), Some('猫'));
+}
+
 proptest::proptest! {
     #[test]
     fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
@@ -410,6 +431,7 @@ proptest::proptest! {
             let result = frames.iter().try_for_each(|frame| {
                 if !skips {
                     decoder.answer.text.raw.clear();
+                    decoder.answer.alike.forget();
                 }
                 decoder.feed(frame.as_bytes(), &mut events)
             });
@@ -418,6 +440,40 @@ proptest::proptest! {
         };
         proptest::prop_assert_eq!(run(true), run(false));
     }
+}
+
+#[test]
+fn a_growing_answer_is_not_parsed_again() {
+    let (mut decoder, mut events) = (Decoder::new("x"), Vec::new());
+    let data = |at: u64, text: &str| {
+        let frame = frame(at, &said(text));
+        frame
+            .trim_start_matches("event:message\ndata:")
+            .trim_end()
+            .to_owned()
+    };
+    decoder
+        .feed(frame(1, &said("开")).as_bytes(), &mut events)
+        .unwrap();
+    for (at, text) in ["开始", "开始\n\"q\"", "开始\n\"q\" \\ 👋"]
+        .iter()
+        .enumerate()
+    {
+        let data = data(at as u64 + 2, text);
+        assert!(decoder.answer.grow(data.as_bytes(), &mut events), "{data}");
+    }
+    // What is no part of a string is not taken for one, and what is older is not read.
+    for (at, text) in [(9, "开始\n\"q\" \\ 👋[(x"), (1, "开始\n\"q\" \\ 👋!")] {
+        assert!(!decoder.answer.grow(data(at, text).as_bytes(), &mut events));
+    }
+    let said: String = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::Text(text) => Some(text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(said, "开始\n\"q\" \\ 👋");
 }
 
 #[test]
