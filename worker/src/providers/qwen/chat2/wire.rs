@@ -113,7 +113,8 @@ pub(super) fn signed_post(
     let kp = client.account.cookie("tongyi_sso_ticket_hash");
     let mut request = signed(request, seal.pass, kp, seal.time, query, &body).body(body);
     request.url = format!("{}?{}", request.url, query.encoded());
-    request
+    // The salt is used up, and so is the question's id.
+    request.once()
 }
 
 /// What a question is made of.
