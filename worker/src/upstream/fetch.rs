@@ -13,6 +13,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 use bytes::{Bytes, BytesMut};
+use percent_encoding::AsciiSet;
 
 use super::{
     answer::Answer,
@@ -109,7 +110,9 @@ pub async fn attachment(
     stem: &str,
     room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
-    if let Some(data) = source.strip_prefix("data:") {
+    let source = source.trim();
+    let scheme = source.get(..5).unwrap_or_default();
+    if let (true, Some(data)) = (scheme.eq_ignore_ascii_case("data:"), source.get(5..)) {
         return decode(data, policy, file_name, stem);
     }
     if !source.contains("://") && file_name.is_some() {
@@ -131,19 +134,57 @@ fn decode(
     stem: &str,
 ) -> Result<Attachment, FetchError> {
     let (head, payload) = data.split_once(',').ok_or(FetchError::BadData)?;
-    let content_type = head.strip_suffix(";base64").ok_or(FetchError::BadData)?;
-    if payload.len() / 4 * 3 > policy.most_bytes {
+    let (content_type, coding) = head.rsplit_once(';').ok_or(FetchError::BadData)?;
+    if !coding.trim().eq_ignore_ascii_case("base64") {
+        return Err(FetchError::BadData);
+    }
+    let bytes = from_base64(payload).ok_or(FetchError::BadData)?;
+    if bytes.len() > policy.most_bytes {
         return Err(FetchError::TooLarge);
     }
-    let bytes = BASE64
-        .decode(payload.trim_end())
-        .map_err(|_| FetchError::BadData)?;
     Ok(named(
         file_name.map(str::to_owned),
         content_type,
         bytes.into(),
         stem,
     ))
+}
+
+/// Base64 as people write it: in lines, with blanks, in the alphabet for URLs, percent-encoded, padded or not.
+fn from_base64(payload: &str) -> Option<Vec<u8>> {
+    let decode = |text: &[u8]| BASE64.decode(text).ok();
+    decode(payload.trim().as_bytes()).or_else(|| {
+        let plain: Vec<u8> = percent_encoding::percent_decode_str(payload)
+            .filter(|byte| !byte.is_ascii_whitespace())
+            .map(|byte| match byte {
+                b'-' => b'+',
+                b'_' => b'/',
+                other => other,
+            })
+            .collect();
+        let padded = plain.iter().rev().take_while(|&&byte| byte == b'=').count();
+        decode(plain.get(..plain.len() - padded)?)
+    })
+}
+
+/// What may not stand in a URL, and does where one was copied from a browser's address bar. `%` may: it is there for
+/// what has been encoded already.
+const UNSAFE: &AsciiSet = &percent_encoding::CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'<')
+    .add(b'>')
+    .add(b'\\')
+    .add(b'^')
+    .add(b'`')
+    .add(b'{')
+    .add(b'|')
+    .add(b'}');
+
+/// An address as people paste it, as a URL.
+fn encoded(address: &str) -> String {
+    let joined: String = address.trim().split(['\t', '\r', '\n']).collect();
+    percent_encoding::utf8_percent_encode(&joined, UNSAFE).to_string()
 }
 
 async fn fetch(
@@ -154,7 +195,7 @@ async fn fetch(
     stem: &str,
     room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
-    let mut url = source.to_owned();
+    let mut url = encoded(source);
     for _ in 0..=MOST_REDIRECTS {
         let target = Target::parse(&url, policy)?;
         let mut request = Request::get("fetch", url.clone())
@@ -170,7 +211,8 @@ async fn fetch(
                 _ => FetchError::Refused,
             })?;
         if answer.status.is_redirection() {
-            url = target.follow(answer.header("location").ok_or(FetchError::Refused)?)?;
+            let location = answer.header("location").ok_or(FetchError::Refused)?;
+            url = target.follow(&encoded(location))?;
             continue;
         }
         if answer.status.as_u16() != 200 {
@@ -178,17 +220,8 @@ async fn fetch(
         }
         let content_type = answer.content_type();
         let bytes = within(&mut answer, policy.most_bytes, room).await?;
-        let last_segment = target
-            .path
-            .rsplit('/')
-            .next()
-            .filter(|name| name.contains('.') && name.len() <= 128);
-        return Ok(named(
-            file_name.or(last_segment).map(str::to_owned),
-            &content_type,
-            bytes,
-            stem,
-        ));
+        let name = file_name.map_or_else(|| target.file_name(), |name| Some(name.to_owned()));
+        return Ok(named(name, &content_type, bytes, stem));
     }
     Err(FetchError::Refused)
 }
@@ -237,6 +270,14 @@ fn named(name: Option<String>, content_type: &str, bytes: Bytes, stem: &str) -> 
     } else {
         String::new()
     };
+    // Some names of types are in use, but are none.
+    let content_type = match content_type.as_str() {
+        "image/jpg" | "image/pjpeg" | "image/x-jpeg" | "image/x-jpg" => "image/jpeg".to_owned(),
+        "image/x-png" => "image/png".to_owned(),
+        "image/x-ms-bmp" | "image/x-bmp" => "image/bmp".to_owned(),
+        "application/x-pdf" => "application/pdf".to_owned(),
+        _ => content_type,
+    };
     let guessed = || {
         let kind = name
             .as_deref()
@@ -247,14 +288,112 @@ fn named(name: Option<String>, content_type: &str, bytes: Bytes, stem: &str) -> 
             |kind| kind.essence_str().to_owned(),
         )
     };
-    let is_vague = content_type.is_empty() || content_type == "application/octet-stream";
-    let content_type = if is_vague { guessed() } else { content_type };
-    let name = name.unwrap_or_else(|| format!("{stem}.{}", extension(&content_type)));
+    let is_vague = VAGUE.contains(&content_type.as_str());
+    // Stores say what they were told, or nothing; the content does not err.
+    let may_err =
+        is_vague || content_type.starts_with("image/") || content_type.starts_with("text/");
+    let content_type = match sniffed(&bytes) {
+        Some(kind) if may_err => kind.to_owned(),
+        _ if is_vague => guessed(),
+        _ => content_type,
+    };
+    let name = match name {
+        // Services go by the ending: a picture is to have a picture's.
+        Some(name)
+            if content_type.starts_with("image/") && !has_ending_of(&name, &content_type) =>
+        {
+            format!("{name}.{}", extension(&content_type))
+        }
+        Some(name) => name,
+        None => format!("{stem}.{}", extension(&content_type)),
+    };
     Attachment {
         name,
         content_type,
         bytes,
     }
+}
+
+/// Types that say nothing.
+const VAGUE: [&str; 11] = [
+    "",
+    "application/octet-stream",
+    "binary/octet-stream",
+    "application/binary",
+    "application/x-binary",
+    "application/unknown",
+    "application/x-unknown",
+    "application/force-download",
+    "application/download",
+    "application/x-download",
+    "unknown/unknown",
+];
+
+/// The type of what begins like this. Source: the WHATWG's MIME sniffing standard, sections 6.1 and 6.3 (AVIF and HEIC: ISO
+/// 14496-12).
+fn sniffed(bytes: &[u8]) -> Option<&'static str> {
+    Some(match bytes {
+        [0x89, b'P', b'N', b'G', b'\r', b'\n', 0x1a, b'\n', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        [b'G', b'I', b'F', b'8', b'7' | b'9', b'a', ..] => "image/gif",
+        [
+            b'R',
+            b'I',
+            b'F',
+            b'F',
+            _,
+            _,
+            _,
+            _,
+            b'W',
+            b'E',
+            b'B',
+            b'P',
+            ..,
+        ] => "image/webp",
+        // Two letters are a word as well: the reserved bytes of the header are not.
+        [b'B', b'M', _, _, _, _, 0, 0, 0, 0, ..] => "image/bmp",
+        [b'I', b'I', 0x2a, 0, ..] | [b'M', b'M', 0, 0x2a, ..] => "image/tiff",
+        [0, 0, 1, 0, _, 0, ..] => "image/x-icon",
+        [
+            _,
+            _,
+            _,
+            _,
+            b'f',
+            b't',
+            b'y',
+            b'p',
+            b'a',
+            b'v',
+            b'i',
+            b'f' | b's',
+            ..,
+        ] => "image/avif",
+        [
+            _,
+            _,
+            _,
+            _,
+            b'f',
+            b't',
+            b'y',
+            b'p',
+            b'h',
+            b'e',
+            b'i',
+            b'c' | b'x',
+            ..,
+        ] => "image/heic",
+        [b'%', b'P', b'D', b'F', b'-', ..] => "application/pdf",
+        _ => return None,
+    })
+}
+
+fn has_ending_of(name: &str, content_type: &str) -> bool {
+    mime_guess::from_path(name)
+        .iter()
+        .any(|kind| kind.essence_str() == content_type)
 }
 
 /// The usual file ending of a type.
@@ -263,6 +402,8 @@ fn extension(content_type: &str) -> &'static str {
         // The guess would be the alphabetically first ending, which nobody uses.
         "image/jpeg" => "jpg",
         "text/plain" => "txt",
+        "application/octet-stream" => "bin",
+        "image/tiff" => "tiff",
         other => mime_guess::get_mime_extensions_str(other)
             .and_then(|endings| endings.first())
             .copied()
@@ -271,6 +412,7 @@ fn extension(content_type: &str) -> &'static str {
 }
 
 struct Target {
+    scheme: String,
     origin: String,
     host: String,
     port: u16,
@@ -305,6 +447,7 @@ impl Target {
             return Err(FetchError::BadUrl);
         }
         Ok(Self {
+            scheme: scheme.to_owned(),
             origin: format!("{scheme}://{authority}"),
             host,
             port,
@@ -328,15 +471,67 @@ impl Target {
         }
     }
 
+    /// Where a redirect leads, resolved as RFC 3986 section 5.2 says; what it leads to is judged when it is parsed.
     fn follow(&self, location: &str) -> Result<String, FetchError> {
-        if location.contains("://") {
-            Ok(location.to_owned())
-        } else if location.starts_with('/') && !location.starts_with("//") {
-            Ok(format!("{}{location}", self.origin))
-        } else {
-            Err(FetchError::Refused)
+        let location = location.split('#').next().unwrap_or_default();
+        let (path, query) = match location.split_once('?') {
+            Some((path, query)) => (path, format!("?{query}")),
+            None => (location, String::new()),
+        };
+        if let Some((scheme, _)) = path.split_once(':')
+            && scheme
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+        {
+            return Ok(location.to_owned());
+        }
+        if location.starts_with("//") {
+            return Ok(format!("{}:{location}", self.scheme));
+        }
+        let path = match path {
+            "" if query.is_empty() => return Err(FetchError::Refused),
+            "" => self.path.clone(),
+            absolute if absolute.starts_with('/') => without_dots(absolute),
+            relative => {
+                let (folder, _) = self.path.rsplit_once('/').unwrap_or_default();
+                without_dots(&format!("{folder}/{relative}"))
+            }
+        };
+        Ok(format!("{}{path}{query}", self.origin))
+    }
+
+    /// The last part of the path, where it is a file's name.
+    fn file_name(&self) -> Option<String> {
+        let last = self.path.rsplit('/').next()?;
+        let decoded = percent_encoding::percent_decode_str(last)
+            .decode_utf8()
+            .ok()?;
+        let is_name = decoded.contains('.')
+            && decoded.len() <= 128
+            && !decoded.contains(|c: char| c.is_control() || "/\\\"".contains(c));
+        is_name.then(|| decoded.into_owned())
+    }
+}
+
+/// A path without `.` and `..`.
+fn without_dots(path: &str) -> String {
+    let mut kept: Vec<&str> = Vec::new();
+    let mut segments = path.split('/').skip(1).peekable();
+    while let Some(segment) = segments.next() {
+        let is_last = segments.peek().is_none();
+        match segment {
+            "." | ".." => {
+                if segment == ".." {
+                    kept.pop();
+                }
+                if is_last {
+                    kept.push("");
+                }
+            }
+            other => kept.push(other),
         }
     }
+    format!("/{}", kept.join("/"))
 }
 
 /// Whether an address belongs to the public internet.
@@ -490,5 +685,176 @@ mod tests {
             get("aGk=", Some("notes.pdf")).await.unwrap().content_type,
             "application/pdf"
         );
+    }
+
+    async fn get(source: &str, name: Option<&str>) -> Result<Attachment, FetchError> {
+        attachment(&client(), &Policy::default(), source, name, "stem", &|_| {
+            true
+        })
+        .await
+    }
+
+    const PNG: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC";
+
+    #[actix_web::test]
+    async fn base64_comes_in_lines_with_blanks_and_in_both_alphabets() {
+        let plain = get(&format!("data:image/png;base64,{PNG}"), None)
+            .await
+            .unwrap();
+        let lines = PNG
+            .as_bytes()
+            .chunks(20)
+            .map(|line| std::str::from_utf8(line).unwrap());
+        let lines: Vec<&str> = lines.collect();
+        for written in [
+            format!("data:image/png;base64, {PNG}"),
+            format!("data:image/png;base64,{}", lines.join("\n")),
+            format!(" DATA:image/png; Base64,{}\r\n", lines.join("\r\n ")),
+            format!(
+                "data:image/png;charset=utf-8;base64,{}",
+                PNG.replace('+', "%2B").replace('/', "%2F")
+            ),
+            format!("data:;base64,{}", PNG.replace('+', "-").replace('/', "_")),
+            format!("data:image/png;name=a.png;base64,{PNG}=="),
+        ] {
+            assert_eq!(get(&written, None).await.as_ref(), Ok(&plain), "{written}");
+        }
+        assert_eq!(
+            get("data:image/png;base64,a b*c", None).await,
+            Err(FetchError::BadData)
+        );
+        assert_eq!(
+            get("data:image/png,abc", None).await,
+            Err(FetchError::BadData)
+        );
+    }
+
+    #[actix_web::test]
+    async fn pictures_have_their_own_type_and_ending_whatever_is_said() {
+        for (said, name, content_type, named) in [
+            (
+                "image/jpg;base64,/9j/4AAQSkZJRgABAQAAAQABAAD/2Q==",
+                None,
+                "image/jpeg",
+                "stem.jpg",
+            ),
+            ("image/jpg;base64,AAAA", None, "image/jpeg", "stem.jpg"),
+            (
+                ";base64,R0lGODlhAQABAAAAACw=",
+                None,
+                "image/gif",
+                "stem.gif",
+            ),
+            (
+                "binary/octet-stream;base64,R0lGODdhAQABAAAAACw=",
+                Some("x"),
+                "image/gif",
+                "x.gif",
+            ),
+            (
+                "image/png;base64,/9j/4AAQSkZJRgABAQAAAQABAAD/2Q==",
+                None,
+                "image/jpeg",
+                "stem.jpg",
+            ),
+            (
+                "text/plain;base64,UklGRgAAAABXRUJQVlA4",
+                None,
+                "image/webp",
+                "stem.webp",
+            ),
+            (
+                "application/force-download;base64,Qk1GAAAAAAAAADYAAAA=",
+                None,
+                "image/bmp",
+                "stem.bmp",
+            ),
+            (
+                "binary/octet-stream;base64,JVBERi0xLjQK",
+                None,
+                "application/pdf",
+                "stem.pdf",
+            ),
+            (
+                "binary/octet-stream;base64,AAAA",
+                Some("a.png"),
+                "image/png",
+                "a.png",
+            ),
+            (
+                "application/octet-stream;base64,AAAA",
+                None,
+                "application/octet-stream",
+                "stem.bin",
+            ),
+            (
+                "text/plain;base64,Qk0gaXMgYSBjYXI=",
+                None,
+                "text/plain",
+                "stem.txt",
+            ),
+            (
+                "application/zip;base64,R0lGODlhAQABAAAAACw=",
+                None,
+                "application/zip",
+                "stem.zip",
+            ),
+        ] {
+            let found = get(&format!("data:{said}"), name).await.unwrap();
+            assert_eq!(
+                (found.content_type.as_str(), found.name.as_str()),
+                (content_type, named),
+                "{said}"
+            );
+        }
+    }
+
+    #[test]
+    fn redirects_are_resolved_as_browsers_do() {
+        let policy = Policy::default();
+        let target = Target::parse("https://a.example:8443/b/c/d.png?e", &policy).unwrap();
+        for (location, url) in [
+            ("https://x.example/y", "https://x.example/y"),
+            ("//x.example/y", "https://x.example/y"),
+            ("/y?z=http://q", "https://a.example:8443/y?z=http://q"),
+            ("y.png", "https://a.example:8443/b/c/y.png"),
+            ("./y.png#f", "https://a.example:8443/b/c/y.png"),
+            ("../y.png", "https://a.example:8443/b/y.png"),
+            ("../../../../y/..", "https://a.example:8443/"),
+            ("?y", "https://a.example:8443/b/c/d.png?y"),
+            (
+                "y/2020-01-01T00:00.png",
+                "https://a.example:8443/b/c/y/2020-01-01T00:00.png",
+            ),
+        ] {
+            assert_eq!(target.follow(location).as_deref(), Ok(url), "{location}");
+        }
+        assert_eq!(target.follow(""), Err(FetchError::Refused));
+        assert!(Target::parse(&target.follow("file:///etc/passwd").unwrap(), &policy).is_err());
+    }
+
+    #[test]
+    fn addresses_are_encoded_once() {
+        for (pasted, url, name) in [
+            (
+                "https://a.example/图片.png",
+                "https://a.example/%E5%9B%BE%E7%89%87.png",
+                "图片.png",
+            ),
+            (
+                " https://a.example/a b.png\n",
+                "https://a.example/a%20b.png",
+                "a b.png",
+            ),
+            (
+                "https://a.example/a%20b.png?q=ü",
+                "https://a.example/a%20b.png?q=%C3%BC",
+                "a b.png",
+            ),
+        ] {
+            assert_eq!(encoded(pasted), url);
+            let target = Target::parse(&encoded(pasted), &Policy::default()).unwrap();
+            assert_eq!(target.file_name().as_deref(), Some(name));
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! `HTTP_PROXY`, `HTTPS_PROXY` and `NO_PROXY`, as curl reads them. Both kinds of traffic go through a `CONNECT` tunnel.
 
-use std::{fmt, io};
+use std::{fmt, io, net::IpAddr};
 
 use actix_web::{http::Uri, rt::net::TcpStream};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -25,7 +25,98 @@ struct Proxy {
 pub struct Proxies {
     http: Option<Proxy>,
     https: Option<Proxy>,
-    exempt: Vec<String>,
+    exempt: Vec<Exempt>,
+}
+
+/// What is reached directly, by one member of `NO_PROXY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Exempt {
+    whom: Whom,
+    /// Only on this port, where one is named.
+    port: Option<u16>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Whom {
+    Everybody,
+    /// Addresses whose first bits are these; a single address has all of them.
+    Network(IpAddr, u32),
+    /// A name and what is below it.
+    Name(String),
+}
+
+impl Exempt {
+    /// `*`, `name`, `.name`, `*.name`, an address, a network (`10.0.0.0/8`), an IPv6 address with or without brackets;
+    /// names and addresses perhaps with a port.
+    fn read(text: &str) -> Option<Self> {
+        if text == "*" {
+            return Some(Self {
+                whom: Whom::Everybody,
+                port: None,
+            });
+        }
+        if let Some(network) = network(text) {
+            return Some(Self {
+                whom: network,
+                port: None,
+            });
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) => (host, Some(port.parse().ok()?)),
+            None => (text, None),
+        };
+        let whom = network(host).or_else(|| {
+            let name = host
+                .trim_start_matches("*.")
+                .trim_matches('.')
+                .to_ascii_lowercase();
+            (!name.is_empty()).then_some(Whom::Name(name))
+        })?;
+        Some(Self { whom, port })
+    }
+
+    fn has(&self, host: &str, port: u16) -> bool {
+        let is_whom = match &self.whom {
+            Whom::Everybody => true,
+            Whom::Network(network, bits) => host
+                .parse()
+                .is_ok_and(|address: IpAddr| shares(address.to_canonical(), *network, *bits)),
+            Whom::Name(name) => host
+                .strip_suffix(name.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
+        };
+        is_whom && self.port.is_none_or(|only| only == port)
+    }
+}
+
+/// An address or a network.
+fn network(text: &str) -> Option<Whom> {
+    let (address, bits) = text
+        .split_once('/')
+        .map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: IpAddr = address
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse()
+        .ok()?;
+    let most = if address.is_ipv4() { 32 } else { 128 };
+    let bits = bits.map_or(Some(most), |bits| {
+        bits.parse().ok().filter(|&bits| bits <= most)
+    })?;
+    Some(Whom::Network(address, bits))
+}
+
+/// Whether the first `bits` of two addresses are the same.
+fn shares(one: IpAddr, other: IpAddr, bits: u32) -> bool {
+    let rest =
+        |width: u32, differing: u128| differing.checked_shr(width - bits).unwrap_or_default() == 0;
+    match (one, other) {
+        (IpAddr::V4(one), IpAddr::V4(other)) => {
+            rest(32, u128::from(one.to_bits() ^ other.to_bits()))
+        }
+        (IpAddr::V6(one), IpAddr::V6(other)) => rest(128, one.to_bits() ^ other.to_bits()),
+        _ => false,
+    }
 }
 
 /// Why a proxy URL cannot be used.
@@ -34,21 +125,17 @@ pub struct Proxies {
 pub struct BadProxy;
 
 impl Proxies {
-    /// From the values of the three variables; an absent one is empty. `exempt` is a list separated by commas.
+    /// From the values of the three variables; an absent one is empty. `exempt` is a list separated by commas or blanks;
+    /// what is in it and no name, address or network exempts nothing.
     ///
     /// # Errors
     /// [`BadProxy`] for a URL that is no `http://` proxy.
     pub fn new(http: &str, https: &str, exempt: &str) -> Result<Self, BadProxy> {
-        let exempt = exempt.split(',').map(|host| {
-            host.trim()
-                .trim_start_matches("*.")
-                .trim_start_matches('.')
-                .to_ascii_lowercase()
-        });
+        let exempt = exempt.split(|c: char| c == ',' || c.is_whitespace());
         Ok(Self {
             http: parse(http)?,
             https: parse(https)?,
-            exempt: exempt.filter(|host| !host.is_empty()).collect(),
+            exempt: exempt.filter_map(Exempt::read).collect(),
         })
     }
 
@@ -58,23 +145,14 @@ impl Proxies {
             .host()?
             .trim_start_matches('[')
             .trim_end_matches(']')
+            .trim_end_matches('.')
             .to_ascii_lowercase();
         let is_local = host == "localhost"
             || host
                 .parse()
-                .is_ok_and(|address: std::net::IpAddr| address.is_loopback());
-        let is_below = |suffix: &String| {
-            host == *suffix
-                || host
-                    .strip_suffix(suffix.as_str())
-                    .is_some_and(|rest| rest.ends_with('.'))
-        };
-        if is_local
-            || self
-                .exempt
-                .iter()
-                .any(|exempt| exempt == "*" || is_below(exempt))
-        {
+                .is_ok_and(|address: IpAddr| address.to_canonical().is_loopback());
+        let port = super::socket::port(url);
+        if is_local || self.exempt.iter().any(|exempt| exempt.has(&host, port)) {
             return None;
         }
         match url.scheme_str() {
@@ -205,6 +283,50 @@ mod tests {
         );
         assert!(Proxies::new("", "socks5://x:1", "").is_err());
         assert_eq!(Proxies::new("", "", "").unwrap(), Proxies::default());
+    }
+
+    #[test]
+    fn exempts_networks_ports_and_both_kinds_of_addresses() {
+        let list = "localhost,10.0.0.0/8 172.16.0.0/12\t192.168.7.9 , fd00::/8,[2001:db8::1],2001:db8:1::2, *.Wild.example ., .dot.example. , only.example:8080,[fe80::5]:90,9.9.9.9/40,0.0.0.0/x,1.2.3.4:5";
+        let proxies = Proxies::new("http://a:1", "b:2", list).unwrap();
+        for direct in [
+            "http://10.255.0.1/",
+            "http://172.31.255.255:9/",
+            "http://192.168.7.9/",
+            "http://[fd12::1]/",
+            "http://[2001:db8::1]/",
+            "http://[2001:db8:1::2]/",
+            "http://[::ffff:10.1.2.3]/",
+            "http://wild.example/",
+            "http://a.WILD.example/",
+            "http://dot.example./",
+            "http://only.example:8080/",
+            "http://[fe80::5]:90/",
+            "http://1.2.3.4:5/",
+            "http://127.9.9.9/",
+        ] {
+            assert_eq!(via(&proxies, direct), None, "{direct}");
+        }
+        for through in [
+            "http://11.0.0.1/",
+            "http://172.32.0.0/",
+            "http://192.168.7.90/",
+            "http://[fe00::1]/",
+            "http://[2001:db8::2]/",
+            "http://only.example/",
+            "http://[fe80::5]/",
+            "http://9.9.9.9/",
+            "http://1.2.3.4/",
+            "http://10.example/",
+        ] {
+            assert!(via(&proxies, through).is_some(), "{through}");
+        }
+        let everybody = Proxies::new("http://a:1", "b:2", " * ").unwrap();
+        assert_eq!(via(&everybody, "https://x.com/"), None);
+        let whole = Proxies::new("http://a:1", "", "0.0.0.0/0, ::/0").unwrap();
+        assert_eq!(via(&whole, "http://8.8.8.8/"), None);
+        assert_eq!(via(&whole, "http://[2606::1]/"), None);
+        assert!(via(&whole, "http://x.com/").is_some());
     }
 
     #[actix_web::test]
