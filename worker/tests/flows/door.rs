@@ -6,9 +6,12 @@ use serde_json::{Value, json};
 
 use crate::support::{Hive, KEY, Reply, question, simulator};
 
+/// The generation that reports no usage of its own and has the names of models that are asked for here.
+const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
+
 async fn hive() -> (hive2api_loadtest::simulate::Running, Hive) {
     let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[]);
+    let hive = Hive::start(&[&qwen], &[DIALOG]);
     (qwen, hive)
 }
 
@@ -608,6 +611,7 @@ async fn routes_lead_to_candidates_in_order() {
     let hive = Hive::start(
         &[&qwen],
         &[
+            DIALOG,
             (
                 "MODEL_ROUTES",
                 r#"{"gpt-4o": ["qwen/qwen-max", "qwen/qwen3-flash"]}"#,
