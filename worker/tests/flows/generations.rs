@@ -88,3 +88,8 @@ async fn langfast_in_every_generation() {
 async fn qwen_in_every_generation() {
     each_and_in_turn("qwen", "qwen3-max").await;
 }
+
+#[actix_web::test]
+async fn deepseek_in_every_generation() {
+    each_and_in_turn("deepseek", "deepseek-v4-flash").await;
+}
