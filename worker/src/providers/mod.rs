@@ -12,6 +12,7 @@ pub mod openai;
 mod outbox;
 pub mod qwen;
 pub mod registry;
+mod said;
 mod turn;
 pub mod xinghuo;
 

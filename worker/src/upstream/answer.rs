@@ -35,6 +35,8 @@ pub struct Answer {
     rush: Rush,
     /// The end of the body, seen while more bytes were looked for.
     end: Option<Result<(), TransportError>>,
+    /// Bytes that were looked at and not yet taken.
+    peeked: Option<Bytes>,
 }
 
 impl Answer {
@@ -46,6 +48,7 @@ impl Answer {
             silence: Silence::new(stall),
             rush: Rush::default(),
             end: None,
+            peeked: None,
         }
     }
 
@@ -57,6 +60,9 @@ impl Answer {
     /// # Errors
     /// [`TransportError::Timeout`] after a long silence, [`TransportError::Broken`] when it ends too early.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, TransportError> {
+        if let Some(bytes) = self.peeked.take() {
+            return Ok(Some(bytes));
+        }
         poll_fn(|cx| self.poll_chunk(cx)).await
     }
 
@@ -95,6 +101,32 @@ impl Answer {
             }
         }
         Poll::Ready(Ok(Some(chunk.freeze())))
+    }
+
+    /// Whether the body is an event stream. Labels lie both ways, so its first bytes tell; they are waited for, and come
+    /// with the next [`Answer::chunk`]. A body that does not begin is what its label says.
+    pub async fn is_event_stream(&mut self) -> bool {
+        let is_labelled = self.content_type() == "text/event-stream";
+        loop {
+            let seen = self.peeked.as_deref().unwrap_or_default();
+            if let Some(is_stream) = begins_stream(seen, is_labelled) {
+                return is_stream;
+            }
+            let seen = self.peeked.take();
+            match self.chunk().await {
+                Ok(Some(more)) => {
+                    self.peeked = Some(match seen {
+                        None => more,
+                        Some(seen) => [seen, more].concat().into(),
+                    });
+                }
+                over => {
+                    self.peeked = seen;
+                    self.end = Some(over.map(|_| ()));
+                    return is_labelled;
+                }
+            }
+        }
     }
 
     /// The whole body, at most `most` bytes.
@@ -150,6 +182,24 @@ impl Answer {
     /// When the service says to come back: `Retry-After` in each of its forms, `retry-after-ms`.
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(|name| self.header(name), SystemTime::now())
+    }
+}
+
+/// Whether these are the first bytes of an event stream; `None` when they do not tell yet.
+fn begins_stream(bytes: &[u8], is_labelled: bool) -> Option<bool> {
+    const FIELDS: &[&[u8]] = &[b"data", b"event", b"id", b"retry", b":"];
+    /// So many blanks say nothing more.
+    const MOST_BLANKS: usize = 4096;
+    let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let start = start.trim_ascii_start();
+    match start.first() {
+        None if bytes.len() > MOST_BLANKS => Some(is_labelled),
+        None => None,
+        Some(b'{' | b'[' | b'<') => Some(false),
+        Some(_) if is_labelled => Some(true),
+        Some(_) if FIELDS.iter().any(|field| start.starts_with(field)) => Some(true),
+        Some(_) if FIELDS.iter().any(|field| field.starts_with(start)) => None,
+        Some(_) => Some(false),
     }
 }
 
@@ -286,6 +336,31 @@ mod tests {
             rest += chunk.len();
         }
         (brought, rest)
+    }
+
+    /// Under a label that is none of an event stream.
+    #[actix_web::test]
+    async fn the_first_bytes_tell_what_the_body_is() {
+        for (pieces, is_stream) in [
+            (&["\u{FEFF}data: x"][..], true),
+            (&["\n", "d", "ata:"], true),
+            (&[": beat"], true),
+            (&["event:", "x"], true),
+            (&[" {\"a\":1}"], false),
+            (&["<html>"], false),
+            (&["date"], false),
+            (&["da"], false),
+            (&[], false),
+        ] {
+            let (mut sender, mut answer) = answer().await;
+            for piece in pieces {
+                sender.write_all(piece.as_bytes()).await.unwrap();
+            }
+            drop(sender);
+            assert_eq!(answer.is_event_stream().await, is_stream, "{pieces:?}");
+            let body = answer.bytes(100).await.unwrap();
+            assert_eq!(body, pieces.concat(), "{pieces:?}");
+        }
     }
 
     #[actix_web::test]

@@ -81,6 +81,57 @@ pub fn value(bytes: &[u8]) -> Option<(Value, bool)> {
     Some((value, true))
 }
 
+/// The same JSON as derived types read it, each member once, and whether it was [`mended`] and so may hold halves. `None`
+/// when it is no JSON at all.
+pub fn normal(bytes: &[u8]) -> Option<(Vec<u8>, bool)> {
+    let (value, is_mended) = value(bytes)?;
+    Some((serde_json::to_vec(&value).ok()?, is_mended))
+}
+
+/// As [`normal`], for events whose texts repeat all that was said: half a character at a text's end is left out, as the
+/// next event has all of it.
+pub fn visible(bytes: &[u8]) -> Option<Vec<u8>> {
+    fn trim(value: &mut Value) {
+        match value {
+            Value::String(text) if has_half(text) => {
+                *text = whole(text.trim_end_matches(is_half));
+            }
+            Value::Array(list) => list.iter_mut().for_each(trim),
+            Value::Object(members) => members.values_mut().for_each(trim),
+            Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+    }
+    let (mut value, is_mended) = value(bytes)?;
+    if is_mended {
+        trim(&mut value);
+    }
+    serde_json::to_vec(&value).ok()
+}
+
+/// Whether half a character may be escaped in it: derived types that keep a part of it unread would find that late.
+pub fn may_have_half(bytes: &[u8]) -> bool {
+    memchr::memchr(b'\\', bytes).is_some()
+        && [b"\\ud", b"\\uD"]
+            .iter()
+            .any(|start| memchr::memmem::find(bytes, *start).is_some())
+}
+
+/// Whether there is half a character in a text; nearly no text has a byte that could begin one.
+pub fn has_half(text: &str) -> bool {
+    memchr::memchr(0xF4, text.as_bytes()).is_some() && text.contains(is_half)
+}
+
+/// Joins the halves in a text that is still growing: one at its end may yet be joined and stays.
+pub fn settle(text: &mut String) {
+    let last = text.chars().last();
+    let mut halves = Halves::default();
+    let mut settled = halves.join(text);
+    if halves.is_waiting() {
+        settled.extend(last);
+    }
+    *text = settled;
+}
+
 /// The half that a private character stands for.
 fn half(c: char) -> Option<u32> {
     let code = u32::from(c).checked_sub(FIRST_HALF)? + SURROGATES.start();
@@ -245,6 +296,24 @@ mod tests {
             scan.feed(text.get(..at).unwrap());
             assert_eq!(scan.is_whole(), at == text.len(), "{at}");
         }
+    }
+
+    #[test]
+    fn a_growing_text_keeps_the_half_at_its_end() {
+        for (text, settled) in [
+            ("a\u{10F83D}", "a\u{10F83D}"),
+            ("a\u{10F83D}\u{10FC4B}b", "a👋b"),
+            ("\u{10F83D}b", "\u{FFFD}b"),
+            ("\u{10FC4B}", "\u{FFFD}"),
+        ] {
+            let mut grown = text.to_owned();
+            settle(&mut grown);
+            assert_eq!(grown, settled, "{text:?}");
+        }
+        assert_eq!(
+            normal(br#"{"a":1,"b":"\ud83d","a":2}"#),
+            Some(("{\"a\":2,\"b\":\"\u{10F83D}\"}".into(), true))
+        );
     }
 
     proptest::proptest! {

@@ -21,6 +21,7 @@ mod places;
 mod qwen;
 mod qwen_chat2;
 mod raw;
+mod strangers;
 mod support;
 mod xinghuo;
 mod xinghuo_forms;

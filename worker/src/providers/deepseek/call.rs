@@ -24,8 +24,8 @@ pub(super) async fn call<T: DeserializeOwned>(turn: &Turn, request: Request) -> 
 }
 
 /// Whether this is the stream that was asked for.
-pub(super) fn is_stream(answer: &Answer) -> bool {
-    answer.status.as_u16() == 200 && answer.content_type() == "text/event-stream"
+pub(super) async fn is_stream(answer: &mut Answer) -> bool {
+    answer.status.as_u16() == 200 && answer.is_event_stream().await
 }
 
 /// What came instead of a stream.

@@ -86,8 +86,8 @@ pub(super) async fn listen(
         may_fail &= !decoder.has_failed();
         let mut request = wire::go_on(place.caller, place.session_id, response_id, place.aside);
         request.timeout = Some(place.silence);
-        let more = turn.send(request).await?;
-        if !is_stream(&more) {
+        let mut more = turn.send(request).await?;
+        if !is_stream(&mut more).await {
             // What is there is honestly too short: finish says so.
             let refusal = refused(turn, more).await;
             tracing::warn!(
@@ -178,7 +178,7 @@ async fn resume(
     let Ok(mut answer) = turn.send(request).await else {
         return Resumed::Broken;
     };
-    if is_stream(&answer) {
+    if is_stream(&mut answer).await {
         tracing::info!(provider = NAME, "a broken answer goes on");
         return Resumed::Stream(answer);
     }

@@ -261,8 +261,8 @@ impl DeepSeek {
         loop {
             let mut request = wire::ask(caller, question, aside, &proof);
             request.timeout = Some(self.silence);
-            let answer = turn.send(request).await?;
-            if is_stream(&answer) {
+            let mut answer = turn.send(request).await?;
+            if is_stream(&mut answer).await {
                 return Ok(answer);
             }
             match refused(turn, answer).await {

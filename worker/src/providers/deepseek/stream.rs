@@ -21,7 +21,10 @@ use super::{
 };
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, Usage},
-    upstream::sse::Sse,
+    upstream::{
+        json::{self, Halves},
+        sse::Sse,
+    },
 };
 
 /// Batches within batches; captures show one level.
@@ -50,6 +53,10 @@ struct Reader {
     failure: Option<ProviderError>,
     is_closed: bool,
     watch: Watch,
+    /// Half characters at the end of text and of thinking.
+    has_halves: bool,
+    text_halves: Halves,
+    thought_halves: Halves,
     /// The choices generation, which `[DONE]` may end.
     is_choices: bool,
 }
@@ -93,7 +100,11 @@ impl Decoder {
         };
         let read = self.reader.event(event.name, event.data, &mut self.said);
         self.reader.pass(&mut self.said, events);
-        read
+        match read {
+            // An event that was torn: whether the answer is whole, its status says.
+            Err(error) if error.kind == Kind::Protocol => Ok(()),
+            read => read,
+        }
     }
 
     /// A continuation follows: its stream starts afresh, what was said is remembered (section 8).
@@ -201,19 +212,46 @@ impl Reader {
     }
 
     fn message(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        if data == b"[DONE]" {
+        if matches!(data.trim_ascii(), b"[DONE]" | b"\"[DONE]\"") {
             // Ends the choices generation alone; in the others only the status counts (section 6).
             if self.is_choices && self.status == Status::Wip {
                 self.status = Status::Finished;
             }
             return Ok(());
         }
+        if json::may_have_half(data) {
+            return self.odd_message(data, events);
+        }
         match serde_json::from_slice::<Patch<'_>>(data) {
             Ok(patch) if patch.v.is_some() || patch.p.is_some() || patch.o.is_some() => {
                 self.patch(&patch, events)
             }
             Ok(_) => self.notice(data, events),
-            Err(_) => Ok(()),
+            Err(_) => self.odd_message(data, events),
+        }
+    }
+
+    /// Members that come twice, halves of characters: text must not be lost with them. What is no object of a known form
+    /// is a no-op (section 6).
+    fn odd_message(
+        &mut self,
+        data: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        let Some((normal, is_mended)) = json::normal(data) else {
+            let is_lost = data.trim_ascii_start().starts_with(b"{") && self.status == Status::Wip;
+            return if is_lost {
+                Err(ProviderError::malformed("stream"))
+            } else {
+                Ok(())
+            };
+        };
+        self.has_halves |= is_mended;
+        match serde_json::from_slice::<Patch<'_>>(&normal) {
+            Ok(patch) if patch.v.is_some() || patch.p.is_some() || patch.o.is_some() => {
+                self.patch(&patch, events)
+            }
+            _ => self.notice(&normal, events),
         }
     }
 
@@ -431,8 +469,16 @@ impl Reader {
             match event {
                 _ if self.watch.is_cut() => {}
                 ChatEvent::Text(text) => {
+                    let text = joined(&mut self.text_halves, self.has_halves, text);
                     let text = self.watch.pass(text);
                     self.text(text, events);
+                }
+                ChatEvent::Reasoning(text) => {
+                    let text = joined(&mut self.thought_halves, self.has_halves, text);
+                    if !text.is_empty() {
+                        self.has_output = true;
+                        events.push(ChatEvent::Reasoning(text));
+                    }
                 }
                 other => {
                     self.has_output = true;
@@ -450,7 +496,10 @@ impl Reader {
     }
 
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        let rest = self.watch.release();
+        let half = self.thought_halves.finish().map(String::from);
+        events.extend(half.map(ChatEvent::Reasoning));
+        let mut rest = self.watch.release();
+        rest.extend(self.text_halves.finish());
         self.text(rest, events);
         if let Some(failure) = self.failure.take() {
             return Err(failure);
@@ -484,6 +533,14 @@ impl Reader {
         }
         events.push(ChatEvent::Finish(reason));
         Ok(())
+    }
+}
+
+fn joined(halves: &mut Halves, has_halves: bool, text: String) -> String {
+    if has_halves && (halves.is_waiting() || json::has_half(&text)) {
+        halves.join(&text)
+    } else {
+        text
     }
 }
 

@@ -443,3 +443,33 @@ proptest::proptest! {
         proptest::prop_assert_eq!(decode([head, tail]), decode([body.as_bytes()]));
     }
 }
+
+/// Halves of characters and members that come twice, which the plain parser refuses.
+#[test]
+fn odd_json_costs_no_text() {
+    let patch = |text: &str| format!("data: {{\"v\":\"{text}\"}}\n\n");
+    let stream = [
+        "\u{FEFF}data: {\"v\":{\"response\":{\"message_id\":2,\"status\":\"WIP\",\"content\":\"\"}}}\n\n",
+        "data: {\"p\":\"response/content\",\"o\":\"APPEND\",\"v\":\"Hi \"}\n\n",
+        &patch(r"a\ud83d"),
+        "data:\n\n",
+        &patch(r"\udc4b!"),
+        "data: {\"v\":\"lost\",\"v\":\" twice\"}\n\n",
+        &patch(r"\ud83d"),
+        "data: {\"p\":\"response/status\",\"o\":\"SET\",\"v\":\"FINISHED\"}\n\n",
+    ]
+    .concat();
+    for stream in [stream.clone(), stream.replace('\n', "\r")] {
+        let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+        let fed = decoder.feed(stream.as_bytes(), &mut events);
+        let fed = fed.and_then(|()| decoder.finish(&mut events));
+        let said = Said::of(events, fed);
+        assert_eq!(
+            (said.text.as_str(), said.error),
+            ("Hi a👋! twice\u{FFFD}", None),
+            "{stream:?}"
+        );
+    }
+    let (mut decoder, mut events) = (Decoder::new(), Vec::new());
+    assert!(decoder.feed(b"data: {\"v\":\"x\n\n", &mut events).is_err());
+}

@@ -7,7 +7,7 @@
 //! ```
 //! A stream that ends while open is broken; one that ends later is whole, as the trailer is sometimes missing.
 
-use serde::{Deserialize, de::IgnoredAny};
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{
@@ -19,7 +19,10 @@ use super::{
 };
 use crate::{
     chat::{ChatEvent, FinishReason, ProviderError},
-    upstream::connect::Envelopes,
+    upstream::{
+        connect::Envelopes,
+        json::{self, Halves},
+    },
 };
 
 /// An id longer than this is none.
@@ -50,6 +53,10 @@ struct Answer {
     sources: Sources,
     has_output: bool,
     stage: Stage,
+    /// Half characters at the end of text and of thinking.
+    has_halves: bool,
+    text_halves: Halves,
+    thought_halves: Halves,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -146,12 +153,20 @@ impl Answer {
     fn event(&mut self, payload: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let event: Event = match serde_json::from_slice(payload) {
             Ok(event) => event,
-            // JSON of a form that we do not know is one of the events that are to be ignored.
-            Err(_) if serde_json::from_slice::<IgnoredAny>(payload).is_ok() => {
-                events.push(ChatEvent::Unknown("event"));
-                return Ok(());
+            Err(_) => {
+                let normal = json::normal(payload);
+                let (normal, is_mended) =
+                    normal.ok_or_else(|| ProviderError::malformed("stream"))?;
+                self.has_halves |= is_mended;
+                match serde_json::from_slice(&normal) {
+                    Ok(event) => event,
+                    // JSON of a form that we do not know is one of the events that are to be ignored.
+                    Err(_) => {
+                        events.push(ChatEvent::Unknown("event"));
+                        return Ok(());
+                    }
+                }
             }
-            Err(_) => return Err(ProviderError::malformed("stream")),
         };
         if event.mask.is_some_and(|mask| mask.is_new) {
             events.push(ChatEvent::Unknown("mask"));
@@ -316,6 +331,15 @@ impl Answer {
 
     fn say(&mut self, voice: Voice, new: String, events: &mut Vec<ChatEvent>) {
         let mut pieces = Vec::new();
+        let halves = match voice {
+            Voice::Text => &mut self.text_halves,
+            Voice::Think => &mut self.thought_halves,
+        };
+        let new = if self.has_halves && (halves.is_waiting() || json::has_half(&new)) {
+            halves.join(&new)
+        } else {
+            new
+        };
         match voice {
             Voice::Think if new.is_empty() => return,
             Voice::Think => {
@@ -364,6 +388,14 @@ impl Answer {
 
     /// What was held back as the possible beginning of a section is text after all.
     fn release(&mut self, events: &mut Vec<ChatEvent>) {
+        for (voice, half) in [
+            (Voice::Think, self.thought_halves.finish()),
+            (Voice::Text, self.text_halves.finish()),
+        ] {
+            if let Some(half) = half {
+                self.say(voice, half.to_string(), events);
+            }
+        }
         let mut pieces = Vec::new();
         let held = self.sections.finish();
         self.marks.feed(held, &mut pieces);

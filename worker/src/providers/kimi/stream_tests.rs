@@ -499,3 +499,27 @@ fn what_nobody_knows_is_counted() {
         assert!(decode([sample]).unknown.is_empty());
     }
 }
+
+/// Halves of characters and members that come twice, which the plain parser refuses.
+#[test]
+fn odd_json_costs_no_text() {
+    let block = |text: &str| {
+        format!(
+            "{{\"op\":\"set\",\"op\":\"append\",\"mask\":\"block.text.content\",\"block\":{{\"id\":\"b\",\"text\":{{\"content\":\"{text}\"}}}}}}"
+        )
+    };
+    let mut bytes = Vec::new();
+    for event in [
+        r#"{"op":"set","mask":"message","message":{"id":"m","role":"assistant"}}"#.to_owned(),
+        block("Hi "),
+        block(r"a\ud83d"),
+        block(r"\udc4b!"),
+        block(r"\ud83d"),
+        r#"{"op":"set","mask":"message.status","message":{"id":"m","role":"assistant","status":"MESSAGE_STATUS_COMPLETED"}}"#.to_owned(),
+        r#"{"done":{}}"#.to_owned(),
+    ] {
+        bytes.extend_from_slice(&connect::envelope(event.as_bytes()));
+    }
+    let said = decode([bytes.as_slice()]);
+    assert_eq!((said.text.as_str(), said.error), ("Hi a👋!\u{FFFD}", None));
+}

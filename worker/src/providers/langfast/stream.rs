@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::wire;
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, delta::Cumulative},
-    upstream::socketio::Event,
+    upstream::{json, socketio::Event},
 };
 
 /// Most bytes of events that are kept before the run's answer has come.
@@ -278,7 +278,19 @@ fn moderated() -> ProviderError {
 
 /// A payload that is a JSON string.
 fn string(payload: Option<&str>) -> Option<String> {
-    serde_json::from_str(payload?).ok()
+    let payload = payload?;
+    let text = serde_json::from_str(payload);
+    // Half a character is no reason to lose the text.
+    text.or_else(|_| {
+        let mended: Result<String, _> = serde_json::from_slice(&json::mended(payload.as_bytes()));
+        mended.map(|text| visible(&text))
+    })
+    .ok()
+}
+
+/// A text that grows and may hold halves of characters: one at its end waits for the next event, which has all of it.
+fn visible(text: &str) -> String {
+    json::whole(text.trim_end_matches(json::is_half))
 }
 
 /// Reads a chunk: an object, or a string that holds one, or a string that is the text itself.
@@ -287,6 +299,15 @@ fn chunk<'a>(payload: Option<&'a str>, inner: Option<&'a str>) -> Result<Chunk<'
     let text = inner.or(payload).ok_or_else(malformed)?;
     match serde_json::from_str(text) {
         Ok(chunk) if text.trim_start().starts_with('{') => Ok(chunk),
+        // Members that come twice, halves of characters.
+        Err(_) if text.trim_start().starts_with('{') && json::normal(text.as_bytes()).is_some() => {
+            let (normal, is_mended) = json::normal(text.as_bytes()).ok_or_else(malformed)?;
+            let mut chunk: Chunk<'_> = serde_json::from_slice(&normal).map_err(|_| malformed())?;
+            if is_mended {
+                chunk.content = chunk.content.map(|content| visible(&content).into());
+            }
+            Ok(chunk.into_owned())
+        }
         // An object that cannot be read is no text for anybody.
         Err(_) if serde_json::from_str::<Map<String, Value>>(text).is_ok() => Err(malformed()),
         _ => {

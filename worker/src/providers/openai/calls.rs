@@ -24,6 +24,8 @@ pub(super) struct Calls {
     /// Arguments of the latest call that end in half a character.
     halves: Halves,
     latest: usize,
+    /// The texts of the event being read may hold halves of characters.
+    pub(super) is_mended: bool,
 }
 
 #[derive(Debug, Default)]
@@ -82,11 +84,12 @@ impl Calls {
         if let Some(index) = entry.index {
             self.by_index.insert(index, ours);
         }
-        let arguments = if self.halves.is_waiting() || entry.arguments.contains(json::is_half) {
-            self.halves.join(&entry.arguments)
-        } else {
-            entry.arguments
-        };
+        let arguments =
+            if self.halves.is_waiting() || (self.is_mended && json::has_half(&entry.arguments)) {
+                self.halves.join(&entry.arguments)
+            } else {
+                entry.arguments
+            };
         let Some(call) = self.calls.get_mut(ours) else {
             return;
         };
@@ -206,7 +209,11 @@ mod tests {
     type Told = (u32, Option<String>, Option<String>, String);
 
     fn told(lists: &[Value], is_whole: bool) -> Vec<Told> {
-        let (mut calls, mut events) = (Calls::default(), Vec::new());
+        let mut events = Vec::new();
+        let mut calls = Calls {
+            is_mended: true,
+            ..Calls::default()
+        };
         for list in lists {
             calls.take(list.clone(), is_whole, &mut events);
         }

@@ -6,12 +6,12 @@ use std::borrow::Cow;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::{
-    delta::Delta,
-    said::{self, Said},
-    usage,
+use super::{delta::Delta, usage};
+use crate::{
+    chat::Usage,
+    providers::said::{self, Said},
+    upstream::json,
 };
-use crate::{chat::Usage, upstream::json};
 
 /// What an event says.
 #[derive(Debug)]
@@ -31,6 +31,8 @@ pub(super) struct Chunk<'a> {
     pub(super) usage: Option<Usage>,
     /// What stands beside the choices, if any of it may be of interest.
     pub(super) members: Map<String, Value>,
+    /// Its texts may hold halves of characters.
+    pub(super) is_mended: bool,
 }
 
 /// One choice.
@@ -117,19 +119,21 @@ pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
             .collect(),
         usage: frame.usage.and_then(usage::Plain::into_usage),
         members: Map::new(),
+        is_mended: false,
     })
 }
 
 /// An event however it is filled; `None` when it is no JSON. `is_whole`: a whole answer, in which `message` counts where
 /// `delta` is there as well.
 pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
-    let (value, _) = json::value(data)?;
+    let (value, is_mended) = json::value(data)?;
+    let object = |members| object(members, is_whole, is_mended);
     match value {
-        Value::Object(members) => Some(object(members, is_whole)),
+        Value::Object(members) => Some(object(members)),
         Value::Array(list) => Some(
             list.into_iter()
                 .filter_map(|item| match item {
-                    Value::Object(members) => Some(object(members, is_whole)),
+                    Value::Object(members) => Some(object(members)),
                     _ => None,
                 })
                 .find(|frame| !matches!(frame, Frame::Nothing))
@@ -140,7 +144,7 @@ pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
     }
 }
 
-fn object(mut members: Map<String, Value>, is_whole: bool) -> Frame<'static> {
+fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> Frame<'static> {
     let choices = match members.remove("choices") {
         Some(Value::Array(choices)) => choices,
         Some(one @ Value::Object(_)) => vec![one],
@@ -168,6 +172,7 @@ fn object(mut members: Map<String, Value>, is_whole: bool) -> Frame<'static> {
         choices,
         usage: usage.as_ref().and_then(usage::read),
         members,
+        is_mended,
     })
 }
 

@@ -7,7 +7,6 @@ mod content;
 mod delta;
 mod frame;
 mod refusal;
-mod said;
 mod sources;
 pub mod stream;
 mod usage;

@@ -1,8 +1,10 @@
 //! What a refusal means: whose fault it is, and what the caller can do. Codes and types say most, then the words, then
 //! the status. Source: OpenAI's public API reference, and those of the servers that speak its protocol.
 
-use super::said::Said;
-use crate::chat::{Kind, ProviderError};
+use crate::{
+    chat::{Kind, ProviderError},
+    providers::said::Said,
+};
 
 const CONTEXT_CODES: &[&str] = &[
     "context_length",

@@ -18,7 +18,6 @@ use super::{
     delta::Delta,
     frame::{self, Choice, Chunk, Frame},
     refusal,
-    said::Said,
     sources::Sources,
 };
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
         ChatEvent, FinishReason, Kind, ProviderError,
         template::{Repeats, Template},
     },
+    providers::said::Said,
     upstream::{
         json::{self, Halves},
         sse::Sse,
@@ -55,6 +55,8 @@ struct Answer {
     is_reasoning: bool,
     /// Which choice is ours: the first one that is named.
     index: Option<u64>,
+    /// The texts of the event being read may hold halves of characters.
+    is_mended: bool,
     /// Half characters at the end of text and of thinking.
     text: Halves,
     reasoning: Halves,
@@ -178,6 +180,7 @@ impl Answer {
     ) -> Result<(), ProviderError> {
         if let Some(new) = self.alike.recognise(data) {
             let (text, is_reasoning) = (new.text.into_owned(), self.is_reasoning);
+            self.is_mended = false;
             self.say(text, is_reasoning, events);
             return Ok(());
         }
@@ -219,6 +222,8 @@ impl Answer {
         mut chunk: Chunk<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<bool, ProviderError> {
+        self.is_mended = chunk.is_mended;
+        self.calls.is_mended = chunk.is_mended;
         if !chunk.members.is_empty() {
             self.sources.take(&mut chunk.members);
         }
@@ -315,7 +320,7 @@ impl Answer {
         } else {
             &mut self.text
         };
-        let text = if halves.is_waiting() || text.contains(json::is_half) {
+        let text = if halves.is_waiting() || (self.is_mended && json::has_half(&text)) {
             halves.join(&text)
         } else {
             text

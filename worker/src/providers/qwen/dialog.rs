@@ -9,7 +9,11 @@ use super::{
     upload,
     wire::{self, Caller, Question},
 };
-use crate::{chat::ProviderError, providers::Turn, upstream::fetch::Attachment};
+use crate::{
+    chat::ProviderError,
+    providers::Turn,
+    upstream::{fetch::Attachment, linger},
+};
 
 /// Its settings.
 #[derive(Debug)]
@@ -77,7 +81,7 @@ impl Dialog {
         };
         let sent = turn.messenger().send(wire::ask(caller, question)).await;
         let mut answer = sent.map_err(Failure::from)?;
-        if answer.status.as_u16() != 200 || answer.content_type() != "text/event-stream" {
+        if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             let (status, content_type) = (answer.status.as_u16(), answer.content_type());
             let retry_after = answer.retry_after();
             let body = answer.short().await?;
@@ -92,7 +96,14 @@ impl Dialog {
         memory.has_answered(Generation::Dialog);
         let mut decoder = Decoder::new(&account.variable);
         let mut is_registered = false;
-        while let Some(bytes) = answer.chunk().await.map_err(ProviderError::from)? {
+        let mut is_over = false;
+        // The connection may stay open behind the answer, or break: that is nobody's business.
+        while !decoder.is_finished() {
+            let chunk = answer.chunk().await.map_err(ProviderError::from)?;
+            let Some(bytes) = chunk else {
+                is_over = true;
+                break;
+            };
             let fed = decoder.feed(&bytes, &mut turn.events);
             if let Some(session_id) = decoder
                 .session_id()
@@ -114,6 +125,9 @@ impl Dialog {
             );
         }
         turn.emit().await;
+        if !is_over {
+            linger::let_end(answer).await;
+        }
         Ok(())
     }
 }

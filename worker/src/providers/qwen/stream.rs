@@ -13,6 +13,7 @@ use crate::{
         refusals::Refusals,
         template::{Repeats, Template},
     },
+    providers::said,
     upstream::{json, sse::Sse},
 };
 
@@ -35,6 +36,8 @@ struct Answer {
     has_output: bool,
     is_moderated: bool,
     is_finished: bool,
+    /// Some text had half a character.
+    has_halves: bool,
     /// A later part has already spoken when an earlier one grew, so the deltas are not the answer in order.
     is_interleaved: bool,
     /// The part that grew last, and what such an event looks like: the next one repeats it all and adds a little.
@@ -145,6 +148,11 @@ impl Decoder {
         read
     }
 
+    /// Whether the service has said that its answer is complete.
+    pub fn is_finished(&self) -> bool {
+        self.answer.is_finished
+    }
+
     fn read(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         while let Some(event) = self.sse.next() {
             self.answer.data(event.data, events)?;
@@ -180,14 +188,26 @@ impl Decoder {
 impl Answer {
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         // `[DONE]` is sometimes missing, so nothing hangs on it.
-        if self.is_finished || data == b"[DONE]" {
+        if self.is_finished || is_control(data) {
             return Ok(());
         }
         if self.grow(data, events) {
             return Ok(());
         }
         self.alike.forget();
-        let frame: Frame<'_> = serde_json::from_slice(data).map_err(|_| malformed())?;
+        let normal;
+        let frame: Frame<'_> = match serde_json::from_slice(data) {
+            Ok(frame) => frame,
+            Err(_) => {
+                let (bytes, is_mended) = json::normal(data).ok_or_else(malformed)?;
+                self.has_halves |= is_mended;
+                normal = bytes;
+                serde_json::from_slice(&normal).map_err(|_| malformed())?
+            }
+        };
+        if frame.contents.is_none() && frame.error_code.is_none() && frame.error_msg.is_none() {
+            failed(data)?;
+        }
         if let Some(id) = frame.session_id.filter(|id| !id.is_empty()) {
             self.session_id = id.into_owned();
         }
@@ -270,7 +290,8 @@ impl Answer {
                 continue;
             }
             let raw = part.content.map_or("\"\"", RawValue::get);
-            let content = content(raw)?;
+            let (content, is_mended) = text(raw)?;
+            self.has_halves |= is_mended;
             let content = match kind {
                 PartKind::Text | PartKind::Text2image => content,
                 PartKind::Think => thoughts(&content).into_owned().into(),
@@ -339,11 +360,19 @@ impl Answer {
             part.value.clear();
         }
         part.value.push_str(content);
+        let has_halves = self.has_halves;
+        if has_halves && json::has_half(&part.value) {
+            json::settle(&mut part.value);
+            if is_last {
+                part.value = json::whole(&part.value);
+            }
+        }
         // The service cuts between the bytes of a character and shows the half as U+FFFD; the next event repairs it.
         let visible = if is_last {
             part.value.as_str()
         } else {
-            part.value.trim_end_matches('\u{FFFD}')
+            part.value
+                .trim_end_matches(|c| c == '\u{FFFD}' || (has_halves && json::is_half(c)))
         };
         let Some(new) = part.text.advance(visible) else {
             return;
@@ -435,14 +464,36 @@ impl Answer {
     }
 }
 
-/// A JSON string's text. Half a surrogate pair is U+FFFD, which the next event repairs.
-fn content(raw: &str) -> Result<Cow<'_, str>, ProviderError> {
-    if let Ok(Text(content)) = serde_json::from_str(raw) {
-        return Ok(content);
+/// A JSON string, and whether it may hold halves of characters; null is an empty one.
+fn text(raw: &str) -> Result<(Cow<'_, str>, bool), ProviderError> {
+    if let Ok(Text(text)) = serde_json::from_str(raw) {
+        return Ok((text, false));
     }
-    let mended = json::mended(raw.as_bytes());
-    let text: String = serde_json::from_slice(&mended).map_err(|_| malformed())?;
-    Ok(Cow::Owned(json::whole(&text)))
+    let text: Option<String> =
+        serde_json::from_slice(&json::mended(raw.as_bytes())).map_err(|_| malformed())?;
+    Ok((text.unwrap_or_default().into(), true))
+}
+
+/// What is no event: `[DONE]`, quoted or not, and what keeps a connection alive.
+fn is_control(data: &[u8]) -> bool {
+    match data.trim_ascii() {
+        [b'{', ..] => false,
+        word => matches!(word, b"[DONE]" | b"\"[DONE]\"" | b"null" | b""),
+    }
+}
+
+/// An error of whoever stands between, which has none of the service's members: without it, half an answer would look
+/// like a whole one.
+fn failed(event: &[u8]) -> Result<(), ProviderError> {
+    let Some((Value::Object(members), _)) = json::value(event) else {
+        return Ok(());
+    };
+    match said::error_in(&members) {
+        Some(said) => {
+            Err(ProviderError::new(Kind::Unavailable, "the service failed").saying(&said.message))
+        }
+        None => Ok(()),
+    }
 }
 
 fn malformed() -> ProviderError {

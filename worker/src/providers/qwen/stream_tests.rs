@@ -362,3 +362,45 @@ fn a_growing_text_is_not_parsed_again() {
         );
     }
 }
+
+/// What strangers put between the service and us: marks, heartbeats, line ends, halves of characters, errors.
+#[test]
+fn odd_bytes_cost_no_text() {
+    let event = |content: &str, status: &str| {
+        format!(
+            "data: {{\"sessionId\":\"s\",\"msgId\":\"m\",\"msgStatus\":\"{status}\",\"contents\":[{{\"id\":\"1\",\"role\":\"assistant\",\"contentType\":\"text\",\"content\":\"{content}\"}}]}}\n\n"
+        )
+    };
+    let stream = [
+        "\u{FEFF}data: null\n\n",
+        &event("Hi ", "generating"),
+        "data:\n\n",
+        &event(r"Hi \ud83d", "generating"),
+        &event(r"Hi \ud83d\udc4b!", "generating"),
+        &event(r"Hi \ud83d\udc4b!", "finished"),
+        "data: \"[DONE]\"\n\n",
+    ]
+    .concat();
+    for stream in [
+        stream.clone(),
+        stream.replace('\n', "\r"),
+        stream.replace('\n', "\r\n"),
+    ] {
+        let said = decode(stream.as_bytes().chunks(1));
+        assert_eq!(
+            (said.text.as_str(), said.error),
+            ("Hi 👋!", None),
+            "{stream:?}"
+        );
+    }
+    let half = [event("Hi ", "generating"), event(r"Hi \ud83d", "finished")].concat();
+    assert_eq!(decode([half.as_bytes()]).text, "Hi \u{FFFD}");
+    let twice = event("Hi", "finished").replace("\"msgId\"", "\"msgId\":\"x\",\"msgId\"");
+    assert_eq!(decode([twice.as_bytes()]).text, "Hi");
+    let failed = [
+        &*event("Hi", "generating"),
+        "data: {\"error\":{\"message\":\"gone\"}}\n\n",
+    ]
+    .concat();
+    assert_eq!(decode([failed.as_bytes()]).error, Some(Kind::Unavailable));
+}

@@ -304,7 +304,8 @@ async fn put(
     let mut answer = turn
         .send(wire::ask(caller, question, chat_id, &fd, boundary))
         .await?;
-    if answer.status.as_u16() == 200 && answer.content_type() == "text/event-stream" {
+    let is_labelled = answer.content_type() == "text/event-stream";
+    if answer.status.as_u16() == 200 && (is_labelled || answer.is_event_stream().await) {
         return Ok(answer);
     }
     Err(refused(&mut answer, &caller.account.variable).await)

@@ -67,12 +67,13 @@ impl Decoder {
         }
     }
 
-    /// Takes the next bytes, torn anywhere. Lines count, not events: the end of an answer needs no blank line.
+    /// Takes the next bytes, torn anywhere. Lines count, not events: the end of an answer needs no blank line, and a
+    /// line may end in CR, LF or both, as blank ones say nothing.
     ///
     /// # Errors
     /// An error that the stream itself reports (section 7), or a stream that is none.
     pub fn feed(&mut self, mut bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
-        while let Some(at) = memchr::memchr(b'\n', bytes) {
+        while let Some(at) = memchr::memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(at);
             bytes = rest.get(1..).unwrap_or_default();
             if self.line.is_empty() {
@@ -128,9 +129,8 @@ impl Decoder {
 
 /// What a line carries; `None` for blank lines, comments and other fields (section 6.1).
 fn payload(line: &[u8]) -> Option<&[u8]> {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let payload = line.strip_prefix(b"data:")?;
-    let payload = payload.strip_prefix(b" ").unwrap_or(payload);
+    let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
+    let payload = line.strip_prefix(b"data:")?.trim_ascii();
     Some(payload).filter(|payload| !payload.is_empty())
 }
 

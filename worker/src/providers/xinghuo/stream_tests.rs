@@ -428,3 +428,18 @@ proptest::proptest! {
         proptest::prop_assert_eq!(is_answered, whole.error.is_none());
     }
 }
+
+#[test]
+fn a_mark_and_other_line_ends_change_nothing() {
+    let expected = decode([V3.as_bytes()]);
+    for stream in [
+        format!("\u{FEFF}{V3}"),
+        V3.replace('\n', "\r"),
+        V3.replace('\n', "\r\n"),
+        V3.replace("data:", "data: "),
+        V3.replace("\n\n", " \n\n"),
+        format!("data:\n\n{V3}"),
+    ] {
+        assert_eq!(decode(stream.as_bytes().chunks(1)), expected, "{stream:?}");
+    }
+}

@@ -185,7 +185,7 @@ async fn ask(
         }
         sent => sent?,
     };
-    if answer.status.as_u16() != 200 || answer.content_type() != "text/event-stream" {
+    if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
         let (status, content_type) = (answer.status.as_u16(), answer.content_type());
         let retry_after = answer.retry_after();
         let body = answer.short().await?;
@@ -206,7 +206,7 @@ async fn ask(
     memory.has_answered(Generation::Chat2);
     let mut decoder =
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
-    let read = read(turn, &mut answer, &mut decoder).await;
+    let read = read(turn, answer, &mut decoder).await;
     match &read {
         Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
         Err(Failure::Told(error))
@@ -226,14 +226,17 @@ async fn ask(
 
 async fn read(
     turn: &mut Turn,
-    answer: &mut crate::upstream::Answer,
+    mut answer: crate::upstream::Answer,
     decoder: &mut Decoder,
 ) -> Result<(), Failure> {
-    while let Some(bytes) = answer
-        .chunk()
-        .await
-        .map_err(crate::chat::ProviderError::from)?
-    {
+    let mut is_over = false;
+    // The connection may stay open behind the answer, or break: that is nobody's business.
+    while !decoder.is_over() {
+        let chunk = answer.chunk().await;
+        let Some(bytes) = chunk.map_err(crate::chat::ProviderError::from)? else {
+            is_over = true;
+            break;
+        };
         let fed = decoder.feed(&bytes, &mut turn.events);
         // What came before an error is said before it.
         turn.emit().await;
@@ -248,6 +251,9 @@ async fn read(
         );
     }
     turn.emit().await;
+    if !is_over {
+        crate::upstream::linger::let_end(answer).await;
+    }
     Ok(())
 }
 

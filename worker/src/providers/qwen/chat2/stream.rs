@@ -168,6 +168,11 @@ impl Decoder {
         read
     }
 
+    /// Whether the service has said that its answer is complete.
+    pub fn is_over(&self) -> bool {
+        self.answer.is_over
+    }
+
     /// How often the service took back what it had said.
     pub fn rewrites(&self) -> u32 {
         self.answer.text.sent.rewrites()
@@ -203,7 +208,9 @@ impl Answer {
             return Ok(());
         }
         let is_last = match event.data.trim_ascii() {
-            b"true" | b"[DONE]" => true,
+            b"true" | b"[DONE]" | b"\"[DONE]\"" => true,
+            // What keeps the connection alive.
+            b"" | b"null" => false,
             data if event.name != b"complete" && self.grow(data, events) => false,
             data => self.frame(data, events)? || event.name == b"complete",
         };
@@ -215,12 +222,14 @@ impl Answer {
 
     /// Reads one frame; whether it says that it is the last one.
     fn frame(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<bool, ProviderError> {
-        if let Ok(frame) = serde_json::from_slice(data) {
-            return self.read(frame, data, events);
+        match serde_json::from_slice(data) {
+            Ok(frame) if !json::may_have_half(data) => self.read(frame, data, events),
+            _ => {
+                let normal = json::visible(data).ok_or_else(malformed)?;
+                let frame = serde_json::from_slice(&normal).map_err(|_| malformed())?;
+                self.read(frame, &normal, events)
+            }
         }
-        let mended = json::mended(data);
-        let frame = serde_json::from_slice(&mended).map_err(|_| malformed())?;
-        self.read(frame, &mended, events)
     }
 
     fn read(
