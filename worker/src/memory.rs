@@ -105,11 +105,12 @@ mod tests {
 
     #[test]
     fn knows_its_own_memory() {
-        let before = resident_bytes().unwrap();
-        let touched = vec![1_u8; 64 << 20];
+        // Other tests of this process take memory and give it back meanwhile; what is held here is there in any case.
+        let touched = std::hint::black_box(vec![1_u8; 64 << 20]);
+        let resident = resident_bytes().unwrap();
         assert!(
-            resident_bytes().unwrap() >= before + 32 * MIB,
-            "{}",
+            resident >= 64 * MIB && resident < 64 << 30,
+            "{resident} {}",
             touched.len()
         );
     }

@@ -215,7 +215,8 @@ fn picture_end(text: &str, start: usize) -> Result<usize, usize> {
             [b']', b'(', ..] => break at + 2,
             [b']', ..] => at += 1,
             // May belong to the next `![`.
-            [b'[', ..] => return Err(label.max(at - 1)),
+            [b'[', ..] if at > label && after(at - 1).starts_with(b"!") => return Err(at - 1),
+            [b'[', ..] => return Err(at + 1),
             _ => return Err(at + 1),
         }
     };

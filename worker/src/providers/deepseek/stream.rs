@@ -239,12 +239,11 @@ impl Reader {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
         let Some((normal, is_mended)) = json::normal(data) else {
-            let is_lost = data.trim_ascii_start().starts_with(b"{") && self.status == Status::Wip;
-            return if is_lost {
-                Err(ProviderError::malformed("stream"))
-            } else {
-                Ok(())
-            };
+            // No JSON at all is a no-op (section 6), but one to be seen.
+            if data.trim_ascii_start().starts_with(b"{") {
+                events.push(ChatEvent::Unknown("event"));
+            }
+            return Ok(());
         };
         self.has_halves |= is_mended;
         match serde_json::from_slice::<Patch<'_>>(&normal) {

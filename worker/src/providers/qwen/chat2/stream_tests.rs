@@ -399,7 +399,8 @@ fn half_a_character_waits_for_the_other_half() {
     ]
     .concat();
     assert_eq!(one(&stream).text, "猫👋。");
-    assert_eq!(one(&frame(r"猫\ud83d")).text, "猫\u{FFFD}");
+    // Nobody can know the other half.
+    assert_eq!(one(&frame(r"猫\ud83d")).text, "猫");
     let mut torn = frame("猫").into_bytes();
     torn.splice(torn.len() - 7..torn.len() - 7, *b"\xf0\x9f");
     assert_eq!(decode([torn.as_slice()]).text.chars().next(), Some('猫'));
