@@ -472,9 +472,7 @@ fn odd_json_costs_no_text() {
     }
     let (mut decoder, mut events) = (Decoder::new(), Vec::new());
     // No JSON at all is a no-op, and seen; the answer is not complete for it.
-    decoder
-        .feed(b"data: {\"v\":\"x\n\n", &mut events)
-        .unwrap();
+    decoder.feed(b"data: {\"v\":\"x\n\n", &mut events).unwrap();
     assert_eq!(events, [ChatEvent::Unknown("event")]);
     assert!(decoder.finish(&mut events).is_err());
 }
