@@ -106,7 +106,7 @@ impl Said {
         if let Some(raw) = members.get("metadata").and_then(|it| it.get("raw")) {
             self.read(raw, depth + 1);
         }
-        for name in ["error", "errors", "detail", "message", "msg"] {
+        for name in ["error", "errors", "detail", "message", "msg", "base_resp"] {
             match members.get(name) {
                 Some(Value::Object(inner))
                     if name == "errors" && !inner.contains_key("message") =>
@@ -124,6 +124,8 @@ impl Said {
             "errorMessage",
             "errorMsg",
             "error_description",
+            "status_msg",
+            "Message",
             "title",
             "description",
         ] {
@@ -267,8 +269,14 @@ pub(super) fn error_in(members: &Map<String, Value>) -> Option<Said> {
         // A code that says that all is well is none.
         has(name) && !matches!(members.get(*name).and_then(Value::as_u64), Some(0 | 200))
     });
+    // MiniMax, and services that only say that something has not worked.
+    let is_based = members
+        .get("base_resp")
+        .and_then(|said| said.get("status_code")?.as_i64())
+        .is_some_and(|code| code != 0);
+    let has_failed = is_told && members.get("success").and_then(Value::as_bool) == Some(false);
     let is_typed = is_told && has("type") && members.get("message").is_some_and(Value::is_string);
-    (is_error || is_named || (is_told && is_coded) || is_typed)
+    (is_error || is_named || is_based || has_failed || (is_told && is_coded) || is_typed)
         .then(|| Said::value(&Value::Object(members.clone())))
 }
 

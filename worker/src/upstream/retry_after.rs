@@ -1,7 +1,10 @@
 //! When to come back, as servers say it: `Retry-After` as seconds (a fraction is no standard, but is sent) or as a date,
 //! and `retry-after-ms` of the services that the official SDKs know.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    borrow::Cow,
+    time::{Duration, SystemTime},
+};
 
 /// The time that a refusal names. `header`: a header's value by its name in lower case. A date counts from the
 /// answer's own `Date`, where there is one: clocks differ.
@@ -17,7 +20,18 @@ pub(super) fn retry_after<'a>(
     if let Some(seconds) = number(value) {
         return Duration::try_from_secs_f64(seconds).ok();
     }
-    let date = |text: &str| httpdate::parse_http_date(text.trim()).ok();
+    if let Some(seconds) = value.strip_suffix(['s', 'S']).and_then(number) {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let date = |text: &str| {
+        let text = text.trim();
+        // Mail's way to write Greenwich, as date formatters of many languages do.
+        let zone = ["+0000", "-0000", "UTC"]
+            .iter()
+            .find_map(|zone| text.strip_suffix(zone));
+        let text = zone.map_or(Cow::Borrowed(text), |rest| Cow::Owned(format!("{rest}GMT")));
+        httpdate::parse_http_date(&text).ok()
+    };
     let since = header("date").and_then(date).unwrap_or(now);
     Some(date(value)?.duration_since(since).unwrap_or_default())
 }
@@ -51,6 +65,15 @@ mod tests {
                 &[("retry-after", "Sunday, 06-Nov-94 08:49:41 GMT")],
                 Some(4.0),
             ),
+            (
+                &[("retry-after", "Sun, 06 Nov 1994 08:49:41 +0000")],
+                Some(4.0),
+            ),
+            (
+                &[("retry-after", "Sun, 06 Nov 1994 08:49:41 UTC")],
+                Some(4.0),
+            ),
+            (&[("retry-after", "7s")], Some(7.0)),
             (&[("retry-after", "Sun Nov  6 08:49:41 1994")], Some(4.0)),
             (
                 &[

@@ -194,6 +194,11 @@ async fn event_streams_as_servers_write_them() {
             "other events",
             beats("event: ping\ndata: {\"type\":\"ping\"}\n\n"),
         ),
+        (
+            "heartbeats by name",
+            beats("event: heartbeat\ndata: 2026-11-28T21:00:00Z\n\n"),
+        ),
+        ("no blank lines", all.replace("\n\n", "\n")),
         ("quoted end", all.replace("[DONE]", "\"[DONE]\"")),
         ("blanks around the end", all.replace("[DONE]", "  [DONE] ")),
         (
@@ -336,6 +341,8 @@ async fn half_an_answer_never_looks_like_a_whole_one() {
         r#"data: {"message":"engine died","code":"overloaded"}"#,
         r#"data: {"choices":[{"index":0,"delta":{},"error":{"message":"engine died"},"finish_reason":"error"}]}"#,
         r#"data: [{"error":{"code":503,"message":"engine died","status":"UNAVAILABLE"}}]"#,
+        r#"data: {"choices":null,"base_resp":{"status_code":1000,"status_msg":"engine died"}}"#,
+        r#"data: {"success":false,"message":"engine died"}"#,
         "event: error\ndata: engine died",
         "event: error\ndata: {\"message\":\"engine died\"}",
     ] {
@@ -399,6 +406,11 @@ async fn members_as_servers_fill_them() {
         (
             "one part",
             r#"{"content":{"type":"text","text":"Hello"}}"#.to_owned(),
+            "",
+        ),
+        (
+            "a text within a part",
+            r#"{"content":[{"type":"text","text":{"value":"Hello"}}]}"#.to_owned(),
             "",
         ),
         (
@@ -478,6 +490,33 @@ async fn usage_and_sources_reach_the_caller() {
         ),
         (&json!(1000), &json!(896))
     );
+    let usage =
+        json!({"prompt_tokens": 1000, "completion_tokens": 2, "cache_read_input_tokens": 896});
+    for (name, body) in [
+        (
+            "in Anthropic's word",
+            hello() + &end().replace("]}", &format!("],\"usage\":{usage}}}")),
+        ),
+        (
+            "in the choice",
+            hello() + &end().replace("}]}", &format!(",\"usage\":{usage}}}]}}")),
+        ),
+        (
+            "in a member of its own",
+            hello() + &end().replace("]}", &format!("],\"x_groq\":{{\"usage\":{usage}}}}}")),
+        ),
+    ] {
+        let reply = asked(stream(&(body + DONE))).await;
+        let told = reply.json()["usage"].clone();
+        assert_eq!(
+            (
+                &told["prompt_tokens"],
+                &told["prompt_tokens_details"]["cached_tokens"]
+            ),
+            (&json!(1000), &json!(896)),
+            "{name}"
+        );
+    }
     for usage in [
         json!({"prompt_tokens": null, "completion_tokens": null, "total_tokens": null}),
         json!({"prompt_tokens": -1, "completion_tokens": 1.5}),

@@ -71,7 +71,14 @@ fn collect(value: &Value, words: &mut String, depth: usize) {
             list.iter().for_each(|item| collect(item, words, depth + 1));
         }
         Value::Object(members) if depth < MOST_DEPTH => {
-            let names = ["text", "thinking", "content", "summary", "reasoning"];
+            let names = [
+                "text",
+                "value",
+                "thinking",
+                "content",
+                "summary",
+                "reasoning",
+            ];
             if let Some(inner) = names.iter().find_map(|name| members.get(*name)) {
                 collect(inner, words, depth + 1);
             }

@@ -69,7 +69,8 @@ struct Plain<'a> {
         alias = "search_info",
         alias = "web_search",
         alias = "references",
-        alias = "sources"
+        alias = "sources",
+        alias = "x_groq"
     )]
     odd: Option<IgnoredAny>,
 }
@@ -86,7 +87,7 @@ struct PlainChoice<'a> {
     finish_reason: Option<Cow<'a, str>>,
     #[serde(default)]
     logprobs: Option<Value>,
-    #[serde(default, rename = "error", alias = "text")]
+    #[serde(default, rename = "error", alias = "text", alias = "usage")]
     odd: Option<IgnoredAny>,
 }
 
@@ -145,11 +146,13 @@ pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
 }
 
 fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> Frame<'static> {
-    let choices = match members.remove("choices") {
+    let mut choices = match members.remove("choices") {
         Some(Value::Array(choices)) => choices,
         Some(one @ Value::Object(_)) => vec![one],
         _ => Vec::new(),
     };
+    let usage = members.remove("usage").filter(|usage| !usage.is_null());
+    let usage = usage.or_else(|| misplaced_usage(&mut choices, &members));
     let choices: Vec<Choice<'static>> = choices
         .into_iter()
         .filter_map(|choice| match choice {
@@ -157,7 +160,6 @@ fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> F
             _ => None,
         })
         .collect();
-    let usage = members.remove("usage");
     let has_error = |name: &str| members.get(name).is_some_and(|value| !is_blank(value));
     // Beside choices only a member that says nothing else but this is an error.
     if choices.is_empty() || has_error("error") {
@@ -174,6 +176,16 @@ fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> F
         members,
         is_mended,
     })
+}
+
+/// Usage where Moonshot (in the choice) and Groq (in a member of its own) put it.
+fn misplaced_usage(choices: &mut [Value], members: &Map<String, Value>) -> Option<Value> {
+    let within = choices
+        .iter_mut()
+        .find_map(|choice| choice.as_object_mut()?.remove("usage"));
+    within
+        .or_else(|| members.get("x_groq")?.get("usage").cloned())
+        .filter(Value::is_object)
 }
 
 fn is_blank(value: &Value) -> bool {

@@ -30,6 +30,9 @@ const CONTEXT_WORDS: &[&str] = &[
     "maximum prompt length",
     "input token count",
     "exceeds the token limit",
+    "exceeded model token limit",
+    "range of input length",
+    "`inputs` tokens + `max_new_tokens` must be",
     "exceeds the model's maximum",
     "reduce the length of the",
     "上下文长度",
@@ -300,6 +303,21 @@ mod tests {
             (
                 422,
                 r#"{"detail":[{"loc":["body","messages"],"msg":"Prompt is too long","type":"value_error"}]}"#,
+                Kind::ContextLength,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Invalid request: Your request exceeded model token limit: 8192","type":"invalid_request_error"}}"#,
+                Kind::ContextLength,
+            ),
+            (
+                422,
+                r#"{"error":"Input validation error: `inputs` tokens + `max_new_tokens` must be <= 4096","error_type":"validation"}"#,
+                Kind::ContextLength,
+            ),
+            (
+                400,
+                r#"{"error":{"message":"Range of input length should be [1, 30720]","code":"invalid_parameter_error"}}"#,
                 Kind::ContextLength,
             ),
             (

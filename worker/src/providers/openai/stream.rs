@@ -13,6 +13,8 @@
 
 use std::borrow::Cow;
 
+use serde::de::IgnoredAny;
+
 use super::{
     calls::Calls,
     delta::Delta,
@@ -192,13 +194,30 @@ impl Answer {
             Some(Control::Beat) => return Ok(()),
             None => {}
         }
+        if is_heartbeat(name) {
+            return Ok(());
+        }
         if name == b"error" {
             return self.unless_finished(refusal::in_stream(&Said::body(data), &self.variable));
+        }
+        if data.contains(&b'\n') && serde_json::from_slice::<IgnoredAny>(data).is_err() {
+            return self.lines(data, events);
         }
         match self.json(data, events) {
             Ok(_) => Ok(()),
             Err(error) => self.unless_finished(error),
         }
+    }
+
+    /// Several events in one: the server leaves out the blank line between them.
+    fn lines(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        for line in data.split(|&byte| byte == b'\n') {
+            if self.is_done {
+                break;
+            }
+            self.event(b"", line, events)?;
+        }
+        Ok(())
     }
 
     /// Reads a chunk or a whole answer; whether it had a choice.
@@ -352,6 +371,19 @@ enum Control {
     Done,
     /// What keeps a connection alive.
     Beat,
+}
+
+/// Events that only keep the connection alive, whatever they hold.
+fn is_heartbeat(name: &[u8]) -> bool {
+    [
+        &b"ping"[..],
+        b"heartbeat",
+        b"keepalive",
+        b"keep-alive",
+        b"keep_alive",
+    ]
+    .iter()
+    .any(|known| name.eq_ignore_ascii_case(known))
 }
 
 fn control(data: &[u8]) -> Option<Control> {

@@ -22,6 +22,9 @@ pub(super) struct Plain {
         default,
         rename = "input_tokens",
         alias = "output_tokens",
+        alias = "input_tokens_details",
+        alias = "output_tokens_details",
+        alias = "cache_read_input_tokens",
         alias = "prompt_cache_hit_tokens",
         alias = "cached_tokens",
         alias = "reasoning_tokens"

@@ -34,6 +34,11 @@ impl Pieces {
         self.text(decode(now))
     }
 
+    /// Whether the next payload begins with a whole byte: no character of base64 is held.
+    pub(super) fn is_whole(&self) -> bool {
+        self.chars.is_empty()
+    }
+
     /// The stream is over: what is held, with U+FFFD for half a character.
     pub(super) fn finish(&mut self) -> String {
         let last = std::mem::take(&mut self.chars);

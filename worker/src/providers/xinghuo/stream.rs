@@ -155,6 +155,9 @@ impl Answer {
             b"<end>" => self.finish(FinishReason::Stop, events),
             b"<kx>" => self.moderated(refusal::moderated().into(), events),
             [b'<', .., b'>'] => Ok(()),
+            // What servers and proxies send to keep a connection alive. As base64, the second is no text of its own.
+            b"{}" | b"[]" => Ok(()),
+            b"null" if self.pieces.is_whole() => Ok(()),
             [b'[', ..] if payload.starts_with(b"[belongerr]") => Err(refusal::lost()),
             [b'[', ..] => {
                 let (head, json) = head(payload);

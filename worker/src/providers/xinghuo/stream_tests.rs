@@ -443,3 +443,22 @@ fn a_mark_and_other_line_ends_change_nothing() {
         assert_eq!(decode(stream.as_bytes().chunks(1)), expected, "{stream:?}");
     }
 }
+
+#[test]
+fn heartbeats_are_no_text_but_torn_base64_is() {
+    let expected = decode([V3.as_bytes()]);
+    for beat in ["null", "{}", "[]"] {
+        let stream = format!(
+            "data:{beat}\n\n{}",
+            V3.replace("data:<end>", &format!("data:{beat}\n\ndata:<end>"))
+        );
+        assert_eq!(decode([stream.as_bytes()]), expected, "{beat}");
+    }
+    // The same four letters amid base64 whose groups of four begin elsewhere are text.
+    let text = "a䧺YZ";
+    let chars = BASE64.encode(text);
+    let torn = chars.replace("null", "\n\ndata:null\n\ndata:");
+    assert_ne!(torn, chars);
+    let stream = format!("data:{torn}\n\ndata:<end>\n\n");
+    assert_eq!(decode([stream.as_bytes()]).text, text);
+}
