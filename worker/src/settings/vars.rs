@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use actix_web::http::Uri;
+
 use super::{file, pasted, placeholder};
 
 /// Ends of addresses that services' documentation names and people paste with the base URL.
@@ -188,7 +190,13 @@ impl Vars {
 
     /// A base URL without trailing slashes and without the end of an endpoint, `default` when it is absent.
     pub fn base_url(&self, name: &str, default: &str, problems: &mut Vec<String>) -> String {
-        let mut url = self.get(name).unwrap_or(default);
+        let given = self.get(name).unwrap_or(default);
+        // Schemes are the same in capitals.
+        let given = match given.split_once("://") {
+            Some((scheme, rest)) => format!("{}://{rest}", scheme.to_ascii_lowercase()),
+            None => given.to_owned(),
+        };
+        let mut url = given.as_str();
         // Nothing comes behind an empty one.
         url = url.trim_end_matches(['/', '?', '#']);
         if url.contains(['?', '#']) {
@@ -200,8 +208,15 @@ impl Vars {
             url = shorter.trim_end_matches('/');
         }
         let is_url = url.starts_with("http://") || url.starts_with("https://");
-        let parsed = url.parse::<actix_web::http::Uri>().ok();
-        if !is_url || parsed.is_none_or(|url| url.host().is_none_or(str::is_empty)) {
+        let leads_somewhere = |url: &Uri| {
+            let host = url.host().unwrap_or_default();
+            // What is no port number counts as none.
+            let has_port = url
+                .authority()
+                .is_some_and(|all| !all.as_str().ends_with(host));
+            !host.is_empty() && (!has_port || url.port_u16().is_some())
+        };
+        if !is_url || !url.parse().is_ok_and(|url| leads_somewhere(&url)) {
             problems.push(format!("{name} must be an http(s) URL"));
         }
         url.to_owned()
@@ -320,6 +335,7 @@ mod tests {
             "http://a.example/v1/models",
             "http://a.example/v1//models#",
             "http://a.example/v1/chat/completions?",
+            "HTTP://a.example/v1",
             " http://a.example/v1\u{200b}",
         ] {
             assert_eq!(read(url).as_deref(), Some("http://a.example/v1"), "{url}");
@@ -329,6 +345,7 @@ mod tests {
             assert_eq!(read(url).as_deref(), Some(url));
         }
         for url in [
+            "http://a.example:99999/v1",
             "http://a.example/v1?api-version=1",
             "http://a.example/v1/chat/completions?key=1",
             "http://a.example/#/v1",

@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -41,7 +42,22 @@ pub(super) async fn open(url: &Uri, proxies: &Proxies) -> io::Result<TcpStream> 
     let port = port(url);
     match proxies.tunnel(url, port).await {
         Some(tunnel) => tunnel,
-        None => TcpStream::connect((host(url), port)).await,
+        None => direct(host(url), port).await,
+    }
+}
+
+/// Without a proxy. `localhost` is both loopback addresses (RFC 6761, section 6.3), whichever of them the machine's
+/// hosts file names.
+async fn direct(host: &str, port: u16) -> io::Result<TcpStream> {
+    match TcpStream::connect((host, port)).await {
+        Err(_) if host.eq_ignore_ascii_case("localhost") => {
+            let loopback: [(IpAddr, u16); 2] = [
+                (Ipv6Addr::LOCALHOST.into(), port),
+                (Ipv4Addr::LOCALHOST.into(), port),
+            ];
+            TcpStream::connect(&loopback.map(SocketAddr::from)[..]).await
+        }
+        other => other,
     }
 }
 
@@ -141,5 +157,26 @@ impl ActixStream for Socket {
 
     fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<Ready>> {
         ActixStream::poll_write_ready(&self.0, cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::rt::net::TcpListener;
+
+    use super::*;
+
+    #[actix_web::test]
+    async fn localhost_is_both_loopback_addresses() {
+        let loopbacks: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        for address in loopbacks {
+            // Not every machine has both.
+            let Ok(listener) = TcpListener::bind((address, 0)).await else {
+                continue;
+            };
+            let port = listener.local_addr().unwrap().port();
+            let peer = direct("localhost", port).await.unwrap().peer_addr();
+            assert_eq!(peer.unwrap().ip(), address);
+        }
     }
 }

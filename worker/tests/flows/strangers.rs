@@ -746,6 +746,15 @@ async fn who_lists_an_id_answers_to_it() {
 }
 
 #[actix_web::test]
+async fn listed_models_may_stand_in_quotes_each() {
+    for list in ["\"other\",\"m\"", "'other', 'm'", "other，m", "other\nm"] {
+        let upstream = Stranger::start(vec![("", stream(&complete()), End::Open)]);
+        let hive = upstream.hive(&[("OPENAI_COMPAT_1_MODELS", list)]);
+        assert_eq!(hive.ask("m", "hi").await.content(), "Hello", "{list}");
+    }
+}
+
+#[actix_web::test]
 async fn what_an_upstream_quotes_of_a_credential_is_not_shown() {
     for place in ["message", "code", "param", "type"] {
         let quoted = format!(

@@ -29,7 +29,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ProviderError, Support},
-    settings::{Settings, Vars},
+    settings::{Settings, Vars, pasted},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
 
@@ -115,13 +115,13 @@ pub fn configure(
         let models: Vec<Model> = vars
             .get(&variable("MODELS"))
             .unwrap_or_default()
-            .split(',')
-            .map(str::trim)
+            .split([',', '，', '\n'])
+            .map(pasted::clean)
             .filter(|model| !model.is_empty())
             .map(|id| Model {
                 vision: true,
                 files: true,
-                ..Model::new(id, id, CREATED)
+                ..Model::new(&id, &id, CREATED)
             })
             .collect();
         if models.is_empty() {
