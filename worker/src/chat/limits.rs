@@ -40,7 +40,8 @@ impl Limits {
         self.cut
     }
 
-    /// Passes events on, as far as the limits allow. After the end nothing but usage passes.
+    /// Passes events on, as far as the limits allow. After the end nothing but usage passes, and sources that an
+    /// upstream names with it.
     pub fn apply(
         &mut self,
         events: impl IntoIterator<Item = ChatEvent>,
@@ -49,6 +50,7 @@ impl Limits {
         for event in events {
             match event {
                 ChatEvent::Usage(_) | ChatEvent::Conversation { .. } => passed.push(event),
+                ChatEvent::Extra(_) if self.done && !self.cut => passed.push(event),
                 _ if self.done => {}
                 ChatEvent::Text(text) => self.text(text, passed),
                 ChatEvent::Reasoning(text) => self.spend(text, ChatEvent::Reasoning, passed),

@@ -199,6 +199,20 @@ async fn event_streams_as_servers_write_them() {
             beats("event: heartbeat\ndata: 2026-11-28T21:00:00Z\n\n"),
         ),
         ("no blank lines", all.replace("\n\n", "\n")),
+        (
+            "all of it again at the end",
+            all.replace(
+                r#""delta":{},"#,
+                r#""delta":null,"message":{"role":"assistant","content":"Hello"},"#,
+            ),
+        ),
+        (
+            "all of it again in a choice of its own",
+            all.replace(
+                &end(),
+                &end().replace("delta\":{", "message\":{\"content\":\"Hello\""),
+            ),
+        ),
         ("quoted end", all.replace("[DONE]", "\"[DONE]\"")),
         ("blanks around the end", all.replace("[DONE]", "  [DONE] ")),
         (
@@ -543,13 +557,23 @@ async fn usage_and_sources_reach_the_caller() {
     assert_eq!(annotations.as_array().unwrap().len(), 1, "{annotations}");
     assert_eq!(annotations[0]["url_citation"]["title"], "News");
     let chunk = hello().replace("]}", "],\"citations\":[\"https://news.example/1\"]}");
-    let reply = streamed(stream(&[&*chunk, &end(), DONE].concat()), End::Open).await;
-    assert_eq!(
-        reply.text.matches("https://news.example/1").count(),
-        1,
-        "{}",
-        reply.text
-    );
+    let alone = "data: {\"choices\":[],\"citations\":[\"https://news.example/1\"]}\n\n";
+    for (name, body) in [
+        ("beside a choice", [&*chunk, &end(), DONE].concat()),
+        ("before all", [alone, &hello(), &end(), DONE].concat()),
+        (
+            "behind the finish",
+            [&*hello(), &end(), alone, DONE].concat(),
+        ),
+    ] {
+        let reply = streamed(stream(&body), End::Open).await;
+        assert_eq!(
+            reply.text.matches("https://news.example/1").count(),
+            1,
+            "{name}: {}",
+            reply.text
+        );
+    }
 }
 
 #[actix_web::test]

@@ -101,10 +101,10 @@ impl Calls {
         if let Some(name) = &name {
             call.name.clone_from(name);
         }
-        let id = entry.id.filter(|_| known.is_none());
-        if let Some(id) = &id {
-            self.by_id.insert(id.clone(), ours);
-        }
+        // An id that another call has is none: the caller could not tell whose result is whose.
+        let id = entry
+            .id
+            .filter(|id| known.is_none() && self.by_id.insert(id.clone(), ours).is_none());
         if known.is_some() && name.is_none() && arguments.is_empty() {
             return;
         }
@@ -121,7 +121,13 @@ impl Calls {
         if let Some(id) = &entry.id
             && let Some(&known) = self.by_id.get(id)
         {
-            return Some(known);
+            // Servers that make the id of the function's name give it to each of its calls.
+            let is_whole = |call: &Call| call.arguments.is_whole();
+            let is_new = |index: u64| !self.by_index.contains_key(&index);
+            let is_another = entry.name.is_some()
+                && entry.index.is_some_and(is_new)
+                && self.calls.get(known).is_some_and(is_whole);
+            return (!is_another).then_some(known);
         }
         let by_index = match entry.index {
             Some(index) => self.by_index.get(&index).copied(),
@@ -302,6 +308,27 @@ mod tests {
                     told_of(1, "b", "g", "{}"),
                 ],
             ),
+            // The id is made of the function's name, and two calls have it.
+            (
+                vec![
+                    call(json!(0), json!("f"), json!("f"), json!("{}")),
+                    call(json!(1), json!("f"), json!("f"), json!("[")),
+                    call(json!(1), json!("f"), null.clone(), json!("]")),
+                ],
+                vec![
+                    told_of(0, "f", "f", "{}"),
+                    told_of(1, "", "f", "["),
+                    told_of(1, "", "", "]"),
+                ],
+            ),
+            // The id and another index with every piece of one call.
+            (
+                vec![
+                    call(json!(0), json!("a"), json!("f"), json!("{")),
+                    call(json!(1), json!("a"), json!("f"), json!("}")),
+                ],
+                vec![told_of(0, "a", "f", "{"), told_of(0, "", "", "}")],
+            ),
             // Half a character.
             (
                 vec![
@@ -325,6 +352,7 @@ mod tests {
             {"function": {"name": "f", "arguments": null}},
             {"index": 0, "function": {"name": "f", "arguments": "{}"}},
             {"index": 0, "name": "g", "input": {}},
+            {"id": "a", "name": "g", "input": {}},
         ]);
         assert_eq!(
             told(&[list], true),
@@ -333,6 +361,7 @@ mod tests {
                 told_of(1, "", "f", ""),
                 told_of(2, "", "f", "{}"),
                 told_of(3, "", "g", "{}"),
+                told_of(4, "", "g", "{}"),
             ]
         );
     }

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 
-use super::{delta::Delta, usage};
+use super::{delta::Delta, sources, usage};
 use crate::{
     chat::Usage,
     providers::said::{self, Said},
@@ -40,6 +40,8 @@ pub(super) struct Chunk<'a> {
 pub(super) struct Choice<'a> {
     pub(super) index: u64,
     pub(super) delta: Option<Delta<'a>>,
+    /// It stood in `message`: in a stream, that may be all that was said so far.
+    pub(super) is_message: bool,
     /// As it is written; empty for none.
     pub(super) finish_reason: Cow<'a, str>,
     pub(super) logprobs: Option<Value>,
@@ -112,6 +114,7 @@ pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
             .into_iter()
             .map(|choice| Choice {
                 index: choice.index.unwrap_or_default(),
+                is_message: choice.delta.is_none(),
                 delta: choice.delta.or(choice.message),
                 finish_reason: choice.finish_reason.unwrap_or_default(),
                 logprobs: choice.logprobs,
@@ -166,7 +169,7 @@ fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> F
         if let Some(said) = said::error_in(&members) {
             return Frame::Error(said);
         }
-        if choices.is_empty() && usage.is_none() {
+        if choices.is_empty() && usage.is_none() && !sources::are_in(&members) {
             return Frame::Nothing;
         }
     }
@@ -213,6 +216,7 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
         (delta, message)
     };
     let finish_reason = finish_reason(members.get("finish_reason"));
+    let is_message = is_whole || first.is_none();
     // What repeats all that was said is in the way of what is new, unless that is the last and says all at once.
     let delta = match (first, second) {
         (Some(first), Some(second)) if is_whole && first.is_empty() => Some(second),
@@ -220,6 +224,7 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     };
     Choice {
         index: members.get("index").map_or(0, index),
+        is_message: is_message && text.is_none(),
         delta: delta.or(text),
         finish_reason,
         logprobs: members.remove("logprobs"),

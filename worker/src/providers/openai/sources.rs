@@ -15,6 +15,11 @@ const MEMBERS: &[&str] = &[
     "references",
     "sources",
 ];
+/// Whether some of these members may name sources.
+pub(super) fn are_in(members: &Map<String, Value>) -> bool {
+    members.contains_key("search_info") || MEMBERS.iter().any(|name| members.contains_key(*name))
+}
+
 /// Most sources of one answer.
 const MOST: usize = 1000;
 

@@ -55,6 +55,8 @@ struct Answer {
     alike: Template,
     /// What such a piece is.
     is_reasoning: bool,
+    /// Pieces came as `delta`: a `message` repeats them.
+    has_deltas: bool,
     /// Which choice is ours: the first one that is named.
     index: Option<u64>,
     /// The texts of the event being read may hold halves of characters.
@@ -265,7 +267,11 @@ impl Answer {
     fn learn(&mut self, data: &[u8], choice: &Choice<'_>) {
         let Some(delta) = &choice.delta else { return };
         let is_ours = self.index.is_none_or(|index| index == choice.index);
-        if !is_ours || !choice.finish_reason.is_empty() || choice.logprobs.is_some() {
+        if !is_ours
+            || choice.is_message
+            || !choice.finish_reason.is_empty()
+            || choice.logprobs.is_some()
+        {
             return;
         }
         if let Some((text, is_reasoning)) = delta.only_text() {
@@ -280,7 +286,9 @@ impl Answer {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
         let before = events.len();
-        if let Some(delta) = choice.delta {
+        let repeats = choice.is_message && self.has_deltas;
+        if let Some(delta) = choice.delta.filter(|_| !repeats && !self.is_finished) {
+            self.has_deltas |= !choice.is_message && !delta.is_empty();
             self.delta(delta, events);
         }
         if let Some(logprobs) = choice.logprobs.filter(|logprobs| !logprobs.is_null()) {
