@@ -3,7 +3,7 @@
 //! Servers that write JSON in ASCII and cut texts by UTF-16 units send half a surrogate pair at the end of one event and
 //! the other half in the next. Such a half becomes a [`mended`] text's private character, which [`Halves`] joins again.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// The private characters that stand for the 2,048 halves: nobody else's are found at this end of Unicode.
 const FIRST_HALF: u32 = 0x10_F800;
@@ -97,7 +97,10 @@ pub fn visible(bytes: &[u8]) -> Option<Vec<u8>> {
                 *text = whole(text.trim_end_matches(is_half));
             }
             Value::Array(list) => list.iter_mut().for_each(trim),
-            Value::Object(members) => members.values_mut().for_each(trim),
+            Value::Object(members) => {
+                make_names_whole(members);
+                members.values_mut().for_each(trim);
+            }
             Value::String(_) | Value::Null | Value::Bool(_) | Value::Number(_) => {}
         }
     }
@@ -151,7 +154,7 @@ pub fn whole(text: &str) -> String {
     whole
 }
 
-/// As [`whole`] for every text in a value.
+/// As [`whole`] for every text and every name in a value.
 pub fn make_whole(value: &mut Value) {
     match value {
         Value::String(text) => {
@@ -160,8 +163,18 @@ pub fn make_whole(value: &mut Value) {
             }
         }
         Value::Array(list) => list.iter_mut().for_each(make_whole),
-        Value::Object(members) => members.values_mut().for_each(make_whole),
+        Value::Object(members) => {
+            make_names_whole(members);
+            members.values_mut().for_each(make_whole);
+        }
         Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+fn make_names_whole(members: &mut Map<String, Value>) {
+    if members.keys().any(|name| has_half(name)) {
+        let odd = std::mem::take(members).into_iter();
+        *members = odd.map(|(name, value)| (whole(&name), value)).collect();
     }
 }
 
@@ -247,6 +260,18 @@ mod tests {
 
     fn read(json: &[u8]) -> Option<String> {
         serde_json::from_slice::<String>(&mended(json)).ok()
+    }
+
+    /// Names of members are texts as well.
+    #[test]
+    fn halves_in_names_are_made_whole() {
+        let json = br#"[{"a\ud83d":{"\udc4b":"\ud83d"}}]"#;
+        let (mut value, is_mended) = value(json).unwrap();
+        make_whole(&mut value);
+        let named = |text: &str| serde_json::json!([{"a\u{FFFD}": {"\u{FFFD}": text}}]);
+        assert_eq!((value, is_mended), (named("\u{FFFD}"), true));
+        let visible: Value = serde_json::from_slice(&visible(json).unwrap()).unwrap();
+        assert_eq!(visible, named(""));
     }
 
     #[test]
