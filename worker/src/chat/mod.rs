@@ -28,3 +28,12 @@ pub use fields::Support;
 pub use message::{Content, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;
+
+/// What fuzz/ looks into.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
+    pub fn tidied(body: &str) -> Option<String> {
+        super::tidy::tidied(body)
+    }
+}

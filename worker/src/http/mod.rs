@@ -156,3 +156,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .configure(docs::routes)
         .default_service(web::to(error::not_found));
 }
+
+/// What fuzz/ looks into.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    use bytes::Bytes;
+
+    use super::unpack;
+
+    /// A request's body without its `Content-Encoding`, if it can be taken off and is at most so long.
+    pub fn unpacked(encoding: &str, body: &[u8], most: usize) -> Option<Bytes> {
+        let encodings = unpack::encodings(std::iter::once(encoding.as_bytes())).ok()?;
+        unpack::unpack(Bytes::copy_from_slice(body), &encodings, most, |_| Ok(())).ok()
+    }
+}

@@ -13,7 +13,7 @@ const NO_ASSIGNMENT: &str =
 ///
 /// # Errors
 /// What is wrong, with the line's number where one is at fault; never its content.
-pub(super) fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
+pub fn parse(bytes: &[u8]) -> Result<BTreeMap<String, String>, String> {
     let text = decode(bytes)?;
     assignments(&plain(&text)).map_err(|line| format!("line {line} {NO_ASSIGNMENT}"))
 }

@@ -6,6 +6,8 @@ mod answer;
 mod client;
 pub mod connect;
 pub mod fetch;
+#[cfg(fuzzing)]
+pub mod fuzz;
 mod http1;
 pub mod json;
 pub mod linger;

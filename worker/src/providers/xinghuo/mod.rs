@@ -385,3 +385,15 @@ async fn refused(answer: &mut Answer, variable: &str) -> Refusal {
         ..refusal
     }
 }
+
+/// What fuzz/ looks into.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// The text without what the service notes about the user, as it comes in these pieces.
+    pub fn without_memory<'a>(pieces: impl Iterator<Item = &'a str>) -> String {
+        let mut memory = super::memory::Memory::default();
+        let mut text: String = pieces.map(|piece| memory.pass(piece.to_owned())).collect();
+        text.push_str(&memory.release());
+        text
+    }
+}

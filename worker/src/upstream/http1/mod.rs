@@ -26,8 +26,14 @@ mod pool;
 mod tests;
 mod wire;
 
+#[cfg(fuzzing)]
+pub(super) use coding::{Coding, Unpacker, Unreadable};
 pub(super) use exchange::Body;
+#[cfg(fuzzing)]
+pub(super) use framing::Framing;
 pub(super) use head::Head;
+#[cfg(fuzzing)]
+pub(super) use head::{Read, parse};
 pub(super) use pool::Pool;
 
 /// The answer of a service that says this and whatever is written to the other end.
