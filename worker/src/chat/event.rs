@@ -81,6 +81,20 @@ impl ChatEvent {
     }
 }
 
+/// What a decoder has not known in one answer: each place is told of once, since cumulative services repeat everything.
+#[derive(Debug, Default)]
+pub struct Unknowns(Vec<&'static str>);
+
+impl Unknowns {
+    /// Tells of a place with [`ChatEvent::Unknown`], the first time.
+    pub fn tell(&mut self, place: &'static str, events: &mut Vec<ChatEvent>) {
+        if !self.0.contains(&place) {
+            self.0.push(place);
+            events.push(ChatEvent::Unknown(place));
+        }
+    }
+}
+
 /// A piece of a tool call, as OpenAI streams it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCallDelta {

@@ -23,7 +23,7 @@ mod tidy;
 pub mod tokens;
 
 pub use error::{Kind, ProviderError};
-pub use event::{ChatEvent, FinishReason, ToolCallDelta, Usage};
+pub use event::{ChatEvent, FinishReason, ToolCallDelta, Unknowns, Usage};
 pub use fields::Support;
 pub use message::{Content, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};

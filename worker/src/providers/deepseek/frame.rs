@@ -97,6 +97,51 @@ pub(super) fn is_content(path: &str) -> bool {
     )
 }
 
+/// Members of the message that are state: to be passed over (section 6), or known from its snapshots.
+pub(super) fn is_state(word: &str) -> bool {
+    matches!(
+        word,
+        "quasi_status"
+            | "has_pending_fragment"
+            | "conversation_mode"
+            | "search_status"
+            | "search_results"
+            | "search_triggered"
+            | "search_enabled"
+            | "thinking_enabled"
+            | "thinking_elapsed_secs"
+            | "ban_regenerate"
+            | "ban_edit"
+            | "title"
+            | "message_id"
+            | "parent_id"
+            | "model"
+            | "role"
+            | "incomplete_message"
+            | "files"
+            | "feedback"
+            | "inserted_at"
+    )
+}
+
+/// The same of a fragment.
+pub(super) fn is_fragment_state(word: &str) -> bool {
+    matches!(
+        word,
+        "elapsed_secs"
+            | "status"
+            | "references"
+            | "queries"
+            | "result"
+            | "reference"
+            | "style"
+            | "hide_on_wip"
+            | "stage_id"
+            | "id"
+            | "type"
+    )
+}
+
 pub(super) fn is_status_word(text: &str) -> bool {
     matches!(
         text,

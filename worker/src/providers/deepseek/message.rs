@@ -25,7 +25,7 @@ pub(super) enum Write {
     Append,
 }
 
-/// What a fragment is; unknown types carry no text.
+/// What a fragment is; types that are not named here carry no text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub(super) enum FragmentKind {
@@ -37,9 +37,13 @@ pub(super) enum FragmentKind {
     TemplateResponse,
     /// A search, its results the sources.
     ToolSearch,
+    /// No text, as the wire page says: a page that was opened, a hint, a question.
     #[default]
+    #[serde(rename = "TOOL_OPEN", alias = "TIP", alias = "REQUEST")]
+    Silent,
+    /// The wire page does not know it.
     #[serde(other)]
-    Other,
+    Unknown,
 }
 
 /// How much of a growing text the service has said, and how much of it the client has. Both count Unicode scalar
@@ -154,7 +158,7 @@ impl Message {
                     self.template.push_str(piece);
                 }
             }
-            FragmentKind::ToolSearch | FragmentKind::Other => {}
+            FragmentKind::ToolSearch | FragmentKind::Silent | FragmentKind::Unknown => {}
         }
     }
 
@@ -253,6 +257,9 @@ impl Message {
     }
 
     fn fill(&mut self, at: usize, form: FragmentForm<'_>, events: &mut Vec<ChatEvent>) {
+        if form.kind == FragmentKind::Unknown {
+            events.push(ChatEvent::Unknown("fragment"));
+        }
         if let Some(content) = form.content {
             self.text(at, Write::Set, &content, events);
         }

@@ -13,14 +13,17 @@
 use serde_json::value::RawValue;
 
 use super::{
-    frame::{Choice, Notice, Root, Snapshot, Status, is_content, is_status_word, segments},
+    frame::{
+        Choice, Notice, Root, Snapshot, Status, is_content, is_fragment_state, is_state,
+        is_status_word, segments,
+    },
     marker::Watch,
     message::{Message, Write},
     patch::{self, Cursor, Op, Patch},
     refusal,
 };
 use crate::{
-    chat::{ChatEvent, FinishReason, Kind, ProviderError, Usage},
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns, Usage},
     upstream::{
         json::{self, Halves},
         sse::Sse,
@@ -59,6 +62,7 @@ struct Reader {
     thought_halves: Halves,
     /// The choices generation, which `[DONE]` may end.
     is_choices: bool,
+    unknown: Unknowns,
 }
 
 impl Decoder {
@@ -206,8 +210,12 @@ impl Reader {
                 self.is_closed = true;
                 Ok(())
             }
-            // update_session, finish; title, which is never text whatever it contains.
-            _ => Ok(()),
+            // The last is never text, whatever it contains.
+            b"update_session" | b"finish" | b"title" => Ok(()),
+            _ => {
+                events.push(ChatEvent::Unknown("event"));
+                Ok(())
+            }
         }
     }
 
@@ -318,6 +326,9 @@ impl Reader {
             }
             return Ok(());
         }
+        if op == Op::Other {
+            events.push(ChatEvent::Unknown("op"));
+        }
         let write = if op == Op::Append {
             Write::Append
         } else {
@@ -333,7 +344,7 @@ impl Reader {
             }
             ["response", "", ..] => self.snapshot(value, events),
             ["response", "status", "", ..] => {
-                self.enter(serde_json::from_str(value.get()).ok());
+                self.enter(serde_json::from_str(value.get()).ok(), events);
                 Ok(())
             }
             ["response", "auto_continue", "", ..] => {
@@ -367,11 +378,16 @@ impl Reader {
                         }
                     }
                     "results" => self.message.results(at, write, value),
-                    _ => {}
+                    _ if is_fragment_state(member) => {}
+                    _ => events.push(ChatEvent::Unknown("path")),
                 }
                 Ok(())
             }
-            _ => Ok(()),
+            ["response", word, "", ..] if is_state(word) => Ok(()),
+            _ => {
+                events.push(ChatEvent::Unknown("path"));
+                Ok(())
+            }
         }
     }
 
@@ -384,7 +400,7 @@ impl Reader {
             return Ok(());
         };
         self.named(snapshot.message_id);
-        self.enter(snapshot.status);
+        self.enter(snapshot.status, events);
         self.auto_continue = snapshot.auto_continue.unwrap_or(self.auto_continue);
         self.completion_tokens = snapshot
             .accumulated_token_usage
@@ -440,7 +456,8 @@ impl Reader {
                     self.message
                         .legacy_text(false, Write::Append, &text, events)
                 }
-                Some(_) => {}
+                Some("search_result") => {}
+                Some(_) => events.push(ChatEvent::Unknown("delta")),
             }
         }
         match choice.finish_reason.as_deref() {
@@ -452,7 +469,10 @@ impl Reader {
     }
 
     /// Unknown words change nothing.
-    fn enter(&mut self, status: Option<Status>) {
+    fn enter(&mut self, status: Option<Status>, events: &mut Vec<ChatEvent>) {
+        if status == Some(Status::Other) {
+            events.push(ChatEvent::Unknown("status"));
+        }
         self.status = status
             .filter(|status| *status != Status::Other)
             .unwrap_or(self.status);
@@ -479,6 +499,7 @@ impl Reader {
                         events.push(ChatEvent::Reasoning(text));
                     }
                 }
+                ChatEvent::Unknown(place) => self.unknown.tell(place, events),
                 other => {
                     self.has_output = true;
                     events.push(other);

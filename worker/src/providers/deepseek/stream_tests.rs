@@ -476,3 +476,60 @@ fn odd_json_costs_no_text() {
     assert_eq!(events, [ChatEvent::Unknown("event")]);
     assert!(decoder.finish(&mut events).is_err());
 }
+
+/// What the wire page names is no news, whatever becomes of it; what it does not name is told of once, and is no answer.
+#[test]
+fn tells_of_what_the_wire_page_does_not_know() {
+    let unknown = |stream: &str| -> Vec<ChatEvent> {
+        let is_unknown = |event: &ChatEvent| matches!(event, ChatEvent::Unknown(_));
+        let said = decode([stream.as_bytes()]);
+        said.rest.into_iter().filter(is_unknown).collect()
+    };
+    let answer = |new: &str| {
+        let snapshot = r#"{"v":{"response":{"status":"WIP","fragments":[{"type":"RESPONSE","content":"x"}]}}}"#;
+        format!("data: {snapshot}\n\n{new}{new}data: {FINISHED}\n\n")
+    };
+    for stream in ALL {
+        assert_eq!(unknown(stream), [], "{stream}");
+    }
+    for known in [
+        "event: title\ndata: {\"content\":\"FINISHED greetings\"}\n\n",
+        "data: {\"p\":\"response/search_triggered\",\"o\":\"SET\",\"v\":true}\n\n",
+        "data: {\"p\":\"response/fragments/-1/queries\",\"o\":\"SET\",\"v\":[]}\n\n",
+        "data: {\"p\":\"response/fragments\",\"o\":\"APPEND\",\"v\":[{\"type\":\"TIP\",\"content\":\"t\"}]}\n\n",
+        "data: {}\n\n",
+    ] {
+        assert_eq!(unknown(&answer(known)), [], "{known}");
+    }
+    for (new, place) in [
+        ("event: dance\ndata: {}\n\n", "event"),
+        (
+            "data: {\"p\":\"response/dance\",\"o\":\"SET\",\"v\":1}\n\n",
+            "path",
+        ),
+        (
+            "data: {\"p\":\"response/fragments/-1/dance\",\"o\":\"SET\",\"v\":1}\n\n",
+            "path",
+        ),
+        (
+            "data: {\"p\":\"response/ban_edit\",\"o\":\"DANCE\",\"v\":1}\n\n",
+            "op",
+        ),
+        (
+            "data: {\"p\":\"response/status\",\"o\":\"SET\",\"v\":\"DANCING\"}\n\n",
+            "status",
+        ),
+        (
+            "data: {\"p\":\"response/fragments\",\"o\":\"APPEND\",\"v\":[{\"type\":\"DANCE\",\"content\":\"t\"}]}\n\n",
+            "fragment",
+        ),
+        (
+            "data: {\"choices\":[{\"delta\":{\"type\":\"dance\",\"content\":\"t\"}}]}\n\n",
+            "delta",
+        ),
+    ] {
+        assert_eq!(unknown(&answer(new)), [ChatEvent::Unknown(place)], "{new}");
+    }
+    let said = decode([format!("event: dance\ndata: {{}}\n\ndata: {FINISHED}\n\n").as_bytes()]);
+    assert_eq!(said.error, Some(Kind::Unavailable));
+}

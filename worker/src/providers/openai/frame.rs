@@ -22,6 +22,8 @@ pub(super) enum Frame<'a> {
     Error(Said),
     /// Nothing of interest.
     Nothing,
+    /// Neither a chunk nor an error, nor what keeps a connection alive.
+    Unknown,
 }
 
 /// The content of a chunk or an answer.
@@ -140,7 +142,7 @@ pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
                     Value::Object(members) => Some(object(members)),
                     _ => None,
                 })
-                .find(|frame| !matches!(frame, Frame::Nothing))
+                .find(|frame| !matches!(frame, Frame::Nothing | Frame::Unknown))
                 .unwrap_or(Frame::Nothing),
         ),
         Value::Null | Value::Bool(_) | Value::Number(_) => Some(Frame::Nothing),
@@ -149,6 +151,8 @@ pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
 }
 
 fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> Frame<'static> {
+    let has_choices = members.contains_key("choices");
+    let is_beat = members.is_empty() || members.get("type").is_some_and(|kind| kind == "ping");
     let mut choices = match members.remove("choices") {
         Some(Value::Array(choices)) => choices,
         Some(one @ Value::Object(_)) => vec![one],
@@ -170,7 +174,12 @@ fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> F
             return Frame::Error(said);
         }
         if choices.is_empty() && usage.is_none() && !sources::are_in(&members) {
-            return Frame::Nothing;
+            // Some begin with an empty list of choices, and what they found out about the question.
+            return if has_choices || is_beat {
+                Frame::Nothing
+            } else {
+                Frame::Unknown
+            };
         }
     }
     Frame::Chunk(Chunk {

@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     chat::{
-        ChatEvent, FinishReason, Kind, ProviderError,
+        ChatEvent, FinishReason, Kind, ProviderError, Unknowns,
         template::{Repeats, Template},
     },
     providers::said::Said,
@@ -66,6 +66,7 @@ struct Answer {
     reasoning: Halves,
     calls: Calls,
     sources: Sources,
+    unknown: Unknowns,
 }
 
 impl Decoder {
@@ -234,6 +235,10 @@ impl Answer {
             Some(Frame::Chunk(chunk)) => self.chunk(chunk, events),
             Some(Frame::Error(said)) => Err(refusal::in_stream(&said, &self.variable)),
             Some(Frame::Nothing) => Ok(false),
+            Some(Frame::Unknown) => {
+                self.unknown.tell("event", events);
+                Ok(false)
+            }
             None => Err(ProviderError::malformed("stream")),
         }
     }
@@ -300,6 +305,10 @@ impl Answer {
         }
         match reason(&choice.finish_reason) {
             Some(Reason::Finished(reason)) if !self.is_finished => self.end(reason, events),
+            Some(Reason::Unknown) if !self.is_finished => {
+                self.unknown.tell("finish_reason", events);
+                self.end(FinishReason::Stop, events);
+            }
             Some(Reason::Broken) if !self.is_finished => return Err(ProviderError::broken_stream()),
             _ => {}
         }
@@ -419,9 +428,11 @@ enum Reason {
     Finished(FinishReason),
     /// The answer is not whole.
     Broken,
+    /// A word that nobody knows: it ends the answer like any other.
+    Unknown,
 }
 
-/// In whichever words; one that nobody knows ends the answer like any other.
+/// In whichever words.
 fn reason(word: &str) -> Option<Reason> {
     match word {
         // Nearly all of them.
@@ -455,7 +466,10 @@ fn reason(word: &str) -> Option<Reason> {
         | "network_error"
         | "insufficient_system_resource"
         | "malformed_function_call" => Reason::Broken,
-        _ => Reason::Finished(FinishReason::Stop),
+        "stop" | "stop_sequence" | "stop_token" | "end_turn" | "eos" | "eos_token"
+        | "eos_found" | "end" | "ended" | "complete" | "completed" | "finish" | "finished"
+        | "done" | "normal" | "success" => Reason::Finished(FinishReason::Stop),
+        _ => Reason::Unknown,
     })
 }
 
@@ -603,5 +617,36 @@ mod tests {
         fn no_bytes_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..400)) {
             decode([bytes.as_slice()]);
         }
+    }
+
+    /// What servers are known to say is no news; anything else is told of once.
+    #[test]
+    fn tells_of_what_nobody_knows() {
+        let unknown = |stream: &str| -> Vec<ChatEvent> {
+            let is_unknown = |event: &ChatEvent| matches!(event, ChatEvent::Unknown(_));
+            let (events, error) = decode([stream.as_bytes()]);
+            assert_eq!(error, None, "{stream}");
+            events.into_iter().filter(is_unknown).collect()
+        };
+        assert_eq!(unknown(SAMPLE), []);
+        let answer = |event: &str, reason: &str| {
+            let text = r#"{"choices":[{"delta":{"content":"x"}}]}"#;
+            let end = format!(r#"{{"choices":[{{"delta":{{}},"finish_reason":"{reason}"}}]}}"#);
+            format!(
+                "data: {event}\n\ndata: {event}\n\ndata: {text}\n\ndata: {end}\n\ndata: [DONE]\n\n"
+            )
+        };
+        for event in [
+            r#"{"choices":[],"prompt_filter_results":[]}"#,
+            r#"{"type":"ping"}"#,
+            "{}",
+            "null",
+        ] {
+            assert_eq!(unknown(&answer(event, "end_turn")), [], "{event}");
+        }
+        let new = answer(r#"{"dance":true}"#, "STOP");
+        assert_eq!(unknown(&new), [ChatEvent::Unknown("event")]);
+        let new = answer("null", "danced");
+        assert_eq!(unknown(&new), [ChatEvent::Unknown("finish_reason")]);
     }
 }

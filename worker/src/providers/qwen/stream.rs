@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use super::refusal::{self, SENTENCES};
 use crate::{
     chat::{
-        ChatEvent, FinishReason, Kind, ProviderError,
+        ChatEvent, FinishReason, Kind, ProviderError, Unknowns,
         delta::Cumulative,
         refusals::Refusals,
         template::{Repeats, Template},
@@ -43,6 +43,7 @@ struct Answer {
     /// The part that grew last, and what such an event looks like: the next one repeats it all and adds a little.
     growing: usize,
     alike: Template,
+    unknown: Unknowns,
 }
 
 #[derive(Debug)]
@@ -63,8 +64,11 @@ enum PartKind {
     Plugin,
     #[serde(rename = "referenceLink")]
     ReferenceLink,
+    /// To be passed over.
+    #[serde(alias = "card")]
+    Component,
     #[serde(other)]
-    Other,
+    Unknown,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -73,8 +77,10 @@ enum Status {
     #[serde(alias = "finish")]
     Finished,
     Interrupted,
-    #[serde(other)]
+    #[serde(alias = "generating", alias = "processing", alias = "")]
     Ongoing,
+    #[serde(other)]
+    Unknown,
 }
 
 /// One event (section 7.2). Everything may be missing or null.
@@ -231,6 +237,9 @@ impl Answer {
         }
         // Only an explicit `false` means moderated.
         self.is_moderated |= frame.can_share == Some(false);
+        if frame.msg_status == Some(Status::Unknown) {
+            self.unknown.tell("status", events);
+        }
         let is_last = matches!(
             frame.msg_status,
             Some(Status::Finished | Status::Interrupted)
@@ -303,7 +312,11 @@ impl Answer {
                     self.reference_links(&content);
                     continue;
                 }
-                PartKind::Other => continue,
+                PartKind::Component => continue,
+                PartKind::Unknown => {
+                    self.unknown.tell("part", events);
+                    continue;
+                }
             };
             let key = part
                 .id

@@ -404,3 +404,29 @@ fn odd_bytes_cost_no_text() {
     .concat();
     assert_eq!(decode([failed.as_bytes()]).error, Some(Kind::Unavailable));
 }
+
+/// What the wire page names is no news, whatever becomes of it; what it does not name is told of once.
+#[test]
+fn tells_of_what_the_wire_page_does_not_know() {
+    let unknown = |stream: &str| -> Vec<ChatEvent> {
+        let is_unknown = |event: &ChatEvent| matches!(event, ChatEvent::Unknown(_));
+        let said = decode([stream.as_bytes()]);
+        said.rest.into_iter().filter(is_unknown).collect()
+    };
+    let frame = |status: &str, part: &str| {
+        let text = r#"{"contentType":"text","content":"a"}"#;
+        format!(
+            "data: {{\"msgStatus\":\"{status}\",\"contents\":[{{\"contentType\":\"{part}\",\"content\":\"x\"}},{text}]}}\n\n"
+        )
+    };
+    for stream in [A, B, C] {
+        assert_eq!(unknown(stream), []);
+    }
+    for part in ["component", "card", "plugin", "text2image"] {
+        assert_eq!(unknown(&frame("ongoing", part)), [], "{part}");
+    }
+    let new = frame("generating", "hologram") + &frame("finished", "hologram");
+    assert_eq!(unknown(&new), [ChatEvent::Unknown("part")]);
+    let new = frame("dreaming", "card").repeat(2);
+    assert_eq!(unknown(&new), [ChatEvent::Unknown("status")]);
+}

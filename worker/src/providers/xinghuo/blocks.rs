@@ -39,6 +39,8 @@ pub(super) enum Block {
     Picture(String),
     /// Nothing for the client.
     Notice,
+    /// A block of a kind that the wire page does not name.
+    Unknown,
     /// A block by its beginning, but not by its content.
     Unreadable,
 }
@@ -76,6 +78,13 @@ pub(super) fn block(decoded: &[u8]) -> Option<Block> {
         _ if NOTICES.contains(&name) => Some(Block::Notice),
         _ => None,
     }
+}
+
+/// Whether a fenced block is one that the wire page names.
+pub(super) fn is_named(block: &[u8]) -> bool {
+    let block = String::from_utf8_lossy(block);
+    let name = fenced(&block).map_or("", |(name, _)| name);
+    [SOURCES, PICTURE, "memoryExtraction"].contains(&name) || NOTICES.contains(&name)
 }
 
 /// Name and content of a fenced block. Only a whole word is a name: code may be in a language called `ragDocs`.
@@ -170,7 +179,11 @@ fn deep(json: &str) -> Block {
                 Block::Sources(lists.into_iter().flatten().collect())
             })
         }
-        Stage::Plugin | Stage::Other => Block::Notice,
+        Stage::Plugin => match event.data.protocol.as_deref() {
+            Some("all-tool" | "long-context-trace") => Block::Notice,
+            _ => Block::Unknown,
+        },
+        Stage::Other => Block::Unknown,
     }
 }
 
@@ -237,7 +250,7 @@ mod tests {
             Some(Block::Notice)
         );
         assert_eq!(of("<deep_x1>{"), Some(Block::Unreadable));
-        assert_eq!(of(r#"<deep_x1>{"stage":"new"}"#), Some(Block::Notice));
+        assert_eq!(of(r#"<deep_x1>{"stage":"new"}"#), Some(Block::Unknown));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{
     pieces::{self, Pieces},
     refusal::{self, Head, Refusal, Said},
 };
-use crate::chat::{ChatEvent, FinishReason, Kind, ProviderError};
+use crate::chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns};
 
 /// Most bytes of one line; more is no answer but an attack or a fault.
 const MOST_LINE_BYTES: usize = 16 << 20;
@@ -44,6 +44,7 @@ struct Answer {
     message_id: Option<String>,
     report: Option<Report>,
     unreadable: u32,
+    unknown: Unknowns,
     has_output: bool,
     is_finished: bool,
 }
@@ -154,7 +155,10 @@ impl Answer {
         match payload {
             b"<end>" => self.finish(FinishReason::Stop, events),
             b"<kx>" => self.moderated(refusal::moderated().into(), events),
-            [b'<', .., b'>'] => Ok(()),
+            [b'<', .., b'>'] => {
+                self.unknown.tell("control", events);
+                Ok(())
+            }
             // What servers and proxies send to keep a connection alive. As base64, the second is no text of its own.
             b"{}" | b"[]" => Ok(()),
             b"null" if self.pieces.is_whole() => Ok(()),
@@ -174,12 +178,20 @@ impl Answer {
                 });
                 self.tell(payload, events)
             }
-            [b'`', b'`', b'`', ..] => Ok(()),
+            [b'`', b'`', b'`', ..] => {
+                if !blocks::is_named(payload) {
+                    self.unknown.tell("block", events);
+                }
+                Ok(())
+            }
             _ if pieces::is_base64(payload) => {
                 self.piece(payload, events);
                 Ok(())
             }
             _ => {
+                if !payload.ends_with(b"<sid>") {
+                    self.unknown.tell("payload", events);
+                }
                 self.message_id(payload);
                 Ok(())
             }
@@ -220,7 +232,11 @@ impl Answer {
             // The same sources may come twice, at the beginning and at the end of a search: the last count.
             Some(Block::Sources(sources)) => self.sources = sources,
             Some(Block::Notice) => {}
-            Some(Block::Unreadable) => self.unreadable = self.unreadable.saturating_add(1),
+            Some(Block::Unknown) => self.unknown.tell("block", events),
+            Some(Block::Unreadable) => {
+                self.unknown.tell("block", events);
+                self.unreadable = self.unreadable.saturating_add(1);
+            }
         }
     }
 

@@ -462,3 +462,36 @@ fn heartbeats_are_no_text_but_torn_base64_is() {
     let stream = format!("data:{torn}\n\ndata:<end>\n\n");
     assert_eq!(decode([stream.as_bytes()]).text, text);
 }
+
+/// What the wire page names is no news, whatever becomes of it; what it does not name is told of once.
+#[test]
+fn tells_of_what_the_wire_page_does_not_know() {
+    let unknown = |said: Said| -> Vec<ChatEvent> {
+        let is_unknown = |event: &ChatEvent| matches!(event, ChatEvent::Unknown(_));
+        said.rest.into_iter().filter(is_unknown).collect()
+    };
+    for stream in [A, B, C, D, E, V3] {
+        assert_eq!(unknown(decode([stream.as_bytes()])), []);
+    }
+    for known in [
+        "```question_type_recommand_json[]```",
+        "=```ragDoc\n[]\n```",
+        r#"=<deep_x1>{"stage":"plugin","data":{"protocol":"all-tool"}}"#,
+    ] {
+        assert_eq!(unknown(stream(&["=x", known, "<end>"])), [], "{known}");
+    }
+    for (new, place) in [
+        ("<dance>", "control"),
+        ("```dance[]```", "block"),
+        ("!dance!", "payload"),
+        (r#"=<deep_x1>{"stage":"dance"}"#, "block"),
+        (
+            r#"=<deep_x1>{"stage":"plugin","data":{"protocol":"dance"}}"#,
+            "block",
+        ),
+    ] {
+        let said = stream(&["=x", new, new, "<end>"]);
+        assert_eq!((said.text.as_str(), &said.error), ("x", &None), "{new}");
+        assert_eq!(unknown(said), [ChatEvent::Unknown(place)], "{new}");
+    }
+}

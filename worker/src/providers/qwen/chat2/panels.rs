@@ -17,6 +17,8 @@ pub(super) enum Panel<'a> {
     Link(String, String),
     /// The answer, where the item's own content is empty: a JSON string.
     Text(&'a RawValue),
+    /// Something of a kind that the wire page does not name.
+    Unknown,
 }
 
 #[derive(Deserialize)]
@@ -65,6 +67,18 @@ pub(super) fn read<'a>(
     };
     let loads = meta.multi_load.unwrap_or_default();
     let is = |kind: &'static str| move |load: &&Load<'a>| load.kind.as_deref() == Some(kind);
+    let is_new = |known: &[&str], kind: Option<&str>| kind.is_some_and(|it| !known.contains(&it));
+    let kinds = || loads.iter().map(|load| load.kind.as_deref());
+    if match mime_type {
+        "bar/workflow" => kinds().any(|kind| is_new(&["bar_thinking", "bar_tool"], kind)),
+        "bar/progress" => is_new(
+            &["cot", "deep_thinking", "bar_update"],
+            meta.kind.as_ref().and_then(Value::as_str),
+        ),
+        _ => false,
+    } {
+        found(Panel::Unknown);
+    }
     let mut links = |list: Option<&Value>| {
         for link in list.and_then(Value::as_array).into_iter().flatten() {
             if let Ok(link) = Link::deserialize(link) {

@@ -14,7 +14,8 @@ use super::{
 };
 use crate::{
     chat::{
-        ChatEvent, FinishReason, Kind, ProviderError, Usage, delta::Cumulative, refusals::Refusals,
+        ChatEvent, FinishReason, Kind, ProviderError, Unknowns, Usage, delta::Cumulative,
+        refusals::Refusals,
     },
     upstream::{
         json,
@@ -47,6 +48,7 @@ struct Answer {
     is_over: bool,
     /// What the next event looks like if it only says more of the answer.
     alike: Alike,
+    unknown: Unknowns,
 }
 
 /// The answer's text.
@@ -212,7 +214,12 @@ impl Answer {
             // What keeps the connection alive.
             b"" | b"null" => false,
             data if event.name != b"complete" && self.grow(data, events) => false,
-            data => self.frame(data, events)? || event.name == b"complete",
+            data => {
+                if !matches!(event.name, b"" | b"message" | b"complete") {
+                    self.unknown.tell("event", events);
+                }
+                self.frame(data, events)? || event.name == b"complete"
+            }
         };
         if is_last {
             self.finish(FinishReason::Stop, events)?;
@@ -329,13 +336,15 @@ impl Answer {
                     Panel::Thought(slot, text) => self.think(slot, text, events),
                     Panel::Link(url, title) => self.link(url, title),
                     Panel::Text(raw) => instead = Some(raw),
+                    Panel::Unknown => self.unknown.tell("panel", events),
                 });
                 if kind == "multi_load/iframe" {
                     let is_empty = item.content.is_none_or(|raw| raw.get() == "\"\"");
                     self.say(item.content.filter(|_| !is_empty).or(instead), events);
                 }
             }
-            _ => {}
+            "signal/post" | "paa/iframe" => {}
+            _ => self.unknown.tell("mime_type", events),
         }
     }
 

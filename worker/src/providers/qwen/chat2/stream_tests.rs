@@ -490,3 +490,42 @@ fn a_growing_text_is_read_once() {
         assert_eq!(spoken.grow(&raw(&text)).as_deref(), Some(more));
     }
 }
+
+/// What the wire page names is no news, whatever becomes of it; what it does not name is told of once.
+#[test]
+fn tells_of_what_the_wire_page_does_not_know() {
+    let unknown = |stream: &str| -> Vec<ChatEvent> {
+        let is_unknown = |event: &ChatEvent| matches!(event, ChatEvent::Unknown(_));
+        one(stream).rest.into_iter().filter(is_unknown).collect()
+    };
+    let item = |kind: &str, meta: Value| {
+        let items = serde_json::json!([{"mime_type": kind, "content": "", "meta_data": meta}]);
+        frame(2, &items).repeat(2) + &frame(3, &said("x")) + END
+    };
+    let load = |kind: &str| serde_json::json!({"multi_load": [{"type": kind, "content": {}}]});
+    let named = |kind: &str| serde_json::json!({"type": kind});
+    for stream in [D, E] {
+        assert_eq!(unknown(stream), []);
+    }
+    for (kind, meta) in [
+        ("signal/post", Value::Null),
+        ("paa/iframe", Value::Null),
+        ("bar/workflow", load("bar_tool")),
+        ("bar/progress", named("deep_thinking")),
+    ] {
+        assert_eq!(unknown(&item(kind, meta)), [], "{kind}");
+    }
+    for (kind, meta, place) in [
+        ("hologram/iframe", Value::Null, "mime_type"),
+        ("bar/workflow", load("bar_dance"), "panel"),
+        ("bar/progress", named("dance"), "panel"),
+    ] {
+        assert_eq!(
+            unknown(&item(kind, meta)),
+            [ChatEvent::Unknown(place)],
+            "{kind}"
+        );
+    }
+    let new = frame(2, &said("x")).replace("event:message", "event:dance") + END;
+    assert_eq!(unknown(&new), [ChatEvent::Unknown("event")]);
+}
