@@ -3,6 +3,7 @@
 //! [`realtime`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod answer;
+mod attachment;
 mod client;
 pub mod connect;
 pub mod fetch;
