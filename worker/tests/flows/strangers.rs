@@ -423,6 +423,22 @@ async fn members_as_servers_fill_them() {
             "",
         ),
         (
+            "Ollama's name",
+            r#"{"thinking":"hm","content":"Hello"}"#.to_owned(),
+            "hm",
+        ),
+        (
+            "Copilot's name beside others that are null",
+            r#"{"reasoning_text":"hm","reasoning":null,"content":"Hello","thinking":null}"#
+                .to_owned(),
+            "hm",
+        ),
+        (
+            "Gemini's parts",
+            r#"{"content":[{"thought":true,"text":"hm"},{"text":"Hello"}]}"#.to_owned(),
+            "hm",
+        ),
+        (
             "a text within a part",
             r#"{"content":[{"type":"text","text":{"value":"Hello"}}]}"#.to_owned(),
             "",

@@ -34,7 +34,9 @@ fn part(part: Value, delta: &mut Delta<'_>) {
     };
     let text = |names: &[&str]| names.iter().find_map(|name| members.get(*name)).map(said);
     let kind = members.get("type").and_then(Value::as_str);
-    match kind.unwrap_or("text") {
+    // Gemini's way to tell a thought.
+    let is_thought = members.get("thought") == Some(&Value::Bool(true));
+    match kind.unwrap_or(if is_thought { "thought" } else { "text" }) {
         "thinking" | "reasoning" | "reasoning_text" | "thought" => {
             let words = text(&["thinking", "reasoning", "text", "summary", "content"]);
             add(&mut delta.reasoning_content, &words.unwrap_or_default());

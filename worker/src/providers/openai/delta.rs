@@ -18,7 +18,7 @@ use crate::upstream::json;
 pub(super) struct Delta<'a> {
     pub(super) content: Option<Cow<'a, str>>,
     pub(super) reasoning_content: Option<Cow<'a, str>>,
-    /// Another spelling of `reasoning_content`; servers that send both send the same text in both.
+    /// Other spellings of `reasoning_content`; servers that send both send the same text in both.
     pub(super) reasoning: Option<Cow<'a, str>>,
     pub(super) tool_calls: Option<Value>,
     pub(super) function_call: Option<Value>,
@@ -72,7 +72,9 @@ impl Delta<'_> {
                 "role" => {}
                 "content" => content::read(value, &mut delta),
                 "reasoning_content" => delta.reasoning_content = content::plain(&value),
-                "reasoning" => delta.reasoning = content::plain(&value),
+                "reasoning" | "reasoning_text" | "thinking" => {
+                    delta.reasoning = content::plain(&value).or(delta.reasoning.take());
+                }
                 "tool_calls" => match delta.tool_calls {
                     // Calls that stood among the parts of the content.
                     Some(Value::Array(ref mut calls)) => match value {
@@ -121,7 +123,9 @@ impl<'de> Visitor<'de> for Members {
                 }
                 "content" => delta.content = text(&mut map)?,
                 "reasoning_content" => delta.reasoning_content = text(&mut map)?,
-                "reasoning" => delta.reasoning = text(&mut map)?,
+                "reasoning" | "reasoning_text" | "thinking" => {
+                    delta.reasoning = text(&mut map)?.or(delta.reasoning.take());
+                }
                 "tool_calls" => delta.tool_calls = map.next_value()?,
                 "function_call" => delta.function_call = map.next_value()?,
                 _ => {
