@@ -73,7 +73,7 @@ impl Delta<'_> {
                 "content" => content::read(value, &mut delta),
                 "reasoning_content" => delta.reasoning_content = content::plain(&value),
                 "reasoning" | "reasoning_text" | "thinking" => {
-                    delta.reasoning = content::plain(&value).or(delta.reasoning.take());
+                    delta.reasoning = content::plain(&value).or_else(|| delta.reasoning.take());
                 }
                 "tool_calls" => match delta.tool_calls {
                     // Calls that stood among the parts of the content.
@@ -124,7 +124,7 @@ impl<'de> Visitor<'de> for Members {
                 "content" => delta.content = text(&mut map)?,
                 "reasoning_content" => delta.reasoning_content = text(&mut map)?,
                 "reasoning" | "reasoning_text" | "thinking" => {
-                    delta.reasoning = text(&mut map)?.or(delta.reasoning.take());
+                    delta.reasoning = text(&mut map)?.or_else(|| delta.reasoning.take());
                 }
                 "tool_calls" => delta.tool_calls = map.next_value()?,
                 "function_call" => delta.function_call = map.next_value()?,
