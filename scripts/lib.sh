@@ -60,13 +60,14 @@ find_binaries() {
     BIN=${target:-${CARGO_TARGET_DIR:-$ROOT/target}}${CARGO_BUILD_TARGET:+/$CARGO_BUILD_TARGET}/release
 }
 
-# release_build BINARY…: and BIN is where cargo says that it has put them, unless the caller has named a folder.
+# release_build BINARY…: with the compiler's profile where scripts/profile has taken one, and the same program without it. BIN is
+# where cargo says that it has put them, unless the caller has named a folder.
 release_build() {
     local binary built names=()
     need cc gcc libc6-dev
     need_cargo
     for binary in "$@"; do names+=(--bin "$binary"); done
-    built=$(cd "$ROOT" && cargo build --quiet --release --locked "${names[@]}" --message-format json-render-diagnostics \
+    built=$(cd "$ROOT" && RUSTFLAGS="${RUSTFLAGS-} $(worker/pgo/flags)" cargo build --quiet --release --locked "${names[@]}" --message-format json-render-diagnostics \
         | { grep -o '"executable":"[^"]*"' || true; } | cut -d '"' -f 4 | tail -n 1) || die "the build failed"
     if [ -z "$BIN" ]; then
         BIN=$(dirname "$built")

@@ -5,8 +5,8 @@ import verdict
 from measures import Bench, Pace, all_measures
 
 # What a build may not exceed: the targets of docs/performance.md, and for instructions, which have none, what was reached when
-# the limit was set and a little more. Lower it when the worker gets better. A build without the compiler's profile (worker/pgo), or
-# with one that has grown old, takes a sixth more of them and fails: scripts/profile takes a new one.
+# the limit was set and a little more. Lower it when the worker gets better. They hold
+# for a build without the compiler's profile (scripts/profile), which takes a sixth off.
 LIMITS = {
     "calls_piece": 2.5,
     "calls_json": 8.0,
