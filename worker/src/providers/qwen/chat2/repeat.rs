@@ -2,8 +2,9 @@
 //! an answer but by coming again. Three answers in a row that are equal to the byte though the questions differ are a
 //! reason to register anew, and the third is not passed on but asked again. Source: `wire/qwen.md` section 11.9.
 //!
-//! A model may well answer three questions alike ("yes"). So a sentence that comes again after the new registration is
-//! an answer, unless it reads like an apology: then it stays a refusal until something else is said.
+//! A model may well answer three questions alike: with a label, a number, "yes". So only what is a whole sentence is
+//! suspected, and one that comes again after the new registration is an answer, unless it is an apology: then it stays a
+//! refusal until something else is said.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -14,7 +15,11 @@ use std::{
 const ENOUGH: u32 = 2;
 /// Longer answers are no fixed sentence.
 const MOST_BYTES: usize = 400;
-/// How sentences begin that are no answers, whatever they go on to say.
+/// Shorter ones are labels, numbers, "yes".
+const FEWEST_CHARS: usize = 8;
+/// What ends a sentence.
+const SENTENCE_ENDS: &[char] = &['。', '！', '？', '…', '～', '.', '!', '?'];
+/// How sentences begin that apologise.
 const APOLOGIES: &[&str] = &[
     "抱歉",
     "很抱歉",
@@ -24,14 +29,7 @@ const APOLOGIES: &[&str] = &[
     "Sorry",
     "sorry",
     "I'm sorry",
-    "系统",
-    "服务",
-    "请求",
-    "当前",
-    "网络",
     "请稍后",
-    "您的",
-    "你的",
 ];
 
 /// The last answers of the process.
@@ -58,8 +56,7 @@ impl Repeats {
     pub(super) fn suspect(&self) -> Option<Arc<str>> {
         let state = self.state();
         let sentence = state.sentence.as_ref().filter(|_| state.count >= ENOUGH)?;
-        let is_apology = APOLOGIES.iter().any(|word| sentence.starts_with(word));
-        (!state.was_tried || is_apology).then(|| Arc::clone(sentence))
+        (!state.was_tried || apologises(sentence)).then(|| Arc::clone(sentence))
     }
 
     /// An answer was passed on.
@@ -71,7 +68,7 @@ impl Repeats {
         let mut state = self.state();
         if state.sentence.as_deref() != Some(answer) {
             *state = State {
-                sentence: (answer.len() <= MOST_BYTES).then(|| answer.into()),
+                sentence: is_sentence(answer).then(|| answer.into()),
                 count: 1,
                 last_question: question,
                 was_tried: false,
@@ -88,6 +85,17 @@ impl Repeats {
     }
 }
 
+fn apologises(answer: &str) -> bool {
+    APOLOGIES.iter().any(|word| answer.starts_with(word))
+}
+
+/// Whether an answer could be the fixed sentence of a service.
+fn is_sentence(answer: &str) -> bool {
+    answer.len() <= MOST_BYTES
+        && (answer.ends_with(SENTENCE_ENDS) || apologises(answer))
+        && answer.chars().nth(FEWEST_CHARS - 1).is_some()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,27 +104,46 @@ mod tests {
     fn the_third_equal_answer_to_another_question_is_suspect() {
         let repeats = Repeats::default();
         for (question, answer, is_suspect) in [
-            ("a", "同样", false),
-            ("a", "同样", false),
+            ("a", "这个问题我回答不了。", false),
+            ("a", "这个问题我回答不了。", false),
             ("b", "另外", false),
-            ("c", "同样", false),
-            ("d", "同样\n", true),
+            ("c", "这个问题我回答不了。", false),
+            ("d", "这个问题我回答不了。\n", true),
         ] {
             repeats.heard(question, answer);
             assert_eq!(repeats.suspect().is_some(), is_suspect, "{question}");
         }
-        assert_eq!(repeats.suspect().as_deref(), Some("同样"));
+        assert_eq!(repeats.suspect().as_deref(), Some("这个问题我回答不了。"));
         // Once is a reason; that it comes again is none, and it is an answer then.
         assert!(repeats.was_refused() && repeats.suspect().is_none());
-        repeats.heard("e", "同样");
+        repeats.heard("e", "这个问题我回答不了。");
         assert_eq!(repeats.suspect(), None);
         for question in ["f", "g"] {
-            repeats.heard(question, "抱歉，不行");
+            repeats.heard(question, "抱歉，现在不行。");
         }
         assert!(repeats.was_refused() && !repeats.was_refused());
-        assert_eq!(repeats.suspect().as_deref(), Some("抱歉，不行"));
+        assert_eq!(repeats.suspect().as_deref(), Some("抱歉，现在不行。"));
         repeats.heard("h", "好");
         assert_eq!(repeats.suspect(), None);
+    }
+
+    /// Labels, numbers and short words are what applications ask for again and again.
+    #[test]
+    fn labels_are_answers_however_often_they_come() {
+        for answer in [
+            "done",
+            "positive",
+            "42",
+            "是",
+            "你好。",
+            "the same label again",
+        ] {
+            let repeats = Repeats::default();
+            for question in ["a", "b", "c", "d"] {
+                repeats.heard(question, answer);
+                assert_eq!(repeats.suspect(), None, "{answer}");
+            }
+        }
     }
 
     #[test]
