@@ -207,19 +207,19 @@ async fn ask(
     let mut decoder =
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
     let read = read(turn, answer, &mut decoder).await;
-    match &read {
+    let is_streak = match &read {
         Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
-        Err(Failure::Told(error))
-            if error.code.as_deref() == Some(refusal::REPEATED)
-                && settings.repeats.was_refused() =>
-        {
-            tracing::warn!(
-                provider = super::NAME,
-                "a question got a sentence in place of an answer: registering anew"
-            );
-            account.standing.keyring.forget();
+        Err(Failure::Told(error)) if error.code.as_deref() == Some(refusal::REPEATED) => {
+            settings.repeats.was_refused()
         }
-        Err(_) => {}
+        Err(_) => false,
+    };
+    if is_streak {
+        tracing::warn!(
+            provider = super::NAME,
+            "different questions get the same sentence: registering anew"
+        );
+        account.standing.keyring.forget();
     }
     read
 }

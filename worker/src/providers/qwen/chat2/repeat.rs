@@ -1,10 +1,10 @@
 //! A wrong signature is answered with success and one fixed sentence, which nobody has recorded; it cannot be told from
-//! an answer but by coming again. Three answers in a row that are equal to the byte though the questions differ are a
-//! reason to register anew, and the third is not passed on but asked again. Source: `wire/qwen.md` section 11.9.
+//! an answer but by coming again. Three answers in a row that are one and the same sentence though the questions differ are
+//! a reason to register anew. Source: `wire/qwen.md` section 11.9.
 //!
-//! A model may well answer three questions alike: with a label, a number, "yes". So only what is a whole sentence is
-//! suspected, and one that comes again after the new registration is an answer, unless it is an apology: then it stays a
-//! refusal until something else is said.
+//! A model may well answer three questions alike, and applications ask for labels again and again. So what is passed on is
+//! passed on; only an apology that comes for the third time is held back and asked again with the new registration, and
+//! stays a refusal until something else is said.
 
 use std::{
     hash::{DefaultHasher, Hash, Hasher},
@@ -52,15 +52,15 @@ impl Repeats {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The sentence that would be one too many.
+    /// The apology that would be one too many.
     pub(super) fn suspect(&self) -> Option<Arc<str>> {
         let state = self.state();
         let sentence = state.sentence.as_ref().filter(|_| state.count >= ENOUGH)?;
-        (!state.was_tried || apologises(sentence)).then(|| Arc::clone(sentence))
+        apologises(sentence).then(|| Arc::clone(sentence))
     }
 
-    /// An answer was passed on.
-    pub(super) fn heard(&self, question: &str, answer: &str) {
+    /// An answer was passed on; whether it is a reason to register anew.
+    pub(super) fn heard(&self, question: &str, answer: &str) -> bool {
         let answer = answer.trim();
         let mut hasher = DefaultHasher::new();
         question.hash(&mut hasher);
@@ -77,9 +77,11 @@ impl Repeats {
             state.count = state.count.saturating_add(1);
             state.last_question = question;
         }
+        let is_streak = state.sentence.is_some() && state.count > ENOUGH;
+        is_streak && !std::mem::replace(&mut state.was_tried, true)
     }
 
-    /// The suspect has come again and was held back; whether that is a reason to register anew.
+    /// The apology has come again and was held back; whether that is a reason to register anew.
     pub(super) fn was_refused(&self) -> bool {
         !std::mem::replace(&mut self.state().was_tried, true)
     }
@@ -101,29 +103,34 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_third_equal_answer_to_another_question_is_suspect() {
+    fn the_third_equal_sentence_is_a_reason_and_still_an_answer() {
         let repeats = Repeats::default();
-        for (question, answer, is_suspect) in [
+        for (question, answer, is_reason) in [
             ("a", "这个问题我回答不了。", false),
             ("a", "这个问题我回答不了。", false),
-            ("b", "另外", false),
+            ("b", "另外一个完整的句子。", false),
             ("c", "这个问题我回答不了。", false),
-            ("d", "这个问题我回答不了。\n", true),
+            ("d", "这个问题我回答不了。\n", false),
+            ("e", "这个问题我回答不了。", true),
+            // Once is enough.
+            ("f", "这个问题我回答不了。", false),
         ] {
-            repeats.heard(question, answer);
-            assert_eq!(repeats.suspect().is_some(), is_suspect, "{question}");
+            assert_eq!(repeats.heard(question, answer), is_reason, "{question}");
+            assert_eq!(repeats.suspect(), None, "{question}");
         }
-        assert_eq!(repeats.suspect().as_deref(), Some("这个问题我回答不了。"));
-        // Once is a reason; that it comes again is none, and it is an answer then.
-        assert!(repeats.was_refused() && repeats.suspect().is_none());
-        repeats.heard("e", "这个问题我回答不了。");
-        assert_eq!(repeats.suspect(), None);
-        for question in ["f", "g"] {
-            repeats.heard(question, "抱歉，现在不行。");
+    }
+
+    #[test]
+    fn the_third_equal_apology_is_held_back() {
+        let repeats = Repeats::default();
+        for question in ["a", "b"] {
+            assert_eq!(repeats.suspect(), None);
+            assert!(!repeats.heard(question, "抱歉，现在不行，请稍后再试。"));
         }
+        assert!(repeats.suspect().is_some());
         assert!(repeats.was_refused() && !repeats.was_refused());
-        assert_eq!(repeats.suspect().as_deref(), Some("抱歉，现在不行。"));
-        repeats.heard("h", "好");
+        assert!(repeats.suspect().is_some(), "until something else is said");
+        repeats.heard("c", "好");
         assert_eq!(repeats.suspect(), None);
     }
 
@@ -140,7 +147,7 @@ mod tests {
         ] {
             let repeats = Repeats::default();
             for question in ["a", "b", "c", "d"] {
-                repeats.heard(question, answer);
+                assert!(!repeats.heard(question, answer), "{answer}");
                 assert_eq!(repeats.suspect(), None, "{answer}");
             }
         }
@@ -150,7 +157,7 @@ mod tests {
     fn a_long_answer_is_no_sentence() {
         let (repeats, long) = (Repeats::default(), "长".repeat(200));
         for question in ["a", "b", "c"] {
-            repeats.heard(question, &long);
+            assert!(!repeats.heard(question, &long));
         }
         assert_eq!(repeats.suspect(), None);
     }
