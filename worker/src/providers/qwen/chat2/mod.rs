@@ -132,9 +132,13 @@ pub(super) async fn answer(
     }
     let first = ask(settings, memory, turn, &place, account, asked, &items).await;
     match first {
-        // A stream without content may be a matter of chance: once more, with another salt (section 11.9).
+        // A stream without content may be a matter of chance, and an excuse one of a registration that has ended: once
+        // more, with another salt (section 11.9).
         Err(Failure::Told(error))
-            if !turn.has_output() && error.code.as_deref() == Some(refusal::EMPTY) =>
+            if !turn.has_output()
+                && [refusal::EMPTY, refusal::REPEATED]
+                    .map(Some)
+                    .contains(&error.code.as_deref()) =>
         {
             turn.events.clear();
             ask(settings, memory, turn, &place, account, asked, &items).await
@@ -209,8 +213,9 @@ async fn ask(
     let read = read(turn, answer, &mut decoder).await;
     let is_streak = match &read {
         Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
+        // Of many turns that are refused at once the first one registers anew; the others were signed before that.
         Err(Failure::Told(error)) if error.code.as_deref() == Some(refusal::REPEATED) => {
-            settings.repeats.was_refused()
+            account.standing.keyring.is_current(&pass.device) && settings.repeats.was_refused()
         }
         Err(_) => false,
     };
@@ -219,7 +224,7 @@ async fn ask(
             provider = super::NAME,
             "different questions get the same sentence: registering anew"
         );
-        account.standing.keyring.forget();
+        account.standing.keyring.forget(&pass.device);
     }
     read
 }

@@ -188,9 +188,25 @@ impl Keyring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next question registers anew.
-    pub(super) fn forget(&self) {
-        self.state().material = None;
+    /// The next question registers anew, unless that has been done since this device was registered.
+    pub(super) fn forget(&self, device: &str) {
+        let mut state = self.state();
+        if state
+            .material
+            .as_ref()
+            .is_some_and(|it| it.device == device)
+        {
+            state.material = None;
+        }
+    }
+
+    /// Whether this is the device of the last registration.
+    pub(super) fn is_current(&self, device: &str) -> bool {
+        let state = self.state();
+        state
+            .material
+            .as_ref()
+            .is_some_and(|it| it.device == device)
     }
 
     /// The grant of a scene that can be used, with the material around it and the service's time.
