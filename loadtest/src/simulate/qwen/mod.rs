@@ -127,8 +127,14 @@ impl Simulator for Qwen {
         result.unwrap_or_else(|refusal| refusal)
     }
 
+    /// Registrations outlive it, as a client keeps what it was given.
     fn reset(&self) {
-        *self.state() = State::default();
+        let state = &mut *self.state();
+        let chat2 = std::mem::take(&mut state.chat2);
+        *state = State {
+            chat2: chat2.emptied(),
+            ..State::default()
+        };
     }
 }
 

@@ -78,6 +78,14 @@ pub(super) struct Chat2 {
 }
 
 impl Chat2 {
+    /// The registrations, and nothing else.
+    pub(super) fn emptied(self) -> Self {
+        Self {
+            security: self.security,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn answer(
         &mut self,
         base: &str,

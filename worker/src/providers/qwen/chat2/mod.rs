@@ -35,6 +35,7 @@ use super::{
     generation::{Failure, Generation, Memory},
 };
 use crate::{
+    chat::ChatEvent,
     providers::{Messenger, Turn},
     upstream::fetch::Attachment,
 };
@@ -210,7 +211,7 @@ async fn ask(
     memory.has_answered(Generation::Chat2);
     let mut decoder =
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
-    let read = read(turn, answer, &mut decoder).await;
+    let read = read(turn, answer, &mut decoder, &settings.repeats).await;
     let is_streak = match &read {
         Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
         // Of many turns that are refused at once the first one registers anew; the others were signed before that.
@@ -233,8 +234,9 @@ async fn read(
     turn: &mut Turn,
     mut answer: crate::upstream::Answer,
     decoder: &mut Decoder,
+    repeats: &Repeats,
 ) -> Result<(), Failure> {
-    let mut is_over = false;
+    let (mut is_over, mut has_begun) = (false, false);
     // The connection may stay open behind the answer, or break: that is nobody's business.
     while !decoder.is_over() {
         let chunk = answer.chunk().await;
@@ -243,6 +245,10 @@ async fn read(
             break;
         };
         let fed = decoder.feed(&bytes, &mut turn.events);
+        if !has_begun && turn.events.iter().any(ChatEvent::is_output) {
+            has_begun = true;
+            repeats.was_answered();
+        }
         // What came before an error is said before it.
         turn.emit().await;
         fed?;

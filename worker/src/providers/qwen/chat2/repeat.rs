@@ -42,8 +42,10 @@ struct State {
     /// How many different questions in a row it has answered.
     count: u32,
     last_question: u64,
-    /// Another registration has been tried.
+    /// The streak has led to another registration.
     was_tried: bool,
+    /// An answer was held back, and none has begun since.
+    is_refused: bool,
 }
 
 impl Repeats {
@@ -72,6 +74,7 @@ impl Repeats {
                 count: 1,
                 last_question: question,
                 was_tried: false,
+                is_refused: false,
             };
         } else if state.last_question != question {
             state.count = state.count.saturating_add(1);
@@ -83,7 +86,12 @@ impl Repeats {
 
     /// The apology has come again and was held back; whether that is a reason to register anew.
     pub(super) fn was_refused(&self) -> bool {
-        !std::mem::replace(&mut self.state().was_tried, true)
+        !std::mem::replace(&mut self.state().is_refused, true)
+    }
+
+    /// An answer has begun that is no excuse, whether or not somebody stays to hear its end.
+    pub(super) fn was_answered(&self) {
+        self.state().is_refused = false;
     }
 }
 
@@ -130,6 +138,11 @@ mod tests {
         assert!(repeats.suspect().is_some());
         assert!(repeats.was_refused() && !repeats.was_refused());
         assert!(repeats.suspect().is_some(), "until something else is said");
+        repeats.was_answered();
+        assert!(
+            repeats.was_refused(),
+            "a client that left has not heard the end"
+        );
         repeats.heard("c", "好");
         assert_eq!(repeats.suspect(), None);
     }
