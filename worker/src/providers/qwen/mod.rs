@@ -1,5 +1,5 @@
-//! Qwen: Tongyi Qianwen's domestic web chat, in its two generations ([`generation`]): [`chat2`] of today's site, and
-//! the older [`dialog`]. An account serves either. Source: `wire/qwen.md`.
+//! Qwen: Tongyi Qianwen's domestic web chat, in its two generations (`generation`): `chat2` of today's site, and
+//! the older `dialog`. An account serves either. Source: `wire/qwen.md`.
 
 mod account;
 pub mod chat2;
