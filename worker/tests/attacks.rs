@@ -190,7 +190,8 @@ fn what_a_small_packed_body_becomes_is_bounded() {
     }
     let waited = others.p99();
     let taken = worker.memory("VmHWM:") - before;
-    assert!(taken < 5 * SIZE / MIB + 40, "{taken} MiB");
+    // Values of 32 bytes would be sixteen times the body; what the allocator keeps between the five is not known to the MiB.
+    assert!(taken < 5 * SIZE / MIB + 60, "{taken} MiB");
     assert!(waited < SOON, "{waited:?}");
 }
 
