@@ -5,7 +5,7 @@ use std::{
     net::{Shutdown, TcpListener, TcpStream},
 };
 
-use hive2api_loadtest::simulate::{Script, control::Order};
+use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
 use crate::support::{

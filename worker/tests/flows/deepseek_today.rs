@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hive2api_loadtest::simulate::{Running, control::Order};
+use hive2api_simulators::{Running, control::Order};
 
 use crate::support::{Hive, PIXEL, SOON, assert_no_violations, settled, simulator};
 use serde_json::json;

@@ -9,7 +9,7 @@ use crate::support::{Hive, KEY, Reply, question, simulator};
 /// The generation that reports no usage of its own and has the names of models that are asked for here.
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
 
-async fn hive() -> (hive2api_loadtest::simulate::Running, Hive) {
+async fn hive() -> (hive2api_simulators::Running, Hive) {
     let qwen = simulator("qwen", 1);
     let hive = Hive::start(&[&qwen], &[DIALOG]);
     (qwen, hive)
@@ -427,7 +427,7 @@ async fn s9_silence_is_filled_with_comments() {
         ],
     );
     qwen.control()
-        .order(hive2api_loadtest::simulate::control::Order {
+        .order(hive2api_simulators::control::Order {
             name: "slow_text".into(),
             delay_ms: Some(700),
             ..Default::default()

@@ -1,7 +1,7 @@
 //! Each generation of a service alone, and a service that changes its generation while the worker runs. What each of them
 //! demands is in the simulator's head; what is asked here is that the user sees none of it.
 
-use hive2api_loadtest::simulate::{self, Options, Running};
+use hive2api_simulators::{self as simulate, Options, Running};
 
 use crate::support::{Hive, SOON, assert_no_violations, settled};
 

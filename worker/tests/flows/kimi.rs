@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hive2api_loadtest::simulate::{Running, Script, control::Control};
+use hive2api_simulators::{Running, Script, control::Control};
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hive2api_loadtest::simulate::{Running, Script};
+use hive2api_simulators::{Running, Script};
 use serde_json::{Value, json};
 
 use crate::support::{Hive, Reply, SOON, assert_no_violations, question, settled, simulator};
@@ -609,11 +609,11 @@ async fn without_the_key_nothing_is_called() {
 /// wire/langfast.md section 2, own session: the service lets guests in no more.
 #[actix_web::test]
 async fn a_users_own_session_answers_where_guests_are_not_let_in() {
-    let options = hive2api_loadtest::simulate::Options {
+    let options = hive2api_simulators::Options {
         generation: "session".to_owned(),
         ..Default::default()
     };
-    let langfast = hive2api_loadtest::simulate::start("langfast", options).unwrap();
+    let langfast = hive2api_simulators::start("langfast", options).unwrap();
     let folder = std::env::temp_dir().join(format!("hive2api-langfast-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("tokens").to_string_lossy().into_owned();

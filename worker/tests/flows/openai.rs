@@ -174,7 +174,7 @@ async fn odd_streams_are_understood() {
     let upstream = simulator("openai", 1);
     let hive = Hive::start(&[&upstream], &[]);
     for quirk in upstream.control().known_quirks() {
-        let script = hive2api_loadtest::simulate::Script {
+        let script = hive2api_simulators::Script {
             quirks: vec![(*quirk).to_owned()],
             write_bytes: Some(3),
             ..Default::default()

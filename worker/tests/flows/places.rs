@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use hive2api_loadtest::simulate::Running;
+use hive2api_simulators::Running;
 use serde_json::json;
 
 use crate::support::{Hive, Reply, question, settled, simulator};

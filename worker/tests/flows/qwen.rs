@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hive2api_loadtest::simulate::Script;
+use hive2api_simulators::Script;
 use serde_json::json;
 
 use crate::support::{

@@ -9,7 +9,7 @@ use std::{
 
 use actix_web::{dev::ServerHandle, http::header::HeaderMap, rt::System};
 use futures_util::StreamExt as _;
-use hive2api_loadtest::simulate::{self, Options, Running, control::Control};
+use hive2api_simulators::{self as simulate, Options, Running, control::Control};
 use hive2api_worker::{
     http::App,
     providers::Registry,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use hive2api_loadtest::simulate::{Script, control::Order};
+use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
 use crate::support::{

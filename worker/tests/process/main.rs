@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use hive2api_loadtest::simulate::{self, Options};
+use hive2api_simulators::{self as simulate, Options};
 use serde_json::{Value, json};
 use support::{Folder, KEY, Worker, metric, question, qwen, read, run, until};
 

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hive2api_loadtest::simulate::{self, Options, Running};
+use hive2api_simulators::{self as simulate, Options, Running};
 use serde_json::json;
 
 pub(crate) const KEY: &str = "sk-process-0123456789";
