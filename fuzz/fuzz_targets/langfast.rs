@@ -3,7 +3,7 @@
 
 use hive2api_worker::{
     providers::langfast::stream::Decoder,
-    upstream::socketio::{Session, Step},
+    upstream::socketio::codec::{Session, Step},
 };
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {

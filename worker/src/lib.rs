@@ -1,29 +1,41 @@
-//! The hive2api worker. The modules in the order in which a request meets them:
+//! The hive2api worker: one OpenAI-compatible endpoint in front of the web chats that somebody has accounts with. The
+//! modules, in the order in which a process and then a request meets them:
 //!
-//! - [`settings`]: environment variables become checked settings, all mistakes at once.
-//! - [`http`]: the doors. What clients speak: authentication, OpenAI's chat completions and models, errors,
-//!   server-sent events, health and docs.
-//! - [`chat`]: the language between doors and providers: the request, the events of an answer, limits, deltas, tokens.
-//! - [`providers`]: one folder a web chat, and the registry and dispatcher that choose among them.
-//! - [`accounts`]: credentials and the pool that lends them out.
-//! - [`upstream`]: transports to the providers: HTTP, server-sent events, multipart, guarded fetching.
-//! - [`metrics`]: every metric in one place; [`log`]: log lines, written together.
-//! - [`server`]: an app on a socket, from start to drained end; [`watch`]: credentials renewed while it runs;
-//!   [`upkeep`]: what providers do apart from any turn; [`memory`]: what is given back after a peak.
-//! - [`budget`]: how much memory all requests together may hold.
-//! - [`doctor`]: apart from all this, `.env`, nginx and compose files looked through for mistakes.
+//! [`process`] is the program: it starts, serves, writes its [log](process::log), takes renewed credentials over and
+//! drains when it is told to end. What it may be asked instead of serving is in [`process::commands`].
+//!
+//! [`settings`] turns environment variables and the accounts file into checked values, all mistakes at once.
+//!
+//! [`app`] is what all requests share: settings, providers, keys, and what runs at this moment.
+//!
+//! [`http`] has the doors, where a request comes in: who may enter, how it is read, which dialect it speaks (OpenAI's chat
+//! completions and models), how errors and server-sent events leave; beside them health, metrics and docs.
+//!
+//! [`budget`] gives each request a share of the memory that all of them together may hold, before it takes any.
+//!
+//! [`chat`] is the language between doors and providers: the request, the events of an answer, its limits, deltas, tokens.
+//! It knows neither HTTP nor any provider.
+//!
+//! [`providers`] chooses who answers, tries again where that may help, and cleans up; below it stands one folder a web
+//! chat, each speaking its private protocol.
+//!
+//! [`accounts`] holds the credentials: who is healthy, who rests, who is lent to which turn.
+//!
+//! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
+//! Socket.IO, multipart, guarded fetching. It knows no provider.
+//!
+//! [`metrics`] has every metric in one place; whoever does something counts it there.
+//!
+//! [`doctor`], apart from all this, looks `.env`, nginx and compose files through for mistakes.
 
 pub mod accounts;
+pub mod app;
 pub mod budget;
 pub mod chat;
 pub mod doctor;
 pub mod http;
-pub mod log;
-pub mod memory;
 pub mod metrics;
+pub mod process;
 pub mod providers;
-pub mod server;
 pub mod settings;
-pub mod upkeep;
 pub mod upstream;
-pub mod watch;

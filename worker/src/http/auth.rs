@@ -9,8 +9,8 @@ use std::{
 };
 use subtle::ConstantTimeEq as _;
 
-use super::{App, error::ApiError};
-use crate::settings::ApiKey;
+use super::error::ApiError;
+use crate::{app::App, settings::ApiKey};
 
 /// Headers that may hold a bare key, besides `Authorization`.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];

@@ -17,11 +17,10 @@ use actix_web::{
 use uuid::Uuid;
 
 use super::{
-    App,
     error::{self, ApiError},
     path,
 };
-use crate::metrics::METRICS;
+use crate::{app::App, metrics::METRICS};
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(

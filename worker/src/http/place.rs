@@ -7,8 +7,11 @@ use std::sync::atomic::Ordering;
 
 use actix_web::{HttpRequest, web::Data};
 
-use super::{App, error::ApiError};
-use crate::metrics::{METRICS, SIGNS};
+use super::error::ApiError;
+use crate::{
+    app::App,
+    metrics::{METRICS, SIGNS},
+};
 
 /// The request header by which nginx says what decided for this worker.
 pub(super) const STICKY: &str = "x-hive-sticky";

@@ -5,8 +5,8 @@ use std::sync::atomic::Ordering;
 use actix_web::{HttpResponse, web::Data};
 use serde_json::json;
 
-use super::{App, auth::Caller, error::ApiError};
-use crate::metrics::METRICS;
+use super::{auth::Caller, error::ApiError};
+use crate::{app::App, metrics::METRICS};
 
 /// `GET /` and `/api/hello`: what this is. Clients probe it before they start (conformance H11).
 pub(super) async fn hello() -> HttpResponse {

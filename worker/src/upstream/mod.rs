@@ -1,6 +1,6 @@
 //! Client-side transports: HTTP ([`Client`]), server-sent events ([`sse`]), Connect envelopes ([`connect`]),
-//! multipart forms ([`multipart`]), WebSocket ([`websocket`]), Socket.IO (the codec [`socketio`] and the connection
-//! [`realtime`]), and fetching what a caller links to ([`fetch`]). Knows no provider.
+//! multipart forms ([`multipart`]), WebSocket ([`websocket`]), Socket.IO ([`socketio`]), and
+//! fetching what a caller links to ([`fetch`]). Knows no provider.
 
 mod answer;
 mod attachment;
@@ -14,7 +14,6 @@ pub mod json;
 pub mod linger;
 pub mod multipart;
 mod proxy;
-pub mod realtime;
 mod retry_after;
 mod socket;
 pub mod socketio;

@@ -11,9 +11,9 @@ use actix_web::{dev::ServerHandle, http::header::HeaderMap, rt::System};
 use futures_util::StreamExt as _;
 use hive2api_simulators::{self as simulate, Options, Running, control::Control};
 use hive2api_worker::{
-    http::App,
+    app::App,
+    process::serve,
     providers::Registry,
-    server,
     settings::{Settings, Vars},
 };
 use serde_json::{Value, json};
@@ -71,7 +71,7 @@ impl Hive {
         let shared = Arc::clone(&app);
         let thread = std::thread::spawn(move || {
             System::new().block_on(async move {
-                let server = server::start(shared, listener).unwrap();
+                let server = serve::start(shared, listener).unwrap();
                 sender.send(server.handle()).unwrap();
                 server.await.unwrap();
             });

@@ -22,8 +22,9 @@ use super::{
     trace::Trace,
 };
 use crate::{
+    app::App,
     chat::{ChatEvent, ChatRequest, Support, aside::aside, fields},
-    http::{App, auth::Caller, body, edge::RequestId, error::ApiError, place::Place},
+    http::{auth::Caller, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
 };

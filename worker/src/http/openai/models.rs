@@ -11,12 +11,13 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
 use crate::{
+    app::App,
     chat::{
         Invalid,
         fields::{self, FIELDS},
         request::MOST_MODEL_BYTES,
     },
-    http::{App, auth::Caller, error::ApiError},
+    http::{auth::Caller, error::ApiError},
     providers::{Model, Provider},
 };
 

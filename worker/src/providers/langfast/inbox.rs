@@ -8,7 +8,7 @@ use tokio::{sync::Notify, time::Instant};
 use super::{stream::Decoder, wire};
 use crate::{
     chat::{ChatEvent, Kind, ProviderError},
-    upstream::realtime::{End, Incoming},
+    upstream::socketio::connection::{End, Incoming},
 };
 
 /// Shared by a turn and its socket.

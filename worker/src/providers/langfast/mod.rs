@@ -31,7 +31,7 @@ use crate::{
     },
     chat::{Kind, ProviderError, Support, aside::aside},
     settings::{Settings, Vars},
-    upstream::{realtime::Connection, websocket::HandshakeError},
+    upstream::{socketio::connection::Connection, websocket::HandshakeError},
 };
 
 const NAME: &str = "langfast";

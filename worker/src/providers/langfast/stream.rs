@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::wire;
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, delta::Cumulative},
-    upstream::{json, socketio::Event},
+    upstream::{json, socketio::codec::Event},
 };
 
 /// Most bytes of events that are kept before the run's answer has come.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::upstream::socketio::{Session, Step};
+use crate::upstream::socketio::codec::{Session, Step};
 
 const PLAIN: &str = include_str!("../../../tests/fixtures/langfast/plain.txt");
 const MIXED: &str = include_str!("../../../tests/fixtures/langfast/mixed.txt");

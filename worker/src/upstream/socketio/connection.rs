@@ -9,9 +9,9 @@ use std::{fmt, rc::Rc, time::Duration};
 
 use tokio::sync::Notify;
 
-use super::{
+use super::codec::{DISCONNECT, Event, Session, Step, Unreadable};
+use crate::upstream::{
     TransportError,
-    socketio::{DISCONNECT, Event, Session, Step, Unreadable},
     websocket::{Message, WebSocket},
 };
 

@@ -1,17 +1,12 @@
 //! Credentials and keys renewed without a restart: the accounts file is looked at every second, checked as a whole, and
 //! swapped in. What is bad, empty, gone or half written is refused with a clear log line, and everything stays as it was.
 
-use std::{
-    collections::BTreeSet,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, fs, io, path::Path, sync::Arc, time::Duration};
 
+use super::serve::Sources;
 use crate::{
+    app::App,
     doctor::names::{Standing, standing},
-    http::App,
     providers::Registry,
     settings::{Settings, Vars, is_credential},
 };
@@ -24,10 +19,10 @@ const LOOKS_BEFORE_A_LOSS: u32 = 3;
 /// What clients present.
 const KEYS: [&str; 2] = ["API_MASTER_KEY", "API_KEYS"];
 
-/// Watches forever. `environment` are the process's own variables, which win over the file's; `started` is what both
-/// made when the worker began.
-pub async fn watch(app: Arc<App>, environment: Vars, started: Vars, path: PathBuf) {
-    let mut watched = Watched::new(environment, started, fs::read(&path).ok());
+/// Watches forever.
+pub async fn watch(app: Arc<App>, sources: Sources) {
+    let path = sources.path;
+    let mut watched = Watched::new(sources.environment, sources.started, fs::read(&path).ok());
     loop {
         watched.look(fs::read(&path), &app, &path);
         // What has just changed is looked at again soon.

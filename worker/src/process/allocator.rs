@@ -1,20 +1,14 @@
-//! The allocator, and giving memory back to the system when many streams have ended.
+//! Giving memory back to the system when many streams have ended.
 //!
-//! mimalloc takes fewer instructions than glibc for the hundred small pieces of a request, and starts large blocks on
-//! pages of their own, so that of a connection's 8 KiB buffers only what is used takes memory. Huge pages, which would
-//! take it all, are off. It gives back what is free while others allocate; after a peak nobody may, so it is told to.
+//! The allocator itself is the binary's choice (`main.rs`), so that tests, benches and fuzz targets may have another, as
+//! sanitizers do. What is here knows when it has something to give back, and asks it by a function that is handed in.
 
 use std::{
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
-use mimalloc::MiMalloc;
-
-use crate::http::App;
-
-#[global_allocator]
-static ALLOCATOR: MiMalloc = MiMalloc;
+use crate::app::App;
 
 /// How often it is looked.
 const LOOK: Duration = Duration::from_secs(5);
@@ -23,8 +17,9 @@ const WORTH_IT: u64 = 16 << 20;
 /// A difference that means nothing.
 const SAME: u64 = 1 << 20;
 
-/// Watches memory and the number of running requests for as long as the process lives, on a thread of its own.
-pub fn watch(app: Arc<App>) {
+/// Watches memory and the number of running requests for as long as the process lives, on a thread of its own, and
+/// calls `give_back` there whenever it is worth it.
+pub fn watch(app: Arc<App>, give_back: fn()) {
     std::thread::spawn(move || {
         let Some(least) = resident_bytes() else {
             return;
@@ -85,16 +80,6 @@ fn resident_bytes() -> Option<u64> {
         .lines()
         .find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(kib.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
-}
-
-fn give_back() {
-    // A thread that has never allocated is no user of the allocator, and what it asks for is ignored.
-    std::hint::black_box(Box::new(0_u8));
-    #[expect(unsafe_code, reason = "the allocator offers this in C alone")]
-    // SAFETY: `mi_collect` may be called by any thread at any time, and only touches memory that is free.
-    unsafe {
-        libmimalloc_sys::mi_collect(true);
-    }
 }
 
 #[cfg(test)]

@@ -223,5 +223,5 @@ impl std::fmt::Debug for Session {
 }
 
 #[cfg(test)]
-#[path = "socketio_tests.rs"]
+#[path = "codec_tests.rs"]
 mod tests;

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use crate::{http::App, providers::Messenger, upstream::Client};
+use crate::{app::App, providers::Messenger, upstream::Client};
 
 const EVERY: Duration = Duration::from_secs(3600);
 

@@ -1,37 +1,23 @@
-//! An app on a socket: start, serve, drain. Source: issue "Shutdown", design.md section 6.
-//!
-//! ```text
-//! serving ──SIGTERM──► /ready says 503, still accepting ──DRAIN_GRACE──► listener closed, running answers end
-//!                                                                        ──all ended──► exit 0
-//!                                                                        ──DRAIN_TIMEOUT──► the rest ends with an error event, exit 0
-//! ```
+//! A worker on its socket: listener, server, and what runs beside them for as long as it serves.
 
 use std::{
     io,
     net::{SocketAddr, TcpListener, ToSocketAddrs as _},
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
+    path::PathBuf,
+    sync::Arc,
 };
 
-use actix_web::{
-    HttpServer,
-    dev::{Server, ServerHandle},
-    middleware::from_fn,
-    web::Data,
-};
+use actix_web::{HttpServer, dev::Server, middleware::from_fn, web::Data};
 use socket2::{Domain, SockRef, Socket, Type};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::{allocator, drain, renew, upkeep};
 use crate::{
-    http::{self, App, edge},
+    app::App,
+    chat::tokens,
+    http::{self, edge},
+    settings::Vars,
     upstream::Client,
 };
-
-/// How often it is looked whether everything has ended.
-const LOOK: Duration = Duration::from_millis(20);
-
-/// How long answers that are cut have for saying so.
-const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// How much of an answer the kernel takes before it has gone out, for each connection. By itself it would take 4 MB for
 /// a client that does not read; this is enough for 1 MB/s to the other side of the world.
@@ -40,6 +26,55 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 /// Connections that may wait to be accepted; std's 128 are fewer than nginx opens at once when thousands of streams
 /// begin, and one that finds no room is tried again by the kernel after a second only.
 const BACKLOG: i32 = 4096;
+
+/// Where a worker's variables come from, for those that may be renewed while it runs.
+#[derive(Debug)]
+pub struct Sources {
+    /// The process's own, which win.
+    pub environment: Vars,
+    /// What environment and file made together when the worker began.
+    pub started: Vars,
+    /// The file.
+    pub path: PathBuf,
+}
+
+/// Serves until a signal ends it. `give_back` makes the allocator return what is free to the system.
+///
+/// # Errors
+/// When the address cannot be had, or signals cannot be listened for.
+pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Result<()> {
+    let app = Arc::new(app);
+    let listener = listen(&app.settings.host, app.settings.port)?;
+    let server = start(Arc::clone(&app), listener)?;
+    for provider in app.registry.providers() {
+        let accounts = provider.accounts().census().ready;
+        tracing::info!(
+            provider = provider.name(),
+            accounts,
+            models = provider.models().len(),
+            "provider"
+        );
+    }
+    tracing::info!(
+        host = app.settings.host,
+        port = app.settings.port,
+        worker = app.settings.worker_name,
+        "serving"
+    );
+    if app.registry.counts_tokens() {
+        std::thread::spawn(tokens::warm_up);
+    }
+    allocator::watch(Arc::clone(&app), give_back);
+    let renewal = actix_web::rt::spawn(renew::watch(Arc::clone(&app), sources));
+    let upkeep = actix_web::rt::spawn(upkeep::run(Arc::clone(&app)));
+    let handle = server.handle();
+    let serving = actix_web::rt::spawn(server);
+    drain::on_signal(app, handle).await?;
+    renewal.abort();
+    upkeep.abort();
+    serving.abort();
+    Ok(())
+}
 
 /// A listener on the first address of `host` that can be had.
 ///
@@ -73,8 +108,8 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let (threads, keep_alive, drain_timeout) = (
         settings.threads,
         settings.keep_alive,
-        // The end comes from drain_on_signal; this is only for what that would miss.
-        settings.drain_timeout + 2 * LAST_WORDS,
+        // The end comes from [`drain`]; this is only for what that would miss.
+        settings.drain_timeout + 2 * drain::LAST_WORDS,
     );
     // Connections have it from their listener.
     SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES)?;
@@ -100,61 +135,9 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     Ok(server)
 }
 
-/// Waits for SIGTERM or SIGINT, then drains; returns when the process may end.
-///
-/// # Errors
-/// When signals cannot be listened for.
-pub async fn drain_on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
-    let (mut term, mut int) = (
-        signal(SignalKind::terminate())?,
-        signal(SignalKind::interrupt())?,
-    );
-    let grace = tokio::select! {
-        _ = term.recv() => app.settings.drain_grace,
-        // Ctrl-C: a person is waiting, and no load balancer.
-        _ = int.recv() => Duration::ZERO,
-    };
-    tracing::info!(in_flight = app.in_flight.load(Ordering::SeqCst), "draining");
-    app.is_draining.store(true, Ordering::SeqCst);
-    tokio::select! {
-        () = tokio::time::sleep(grace) => {}
-        () = either(&mut term, &mut int) => {}
-    }
-    app.is_closed.store(true, Ordering::SeqCst);
-    // Closes the listener and lets connections end. Idle keep-alive connections would hold this up until its
-    // time-out, so what is waited for is our own count of running answers and clean-up.
-    let stopping = server.stop(true);
-    tokio::select! {
-        () = idle(&app) => {
-            tracing::info!("drained");
-            return Ok(());
-        }
-        () = stopping => return Ok(()),
-        () = tokio::time::sleep(app.settings.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
-        _ = int.recv() => tracing::warn!("stopped by a second signal"),
-    }
-    app.cut_answers();
-    // A client that does not read cannot be told.
-    let _ = tokio::time::timeout(LAST_WORDS, idle(&app)).await;
-    Ok(())
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
-    }
-}
-
-async fn idle(app: &App) {
-    while !app.is_idle() {
-        tokio::time::sleep(LOOK).await;
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::net::TcpStream;
+    use std::{net::TcpStream, time::Duration};
 
     use super::*;
 

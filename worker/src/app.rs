@@ -1,0 +1,103 @@
+//! What all requests of a worker share, and what the process must know of them before it may end.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
+
+use crate::{
+    accounts::Census,
+    budget::Memory,
+    http::auth::Keys,
+    metrics::METRICS,
+    providers::{Janitor, Registry},
+    settings::Settings,
+};
+
+/// What all threads of a worker share.
+#[derive(Debug)]
+pub struct App {
+    /// The settings, as read at start.
+    pub settings: Arc<Settings>,
+    /// Providers, models, aliases.
+    pub registry: Registry,
+    /// Clean-up under way.
+    pub janitor: &'static Janitor,
+    /// The keys that open the door.
+    pub keys: Keys,
+    /// Set by SIGTERM: `/ready` says 503 from now on.
+    pub is_draining: AtomicBool,
+    /// Set when the grace after SIGTERM is over: no chat is taken any more.
+    pub is_closed: AtomicBool,
+    /// Chats whose answer has not ended; see [`crate::http::place::Place`].
+    pub in_flight: AtomicUsize,
+    /// What requests hold of `REQUEST_MEMORY_BYTES`.
+    pub memory: Memory,
+    /// Set to true to end running answers with an error; see [`App::cut_answers`].
+    pub cut: watch::Sender<bool>,
+}
+
+impl App {
+    /// An app that serves `registry`.
+    pub fn new(settings: Settings, registry: Registry) -> Self {
+        Self {
+            keys: Keys::new(&settings.api_keys, settings.allow_anonymous),
+            memory: Memory::new(settings.request_memory_bytes),
+            settings: Arc::new(settings),
+            registry,
+            // One a process, and alive until its end: clean-up may outlive the app's other parts.
+            janitor: Box::leak(Box::default()),
+            is_draining: AtomicBool::new(false),
+            is_closed: AtomicBool::new(false),
+            in_flight: AtomicUsize::new(0),
+            cut: watch::Sender::new(false),
+        }
+    }
+
+    /// Whether nothing is left to do before the process may end.
+    pub fn is_idle(&self) -> bool {
+        self.in_flight.load(Ordering::SeqCst) == 0 && self.janitor.pending() == 0
+    }
+
+    /// Ends every running answer with an error that says so: a stream with an event, a whole answer with a status.
+    pub fn cut_answers(&self) {
+        self.cut.send_replace(true);
+    }
+
+    /// Brings the gauges that are read off rather than counted up to date.
+    pub fn measure(&self) {
+        METRICS
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION"), &self.settings.worker_name])
+            .set(1);
+        METRICS
+            .draining
+            .set(self.is_draining.load(Ordering::SeqCst).into());
+        let providers = self.registry.providers().iter();
+        METRICS.set_expiries(providers.flat_map(|provider| {
+            let ends = provider.expiries().into_iter();
+            ends.map(|(account, end)| (provider.name(), account, end))
+        }));
+        for provider in self.registry.providers() {
+            METRICS.expect_shapes(provider.name());
+            let Census {
+                ready,
+                cooling,
+                disabled,
+                in_flight: _,
+            } = provider.accounts().census();
+            for (state, count) in [
+                ("ready", ready),
+                ("cooling", cooling),
+                ("disabled", disabled),
+            ] {
+                METRICS
+                    .accounts
+                    .with_label_values(&[provider.name(), state])
+                    .set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+}
