@@ -1,7 +1,7 @@
 //! Bytes as a request's body that is put right: serde_json reads the same from it, and each member once.
 #![no_main]
 
-use hive2api_worker::chat::fuzz::tidied;
+use hive2api_worker::http::openai::body::fuzz::tidied;
 use serde_json::Value;
 
 libfuzzer_sys::fuzz_target!(|body: &[u8]| {

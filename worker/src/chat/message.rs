@@ -1,6 +1,6 @@
 //! The messages of a chat request, lenient where clients differ (conformance H8) and strict about types (H7).
 
-use std::{borrow::Cow, fmt};
+use std::{borrow::Cow, fmt, marker::PhantomData};
 
 use memchr::{memchr2, memchr3};
 use serde::{
@@ -10,10 +10,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 pub use super::part::{File, Part, Url};
-use super::{
-    loose::counted,
-    text::{self, Text},
-};
+use super::text::{self, Text};
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -121,6 +118,36 @@ impl Message {
         };
         parts.iter().filter(|part| part.is_attachment())
     }
+}
+
+/// An array, or null for none, each item of which counts among the pieces of the conversation ([`text::reading`]).
+pub(crate) fn counted<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<Vec<T>>, D::Error> {
+    struct CountedVisitor<T>(PhantomData<T>);
+
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for CountedVisitor<T> {
+        type Value = Option<Vec<T>>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a sequence")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut items = Vec::new();
+            while let Some(item) = seq.next_element()? {
+                text::count_piece()?;
+                items.push(item);
+            }
+            Ok(Some(items))
+        }
+    }
+
+    deserializer.deserialize_any(CountedVisitor(PhantomData))
 }
 
 /// A call's arguments. What is no string is taken as it is written.

@@ -2,7 +2,6 @@
 //! events an answer is made of, and what the gateway itself does to both. It knows neither HTTP nor any provider.
 
 pub mod aside;
-mod body;
 pub mod delta;
 pub mod error;
 pub mod event;
@@ -10,7 +9,6 @@ pub mod fields;
 #[cfg(test)]
 pub(crate) mod growth;
 pub mod limits;
-mod loose;
 pub mod message;
 mod part;
 pub mod reasoning;
@@ -19,7 +17,6 @@ pub mod request;
 pub mod splice;
 pub mod template;
 pub mod text;
-mod tidy;
 pub mod tokens;
 
 pub use error::{Kind, ProviderError};
@@ -28,12 +25,3 @@ pub use fields::Support;
 pub use message::{Content, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;
-
-/// What fuzz/ looks into.
-#[cfg(fuzzing)]
-pub mod fuzz {
-    /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
-    pub fn tidied(body: &str) -> Option<String> {
-        super::tidy::tidied(body)
-    }
-}

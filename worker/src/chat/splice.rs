@@ -3,59 +3,25 @@
 
 use std::{fmt::Write as _, ops::Range};
 
-use bytes::{Bytes, BytesMut};
-use serde::{Deserialize, Deserializer, de::DeserializeOwned, de::Error as _};
-use serde_json::value::RawValue;
-
 use super::request::ChatRequest;
+use bytes::{Bytes, BytesMut};
 
 /// What the members that are said anew take, or hardly more.
 const ROOM_FOR_NEW: usize = 128;
 /// Shorter stretches of a body are copied, longer ones shared: a copy of so much costs less than one more piece.
 const WORTH_SHARING: usize = 16 << 10;
 
-/// A member of the body: its value, and how it is written there. Absent and null are no value.
-#[derive(Debug)]
-pub(super) struct Member<'a, T> {
-    pub(super) value: Option<T>,
-    text: Option<&'a str>,
-}
-
-impl<T> Default for Member<'_, T> {
-    fn default() -> Self {
-        Self {
-            value: None,
-            text: None,
-        }
-    }
-}
-
-impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for Member<'a, T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <&RawValue>::deserialize(deserializer)?.get();
-        Ok(Self {
-            value: serde_json::from_str(text).map_err(D::Error::custom)?,
-            text: Some(text),
-        })
-    }
-}
-
-impl<T> Member<'_, T> {
-    /// Where the value stands in `body`, which it was read from.
-    pub(super) fn place(&self, body: &str) -> Option<Range<usize>> {
-        let text = self.text?;
-        let start = text.as_ptr().addr() - body.as_ptr().addr();
-        Some(start..start + text.len())
-    }
-}
-
 /// Where the values that are said anew stand in a body; `None` for members that it has not.
 #[derive(Clone, Debug, Default)]
 pub struct Places {
-    pub(super) model: Option<Range<usize>>,
-    pub(super) stream: Option<Range<usize>>,
-    pub(super) stream_options: Option<Range<usize>>,
-    pub(super) n: Option<Range<usize>>,
+    /// `model`.
+    pub model: Option<Range<usize>>,
+    /// `stream`.
+    pub stream: Option<Range<usize>>,
+    /// `stream_options`.
+    pub stream_options: Option<Range<usize>>,
+    /// `n`.
+    pub n: Option<Range<usize>>,
 }
 
 impl ChatRequest {
@@ -179,7 +145,7 @@ mod tests {
     use super::*;
 
     fn body_for(body: &str, model: &str) -> String {
-        let request = ChatRequest::parse(body.to_owned().into()).unwrap();
+        let request = crate::http::openai::body::read(body.to_owned().into()).unwrap();
         String::from_utf8(request.body_for(model, true).concat()).unwrap()
     }
 
@@ -204,7 +170,7 @@ mod tests {
             format!(r#"{{"model":"a","stream":true,{messages},{options} }}"#),
             format!(r#"{{"model":"a","stream":true,{messages}}}"#),
         ] {
-            let request = ChatRequest::parse(body.clone().into()).unwrap();
+            let request = crate::http::openai::body::read(body.clone().into()).unwrap();
             let sent: Value = serde_json::from_slice(&request.body_for("b", false).concat())
                 .unwrap_or_else(|error| panic!("{error}: {body}"));
             let mut expected: Value = serde_json::from_str(&body).unwrap();
@@ -219,7 +185,7 @@ mod tests {
         let long = "x".repeat(WORTH_SHARING);
         let history = format!(r#"[{{"role":"user","content":"{long}"}}]"#);
         let body = format!(r#"{{"messages":{history},"model":"a","user":"{long}"}}"#);
-        let request = ChatRequest::parse(body.into()).unwrap();
+        let request = crate::http::openai::body::read(body.into()).unwrap();
         let pieces = request.body_for("b", true);
         let is_shared = |piece: &&Bytes| {
             request

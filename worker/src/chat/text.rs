@@ -28,7 +28,7 @@ pub struct Text(ByteString);
 
 impl Text {
     /// A visitor's `visit_borrowed_str`: shares the body that is being read, or copies.
-    pub(super) fn borrowed(text: &str) -> Self {
+    pub(crate) fn borrowed(text: &str) -> Self {
         SOURCE.with_borrow(|source| {
             let inside = |source: &&ByteString| {
                 let (whole, part) = (
@@ -46,7 +46,7 @@ impl Text {
 }
 
 /// Reads a body whose [`Text`]s share it, and which may hold `most_pieces` ([`count_piece`]).
-pub(super) fn reading<'a, T>(
+pub(crate) fn reading<'a, T>(
     body: &'a ByteString,
     most_pieces: usize,
     read: impl FnOnce(&'a str) -> T,
@@ -69,7 +69,7 @@ pub(super) fn reading<'a, T>(
 ///
 /// # Errors
 /// That there are too many.
-pub(super) fn count_piece<E: de::Error>() -> Result<(), E> {
+pub(crate) fn count_piece<E: de::Error>() -> Result<(), E> {
     let (left, most) = PIECES.get();
     let left = left.checked_sub(1).ok_or_else(|| {
         E::custom(format_args!(

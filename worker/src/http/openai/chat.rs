@@ -46,7 +46,7 @@ pub async fn completions(
     share.grow_for_body(body.len(), most_pieces)?;
     let place = Place::take(&app)?;
     let request = aside(body.len(), move || {
-        ChatRequest::parse_within(body, most_pieces)
+        super::body::read_within(body, most_pieces)
     })
     .await?;
     let request = Arc::new(request);

@@ -268,7 +268,7 @@ mod tests {
 
     fn message(pieces: impl IntoIterator<Item = Piece>) -> Message {
         let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}]}"#;
-        let request = ChatRequest::parse(body.into()).unwrap();
+        let request = super::super::body::read(body.into()).unwrap();
         let mut message = Message::default();
         for piece in pieces {
             message.add(piece, &request);

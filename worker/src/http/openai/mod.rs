@@ -1,6 +1,7 @@
 //! The OpenAI dialect: chat completions and models.
 
 mod answer;
+pub mod body;
 pub mod chat;
 mod gather;
 pub mod models;

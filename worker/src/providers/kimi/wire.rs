@@ -327,7 +327,7 @@ mod tests {
 
     fn flat(messages: Value) -> String {
         let body = json!({"model": "kimi", "messages": messages}).to_string();
-        prompt(&ChatRequest::parse(body.into()).unwrap())
+        prompt(&crate::http::openai::body::read(body.into()).unwrap())
     }
 
     #[test]

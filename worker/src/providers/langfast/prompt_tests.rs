@@ -11,7 +11,7 @@ fn meta_of(model: &str, more: &str) -> Result<Value, ProviderError> {
 }
 
 fn asked(model: &str, body: &str) -> Result<Value, ProviderError> {
-    let chat = ChatRequest::parse(Bytes::copy_from_slice(body.as_bytes())).unwrap();
+    let chat = crate::http::openai::body::read(Bytes::copy_from_slice(body.as_bytes())).unwrap();
     let row = models::row_of(&models::find(model).unwrap());
     meta(&chat, row).map(|meta| serde_json::to_value(meta).unwrap())
 }

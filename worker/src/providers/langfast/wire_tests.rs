@@ -4,7 +4,6 @@ use super::{
     super::{models, prompt::meta},
     *,
 };
-use crate::chat::ChatRequest;
 
 /// 2025-10-09, 12:00 UTC.
 const NOON: u64 = 1_760_011_200;
@@ -30,7 +29,7 @@ fn header<'a>(request: &'a Request, name: &str) -> &'a str {
 #[test]
 fn a_run_is_posted_as_the_page_has_it() {
     let body = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":"Hello"}]}"#;
-    let chat = ChatRequest::parse(Bytes::from_static(body.as_bytes())).unwrap();
+    let chat = crate::http::openai::body::read(Bytes::from_static(body.as_bytes())).unwrap();
     let meta = meta(&chat, models::ROWS[0]).unwrap();
     let (key, guest) = (Secret::new("anon"), guest());
     let caller = Caller {

@@ -14,7 +14,7 @@ fn account() -> Account {
 
 fn chat(messages: &Value) -> ChatRequest {
     let body = json!({"model": "spark", "messages": messages}).to_string();
-    ChatRequest::parse(Bytes::from(body)).unwrap()
+    crate::http::openai::body::read(Bytes::from(body)).unwrap()
 }
 
 fn question() -> Question {

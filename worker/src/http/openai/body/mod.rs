@@ -1,17 +1,25 @@
-//! OpenAI's request body, read and checked. Unknown fields never hurt; a wrong type is a 400 that names the field
+//! The body of a chat completion, read and checked. Unknown fields never hurt; a wrong type is a 400 that names the field
 //! (conformance H7).
+
+mod loose;
+mod member;
+mod tidy;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{
-    loose::{Modalities, Object, Objects, Stop, Thinking, counted},
-    message::{Content, Message, Part, Role},
-    request::{ChatRequest, Effort, Invalid, MAX_CHOICES, MOST_MODEL_BYTES},
-    splice::{Member, Places},
-    text, tidy,
+use self::{
+    loose::{Modalities, Object, Objects, Stop, Thinking},
+    member::Member,
+};
+use crate::chat::{
+    ChatRequest, Content, Effort, Invalid, Message, Part, Role,
+    message::counted,
+    request::{MAX_CHOICES, MOST_MODEL_BYTES, MOST_PIECES},
+    splice::Places,
+    text,
 };
 
 /// Most stop sequences, as in OpenAI's API.
@@ -84,8 +92,19 @@ struct ResponseFormat {
     kind: String,
 }
 
-/// See [`ChatRequest::parse_within`].
-pub(super) fn read(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
+/// Reads and checks a body.
+///
+/// # Errors
+/// [`Invalid`] for text that is no JSON object in UTF-8, a wrong type, or a value out of range.
+pub fn read(body: Bytes) -> Result<ChatRequest, Invalid> {
+    read_within(body, MOST_PIECES)
+}
+
+/// As [`read`], with `most_pieces` as the number of messages, parts and tool calls in all.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_within(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
     let mut body = ByteString::try_from(body).map_err(|error| Invalid {
         message: format!("The body is not UTF-8: {error}."),
         param: None,
@@ -409,3 +428,15 @@ fn range(param: &str, value: Option<f64>, least: f64, most: f64) -> Result<(), I
         Some(_) | None => Ok(()),
     }
 }
+
+/// What fuzz/ looks into.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
+    pub fn tidied(body: &str) -> Option<String> {
+        super::tidy::tidied(body)
+    }
+}
+
+#[cfg(test)]
+mod tests;

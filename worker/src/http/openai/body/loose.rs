@@ -8,8 +8,6 @@ use serde::{
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 
-use super::text;
-
 /// An object.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Object {
@@ -115,7 +113,7 @@ impl<'de> Deserialize<'de> for Stop {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Stop, A::Error> {
                 let mut stops = Vec::new();
                 while let Some(stop) = seq.next_element::<String>()? {
-                    if stops.len() <= super::body::MAX_STOPS {
+                    if stops.len() <= super::MAX_STOPS {
                         stops.push(stop);
                     }
                 }
@@ -178,34 +176,4 @@ impl<'de> Deserialize<'de> for Thinking {
 
         deserializer.deserialize_any(ThinkingVisitor)
     }
-}
-
-/// An array, or null for none, each item of which counts among the pieces of the conversation ([`text::reading`]).
-pub(super) fn counted<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    struct CountedVisitor<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for CountedVisitor<T> {
-        type Value = Option<Vec<T>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a sequence")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                text::count_piece()?;
-                items.push(item);
-            }
-            Ok(Some(items))
-        }
-    }
-
-    deserializer.deserialize_any(CountedVisitor(PhantomData))
 }
