@@ -140,7 +140,8 @@ impl Health {
             | Kind::AccountNotConfigured
             | Kind::Overloaded
             | Kind::Moderated
-            | Kind::Protocol => return,
+            | Kind::Protocol
+            | Kind::Cut => return,
         };
         self.failures = self.failures.saturating_add(1);
         self.cooling = Some((now + rest, error.kind.blames_account()));

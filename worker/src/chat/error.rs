@@ -49,6 +49,9 @@ pub enum Kind {
     Timeout,
     /// The provider said something that we do not understand; another try would hear the same.
     Protocol,
+    /// No fault: the gateway itself has ended the answer (a stop sequence, the token limit). It carries a provider's flow
+    /// to its end and goes no further than the dispatcher, so that neither a door nor an account ever sees it.
+    Cut,
 }
 
 impl Kind {
@@ -71,6 +74,7 @@ impl Kind {
             Self::Unavailable => "unavailable",
             Self::Timeout => "timeout",
             Self::Protocol => "protocol",
+            Self::Cut => "cut",
         }
     }
 
@@ -162,6 +166,11 @@ impl ProviderError {
             Kind::Unavailable,
             "server error: the provider's answer broke off before its end, as if by ECONNRESET",
         )
+    }
+
+    /// The gateway has ended the answer ([`Kind::Cut`]).
+    pub fn cut() -> Self {
+        Self::new(Kind::Cut, "the answer has met a limit of the request")
     }
 
     /// An answer without any content: an error, never an empty success.

@@ -316,7 +316,8 @@ impl From<ProviderError> for ApiError {
             ),
             Kind::Unavailable => (502, UPSTREAM, Some("upstream_unavailable"), None),
             Kind::Timeout => (504, UPSTREAM, Some("upstream_timeout"), None),
-            Kind::Protocol => (502, UPSTREAM, Some("upstream_protocol_error"), None),
+            // The dispatcher keeps a cut to itself: told to a caller, it would be a fault of ours.
+            Kind::Protocol | Kind::Cut => (502, UPSTREAM, Some("upstream_protocol_error"), None),
         };
         let retry_after = match error.kind {
             Kind::Overloaded => Some(REFUSAL_WAIT),

@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     fmt,
-    future::{self, Future, poll_fn},
+    future::{self, Future},
     pin::Pin,
     rc::Rc,
     sync::Arc,
@@ -183,22 +183,24 @@ async fn attempt(
     let mut delays = job.settings.retry_delays.iter();
     loop {
         let mut turn = turn(job, candidate, &name, request, outbox, tried.clone());
-        let result = until_cut(outbox, provider.chat(&mut turn)).await;
+        let result = provider.chat(request, &mut turn).await;
         let (account, is_pinned) = (turn.account, turn.is_pinned);
-        turn.is_over = result.is_ok() && !outbox.is_cut();
+        // Whatever came of it after that: the caller has a whole answer, and the service may still be writing.
+        let is_cut = turn.limits.is_cut();
+        turn.is_over = result.is_ok() && !is_cut;
         drop(turn);
         let error = match result {
-            Ok(()) => {
+            Err(error) if !is_cut => ProviderError {
+                provider: Some(Arc::clone(&name)),
+                account,
+                ..error.scrubbed()
+            },
+            Ok(()) | Err(_) => {
                 if let Some(account) = account {
                     accounts.succeeded(account);
                 }
                 return Ok(());
             }
-            Err(error) => ProviderError {
-                provider: Some(Arc::clone(&name)),
-                account,
-                ..error.scrubbed()
-            },
         };
         let mut error = if error.kind == Kind::NotConfigured {
             let message = format!("{}: {}", error.message, provider.how_to_configure());
@@ -263,22 +265,6 @@ fn count_retry(provider: &str, to: &str) {
         .inc();
 }
 
-/// Runs a turn until it ends, or until the gateway itself has ended the answer.
-async fn until_cut(
-    outbox: &Outbox,
-    mut chat: futures_util::future::LocalBoxFuture<'_, Result<(), ProviderError>>,
-) -> Result<(), ProviderError> {
-    poll_fn(|cx| {
-        let polled = chat.as_mut().poll(cx);
-        if polled.is_pending() && outbox.is_cut() {
-            Poll::Ready(Ok(()))
-        } else {
-            polled
-        }
-    })
-    .await
-}
-
 fn turn(
     job: &Job,
     candidate: &Candidate,
@@ -295,7 +281,6 @@ fn turn(
         model: Some(model.into()),
     });
     Turn {
-        chat: Arc::clone(request),
         model: candidate.model.clone(),
         events: Vec::new(),
         caller: job.caller,

@@ -28,7 +28,7 @@ pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,
-    chat::{ProviderError, Support},
+    chat::{ChatRequest, ProviderError, Support},
     settings::{Settings, Vars},
 };
 
@@ -93,9 +93,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// place and is only called when nobody had a problem.
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a>;
 
-    /// One turn: lease an account, ask, pass the answer on as events, register the clean-up. Dropping the future
-    /// stops the upstream call.
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>>;
+    /// One turn: lease an account, ask what `ask` asks, pass the answer on as events, register the clean-up. Dropping
+    /// the future stops the upstream call.
+    ///
+    /// # Errors
+    /// What went wrong, unless [`Turn::emit`] said that the answer is over: its error is passed out as it is.
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>>;
 }
 
 /// A provider's constructor: reads its own variables, adds what is wrong to `problems`. A provider without an

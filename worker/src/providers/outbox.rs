@@ -24,7 +24,6 @@ pub struct Served {
 pub(super) struct Outbox {
     queue: RefCell<Vec<ChatEvent>>,
     has_output: Cell<bool>,
-    is_cut: Cell<bool>,
     served: RefCell<Served>,
 }
 
@@ -57,15 +56,6 @@ impl Outbox {
     /// Events of an attempt that failed before any output are not the answer's.
     pub(super) fn forget(&self) {
         self.queue.borrow_mut().clear();
-    }
-
-    /// The gateway itself has ended the answer (stop sequence, token limit): the provider need not go on.
-    pub(super) fn cut(&self) {
-        self.is_cut.set(true);
-    }
-
-    pub(super) fn is_cut(&self) -> bool {
-        self.is_cut.get()
     }
 
     pub(super) fn set_served(&self, served: Served) {

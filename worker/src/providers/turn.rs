@@ -11,7 +11,6 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use futures_util::future;
 use uuid::Uuid;
 
 use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
@@ -45,8 +44,6 @@ const COPIES_OF_ATTACHMENTS: usize = 2;
 /// One attempt at an answer. Dropping it, in whatever way the attempt ended, starts the clean-up.
 #[derive(Debug)]
 pub struct Turn {
-    /// What the client asks for.
-    pub chat: Arc<ChatRequest>,
     /// The model that the route chose.
     pub model: Model,
     /// Decoders push here; [`Turn::emit`] passes on.
@@ -190,9 +187,13 @@ impl Turn {
 
     /// Passes the decoded events on and waits until the door has taken them, so that a slow client slows the
     /// provider down instead of filling the memory.
-    pub async fn emit(&mut self) {
+    ///
+    /// # Errors
+    /// [`Kind::Cut`] once the gateway itself has ended the answer (a stop sequence, the token limit): `?` carries it out
+    /// of the provider's flow, and the dispatcher makes a success of it.
+    pub async fn emit(&mut self) -> Result<(), ProviderError> {
         if self.events.is_empty() {
-            return;
+            return Ok(());
         }
         let mut passed = Vec::with_capacity(self.events.len());
         let provider = &self.provider;
@@ -217,10 +218,22 @@ impl Turn {
             .await;
         }
         if self.limits.is_cut() {
-            self.outbox.cut();
-            // The dispatcher drops this future now.
-            future::pending::<()>().await;
+            Err(ProviderError::cut())
+        } else {
+            Ok(())
         }
+    }
+
+    /// As [`Turn::emit`], and then what came of decoding: the events before an error are said before it.
+    ///
+    /// # Errors
+    /// That of [`Turn::emit`], else that of `decoded`.
+    pub async fn emit_then<T, E: From<ProviderError>>(
+        &mut self,
+        decoded: Result<T, E>,
+    ) -> Result<T, E> {
+        self.emit().await?;
+        decoded
     }
 
     /// Registers a call that follows the turn however it ends (a deletion). Skipped with `CONVERSATIONS=keep`.
@@ -272,14 +285,18 @@ impl Turn {
         self.on_abort.clear();
     }
 
-    /// The conversation in the one text that a web chat reads, put together by `build`: off the event loop where it is
+    /// The conversation of `ask` in the one text that a web chat reads, put together by `build`: off the event loop where it is
     /// long.
     ///
     /// # Errors
     /// 400 for one that is longer than any web chat reads.
-    pub async fn prompt(&self, build: fn(&ChatRequest) -> String) -> Result<String, ProviderError> {
-        let chat = Arc::clone(&self.chat);
-        let prompt = aside(chat.body.len(), move || build(&chat)).await;
+    pub async fn prompt(
+        &self,
+        ask: &Arc<ChatRequest>,
+        build: fn(&ChatRequest) -> String,
+    ) -> Result<String, ProviderError> {
+        let ask = Arc::clone(ask);
+        let prompt = aside(ask.body.len(), move || build(&ask)).await;
         if prompt.len() > MOST_PROMPT_BYTES {
             return Err(ProviderError::new(
                 Kind::ContextLength,

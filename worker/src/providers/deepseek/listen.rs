@@ -64,7 +64,7 @@ pub(super) async fn listen(
             if !std::mem::replace(&mut may_resume, false) {
                 return Err(error);
             }
-            match resume(turn, place, &mut decoder, &error).await {
+            match resume(turn, place, &mut decoder, &error).await? {
                 Resumed::Stream(more) => {
                     answer = more;
                     decoder.resume();
@@ -105,8 +105,7 @@ pub(super) async fn listen(
         turn.upstream_is_over();
     }
     finished?;
-    turn.emit().await;
-    Ok(())
+    turn.emit().await
 }
 
 /// Reads one stream to its end, passing everything on as it comes; why it broke off before its end, if it did.
@@ -139,9 +138,7 @@ async fn read(
             // The service has ended the answer by itself.
             turn.upstream_is_over();
         }
-        // What came before an error is said before it.
-        turn.emit().await;
-        fed?;
+        turn.emit_then(fed).await?;
         if decoder.is_closed() || decoder.is_cut() {
             break;
         }
@@ -161,14 +158,17 @@ enum Resumed {
 }
 
 /// Takes a broken answer up again, if any of it has come.
+///
+/// # Errors
+/// That of [`Turn::emit`] alone; whatever else goes wrong leaves the answer broken.
 async fn resume(
     turn: &mut Turn,
     place: Place<'_>,
     decoder: &mut Decoder,
     error: &ProviderError,
-) -> Resumed {
+) -> Result<Resumed, ProviderError> {
     let Some(response_id) = decoder.resumable() else {
-        return Resumed::Broken;
+        return Ok(Resumed::Broken);
     };
     if error.kind == Kind::Timeout {
         tokio::time::sleep(AFTER_SILENCE).await;
@@ -176,24 +176,24 @@ async fn resume(
     let mut request = wire::resume(place.caller, place.session_id, response_id, place.aside);
     request.timeout = Some(place.silence);
     let Ok(mut answer) = turn.send(request).await else {
-        return Resumed::Broken;
+        return Ok(Resumed::Broken);
     };
     if is_stream(&mut answer).await {
         tracing::info!(provider = NAME, "a broken answer goes on");
-        return Resumed::Stream(answer);
+        return Ok(Resumed::Stream(answer));
     }
     let head = call::head(turn.unix_ms(), &answer);
     let Ok(body) = answer.short().await else {
-        return Resumed::Broken;
+        return Ok(Resumed::Broken);
     };
     let Some(message) = refusal::finished_meanwhile(head, &body) else {
         let refusal: Refusal = refusal::refusal(head, &body);
         tracing::warn!(provider = NAME, ?refusal, "the answer could not be resumed");
-        return Resumed::Broken;
+        return Ok(Resumed::Broken);
     };
     if decoder.complete(message, &mut turn.events).is_err() {
-        return Resumed::Broken;
+        return Ok(Resumed::Broken);
     }
-    turn.emit().await;
-    Resumed::Whole
+    turn.emit().await?;
+    Ok(Resumed::Whole)
 }

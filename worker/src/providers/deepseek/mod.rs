@@ -39,7 +39,7 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ProviderError, Support, fields},
+    chat::{ChatRequest, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::Answer,
 };
@@ -118,19 +118,24 @@ impl Provider for DeepSeek {
         Box::new(move || self.accounts.replace(accounts))
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
 impl DeepSeek {
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let has_files = turn
-            .chat
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let has_files = ask
             .messages
             .iter()
             .any(|message| message.attachments().next().is_some());
-        let prompt = turn.prompt(|chat| prompt::prompt(&chat.messages)).await?;
+        let prompt = turn
+            .prompt(ask, |ask| prompt::prompt(&ask.messages))
+            .await?;
         if prompt.trim().is_empty() && !has_files {
             return Err(ProviderError::bad_request(
                 "messages",
@@ -153,7 +158,7 @@ impl DeepSeek {
                 token: &token,
                 device_id: &account.device_id,
             };
-            match self.attempt(turn, caller, &prompt, has_files).await {
+            match self.attempt(ask, turn, caller, &prompt, has_files).await {
                 Ok(()) => {
                     account.session().await.served(&token);
                     return Ok(());
@@ -175,6 +180,7 @@ impl DeepSeek {
 
     async fn attempt(
         &self,
+        ask: &ChatRequest,
         turn: &mut Turn,
         caller: Caller<'_>,
         prompt: &str,
@@ -193,13 +199,13 @@ impl DeepSeek {
         let mut question = Question {
             session_id,
             model: turn.model.upstream.clone(),
-            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
-            search: turn.chat.search.unwrap_or(turn.model.search),
+            thinking: ask.thinking.unwrap_or(turn.model.thinking),
+            search: ask.search.unwrap_or(turn.model.search),
             prompt: prompt.to_owned(),
             file_ids: Vec::new(),
         };
         if has_files {
-            self.attach(turn, caller, &mut question).await?;
+            self.attach(ask, turn, caller, &mut question).await?;
         }
         let is_vision = question.model == models::VISION;
         question.search &= !is_vision;
@@ -232,11 +238,12 @@ impl DeepSeek {
     /// Uploads what is attached to the messages; pictures need the model that sees (section 4).
     async fn attach(
         &self,
+        ask: &ChatRequest,
         turn: &Turn,
         caller: Caller<'_>,
         question: &mut Question,
     ) -> Result<(), Refusal> {
-        for (at, message) in turn.chat.messages.iter().enumerate() {
+        for (at, message) in ask.messages.iter().enumerate() {
             for file in turn.attachments(at, message).await? {
                 if file.is_image() {
                     question.model = models::VISION.to_owned();

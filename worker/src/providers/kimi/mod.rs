@@ -33,7 +33,7 @@ use self::{
 use super::{Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pool},
-    chat::{Kind, ProviderError, Support, fields},
+    chat::{ChatRequest, Effort, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Request, fetch::Attachment},
 };
@@ -67,6 +67,7 @@ struct Asked {
     files: Vec<Attachment>,
     search: bool,
     thinking: bool,
+    effort: Option<Effort>,
 }
 
 /// Reads the provider's own variables (section 2).
@@ -199,22 +200,27 @@ impl Provider for Kimi {
         Box::new(move || self.replace(accounts))
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
 impl Kimi {
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let has_text = turn.chat.messages.iter().any(|message| {
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let has_text = ask.messages.iter().any(|message| {
             message.has_words() || message.tool_calls.iter().flatten().next().is_some()
         });
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let asked = Asked {
-            prompt: turn.prompt(wire::prompt).await?,
-            files: attachments(turn).await?,
-            search: turn.chat.search.unwrap_or(turn.model.search),
-            thinking: turn.chat.thinking.unwrap_or(turn.model.thinking),
+            prompt: turn.prompt(ask, wire::prompt).await?,
+            files: attachments(ask, turn).await?,
+            search: ask.search.unwrap_or(turn.model.search),
+            thinking: ask.thinking.unwrap_or(turn.model.thinking),
+            effort: ask.effort,
         };
         if !has_text && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
@@ -250,7 +256,7 @@ impl Kimi {
         self.announce(turn, &access);
         let offers = session.catalogue.offers();
         self.look_at_offers(account, messenger, now);
-        let shapes = models::shapes(&model.upstream, asked.thinking, turn.chat.effort, &offers);
+        let shapes = models::shapes(&model.upstream, asked.thinking, asked.effort, &offers);
         let first = self.answered.load(Ordering::Relaxed) % shapes.len();
         let mut refused = None;
         let others = (0..shapes.len()).filter(|at| *at != first);
@@ -362,13 +368,11 @@ impl Kimi {
                 turn.afterwards_anew(self.deletion(account, access, chat_id));
                 is_registered = true;
             }
-            // What came before an error is said before it.
-            turn.emit().await;
-            fed?;
+            turn.emit_then(fed).await?;
         }
         let has_trailer = decoder.is_over();
         decoder.finish(&mut turn.events)?;
-        turn.emit().await;
+        turn.emit().await?;
         // Only a stream that has not ended yet can be read to its end.
         if has_trailer {
             stream.close().await;
@@ -425,9 +429,9 @@ impl Kimi {
 }
 
 /// The whole conversation is flattened, so the attachments of every message go along (section 4.4).
-async fn attachments(turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
+async fn attachments(ask: &ChatRequest, turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
     let mut files = Vec::new();
-    for (at, message) in turn.chat.messages.iter().enumerate() {
+    for (at, message) in ask.messages.iter().enumerate() {
         files.append(&mut turn.attachments(at, message).await?);
     }
     Ok(files)

@@ -29,7 +29,7 @@ use crate::{
         Accounts, Kept, Secret,
         anonymous::{Guests, Limits},
     },
-    chat::{Kind, ProviderError, Support, aside::aside},
+    chat::{ChatRequest, Kind, ProviderError, Support, aside::aside},
     settings::{Settings, Vars},
     upstream::{socketio::connection::Connection, websocket::HandshakeError},
 };
@@ -174,8 +174,12 @@ impl Provider for LangFast {
         })
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
@@ -208,8 +212,8 @@ impl LangFast {
         self.own.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let (chat, row) = (Arc::clone(&turn.chat), models::row_of(&turn.model));
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let (chat, row) = (Arc::clone(ask), models::row_of(&turn.model));
         let meta = aside(chat.body.len(), move || prompt::meta(&chat, row)).await?;
         let anon_key = self.anon_key().unwrap_or_default();
         let door = Door {
@@ -241,7 +245,7 @@ impl LangFast {
         inbox.begin(job);
         loop {
             let outcome = inbox.take(&mut turn.events);
-            turn.emit().await;
+            turn.emit().await?;
             if let Some(outcome) = outcome {
                 return outcome;
             }

@@ -28,7 +28,7 @@ use self::{account::Account, stream::Decoder};
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ProviderError, Support},
+    chat::{ChatRequest, ProviderError, Support},
     settings::{Settings, Vars, pasted},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
@@ -193,17 +193,21 @@ impl Provider for OpenAi {
         Box::new(move || self.accounts.replace(accounts))
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
 impl OpenAi {
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        let mut answer = self.ask(turn, &account).await?;
+        let mut answer = self.ask(ask, turn, &account).await?;
         let variable = account.variable.as_str();
-        let takes_functions = turn.chat.present.contains(&"functions");
+        let takes_functions = ask.present.contains(&"functions");
         // Labels lie, so the first bytes tell what this is.
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());
@@ -212,7 +216,7 @@ impl OpenAi {
             Some(b'{' | b'[') => {
                 let (whole, is_over) = whole_body(&mut answer, first).await?;
                 stream::whole(&whole, variable, takes_functions, &mut turn.events)?;
-                turn.emit().await;
+                turn.emit().await?;
                 is_over
             }
             Some(b'<') => {
@@ -232,11 +236,16 @@ impl OpenAi {
 
     /// Sends the question. An upstream that knows no `stream_options`, which the caller need not have written, is asked
     /// again without, and from then on.
-    async fn ask(&self, turn: &Turn, account: &Account) -> Result<Answer, ProviderError> {
+    async fn ask(
+        &self,
+        ask: &ChatRequest,
+        turn: &Turn,
+        account: &Account,
+    ) -> Result<Answer, ProviderError> {
         let mut has_options = !self.refuses_options.load(Ordering::Relaxed);
         loop {
             let model = &turn.model.upstream;
-            let request = wire::ask(&self.base_url, account, model, &turn.chat, has_options);
+            let request = wire::ask(&self.base_url, account, model, ask, has_options);
             let mut answer = turn.send(request).await?;
             if answer.status.is_success() {
                 if !has_options {
@@ -247,7 +256,7 @@ impl OpenAi {
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
             let body = answer.short().await.unwrap_or_default();
             let names_options = || memchr::memmem::find(&body, b"stream_options").is_some();
-            if has_options && turn.chat.stream && matches!(status, 400..=499) && names_options() {
+            if has_options && ask.stream && matches!(status, 400..=499) && names_options() {
                 has_options = false;
                 continue;
             }
@@ -319,9 +328,7 @@ async fn listen(
     let mut deadline = None;
     let end = loop {
         let fed = decoder.feed(&bytes, &mut turn.events);
-        // What came before an error is said before it.
-        turn.emit().await;
-        fed?;
+        turn.emit_then(fed).await?;
         if decoder.is_done() {
             break None;
         }
@@ -342,7 +349,7 @@ async fn listen(
     };
     // The last event may be there but for its blank line.
     let finished = decoder.finish(&mut turn.events);
-    turn.emit().await;
+    turn.emit().await?;
     match (finished, end) {
         (Err(_), Some(Err(error))) => Err(error.into()),
         (finished, end) => finished.map(|()| end.is_some()),

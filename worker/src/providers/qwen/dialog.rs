@@ -112,9 +112,7 @@ impl Dialog {
                 turn.afterwards(wire::delete_session(caller, session_id));
                 is_registered = true;
             }
-            // What came before an error is said before it.
-            turn.emit().await;
-            fed?;
+            turn.emit_then(fed).await?;
         }
         decoder.finish(&mut turn.events)?;
         if decoder.rewrites() > 0 {
@@ -124,7 +122,7 @@ impl Dialog {
                 "the service rewrote what it had said"
             );
         }
-        turn.emit().await;
+        turn.emit().await?;
         if !is_over {
             linger::let_end(answer).await;
         }

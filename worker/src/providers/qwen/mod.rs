@@ -26,7 +26,7 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ProviderError, Support, fields},
+    chat::{ChatRequest, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::fetch::Attachment,
 };
@@ -129,17 +129,21 @@ impl Provider for Qwen {
         Box::new(move || self.accounts.replace(accounts))
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
 impl Qwen {
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let prompt = turn.prompt(prompt::flattened).await?;
-        let choice = self.choice(&turn.chat.model, turn.caller);
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let prompt = turn.prompt(ask, prompt::flattened).await?;
+        let choice = self.choice(&ask.model, turn.caller);
         let account = turn.lease(&self.accounts, choice).await?;
-        let files = attachments(turn).await?;
+        let files = attachments(ask, turn).await?;
         if prompt.trim().is_empty() && files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",
@@ -147,14 +151,14 @@ impl Qwen {
             ));
         }
         let (first, other) = self.memory.order();
-        let absent = match self.ask(first, turn, &account, &prompt, &files).await {
+        let absent = match self.ask(first, ask, turn, &account, &prompt, &files).await {
             Err(Failure::Absent(error)) => error,
             answered => return answered.map_err(Failure::into_error),
         };
         let Some(other) = other else {
             return Err(absent);
         };
-        match self.ask(other, turn, &account, &prompt, &files).await {
+        match self.ask(other, ask, turn, &account, &prompt, &files).await {
             // Neither is there: what the first one said is nearer to the truth.
             Err(Failure::Absent(_)) => Err(absent),
             answered => {
@@ -171,13 +175,14 @@ impl Qwen {
     async fn ask(
         &self,
         generation: Generation,
+        ask: &ChatRequest,
         turn: &mut Turn,
         account: &Account,
         prompt: &str,
         files: &[Attachment],
     ) -> Result<(), Failure> {
-        let thinking = turn.chat.thinking.unwrap_or(turn.model.thinking);
-        let search = turn.chat.search.unwrap_or(turn.model.search);
+        let thinking = ask.thinking.unwrap_or(turn.model.thinking);
+        let search = ask.search.unwrap_or(turn.model.search);
         let model = turn.model.upstream.clone();
         match generation {
             Generation::Chat2 => {
@@ -215,9 +220,9 @@ impl Qwen {
 }
 
 /// Only the last message's pictures and documents go along (section 4.3).
-async fn attachments(turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
-    let last = turn.chat.messages.len() - 1;
-    match turn.chat.messages.get(last) {
+async fn attachments(ask: &ChatRequest, turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
+    let last = ask.messages.len() - 1;
+    match ask.messages.get(last) {
         Some(message) => turn.attachments(last, message).await,
         None => Ok(Vec::new()),
     }

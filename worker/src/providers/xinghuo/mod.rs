@@ -29,7 +29,7 @@ use self::{
 use super::{Held, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatEvent, Kind, ProviderError, Support, fields},
+    chat::{ChatEvent, ChatRequest, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Answer, Request},
 };
@@ -113,21 +113,25 @@ impl Provider for Xinghuo {
         Box::new(move || self.accounts.replace(accounts))
     }
 
-    fn chat<'a>(&'a self, turn: &'a mut Turn) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(turn))
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
     }
 }
 
 impl Xinghuo {
-    async fn answer(&self, turn: &mut Turn) -> Result<(), ProviderError> {
-        let mut question = question(turn).await?;
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let mut question = question(ask, turn).await?;
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut caller = Caller {
             base_url: &self.base_url,
             account: &account,
             form: self.form.unwrap_or_else(|| account.form()),
         };
-        upload::upload(turn, caller, &mut question).await?;
+        upload::upload(ask, turn, caller, &mut question).await?;
         let (mut may_reopen, mut may_reform) = (true, self.form.is_none());
         let (mut earlier, mut first) = (None, None);
         loop {
@@ -253,9 +257,9 @@ impl Xinghuo {
 }
 
 /// What is asked, as yet without attachments.
-async fn question(turn: &Turn) -> Result<Question, ProviderError> {
-    let text = turn.prompt(wire::prompt).await?;
-    let last = turn.chat.messages.last();
+async fn question(ask: &Arc<ChatRequest>, turn: &Turn) -> Result<Question, ProviderError> {
+    let text = turn.prompt(ask, wire::prompt).await?;
+    let last = ask.messages.last();
     if text.trim().is_empty() && last.is_none_or(|last| last.attachments().next().is_none()) {
         return Err(ProviderError::bad_request(
             "messages",
@@ -265,7 +269,7 @@ async fn question(turn: &Turn) -> Result<Question, ProviderError> {
     let bot = models::bot(&turn.model);
     Ok(Question {
         text,
-        thinking: bot.is_none() && turn.chat.thinking.unwrap_or(turn.model.thinking),
+        thinking: bot.is_none() && ask.thinking.unwrap_or(turn.model.thinking),
         bot,
         pictures: Vec::new(),
         documents: Vec::new(),
@@ -328,12 +332,10 @@ async fn listen(
                     .unwrap_or_else(|| ProviderError::from(error).into()));
             }
         };
-        // What came before an error is said before it.
-        turn.emit().await;
-        fed?;
+        turn.emit_then(fed).await?;
     }
     decoder.finish(&mut turn.events)?;
-    turn.emit().await;
+    turn.emit().await?;
     let rest = async {
         while let Ok(Some(bytes)) = answer.chunk().await {
             if decoder.feed(&bytes, &mut turn.events).is_err() {
@@ -355,7 +357,7 @@ async fn listen(
             id: chat_id.to_owned(),
             message: message.to_owned(),
         });
-        turn.emit().await;
+        turn.emit().await?;
     }
     Ok(())
 }

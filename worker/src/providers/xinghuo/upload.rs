@@ -9,7 +9,7 @@ use super::{
     wire::{self, Caller, Document, Question, Signed, Stored},
 };
 use crate::{
-    chat::{Kind, ProviderError},
+    chat::{ChatRequest, Kind, ProviderError},
     providers::Turn,
     upstream::fetch::Attachment,
 };
@@ -30,12 +30,13 @@ const PICTURES: &[&str] = &[
 /// # Errors
 /// 400 for what cannot be had or is refused; transport faults.
 pub(super) async fn upload(
+    ask: &ChatRequest,
     turn: &Turn,
     caller: Caller<'_>,
     question: &mut Question,
 ) -> Result<(), ProviderError> {
-    let last = turn.chat.messages.len().saturating_sub(1);
-    let Some(message) = turn.chat.messages.get(last) else {
+    let last = ask.messages.len().saturating_sub(1);
+    let Some(message) = ask.messages.get(last) else {
         return Ok(());
     };
     for file in turn.attachments(last, message).await? {

@@ -249,9 +249,7 @@ async fn read(
             has_begun = true;
             repeats.was_answered();
         }
-        // What came before an error is said before it.
-        turn.emit().await;
-        fed?;
+        turn.emit_then(fed).await?;
     }
     decoder.finish(&mut turn.events)?;
     if decoder.rewrites() > 0 {
@@ -261,7 +259,7 @@ async fn read(
             "the service rewrote what it had said"
         );
     }
-    turn.emit().await;
+    turn.emit().await?;
     if !is_over {
         crate::upstream::linger::let_end(answer).await;
     }
