@@ -41,13 +41,6 @@ pub enum ChatEvent {
     Usage(Usage),
     /// The answer is complete.
     Finish(FinishReason),
-    /// Which upstream conversation this turn belongs to, for whoever continues it.
-    Conversation {
-        /// The upstream conversation's id.
-        id: String,
-        /// The upstream id of this answer, the parent of the next question.
-        message: String,
-    },
     /// The whole answer text as the provider finally has it, sent before `Finish` by cumulative providers that
     /// rewrote what they had said. A gathering door uses it in place of the deltas; a streaming door cannot take
     /// words back and skips it (wire/qwen.md section 7.3).
@@ -72,11 +65,7 @@ impl ChatEvent {
             | Self::Video { .. }
             | Self::Finish(_) => true,
             Self::Extra(_) | Self::Logprobs(_) => true,
-            Self::Cited { .. }
-            | Self::Usage(_)
-            | Self::Conversation { .. }
-            | Self::Unknown(_)
-            | Self::Rewritten(_) => false,
+            Self::Cited { .. } | Self::Usage(_) | Self::Unknown(_) | Self::Rewritten(_) => false,
         }
     }
 }

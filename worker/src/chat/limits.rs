@@ -49,7 +49,7 @@ impl Limits {
     ) {
         for event in events {
             match event {
-                ChatEvent::Usage(_) | ChatEvent::Conversation { .. } => passed.push(event),
+                ChatEvent::Usage(_) => passed.push(event),
                 ChatEvent::Extra(_) if self.done && !self.cut => passed.push(event),
                 _ if self.done => {}
                 ChatEvent::Text(text) => self.text(text, passed),

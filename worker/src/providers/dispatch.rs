@@ -16,7 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     Janitor, Model, Provider,
-    outbox::{Outbox, Served},
+    outbox::{Outbox, Served, Thread},
     registry::{Candidate, Route},
     turn::{Attached, Turn},
 };
@@ -101,6 +101,11 @@ impl Run {
                 Poll::Pending => {}
             }
         }
+    }
+
+    /// Which upstream conversation the answer is in, as far as it is known.
+    pub fn thread(&self) -> Option<Thread> {
+        self.outbox.thread()
     }
 
     /// Who is answering, as far as it is known.

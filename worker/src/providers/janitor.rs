@@ -21,8 +21,8 @@ const AFTER_ABORT: Duration = Duration::from_millis(100);
 /// the meantime.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-/// A call to be made later. Built anew for every try: by then the account may have another token.
-pub(super) struct Errand {
+/// A call to be made after a turn, such as a deletion.
+pub struct Errand {
     build: Box<dyn Fn() -> Request>,
     otherwise: Option<Otherwise>,
 }
@@ -35,19 +35,29 @@ struct Otherwise {
 }
 
 impl Errand {
-    pub(super) fn new(build: impl Fn() -> Request + 'static) -> Self {
+    /// One that is built anew for every try: by then the account may have another token.
+    pub fn new(build: impl Fn() -> Request + 'static) -> Self {
         Self {
             build: Box::new(build),
             otherwise: None,
         }
     }
 
-    /// With another call that is made when this one was answered, but not done.
-    pub(super) fn or(self, is_done: fn(u16, &[u8]) -> bool, other: Request) -> Self {
+    /// With another call that is made once where this one was answered but is not done, by what `is_done` says of its
+    /// status and body.
+    #[must_use]
+    pub fn or(self, is_done: fn(u16, &[u8]) -> bool, other: Request) -> Self {
         Self {
             otherwise: Some(Otherwise { is_done, other }),
             ..self
         }
+    }
+}
+
+impl From<Request> for Errand {
+    /// The same call at every try.
+    fn from(request: Request) -> Self {
+        Self::new(move || request.clone())
     }
 }
 
@@ -122,8 +132,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             .with_label_values(&[provider, step, outcome])
             .inc();
         if is_elsewhere && let Some(Otherwise { other, .. }) = errand.otherwise {
-            let other = Errand::new(move || other.clone());
-            return Box::pin(clean_up(client, provider, other)).await;
+            return Box::pin(clean_up(client, provider, other.into())).await;
         }
         if outcome == "ok" || (outcome == "http_4xx" && !is_refused) {
             return;

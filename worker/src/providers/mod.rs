@@ -21,8 +21,8 @@ use std::{fmt, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 
 pub use dispatch::{Job, Run};
-pub use janitor::Janitor;
-pub use outbox::Served;
+pub use janitor::{Errand, Janitor};
+pub use outbox::{Served, Thread};
 pub use registry::{Registry, Route};
 pub use turn::{Held, Messenger, Turn};
 

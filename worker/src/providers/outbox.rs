@@ -19,12 +19,22 @@ pub struct Served {
     pub model: Option<Arc<str>>,
 }
 
+/// An upstream conversation and where in it an answer stands, for whoever continues it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Thread {
+    /// The upstream conversation's id.
+    pub id: String,
+    /// The upstream id of the answer, the parent of the next question; as soon as it is known.
+    pub message: Option<String>,
+}
+
 /// Shared by one [`super::Run`] and its [`super::Turn`]s.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     queue: RefCell<Vec<ChatEvent>>,
     has_output: Cell<bool>,
     served: RefCell<Served>,
+    thread: RefCell<Option<Thread>>,
 }
 
 impl Outbox {
@@ -53,9 +63,10 @@ impl Outbox {
         self.has_output.get()
     }
 
-    /// Events of an attempt that failed before any output are not the answer's.
+    /// Events and conversation of an attempt that failed before any output are not the answer's.
     pub(super) fn forget(&self) {
         self.queue.borrow_mut().clear();
+        self.forget_thread();
     }
 
     pub(super) fn set_served(&self, served: Served) {
@@ -64,6 +75,27 @@ impl Outbox {
 
     pub(super) fn set_account(&self, account: usize) {
         self.served.borrow_mut().account = Some(account);
+    }
+
+    pub(super) fn set_thread(&self, id: &str) {
+        *self.thread.borrow_mut() = Some(Thread {
+            id: id.to_owned(),
+            message: None,
+        });
+    }
+
+    pub(super) fn set_message(&self, message: &str) {
+        if let Some(thread) = &mut *self.thread.borrow_mut() {
+            thread.message = Some(message.to_owned());
+        }
+    }
+
+    pub(super) fn forget_thread(&self) {
+        self.thread.take();
+    }
+
+    pub(super) fn thread(&self) -> Option<Thread> {
+        self.thread.borrow().clone()
     }
 
     pub(super) fn served(&self) -> Served {

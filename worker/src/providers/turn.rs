@@ -8,9 +8,10 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::Poll,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
@@ -236,34 +237,31 @@ impl Turn {
         decoded
     }
 
-    /// Registers a call that follows the turn however it ends (a deletion). Skipped with `CONVERSATIONS=keep`.
-    pub fn afterwards(&mut self, request: Request) {
-        self.afterwards_anew(move || request.clone());
-    }
-
-    /// As [`Turn::afterwards`], for a request whose credential may be another one by then: built for every try.
-    pub fn afterwards_anew(&mut self, build: impl Fn() -> Request + 'static) {
-        if self.conversations == Conversations::Delete {
-            self.afterwards.push(Errand::new(build));
+    /// The upstream conversation that this turn is in, as soon as it is known, and how it is deleted: `deletion` follows
+    /// the turn however it ends, unless `CONVERSATIONS=keep`. `None` where a setting of the provider leaves it there.
+    pub fn opened(&mut self, id: &str, deletion: Option<Errand>) {
+        self.outbox.set_thread(id);
+        if let Some(deletion) = deletion {
+            self.afterwards(deletion);
         }
     }
 
-    /// As [`Turn::afterwards`], with another call that is made once when the first was answered, but is not done by what
-    /// `is_done` says of its status and body.
-    pub fn afterwards_or(
-        &mut self,
-        request: Request,
-        is_done: fn(u16, &[u8]) -> bool,
-        other: Request,
-    ) {
+    /// The upstream id of this answer: the parent of the next question in the conversation of [`Turn::opened`].
+    pub fn answered_as(&mut self, message: &str) {
+        self.outbox.set_message(message);
+    }
+
+    /// Registers a call that follows the turn however it ends, for what it leaves behind beside its conversation. Skipped
+    /// with `CONVERSATIONS=keep`.
+    pub fn afterwards(&mut self, errand: impl Into<Errand>) {
         if self.conversations == Conversations::Delete {
-            let errand = Errand::new(move || request.clone());
-            self.afterwards.push(errand.or(is_done, other));
+            self.afterwards.push(errand.into());
         }
     }
 
-    /// Takes back the call that was registered last with [`Turn::afterwards`].
+    /// Takes back the call that was registered last with [`Turn::opened`] or [`Turn::afterwards`].
     pub fn withdraw(&mut self) {
+        self.outbox.forget_thread();
         self.afterwards.pop();
     }
 
@@ -276,8 +274,32 @@ impl Turn {
     }
 
     /// Registers a call that is made when the answer is not wanted any more before its end (a stop call).
-    pub fn on_abort(&mut self, request: Request) {
-        self.on_abort.push(Errand::new(move || request.clone()));
+    pub fn on_abort(&mut self, errand: impl Into<Errand>) {
+        self.on_abort.push(errand.into());
+    }
+
+    /// Looks at once, and then again and again until `look` has found something, or failed, or `most` is over: `None`.
+    /// Between the starts of two looks there is at least `every`, however long they take; one that is under way when the
+    /// time is over is dropped, as all is when the client goes away.
+    ///
+    /// # Errors
+    /// That of `look`.
+    pub async fn until<T, E>(
+        &mut self,
+        every: Duration,
+        most: Duration,
+        mut look: impl AsyncFnMut(&mut Self) -> Result<Option<T>, E>,
+    ) -> Result<Option<T>, E> {
+        let looking = async {
+            loop {
+                let next = Instant::now() + every;
+                if let Some(found) = look(self).await? {
+                    return Ok(Some(found));
+                }
+                sleep_until(next).await;
+            }
+        };
+        timeout(most, looking).await.unwrap_or(Ok(None))
     }
 
     /// The service has ended the answer by itself: what [`Turn::on_abort`] registered has nothing left to stop.

@@ -156,7 +156,7 @@ impl Answer {
                 out(Piece::ToolCall(call));
             }
             ChatEvent::Usage(usage) => self.reported = Some(usage),
-            ChatEvent::Conversation { .. } | ChatEvent::Unknown(_) => {}
+            ChatEvent::Unknown(_) => {}
             // With woven thinking the content is more than the text, so the correction has no place.
             ChatEvent::Rewritten(text) => {
                 if self.weaver.is_none() {

@@ -105,6 +105,9 @@ pub(super) async fn listen(
         turn.upstream_is_over();
     }
     finished?;
+    if let Some(id) = decoder.response_id() {
+        turn.answered_as(&id.to_string());
+    }
     turn.emit().await
 }
 

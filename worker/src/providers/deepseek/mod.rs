@@ -195,7 +195,8 @@ impl DeepSeek {
             (session, Some(proof))
         };
         let session_id = session?;
-        turn.afterwards(wire::delete_session(caller, &session_id));
+        let deletion = wire::delete_session(caller, &session_id).into();
+        turn.opened(&session_id, Some(deletion));
         let mut question = Question {
             session_id,
             model: turn.model.upstream.clone(),

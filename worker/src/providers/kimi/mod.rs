@@ -30,7 +30,7 @@ use self::{
     transport::{Stream, Transport},
     wire::{Caller, Hosts, Question},
 };
-use super::{Messenger, Model, Provider, Turn};
+use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pool},
     chat::{ChatRequest, Effort, Kind, ProviderError, Support, fields},
@@ -350,7 +350,7 @@ impl Kimi {
         let variable = &account.variable;
         let mut stream = Stream::open(self.transport, turn, caller, &question, variable).await?;
         let mut decoder = Decoder::new(variable);
-        let mut is_registered = self.keeps_chats;
+        let mut is_registered = false;
         while !decoder.is_over() {
             let chunk = if decoder.is_done() {
                 stream.trailer().await
@@ -365,13 +365,17 @@ impl Kimi {
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
             if let Some(chat_id) = decoder.chat_id().filter(|_| !is_registered) {
-                turn.afterwards_anew(self.deletion(account, access, chat_id));
+                let deletion = self.deletion(account, access, chat_id);
+                turn.opened(chat_id, (!self.keeps_chats).then(|| Errand::new(deletion)));
                 is_registered = true;
             }
             turn.emit_then(fed).await?;
         }
         let has_trailer = decoder.is_over();
         decoder.finish(&mut turn.events)?;
+        if let Some(message) = decoder.message_id() {
+            turn.answered_as(message);
+        }
         turn.emit().await?;
         // Only a stream that has not ended yet can be read to its end.
         if has_trailer {

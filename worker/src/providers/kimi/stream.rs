@@ -133,6 +133,11 @@ impl Decoder {
         Some(self.answer.chat_id.as_str()).filter(|id| !id.is_empty())
     }
 
+    /// The upstream id of the answer, as soon as an event has named it.
+    pub fn message_id(&self) -> Option<&str> {
+        Some(self.answer.message_id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// The answer is whole: a connection that breaks now has lost nothing.
     pub fn is_complete(&self) -> bool {
         self.answer.stage >= Stage::Completed
@@ -406,10 +411,6 @@ impl Answer {
         self.stage = Stage::Over;
         self.marks.finish();
         events.extend(std::mem::take(&mut self.sources).into_citations());
-        events.push(ChatEvent::Conversation {
-            id: self.chat_id.clone(),
-            message: self.message_id.clone(),
-        });
         events.push(ChatEvent::Finish(reason));
     }
 }

@@ -15,6 +15,8 @@ struct Said {
     /// Number and place of every citation.
     cited: Vec<(u32, usize)>,
     rest: Vec<ChatEvent>,
+    /// The upstream ids of conversation and answer.
+    ids: [Option<String>; 2],
     unknown: Vec<&'static str>,
     error: Option<Kind>,
 }
@@ -39,6 +41,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Said {
         .and_then(|()| decoder.finish(&mut events))
         .err()
         .map(|error| error.kind);
+    said.ids = [decoder.chat_id(), decoder.message_id()].map(|id| id.map(str::to_owned));
     for event in events {
         match event {
             ChatEvent::Text(text) => said.text.push_str(&text),
@@ -87,20 +90,15 @@ fn done() -> Value {
 
 #[test]
 fn decodes_the_samples_of_the_wire_page() {
-    let conversation = |id: &str| ChatEvent::Conversation {
-        id: "19c00000-0000-8000-8000-000000000001".into(),
-        message: id.into(),
-    };
-    let answer_id = "19c00000-0000-8000-8000-000000000003";
+    let ids = [
+        "19c00000-0000-8000-8000-000000000001",
+        "19c00000-0000-8000-8000-000000000003",
+    ]
+    .map(|id| Some(id.to_owned()));
     let said = decode([ANSWER]);
     assert_eq!(said.text, "Привет 👋🏽");
-    assert_eq!(
-        said.rest,
-        [
-            conversation(answer_id),
-            ChatEvent::Finish(FinishReason::Stop)
-        ]
-    );
+    assert_eq!(said.rest, [ChatEvent::Finish(FinishReason::Stop)]);
+    assert_eq!(said.ids, ids);
     let said = decode([SEARCH]);
     assert_eq!(
         (said.reasoning.as_str(), said.text.as_str()),
@@ -117,10 +115,10 @@ fn decodes_the_samples_of_the_wire_page() {
         [
             citation(1, "https://example.org/0", "T0"),
             citation(2, "https://example.org/1", "T1"),
-            conversation(answer_id),
             ChatEvent::Finish(FinishReason::Stop),
         ]
     );
+    assert_eq!(said.ids, ids);
     assert_eq!(decode([OVERLOADED]).error, Some(Kind::RateLimited));
 }
 
@@ -362,7 +360,7 @@ fn what_is_not_known_is_ignored() {
         done(),
     ]);
     assert_eq!(said.text, "x");
-    assert!(matches!(&said.rest[0], ChatEvent::Conversation { id, .. } if id == "c"));
+    assert_eq!(said.ids[0].as_deref(), Some("c"));
 }
 
 proptest::proptest! {

@@ -105,11 +105,9 @@ impl Dialog {
                 break;
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
-            if let Some(session_id) = decoder
-                .session_id()
-                .filter(|_| self.deletes_sessions && !is_registered)
-            {
-                turn.afterwards(wire::delete_session(caller, session_id));
+            if let Some(session_id) = decoder.session_id().filter(|_| !is_registered) {
+                let delete = || wire::delete_session(caller, session_id).into();
+                turn.opened(session_id, self.deletes_sessions.then(delete));
                 is_registered = true;
             }
             turn.emit_then(fed).await?;
@@ -121,6 +119,9 @@ impl Dialog {
                 rewrites = decoder.rewrites(),
                 "the service rewrote what it had said"
             );
+        }
+        if let Some(message) = decoder.message_id() {
+            turn.answered_as(message);
         }
         turn.emit().await?;
         if !is_over {

@@ -181,6 +181,11 @@ impl Decoder {
         Some(self.answer.session_id.as_str()).filter(|id| !id.is_empty())
     }
 
+    /// The upstream id of the answer, as soon as an event has named it.
+    pub fn message_id(&self) -> Option<&str> {
+        Some(self.answer.message_id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// How often the service took back what it had said.
     pub fn rewrites(&self) -> u32 {
         self.answer
@@ -464,10 +469,6 @@ impl Answer {
                 texts().map(|part| part.value.as_str()).collect(),
             ));
         }
-        events.push(ChatEvent::Conversation {
-            id: self.session_id.clone(),
-            message: self.message_id.clone(),
-        });
         events.push(ChatEvent::Finish(if self.is_moderated {
             FinishReason::ContentFilter
         } else {

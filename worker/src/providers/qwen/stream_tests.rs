@@ -11,6 +11,8 @@ struct Said {
     text: String,
     reasoning: String,
     rest: Vec<ChatEvent>,
+    /// The upstream ids of conversation and answer.
+    ids: [Option<String>; 2],
     error: Option<Kind>,
 }
 
@@ -25,6 +27,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Said {
         .and_then(|()| decoder.finish(&mut events))
         .err()
         .map(|error| error.kind);
+    said.ids = [decoder.session_id(), decoder.message_id()].map(|id| id.map(str::to_owned));
     for event in events {
         match event {
             ChatEvent::Text(text) => said.text.push_str(&text),
@@ -50,6 +53,11 @@ fn decodes_the_samples_of_the_wire_page() {
         ),
         ("你好👋", "", Some(&finish(FinishReason::Stop)))
     );
+    let ids = [
+        "bc9ef150d0e44794ab624df958292300",
+        "40811965812e4782bb87f1a9e4e2b2cd",
+    ];
+    assert_eq!(said.ids, ids.map(|id| Some(id.to_owned())));
     let said = decode([B.as_bytes()]);
     assert_eq!(
         (said.text.as_str(), said.reasoning.as_str()),

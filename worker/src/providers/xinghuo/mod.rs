@@ -26,10 +26,10 @@ use self::{
     windows::Windows,
     wire::{Caller, Created, Question},
 };
-use super::{Held, Model, Provider, Turn};
+use super::{Errand, Held, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatEvent, ChatRequest, Kind, ProviderError, Support, fields},
+    chat::{ChatRequest, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Answer, Request},
 };
@@ -183,7 +183,7 @@ impl Xinghuo {
         let asked = match put(turn, caller, question, &chat_id).await {
             Ok(answer) => {
                 gate.release();
-                listen(turn, answer, &chat_id, &caller.account.variable).await
+                listen(turn, answer, &caller.account.variable).await
             }
             Err(refusal) => Err(refusal),
         };
@@ -235,13 +235,12 @@ impl Xinghuo {
             }
             if let Some(claim) = self.windows.claim(caller.account, &chat_id) {
                 let delete = wire::delete(caller, &chat_id);
-                match caller.form {
-                    Form::Classic => turn.afterwards(delete),
-                    Form::Spark => {
-                        let batch = wire::delete_batch(caller, &chat_id);
-                        turn.afterwards_or(batch, wire::is_deleted, delete);
-                    }
-                }
+                let deletion = match caller.form {
+                    Form::Classic => Errand::from(delete),
+                    Form::Spark => Errand::from(wire::delete_batch(caller, &chat_id))
+                        .or(wire::is_deleted, delete),
+                };
+                turn.opened(&chat_id, Some(deletion));
                 return Ok((chat_id, turn.hold(claim)));
             }
             // A failed turn left it blank and is about to delete it; or it wants to open one itself first, and waits
@@ -315,12 +314,7 @@ async fn put(
     Err(refused(&mut answer, &caller.account.variable).await)
 }
 
-async fn listen(
-    turn: &mut Turn,
-    mut answer: Answer,
-    chat_id: &str,
-    variable: &str,
-) -> Result<(), Refusal> {
+async fn listen(turn: &mut Turn, mut answer: Answer, variable: &str) -> Result<(), Refusal> {
     let mut decoder = Decoder::new(variable);
     while !decoder.is_finished() {
         let fed = match answer.chunk().await {
@@ -353,11 +347,7 @@ async fn listen(
         );
     }
     if let Some(message) = decoder.message_id() {
-        turn.events.push(ChatEvent::Conversation {
-            id: chat_id.to_owned(),
-            message: message.to_owned(),
-        });
-        turn.emit().await?;
+        turn.answered_as(message);
     }
     Ok(())
 }

@@ -179,9 +179,9 @@ async fn ask(
     };
     let request = wire::ask(client, &seal, &question);
     // The session is ours to name, so it can be deleted from now on, whatever comes of it (section 11.10).
-    if settings.deletes_sessions {
-        turn.afterwards(wire::delete_session(client, &session_id));
-    }
+    let deletes = settings.deletes_sessions;
+    let deletion = deletes.then(|| wire::delete_session(client, &session_id).into());
+    turn.opened(&session_id, deletion);
     let sent = place.messenger.send(request).await.map_err(Failure::from);
     let mut answer = match sent {
         Err(absent @ Failure::Absent(_)) => {
@@ -258,6 +258,9 @@ async fn read(
             rewrites = decoder.rewrites(),
             "the service rewrote what it had said"
         );
+    }
+    if let Some(message) = decoder.message_id() {
+        turn.answered_as(message);
     }
     turn.emit().await?;
     if !is_over {

@@ -40,7 +40,6 @@ struct Answer {
     /// The slot that has thought last.
     thinking: Option<usize>,
     links: Vec<(String, String)>,
-    session_id: String,
     request_id: String,
     /// The highest order number so far.
     order: u64,
@@ -83,7 +82,6 @@ struct Frame<'a> {
 
 #[derive(Default, Deserialize)]
 struct Communication {
-    sessionid: Option<String>,
     reqid: Option<String>,
     resid: Option<u64>,
 }
@@ -180,6 +178,11 @@ impl Decoder {
         self.answer.text.sent.rewrites()
     }
 
+    /// The upstream id of the answer, as soon as an event has named it.
+    pub fn message_id(&self) -> Option<&str> {
+        Some(self.answer.request_id.as_str()).filter(|id| !id.is_empty())
+    }
+
     /// The whole answer, as the service has it.
     pub fn text(&self) -> &str {
         self.answer.text.sent.sent()
@@ -251,9 +254,6 @@ impl Answer {
             return Ok(false);
         }
         self.order = communication.resid.unwrap_or(self.order);
-        if let Some(id) = communication.sessionid.filter(|id| !id.is_empty()) {
-            self.session_id = id;
-        }
         if let Some(id) = communication.reqid.filter(|id| !id.is_empty()) {
             self.request_id = id;
         }
@@ -432,10 +432,6 @@ impl Answer {
             events.push(ChatEvent::Rewritten(text.into_owned()));
         }
         events.extend(self.usage.map(ChatEvent::Usage));
-        events.push(ChatEvent::Conversation {
-            id: std::mem::take(&mut self.session_id),
-            message: std::mem::take(&mut self.request_id),
-        });
         events.push(ChatEvent::Finish(reason));
         Ok(())
     }

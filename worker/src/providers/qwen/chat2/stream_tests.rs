@@ -10,6 +10,8 @@ struct Told {
     text: String,
     reasoning: String,
     rest: Vec<ChatEvent>,
+    /// The upstream id of the answer.
+    message: Option<String>,
     error: Option<(Kind, String)>,
 }
 
@@ -21,6 +23,7 @@ fn decode<'a>(pieces: impl IntoIterator<Item = &'a [u8]>) -> Told {
         .into_iter()
         .try_for_each(|piece| decoder.feed(piece, &mut events));
     let end = fed.and_then(|()| decoder.finish(&mut events));
+    told.message = decoder.message_id().map(str::to_owned);
     told.error = end
         .err()
         .map(|error| (error.kind, error.code.unwrap_or_default()));
@@ -71,12 +74,12 @@ fn decodes_the_samples_of_the_wire_page() {
                 completion_tokens: 5,
                 ..Usage::default()
             }),
-            ChatEvent::Conversation {
-                id: "fedcba9876543210fedcba9876543210".into(),
-                message: "0123456789abcdef0123456789abcdef".into()
-            },
             ChatEvent::Finish(FinishReason::Stop),
         ]
+    );
+    assert_eq!(
+        told.message.as_deref(),
+        Some("0123456789abcdef0123456789abcdef")
     );
     let told = one(E);
     assert_eq!(
