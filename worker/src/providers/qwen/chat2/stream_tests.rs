@@ -370,7 +370,7 @@ fn a_suspect_is_held_back() {
         run("请升级。"),
         (Some("upstream_refused_in_words".to_owned()), 0)
     );
-    assert!(matches!(run("请升级你的知识"), (None, 3..)));
+    assert!(matches!(run("请升级你的知识"), (None, 2..)));
 }
 
 #[test]
