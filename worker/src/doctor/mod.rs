@@ -8,7 +8,6 @@ mod clock;
 mod compose;
 mod env;
 pub mod finding;
-mod jwt;
 pub(crate) mod names;
 mod nginx;
 mod online;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use super::pasted::{is_odd_blank, is_unseen};
+use super::text::{is_odd_blank, is_unseen};
 
 /// What is wrong with a line, without its content.
 const NO_ASSIGNMENT: &str =

@@ -2,8 +2,8 @@
 //! are listed together. Source: design.md section 5.
 
 pub mod file;
-pub mod pasted;
 mod placeholder;
+pub mod text;
 mod vars;
 
 use std::{collections::BTreeMap, fs, sync::Arc, time::Duration};
@@ -14,7 +14,7 @@ pub use placeholder::{is_credential, is_placeholder};
 pub use vars::Vars;
 
 use crate::{
-    accounts::{Kept, Patience, Secret},
+    accounts::{Kept, Patience, Secret, pasted::credential},
     chat::request::{MOST_MODEL_BYTES, MOST_PIECES},
     upstream::{Proxies, Timeouts, fetch},
 };
@@ -268,7 +268,7 @@ fn api_keys(
 ) -> Vec<ApiKey> {
     let mut keys = Vec::new();
     let mut take = |name: &str, what: &str, pasted: &str, problems: &mut Vec<String>| {
-        let key = pasted::credential(pasted);
+        let key = credential(pasted);
         match unfit(&key) {
             Some(why) => problems.push(format!("{what} {why}")),
             None => keys.push(ApiKey {
@@ -281,7 +281,7 @@ fn api_keys(
         take("master", "API_MASTER_KEY", &key, problems);
     }
     let entries = more.iter().flat_map(|more| more.split([',', '\n']));
-    let entries = entries.map(pasted::clean).filter(|entry| !entry.is_empty());
+    let entries = entries.map(text::clean).filter(|entry| !entry.is_empty());
     for (at, entry) in entries.enumerate() {
         let what = format!("API_KEYS: entry {}", at + 1);
         match entry.split_once(':') {

@@ -1,7 +1,7 @@
 //! What stands in example files where a credential belongs. The one list: the worker does not use such a value,
 //! `scripts/up` and doctor ask the worker.
 
-use super::pasted::credential;
+use crate::accounts::pasted::credential;
 
 /// Parts of the names of variables that hold something nobody else may see.
 const CREDENTIALS: &[&str] = &[

@@ -8,7 +8,8 @@ use std::{
 
 use actix_web::http::Uri;
 
-use super::{file, pasted, placeholder};
+use super::{file, placeholder, text};
+use crate::accounts::pasted;
 
 /// Ends of addresses that services' documentation names and people paste with the base URL.
 const ENDPOINTS: &[&str] = &[
@@ -20,7 +21,7 @@ const ENDPOINTS: &[&str] = &[
 ];
 
 /// The variables a worker starts with: the process environment over the accounts file. Each value is as its writer
-/// meant it ([`pasted::clean`]), and credentials that are none ([`placeholder::is_placeholder`]) count as not set.
+/// meant it ([`text::clean`]), and credentials that are none ([`placeholder::is_placeholder`]) count as not set.
 /// Debug shows names only.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Vars {
@@ -34,7 +35,7 @@ impl Vars {
     pub fn new<K: Into<String>, V: Into<String>>(pairs: impl IntoIterator<Item = (K, V)>) -> Self {
         let mut vars = Self::default();
         for (name, value) in pairs {
-            let (name, value) = (name.into(), pasted::clean(&value.into()));
+            let (name, value) = (name.into(), text::clean(&value.into()));
             // The gateway's own keys: a weak one is still the one that clients send.
             let is_own = name.starts_with("API_");
             if !is_own

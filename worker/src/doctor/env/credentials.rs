@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::doctor::{
-    finding::{Finding, Place, Rule, Severity},
-    jwt,
-    names::{self, Standing},
-    setup::Setup,
+use crate::{
+    accounts::jwt::Claims,
+    doctor::{
+        finding::{Finding, Place, Rule, Severity},
+        names::{self, Standing},
+        setup::Setup,
+    },
 };
 
 /// A clock may be this wrong.
@@ -118,8 +120,8 @@ fn half(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
 
 fn times(name: &str, value: &str, place: &Place, now: f64) -> Vec<Finding> {
     let mut found = Vec::new();
-    for token in jwt::tokens(value) {
-        match token.exp {
+    for token in Claims::all_in(value) {
+        match token.expires().map(|end| end as f64) {
             Some(exp) if exp <= now => {
                 let what = format!("the token in {name} expired {} ago", span(now - exp));
                 found.push(EXPIRED.at(place, what));
@@ -130,7 +132,8 @@ fn times(name: &str, value: &str, place: &Place, now: f64) -> Vec<Finding> {
             }
             _ => {}
         }
-        if token.iat.is_some_and(|iat| iat > now + LEEWAY_SECONDS) {
+        let issued = token.issued().map(|issued| issued as f64);
+        if issued.is_some_and(|issued| issued > now + LEEWAY_SECONDS) {
             let what = format!("the token in {name} was issued in the future");
             found.push(FROM_THE_FUTURE.at(place, what));
         }

@@ -1,8 +1,8 @@
 //! The credential: an API key.
 
 use crate::{
-    accounts::Secret,
-    settings::{Vars, pasted},
+    accounts::{Secret, pasted},
+    settings::Vars,
 };
 
 /// One key of one lane.

@@ -29,7 +29,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, ProviderError, Support},
-    settings::{Settings, Vars, pasted},
+    settings::{Settings, Vars, text},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
 
@@ -116,7 +116,7 @@ pub fn configure(
             .get(&variable("MODELS"))
             .unwrap_or_default()
             .split([',', '，', '\n'])
-            .map(pasted::clean)
+            .map(text::clean)
             .filter(|model| !model.is_empty())
             .map(|id| Model {
                 vision: true,

@@ -3,8 +3,8 @@
 
 use super::form::{Answered, Form};
 use crate::{
-    accounts::Secret,
-    settings::{Vars, pasted::credential},
+    accounts::{Secret, pasted::credential},
+    settings::Vars,
 };
 
 const COOKIE: &str = "XINGHUO_COOKIE";
