@@ -77,7 +77,8 @@ impl Claims {
     }
 
     fn get(&self, path: &str) -> Option<&Value> {
-        path.split('/').try_fold(&self.0, |value, name| value.get(name))
+        path.split('/')
+            .try_fold(&self.0, |value, name| value.get(name))
     }
 }
 
@@ -136,7 +137,13 @@ mod tests {
     #[test]
     fn what_is_no_token_has_no_claims() {
         for odd in [
-            "", "eyJ", "a.b", "eyJ.!.x", "eyJ.e30.x.y", "a.W10.c", "a.MQ.c",
+            "",
+            "eyJ",
+            "a.b",
+            "eyJ.!.x",
+            "eyJ.e30.x.y",
+            "a.W10.c",
+            "a.MQ.c",
         ] {
             assert_eq!(Claims::read(odd), None, "{odd}");
         }

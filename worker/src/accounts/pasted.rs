@@ -82,7 +82,10 @@ pub fn accounts(
         more.extend(found);
     }
     for pasted in more {
-        if accounts.iter().all(|(_, known)| known.value != pasted.value) {
+        if accounts
+            .iter()
+            .all(|(_, known)| known.value != pasted.value)
+        {
             let last = accounts.iter().map(|(number, _)| *number).max();
             accounts.push((last.unwrap_or_default() + 1, pasted));
         }
@@ -171,9 +174,16 @@ fn in_json(json: &Value, shapes: &Shapes) -> Vec<String> {
                 && !shapes.cookies.is_empty()
             {
                 let is_wanted = shapes.cookies.contains(&name.as_str());
-                return if is_wanted { in_json(value, shapes) } else { Vec::new() };
+                return if is_wanted {
+                    in_json(value, shapes)
+                } else {
+                    Vec::new()
+                };
             }
-            let at = |path: &&&str| path.split('/').try_fold(json, |value, name| value.get(name));
+            let at = |path: &&&str| {
+                path.split('/')
+                    .try_fold(json, |value, name| value.get(name))
+            };
             let members = shapes.members.iter().chain(shapes.cookies);
             members
                 .filter_map(|path| at(&path))

@@ -211,7 +211,10 @@ async fn a_refused_renewal_is_not_repeated_by_each_request() {
     let tokens = tokens("pasted", Kept::default());
     for _ in 0..5 {
         let error = tokens.current(service.renewal()).await.unwrap_err();
-        assert_eq!((error.kind, &*error.message), (Kind::AuthExpired, "paste X_TOKEN anew"));
+        assert_eq!(
+            (error.kind, &*error.message),
+            (Kind::AuthExpired, "paste X_TOKEN anew")
+        );
     }
     assert_eq!(service.calls.borrow().len(), 1);
     sleep(Duration::from_secs(600)).await;
@@ -292,9 +295,11 @@ async fn the_walk_ends_with_the_pasted_one_and_tells_the_first_verdict() {
     let service = Service::start(&["pasted"]);
     let file = File::new("walk");
     let kept = file.kept();
-    kept.keep("x", Secret::new("pasted"), Secret::new("void-1")).await;
+    kept.keep("x", Secret::new("pasted"), Secret::new("void-1"))
+        .await;
     let tokens = tokens("pasted", file.kept());
-    kept.keep("x", Secret::new("pasted"), Secret::new("void-2")).await;
+    kept.keep("x", Secret::new("pasted"), Secret::new("void-2"))
+        .await;
     assert_eq!(*tokens.current(service.renewal()).await.unwrap(), "a1");
     assert_eq!(service.tried(), ["void-2", "void-1", "pasted"]);
     // Something else than a refusal ends it at once.
@@ -332,7 +337,9 @@ async fn a_constant_grant_keeps_its_token_and_logs_in_with_itself_alone() {
     assert_eq!(grant().newest(), Secret::new("login"));
     let refused = tokens.latest().unwrap();
     tokens.served(&refused);
-    let error = tokens.replaced(&refused, expired(), service.renewal()).await;
+    let error = tokens
+        .replaced(&refused, expired(), service.renewal())
+        .await;
     assert_eq!(error.unwrap_err().kind, Kind::AuthExpired);
     assert_eq!(service.tried(), ["login", "login"]);
 }

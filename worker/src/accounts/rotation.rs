@@ -128,7 +128,10 @@ impl Pace for HalfOpen {
     }
 
     fn failed(&mut self, failure: &Failure, now: Instant) {
-        let named = failure.error().retry_after.map(|rest| rest.min(LONGEST_REST));
+        let named = failure
+            .error()
+            .retry_after
+            .map(|rest| rest.min(LONGEST_REST));
         self.closed = match failure {
             Failure::Final(error) => Some((error.clone(), None)),
             Failure::Refused(error) => {
@@ -247,7 +250,12 @@ impl<T, P: Pace> Rotation<T, P> {
     }
 
     /// For a turn whose token was refused.
-    pub(super) fn refused(&mut self, token: &Arc<T>, error: &ProviderError, now: Moment) -> Look<T> {
+    pub(super) fn refused(
+        &mut self,
+        token: &Arc<T>,
+        error: &ProviderError,
+        now: Moment,
+    ) -> Look<T> {
         match &self.held {
             // Somebody else has met the same refusal, and there is a new one already.
             Some(held) if !Arc::ptr_eq(&held.token, token) => {
