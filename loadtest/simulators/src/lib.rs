@@ -10,8 +10,8 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`deepseek`, `kimi`, `langfast`, `openai`, `qwen`, `xinghuo`): the service as its wire page has it, as a plain function
-//!   from request to reply.
+//! - one module a provider (`deepseek`, `kimi`, `langfast`, `openai`, `qwen`, `xinghuo`, `zhipu`): the service as its
+//!   wire page has it, as a plain function from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
@@ -25,6 +25,7 @@
 //! | langfast | `anonymous` (anyone signs up), `session` (a user's own session; sign-ups are closed) |
 //! | qwen | `dialog` (cookies), `chat2` (signed requests, one-time salts; the hosts of www.qianwen.com) |
 //! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
+//! | zhipu | `cumulative` (frames repeat the text, lasting refresh tokens), `increments` (frames of what is new, rotating ones) |
 //!
 //! A new simulator is one module and one line in the registry.
 
@@ -45,6 +46,7 @@ pub mod script;
 mod server;
 mod socket;
 mod xinghuo;
+mod zhipu;
 
 use std::{io, net::IpAddr, net::Ipv4Addr, sync::Arc, time::Duration};
 
@@ -63,6 +65,7 @@ const REGISTRY: &[(&str, New)] = &[
     ("openai", |base| Ok(openai::simulator(base))),
     ("qwen", |base| Ok(qwen::simulator(base))),
     ("xinghuo", |base| Ok(xinghuo::simulator(base))),
+    ("zhipu", |base| Ok(zhipu::simulator(base))),
 ];
 
 /// Makes a simulator that answers at the given base URL (without a trailing slash).

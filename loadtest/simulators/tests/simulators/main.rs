@@ -15,3 +15,4 @@ mod openai;
 mod qwen;
 mod socket;
 mod xinghuo;
+mod zhipu;
