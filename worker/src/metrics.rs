@@ -76,8 +76,6 @@ pub struct Metrics {
     account_expiry_timestamp_seconds: IntGaugeVec,
     /// `{provider}`: upstream conversations that this worker has open.
     pub conversations: IntGaugeVec,
-    /// `{provider,result}`: whether a chat continued an upstream conversation.
-    pub conversation_reuse_total: IntCounterVec,
     /// Seconds of one proof of work.
     pub pow_seconds: Histogram,
 }
@@ -249,16 +247,6 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new("hive_conversations", "Open upstream conversations."),
                     &["provider"],
-                ),
-            ),
-            conversation_reuse_total: register(
-                &registry,
-                IntCounterVec::new(
-                    Opts::new(
-                        "hive_conversation_reuse_total",
-                        "Chats that continued an upstream conversation.",
-                    ),
-                    &["provider", "result"],
                 ),
             ),
             pow_seconds: histogram(

@@ -14,16 +14,16 @@ use tokio::sync::Notify;
 
 use super::{
     Accounts, Census, Patience,
-    guestbook::{Book, Company, Errand, Found},
+    guestbook::{Book, Company, Due, Found},
 };
-pub use super::{guest::Issued, guestbook::Limits};
+pub use super::{guest::Issued, guestbook::Allowance};
 use crate::chat::{Kind, ProviderError};
 
 /// How long a turn waits for a guest before it is told to come back later.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 /// How long a turn waits for a guest of its own before it shares one: with the pool full, waiting comes first, but a
 /// busy guest is better than none.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT_ALONE: Duration = Duration::from_secs(2);
 /// How often a waiting turn looks whether a rest is over, of which nobody tells it.
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -47,9 +47,9 @@ pub struct Guests<C> {
 
 impl<C: Send + Sync + 'static> Guests<C> {
     /// A closed pool: [`Guests::open`] says whether there is anything to sign up with.
-    pub fn new(limits: Limits, patience: Patience) -> Self {
+    pub fn new(allowance: Allowance, patience: Patience) -> Self {
         Self {
-            book: Mutex::new(Book::new(limits, patience)),
+            book: Mutex::new(Book::new(allowance, patience)),
             changed: Notify::new(),
         }
     }
@@ -61,9 +61,9 @@ impl<C: Send + Sync + 'static> Guests<C> {
     }
 
     /// The owner's own credential (none: what there was goes), and how many guests are wanted beside it.
-    pub fn admit(&self, own: Option<Issued<C>>, limits: Limits) {
+    pub fn admit(&self, own: Option<Issued<C>>, allowance: Allowance) {
         let mut book = self.book();
-        book.limit(limits);
+        book.allow(allowance);
         book.admit(own, Instant::now());
         drop(book);
         self.changed.notify_waiters();
@@ -85,7 +85,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
         loop {
             // Registered before the look, so that a guest that comes in between is not missed.
             let changed = self.changed.notified();
-            let company = if started.elapsed() < PATIENCE {
+            let company = if started.elapsed() < LONGEST_WAIT_ALONE {
                 Company::Alone
             } else {
                 Company::Shared
@@ -94,7 +94,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
             match found {
                 Found::Guest(number, credential) => {
                     drop(waiting);
-                    self.run_errands(issuer);
+                    self.make_calls(issuer);
                     return Ok(GuestLease {
                         guests: Arc::clone(self),
                         number,
@@ -105,7 +105,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
                 Found::Soon => {}
             }
             waiting.get_or_insert_with(|| Waiting::new(self));
-            self.run_errands(issuer);
+            self.make_calls(issuer);
             if started.elapsed() >= LONGEST_WAIT {
                 return Err(ProviderError::new(
                     Kind::RateLimited,
@@ -118,34 +118,34 @@ impl<C: Send + Sync + 'static> Guests<C> {
     }
 
     /// Starts what has to be called, on this thread, each with what follows from it.
-    fn run_errands(self: &Arc<Self>, issuer: &impl Issuer<C>) {
-        let errands = self.book().errands(Instant::now());
-        for errand in errands {
+    fn make_calls(self: &Arc<Self>, issuer: &impl Issuer<C>) {
+        let due = self.book().due(Instant::now());
+        for call in due {
             let (guests, issuer) = (Arc::clone(self), issuer.clone());
             // Nobody waits for these on shutdown: a guest that comes then is of no use any more.
             actix_web::rt::spawn(async move {
-                if guests.run(errand, issuer.clone()).await {
-                    guests.run_errands(&issuer);
+                if guests.run(call, issuer.clone()).await {
+                    guests.make_calls(&issuer);
                 }
             });
         }
     }
 
     /// One call; whether it went well.
-    async fn run(&self, errand: Errand<C>, issuer: impl Issuer<C>) -> bool {
+    async fn run(&self, call: Due<C>, issuer: impl Issuer<C>) -> bool {
         let mut under_way = UnderWay {
             guests: self,
             refreshed: None,
             is_done: false,
         };
-        let is_ok = match errand {
-            Errand::SignUp => {
+        let is_ok = match call {
+            Due::SignUp => {
                 let issued = issuer.sign_up().await;
                 let is_ok = issued.is_ok();
                 self.book().signed_up(issued, Instant::now());
                 is_ok
             }
-            Errand::Refresh(number, credential) => {
+            Due::Refresh(number, credential) => {
                 under_way.refreshed = Some(number);
                 let issued = issuer.refresh(credential).await;
                 let is_ok = issued.is_ok();

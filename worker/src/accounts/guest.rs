@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::health::{Condition, Health};
+use super::health::Health;
 use crate::chat::Kind;
 
 /// A credential that ends sooner is renewed before it is used.
@@ -77,39 +77,36 @@ impl<C> Guest<C> {
         self.ends > now + LEEWAY || (self.ends > now && self.issued + JUST_ISSUED > now)
     }
 
-    /// Whether the service does not want to see it now.
-    pub(super) fn is_resting(&self, now: Instant) -> bool {
-        match self.health.condition(now) {
-            Condition::Ready | Condition::Resting => false,
-            Condition::Cooling(_) | Condition::Disabled => true,
-        }
+    /// Whether the service would see it now: it neither cools down nor is disabled.
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
+        self.health.condition(now).is_usable()
     }
 
-    /// Whether it rests because its quota is spent, and not because the service asked everybody to slow down.
+    /// Whether it cools down because its quota is spent, and not because the service asked everybody to slow down.
     pub(super) fn is_spent(&self, now: Instant) -> bool {
         let last = self.health.last_error();
-        self.is_resting(now) && last.is_some_and(|error| error.kind == Kind::QuotaSpent)
+        !self.is_usable(now) && last.is_some_and(|error| error.kind == Kind::QuotaSpent)
     }
 
-    /// Whether it rests because the service asked everybody to slow down.
+    /// Whether it cools down because the service asked everybody to slow down.
     pub(super) fn is_slowed(&self, now: Instant) -> bool {
         let is_refused = matches!(
             self.health.last_error(),
             Some(error) if error.kind == Kind::AuthExpired
         );
-        self.is_resting(now) && !self.is_spent(now) && !is_refused
+        !self.is_usable(now) && !self.is_spent(now) && !is_refused
     }
 
     /// Whether it can be lent to somebody alone.
     pub(super) fn is_idle(&self, now: Instant) -> bool {
-        self.in_flight == 0 && self.is_fresh(now) && !self.is_resting(now)
+        self.in_flight == 0 && self.is_fresh(now) && self.is_usable(now)
     }
 
     /// Whether it is time to renew its credential.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         !self.is_refreshing
             && !self.is_fresh(now)
-            && !self.is_resting(now)
+            && self.is_usable(now)
             && self.next_refresh.is_none_or(|next| next <= now)
     }
 }

@@ -31,9 +31,9 @@ const MOST_SIGNING_UP: usize = 3;
 /// What the sign-up budget is counted over.
 const BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
-/// How many guests a pool keeps.
+/// How many guests a pool may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct Allowance {
     /// Kept ready while there is traffic.
     pub least: usize,
     /// Never more, resting ones included.
@@ -42,9 +42,9 @@ pub struct Limits {
     pub sign_ups_per_hour: usize,
 }
 
-/// A call that has to be made.
+/// A call that is due.
 #[derive(Debug)]
-pub(super) enum Errand<C> {
+pub(super) enum Due<C> {
     SignUp,
     Refresh(usize, Arc<C>),
 }
@@ -70,7 +70,7 @@ pub(super) enum Found<C> {
 
 #[derive(Debug)]
 pub(super) struct Book<C> {
-    limits: Limits,
+    allowance: Allowance,
     patience: Patience,
     /// Whether guests may be had at all.
     pub(super) is_open: bool,
@@ -90,9 +90,9 @@ pub(super) struct Book<C> {
 }
 
 impl<C> Book<C> {
-    pub(super) fn new(limits: Limits, patience: Patience) -> Self {
+    pub(super) fn new(allowance: Allowance, patience: Patience) -> Self {
         Self {
-            limits,
+            allowance,
             patience,
             is_open: false,
             may_share: false,
@@ -120,7 +120,7 @@ impl<C> Book<C> {
         let last = self.last_lent;
         let usable = self.guests.iter_mut().filter(|guest| {
             let is_free = guest.in_flight == 0 || (may_share && !guest.is_exclusive);
-            is_free && guest.is_fresh(now) && !guest.is_resting(now)
+            is_free && guest.is_fresh(now) && guest.is_usable(now)
         });
         let next = usable.min_by_key(|guest| {
             let is_next = guest.number <= last;
@@ -140,7 +140,7 @@ impl<C> Book<C> {
         }
         let is_coming = |guest: &Guest<C>| {
             guest.is_refreshing
-                || (guest.in_flight > 0 && guest.is_fresh(now) && !guest.is_resting(now))
+                || (guest.in_flight > 0 && guest.is_fresh(now) && guest.is_usable(now))
         };
         let is_hope = self.signing_up > 0
             || self.may_sign_up(now)
@@ -156,14 +156,14 @@ impl<C> Book<C> {
     }
 
     /// What has to be called now. Counts as under way from here on.
-    pub(super) fn errands(&mut self, now: Instant) -> Vec<Errand<C>> {
-        let mut errands = Vec::new();
+    pub(super) fn due(&mut self, now: Instant) -> Vec<Due<C>> {
+        let mut due = Vec::new();
         if !self.is_open {
-            return errands;
+            return due;
         }
         for guest in self.guests.iter_mut().filter(|guest| guest.is_due(now)) {
             guest.is_refreshing = true;
-            errands.push(Errand::Refresh(guest.number, Arc::clone(&guest.credential)));
+            due.push(Due::Refresh(guest.number, Arc::clone(&guest.credential)));
         }
         // Whoever waits gets a guest of his own; beyond that they are signed up one after the other.
         let is_coming = |guest: &&Guest<C>| guest.is_refreshing || guest.is_idle(now);
@@ -176,15 +176,15 @@ impl<C> Book<C> {
             wanted -= 1;
             self.signing_up += 1;
             self.sign_ups.push_back(now);
-            errands.push(Errand::SignUp);
+            due.push(Due::SignUp);
         }
-        errands
+        due
     }
 
     /// Fewer guests than wanted. Those that cool down count: others would not fare better.
     fn is_short(&self, now: Instant) -> bool {
         let spent = self.guests.iter().filter(|guest| guest.is_spent(now));
-        self.guests.len() - spent.count() < self.limits.least
+        self.guests.len() - spent.count() < self.allowance.least
     }
 
     /// Room, budget, no failure a moment ago, and no guest that the service has asked to slow down: another guest
@@ -196,8 +196,8 @@ impl<C> Book<C> {
             .filter(|&&at| at + BUDGET_WINDOW > now)
             .count();
         self.is_open
-            && self.guests.len() + self.signing_up < self.limits.most
-            && in_window < self.limits.sign_ups_per_hour
+            && self.guests.len() + self.signing_up < self.allowance.most
+            && in_window < self.allowance.sign_ups_per_hour
             && self
                 .back_off
                 .as_ref()
@@ -216,7 +216,7 @@ impl<C> Book<C> {
         if let Some((left, error)) = resting.min_by_key(|(left, _)| *left) {
             return error.with_retry_after(Some(left));
         }
-        let refused = self.guests.iter().filter(|guest| guest.is_resting(now));
+        let refused = self.guests.iter().filter(|guest| !guest.is_usable(now));
         if let Some(error) = refused.filter_map(|guest| guest.health.last_error()).next() {
             return error.clone();
         }
@@ -228,7 +228,9 @@ impl<C> Book<C> {
         }
         let ends = self.sign_ups.iter().map(|&at| at + BUDGET_WINDOW);
         let in_window: Vec<Instant> = ends.filter(|end| *end > now).collect();
-        if in_window.len() < self.limits.sign_ups_per_hour || self.limits.sign_ups_per_hour == 0 {
+        if in_window.len() < self.allowance.sign_ups_per_hour
+            || self.allowance.sign_ups_per_hour == 0
+        {
             return ProviderError::new(Kind::Unavailable, "no guest's credential could be renewed");
         }
         ProviderError::new(
@@ -251,8 +253,8 @@ impl<C> Book<C> {
     }
 
     /// Another limit.
-    pub(super) fn limit(&mut self, limits: Limits) {
-        self.limits = limits;
+    pub(super) fn allow(&mut self, allowance: Allowance) {
+        self.allowance = allowance;
     }
 
     /// A sign-up has come back.
@@ -401,7 +403,7 @@ impl<C> Book<C> {
         let resting = self
             .guests
             .iter()
-            .filter(|guest| guest.is_resting(now))
+            .filter(|guest| !guest.is_usable(now))
             .count();
         let in_flight = self.guests.iter().map(|guest| guest.in_flight).sum();
         (self.guests.len() - resting, resting, in_flight)
@@ -411,7 +413,7 @@ impl<C> Book<C> {
     pub(super) fn has_other(&self, tried: &[usize], now: Instant) -> bool {
         // The owner's own credential is another one once it is renewed.
         let is_other = |guest: &Guest<C>| {
-            (!tried.contains(&guest.number) || guest.is_doubted) && !guest.is_resting(now)
+            (!tried.contains(&guest.number) || guest.is_doubted) && guest.is_usable(now)
         };
         let is_any = self.guests.iter().any(is_other) || self.signing_up > 0;
         self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now))

@@ -3,12 +3,12 @@ use super::*;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn book(least: usize, most: usize) -> Book<u32> {
-    let limits = Limits {
+    let allowance = Allowance {
         least,
         most,
         sign_ups_per_hour: 30,
     };
-    let mut book = Book::new(limits, Patience::default());
+    let mut book = Book::new(allowance, Patience::default());
     book.open(true);
     book
 }
@@ -48,11 +48,8 @@ fn why(book: &mut Book<u32>, now: Instant) -> ProviderError {
 }
 
 fn sign_ups(book: &mut Book<u32>, now: Instant) -> usize {
-    let errands = book.errands(now);
-    errands
-        .iter()
-        .filter(|errand| matches!(errand, Errand::SignUp))
-        .count()
+    let due = book.due(now);
+    due.iter().filter(|due| matches!(due, Due::SignUp)).count()
 }
 
 #[test]
@@ -61,7 +58,7 @@ fn a_closed_book_has_nobody() {
     let mut book = with_guests(1, 1, 1, now);
     book.open(false);
     assert_eq!(why(&mut book, now).kind, Kind::NotConfigured);
-    assert!(book.errands(now).is_empty() && !book.has_other(&[], now));
+    assert!(book.due(now).is_empty() && !book.has_other(&[], now));
 }
 
 #[test]
@@ -153,7 +150,7 @@ fn nobody_shares_a_guest_until_answers_can_be_told_apart() {
 fn the_budget_of_an_hour_is_kept() {
     let start = Instant::now();
     let mut book = Book::<u32>::new(
-        Limits {
+        Allowance {
             least: 0,
             most: 100,
             sign_ups_per_hour: 2,
@@ -211,7 +208,7 @@ fn an_empty_pool_tells_why_and_when() {
     let now = Instant::now();
     let mut book = book(1, 1);
     book.waiting = 1;
-    book.errands(now);
+    book.due(now);
     let refused = error(Kind::RateLimited).with_retry_after(Some(Duration::from_secs(60)));
     book.signed_up(Err(refused), now);
     let error = why(&mut book, now);
@@ -234,12 +231,9 @@ fn a_guest_is_refreshed_before_it_ends() {
     book.returned(1);
     assert!(matches!(book.find(&[], Company::Alone, late), Found::Soon));
     book.waiting = 1;
-    let errands = book.errands(late);
-    assert!(
-        matches!(errands.as_slice(), [Errand::Refresh(1, _)]),
-        "{errands:?}"
-    );
-    assert!(book.errands(late).is_empty(), "once");
+    let due = book.due(late);
+    assert!(matches!(due.as_slice(), [Due::Refresh(1, _)]), "{due:?}");
+    assert!(book.due(late).is_empty(), "once");
     book.refreshed(1, Some(issued(HOUR)), late);
     assert_eq!(lend(&mut book, late), 1);
 }
@@ -249,12 +243,12 @@ fn a_lost_guest_is_replaced_and_a_busy_service_is_asked_again() {
     let start = Instant::now();
     let mut book = with_guests(1, 1, 1, start);
     let late = start + HOUR;
-    book.errands(late);
+    book.due(late);
     book.refreshed(1, Some(Err(error(Kind::Unavailable))), late);
-    assert!(book.errands(late).is_empty());
+    assert!(book.due(late).is_empty());
     assert_eq!(why(&mut book, late).kind, Kind::Unavailable);
     let later = late + FIRST_BACK_OFF;
-    assert_eq!(book.errands(later).len(), 1);
+    assert_eq!(book.due(later).len(), 1);
     book.refreshed(1, Some(Err(error(Kind::AuthExpired))), later);
     assert_eq!(book.count(later), (0, 0, 0));
     assert_eq!(sign_ups(&mut book, later), 1);
@@ -267,7 +261,7 @@ fn short_lived_guests_are_used_right_after_they_come() {
     book.signed_up(issued(Duration::from_secs(60)), now);
     assert_eq!(lend(&mut book, now + Duration::from_secs(1)), 1);
     book.returned(1);
-    assert_eq!(book.errands(now + Duration::from_secs(6)).len(), 1);
+    assert_eq!(book.due(now + Duration::from_secs(6)).len(), 1);
 }
 
 #[test]
@@ -355,12 +349,12 @@ fn an_own_credential_comes_first_and_nothing_replaces_it() {
 #[test]
 fn a_refused_own_credential_is_renewed_once_and_then_rests_until_the_probe() {
     let now = Instant::now();
-    let limits = Limits {
+    let allowance = Allowance {
         least: 3,
         most: 9,
         sign_ups_per_hour: 0,
     };
-    let mut book = Book::new(limits, Patience::default());
+    let mut book = Book::new(allowance, Patience::default());
     book.open(true);
     book.admit(issued(HOUR).ok(), now);
     assert_eq!(sign_ups(&mut book, now), 0, "no guests beside it");
@@ -369,10 +363,7 @@ fn a_refused_own_credential_is_renewed_once_and_then_rests_until_the_probe() {
     book.returned(1);
     assert!(book.has_other(&[1], now), "itself, renewed");
     let later = now + Duration::from_secs(3);
-    assert!(matches!(
-        book.errands(later).as_slice(),
-        [Errand::Refresh(1, _)]
-    ));
+    assert!(matches!(book.due(later).as_slice(), [Due::Refresh(1, _)]));
     book.refreshed(1, Some(issued(HOUR)), later);
     assert_eq!(lend(&mut book, later), 1);
     book.failed(1, &error(Kind::AuthExpired), later, 0.5);
@@ -388,20 +379,20 @@ fn a_refused_own_credential_is_renewed_once_and_then_rests_until_the_probe() {
 #[test]
 fn an_own_credential_that_cannot_be_renewed_says_so() {
     let now = Instant::now();
-    let limits = Limits {
+    let allowance = Allowance {
         least: 1,
         most: 9,
         sign_ups_per_hour: 0,
     };
-    let mut book = Book::new(limits, Patience::default());
+    let mut book = Book::new(allowance, Patience::default());
     book.open(true);
     book.admit(issued(Duration::ZERO).ok(), now);
     let later = now + Duration::from_secs(3);
     assert!(matches!(book.find(&[], Company::Alone, later), Found::Soon));
-    assert_eq!(book.errands(later).len(), 1);
+    assert_eq!(book.due(later).len(), 1);
     book.refreshed(1, Some(Err(error(Kind::AuthExpired))), later);
     assert_eq!(why(&mut book, later).kind, Kind::AuthExpired);
-    assert!(book.errands(later).is_empty());
+    assert!(book.due(later).is_empty());
 }
 
 #[test]

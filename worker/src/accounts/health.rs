@@ -52,6 +52,16 @@ pub enum Condition {
     Disabled,
 }
 
+impl Condition {
+    /// Whether the account may be leased at all.
+    pub fn is_usable(self) -> bool {
+        match self {
+            Self::Ready | Self::Resting => true,
+            Self::Cooling(_) | Self::Disabled => false,
+        }
+    }
+}
+
 /// The state of one account.
 #[derive(Debug, Default)]
 pub(super) struct Health {

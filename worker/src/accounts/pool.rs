@@ -50,6 +50,10 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     fn failed(&self, account: usize, error: &ProviderError);
     /// How many accounts are in which condition.
     fn census(&self) -> Census;
+    /// Whether any account could be leased now.
+    fn is_usable(&self) -> bool {
+        self.has_other(&[])
+    }
     /// Whether another account than those `tried` could be leased now.
     fn has_other(&self, tried: &[usize]) -> bool;
     /// How long an account still has to rest, if it does.
@@ -274,11 +278,7 @@ impl<C: PartialEq + Send + Sync> Accounts for Pool<C> {
     fn has_other(&self, tried: &[usize]) -> bool {
         let now = Instant::now();
         lock(&self.entries).iter().any(|entry| {
-            !tried.contains(&entry.number)
-                && matches!(
-                    lock(&entry.health).condition(now),
-                    Condition::Ready | Condition::Resting
-                )
+            !tried.contains(&entry.number) && lock(&entry.health).condition(now).is_usable()
         })
     }
 

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use super::finding::{Finding, Place, Rule};
+use super::finding::{Finding, Location, Rule};
 
 /// Copies and builds may carry another machine's small error.
 const LEEWAY: Duration = Duration::from_secs(3600);
@@ -21,7 +21,7 @@ pub(super) fn check(now: Duration) -> Option<Finding> {
     let program = std::env::current_exe().ok()?;
     let built = program.metadata().ok()?.modified().ok()?;
     is_behind(now, built.duration_since(UNIX_EPOCH).ok()?).then(|| {
-        let place = Place::new(&Arc::from("the clock"), 0);
+        let place = Location::new(&Arc::from("the clock"), 0);
         BEHIND.at(
             &place,
             "this machine's clock is behind the day on which this program was built",

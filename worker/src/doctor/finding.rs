@@ -28,14 +28,14 @@ impl Severity {
 
 /// A line of a file; line 0 is the file as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
+pub struct Location {
     /// The path as the user named it.
     pub file: Arc<str>,
     /// From 1.
     pub line: usize,
 }
 
-impl Place {
+impl Location {
     /// A line of a file.
     pub fn new(file: &Arc<str>, line: usize) -> Self {
         Self {
@@ -89,7 +89,7 @@ impl Rule {
     }
 
     /// This rule, broken in a place.
-    pub fn at(&self, place: &Place, what: impl Into<String>) -> Finding {
+    pub fn at(&self, place: &Location, what: impl Into<String>) -> Finding {
         Finding {
             file: place.file.to_string(),
             line: place.line,
@@ -211,10 +211,10 @@ mod tests {
     fn sorts_by_file_and_line_and_says_each_thing_once() {
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let found = vec![
-            RULE.at(&Place::new(&b, 1), "three"),
-            RULE.at(&Place::new(&a, 2), "two"),
-            RULE.at(&Place::new(&a, 2), "two"),
-            RULE.at(&Place::new(&a, 0), "one")
+            RULE.at(&Location::new(&b, 1), "three"),
+            RULE.at(&Location::new(&a, 2), "two"),
+            RULE.at(&Location::new(&a, 2), "two"),
+            RULE.at(&Location::new(&a, 0), "one")
                 .as_severe_as(Severity::Error),
         ];
         let report = Report::new(2, found);

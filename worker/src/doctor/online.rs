@@ -15,14 +15,14 @@ use tokio::{
 };
 
 use super::{
-    finding::{Finding, Place, Rule, Severity},
+    finding::{Finding, Location, Rule, Severity},
     names,
     setup::Setup,
 };
 use crate::upstream::{Client, Request, Timeouts};
 
 /// For a name, for a connection, for an answer: each.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 /// Answers take time, and their dates are whole seconds.
 const SMALL_SKEW: Duration = Duration::from_secs(30);
 /// Beyond this, signed requests are refused.
@@ -48,7 +48,7 @@ const NO_ANSWER: Rule = Rule::warning(
 struct Target {
     provider: String,
     url: String,
-    place: Place,
+    place: Location,
 }
 
 /// Looks; takes a few seconds at most.
@@ -60,8 +60,8 @@ pub(super) fn check(setup: &Setup) -> Vec<Finding> {
 
 async fn look(setup: &Setup) -> Vec<Finding> {
     let timeouts = Timeouts {
-        connect: PATIENCE,
-        stall: PATIENCE,
+        connect: LONGEST_WAIT,
+        stall: LONGEST_WAIT,
     };
     let client = Client::with_proxies(timeouts, Arc::clone(&setup.settings.proxies));
     let targets = targets(setup);
@@ -143,11 +143,11 @@ async fn provider(client: &Client, target: &Target, has_proxy: bool) -> Option<F
 
 async fn resolves(host: &str) -> bool {
     let host = host.trim_start_matches('[').trim_end_matches(']');
-    let looked_up = timeout(PATIENCE, tokio::net::lookup_host((host, 443))).await;
+    let looked_up = timeout(LONGEST_WAIT, tokio::net::lookup_host((host, 443))).await;
     looked_up.is_ok_and(|answer| answer.is_ok_and(|mut all| all.next().is_some()))
 }
 
-fn skew(host: &str, theirs: SystemTime, ours: SystemTime, place: &Place) -> Option<Finding> {
+fn skew(host: &str, theirs: SystemTime, ours: SystemTime, place: &Location) -> Option<Finding> {
     let (apart, way) = match ours.duration_since(theirs) {
         Ok(ahead) => (ahead, "ahead of"),
         Err(behind) => (behind.duration(), "behind"),
@@ -167,12 +167,12 @@ fn skew(host: &str, theirs: SystemTime, ours: SystemTime, place: &Place) -> Opti
 }
 
 /// A refused PING is an answer: somebody is there.
-async fn store(name: &str, url: &str, place: &Place) -> Option<Finding> {
+async fn store(name: &str, url: &str, place: &Location) -> Option<Finding> {
     let refused = |why: &str| Some(NO_ANSWER.at(place, format!("the store of {name} {why}")));
     let Some((host, port, is_plain)) = address(url) else {
         return refused("has no address that can be read: redis://host:port");
     };
-    let connecting = timeout(PATIENCE, TcpStream::connect((host.as_str(), port))).await;
+    let connecting = timeout(LONGEST_WAIT, TcpStream::connect((host.as_str(), port))).await;
     let Ok(Ok(mut stream)) = connecting else {
         return refused("cannot be connected to");
     };
@@ -184,7 +184,7 @@ async fn store(name: &str, url: &str, place: &Place) -> Option<Finding> {
         let mut first = [0];
         stream.read_exact(&mut first).await.map(|_| first[0])
     };
-    match timeout(PATIENCE, asking).await {
+    match timeout(LONGEST_WAIT, asking).await {
         Ok(Ok(b'+' | b'-')) => None,
         _ => refused("does not answer PING"),
     }
@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn a_few_seconds_are_no_skew() {
-        let place = Place::new(&"f".into(), 0);
+        let place = Location::new(&"f".into(), 0);
         let now = SystemTime::now();
         let of = |seconds: u64| skew("h", now - Duration::from_secs(seconds), now, &place);
         assert!(of(20).is_none());
@@ -233,7 +233,7 @@ mod tests {
             "redis://127.0.0.1:{}",
             listener.local_addr().unwrap().port()
         );
-        let place = Place::new(&"f".into(), 1);
+        let place = Location::new(&"f".into(), 1);
         let (answer, served) = tokio::join!(store("REDIS_URL", &url, &place), async {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut asked = [0; 6];

@@ -13,7 +13,7 @@ use super::{
         file::EnvFile,
         loader::{self, Opinion},
     },
-    finding::Place,
+    finding::Location,
     names::{self, Standing},
     nginx::NginxFile,
     sources::{Includes, Kind, Source},
@@ -29,7 +29,7 @@ pub(crate) struct Setup {
     pub(crate) access: BTreeMap<Arc<str>, Access>,
     /// The values that the worker gets: a later file beats an earlier one, compose's `environment:` beats them all.
     /// Empty ones are left out, as the worker leaves them out.
-    pub(crate) variables: BTreeMap<String, (String, Place)>,
+    pub(crate) variables: BTreeMap<String, (String, Location)>,
     /// What the worker says of them.
     pub(crate) opinion: Opinion,
     /// [`Opinion::settings`], for short.
@@ -73,7 +73,7 @@ impl Setup {
 
     /// Every assignment of every file, those that are overridden included; in compose files with the defaults of
     /// `${NAME:-default}`.
-    pub(crate) fn every_assignment(&self) -> impl Iterator<Item = (&str, Cow<'_, str>, &Place)> {
+    pub(crate) fn every_assignment(&self) -> impl Iterator<Item = (&str, Cow<'_, str>, &Location)> {
         let files = self.env.iter().flat_map(|file| &file.assignments);
         let files = files.map(|one| {
             let value = Cow::Borrowed(one.literal.as_str());
@@ -93,13 +93,13 @@ impl Setup {
     }
 
     /// Where a variable has its value from.
-    pub(crate) fn place_of(&self, name: &str) -> Option<&Place> {
+    pub(crate) fn place_of(&self, name: &str) -> Option<&Location> {
         self.variables.get(name).map(|(_, place)| place)
     }
 
     /// The place of the first variable that a sentence names; where none of them is set, that of the one next to it
     /// (`CN_ACCOUNT_3_COOKIE` for `CN_ACCOUNT_3_XSRF_TOKEN`).
-    pub(crate) fn place_in(&self, text: &str) -> Option<Place> {
+    pub(crate) fn place_in(&self, text: &str) -> Option<Location> {
         let words = || text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
         let assigned = |word| self.env.iter().find_map(|file| file.get(word));
         let own = |word| {
@@ -115,7 +115,7 @@ impl Setup {
     }
 
     /// The set variable that has the most first parts (`A_1_…`) in common with a name.
-    fn neighbour(&self, name: &str) -> Option<Place> {
+    fn neighbour(&self, name: &str) -> Option<Location> {
         let shared = |other: &str| {
             let pairs = name.split('_').zip(other.split('_'));
             pairs.take_while(|(own, other)| own == other).count()
@@ -126,7 +126,7 @@ impl Setup {
     }
 
     /// Whether a place is in a file that is there to be copied.
-    pub(crate) fn is_example(&self, place: &Place) -> bool {
+    pub(crate) fn is_example(&self, place: &Location) -> bool {
         let mut files = self.env.iter();
         files.any(|file| file.file == place.file && file.is_example)
     }
@@ -144,7 +144,7 @@ impl Setup {
     }
 }
 
-fn variables(env: &[EnvFile], compose: &[ComposeFile]) -> BTreeMap<String, (String, Place)> {
+fn variables(env: &[EnvFile], compose: &[ComposeFile]) -> BTreeMap<String, (String, Location)> {
     let mut variables = BTreeMap::new();
     for one in env.iter().flat_map(|file| &file.assignments) {
         if one.value.trim().is_empty() {
@@ -157,7 +157,7 @@ fn variables(env: &[EnvFile], compose: &[ComposeFile]) -> BTreeMap<String, (Stri
     let lookup = |name: &str| {
         below
             .get(name)
-            .map(|(value, _): &(String, Place)| value.clone())
+            .map(|(value, _): &(String, Location)| value.clone())
     };
     let services = compose.iter().flat_map(|file| &file.services);
     for worker in services.filter(|service| service.role == Role::Worker) {

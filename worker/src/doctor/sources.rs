@@ -8,7 +8,7 @@ use std::{
 
 use super::{
     env::access::Access,
-    finding::{Finding, Place, Rule},
+    finding::{Finding, Location, Rule},
 };
 use crate::settings;
 
@@ -95,7 +95,7 @@ pub fn discover(folder: &Path) -> Vec<(Kind, PathBuf)> {
 /// The finding.
 pub fn read(kind: Kind, path: &Path) -> Result<Source, Box<Finding>> {
     let name: Arc<str> = path.to_string_lossy().into();
-    let refused = |why: String| Box::new(UNREADABLE.at(&Place::new(&name, 0), why));
+    let refused = |why: String| Box::new(UNREADABLE.at(&Location::new(&name, 0), why));
     let metadata = fs::metadata(path).map_err(|error| refused(cause(&error)))?;
     if !metadata.is_file() || metadata.len() > MOST_BYTES {
         return Err(refused("this is no file of settings".to_owned()));

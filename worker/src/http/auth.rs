@@ -102,12 +102,12 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 
 /// A caller that was let in. As an extractor it answers 401 before anything of the body is read.
 #[derive(Clone, Debug)]
-pub struct Caller {
+pub struct Principal {
     /// The key's name; `anonymous` without one.
     pub name: Arc<str>,
 }
 
-impl FromRequest for Caller {
+impl FromRequest for Principal {
     type Error = ApiError;
     type Future = Ready<Result<Self, ApiError>>;
 

@@ -76,14 +76,14 @@ async fn next(
     payload: &mut Payload,
     started: Instant,
     read: usize,
-    patience: Duration,
+    longest_wait: Duration,
 ) -> Result<Option<Bytes>, ApiError> {
     // Most bodies have come with their heads, and need no timer.
     let chunk = match payload.next().now_or_never() {
         Some(chunk) => chunk,
         None => {
             let seconds = (read / SLOWEST_BYTES_PER_SECOND) as u64;
-            let end = started + patience + Duration::from_secs(seconds);
+            let end = started + longest_wait + Duration::from_secs(seconds);
             timeout_at(end, payload.next())
                 .await
                 .map_err(|_| ApiError::slow_body())?

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use actix_web::{HttpResponse, web::Data};
 use serde_json::json;
 
-use super::{auth::Caller, error::ApiError};
+use super::{auth::Principal, error::ApiError};
 use crate::{app::App, metrics::METRICS};
 
 /// `GET /` and `/api/hello`: what this is. Clients probe it before they start (conformance H11).
@@ -46,8 +46,8 @@ pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, ApiError> {
 }
 
 /// `GET /admin/key`: 204 for a key that opens the door, 401 for any other. Nginx asks it before it reads a large body,
-/// and does not pass it on to the public. Costs the same for every key, right or wrong (see [`Caller`]).
-pub(super) async fn key(_: Caller) -> HttpResponse {
+/// and does not pass it on to the public. Costs the same for every key, right or wrong (see [`Principal`]).
+pub(super) async fn key(_: Principal) -> HttpResponse {
     HttpResponse::NoContent().finish()
 }
 

@@ -13,7 +13,7 @@ use crate::settings::{Vars, is_credential};
 /// `EX_CONFIG` of sysexits.h: the settings are wrong.
 const BAD_SETTINGS: u8 = 78;
 /// How long a worker that lives takes at most to say so.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
 /// Prints a text to standard output.
 pub fn say(text: &str) -> ExitCode {
@@ -78,8 +78,8 @@ pub fn health() -> ExitCode {
 }
 
 fn is_healthy(port: u16) -> io::Result<bool> {
-    let mut stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), LONGEST_WAIT)?;
+    stream.set_read_timeout(Some(LONGEST_WAIT))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;

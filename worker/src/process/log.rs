@@ -169,11 +169,11 @@ impl Lines {
         self.written.notify_all();
     }
 
-    fn wait_written(&self, writer: &Thread, patience: Duration) {
+    fn wait_written(&self, writer: &Thread, longest_wait: Duration) {
         let started = std::time::Instant::now();
         let mut state = self.state();
         while state.is_writing || !state.waiting.is_empty() {
-            let Some(left) = patience.checked_sub(started.elapsed()) else {
+            let Some(left) = longest_wait.checked_sub(started.elapsed()) else {
                 return;
             };
             writer.unpark();

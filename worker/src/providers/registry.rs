@@ -149,7 +149,7 @@ impl Registry {
     pub fn is_usable(&self) -> bool {
         self.providers
             .iter()
-            .any(|provider| provider.accounts().has_other(&[]))
+            .any(|provider| provider.accounts().is_usable())
     }
 
     /// Reads all credentials anew and puts them in place, all or none.

@@ -16,6 +16,7 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::{
     client::TransportError,
     http1::{Body, Head},
+    pace::Pace,
     retry_after::retry_after,
 };
 
@@ -30,12 +31,13 @@ pub struct Answer {
     pub status: StatusCode,
     /// The headers, a line each: a table of them would be alive for as long as the answer goes on.
     head: Box<str>,
+    /// Boxed: it is large, and an answer moves from future to future.
     body: Box<Body>,
     silence: Silence,
-    rush: Rush,
-    /// The end of the body, seen while more bytes were looked for.
+    pace: Pace,
+    /// The end of the body, seen while more bytes were looked for: those go first, and this to whoever calls next.
     end: Option<Result<(), TransportError>>,
-    /// Bytes that were looked at and not yet taken.
+    /// Bytes that were looked at and not yet taken; they come before whatever the body has next. Never empty.
     peeked: Option<Bytes>,
 }
 
@@ -46,7 +48,7 @@ impl Answer {
             head: head.lines,
             body: Box::new(body),
             silence: Silence::new(stall),
-            rush: Rush::default(),
+            pace: Pace::default(),
             end: None,
             peeked: None,
         }
@@ -70,8 +72,8 @@ impl Answer {
         if let Some(end) = self.end.take() {
             return Poll::Ready(end.map(|()| None));
         }
-        if let Some(pause) = self.rush.pause
-            && !self.silence.has_come(pause, cx)
+        if let Some(until) = self.pace.gathering_until()
+            && !self.silence.has_come(until, cx)
         {
             return Poll::Pending;
         }
@@ -87,7 +89,8 @@ impl Answer {
                     break;
                 }
                 Poll::Pending if chunk.is_empty() => {
-                    self.rush.has_paused();
+                    // The body has taken the waker; the silence's timer takes it too.
+                    self.pace.has_found_nothing();
                     return if self.silence.is_over(cx) {
                         Poll::Ready(Err(TransportError::Timeout))
                     } else {
@@ -95,7 +98,8 @@ impl Answer {
                     };
                 }
                 Poll::Pending => {
-                    self.rush.has_drained();
+                    // The body has kept the waker: the task may be woken once in vain, which costs less than asking twice.
+                    self.pace.has_drained(Instant::now());
                     break;
                 }
             }
@@ -216,7 +220,11 @@ impl fmt::Debug for Answer {
 #[derive(Debug)]
 struct Silence {
     most: Duration,
+    /// When the service was first waited for since its last piece; `None` while nobody waits. A client that takes its time
+    /// is not the service's silence.
     since: Option<Instant>,
+    /// Serves the pauses of [`Pace`] too, as the two never wait at the same time. Made at the first wait: an answer that
+    /// has arrived whole needs none.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -255,50 +263,6 @@ impl Silence {
             timer.as_mut().reset(due);
         }
         false
-    }
-}
-
-/// Pieces that come in quick succession. Each is a system call to read and one to pass on, and that is most of what it
-/// costs; so after some of them the next ones are left to gather for a moment, as long as more keep coming. Short answers
-/// and services that write at a reader's pace never wait.
-#[derive(Debug, Default)]
-struct Rush {
-    /// How many more reads have found something soon after the one before than late; late ones weigh more.
-    quick: u8,
-    last: Option<Instant>,
-    /// When to read again.
-    pause: Option<Instant>,
-}
-
-impl Rush {
-    /// How soon is quick.
-    const SOON: Duration = Duration::from_millis(1);
-    /// How long pieces gather; the timer's grain adds up to a millisecond.
-    const PAUSE: Duration = Duration::from_millis(2);
-    /// So many quick reads are a rush.
-    const ENOUGH: u8 = 8;
-    /// What a late one takes from them.
-    const LATE: u8 = 4;
-
-    /// All that had arrived was read.
-    fn has_drained(&mut self) {
-        let now = Instant::now();
-        let is_quick =
-            self.pause.take().is_some() || self.last.is_some_and(|last| now - last < Self::SOON);
-        self.quick = if is_quick {
-            (self.quick + 1).min(Self::ENOUGH)
-        } else {
-            self.quick.saturating_sub(Self::LATE)
-        };
-        self.last = Some(now);
-        if self.quick == Self::ENOUGH {
-            self.pause = Some(now + Self::PAUSE);
-        }
-    }
-
-    /// A pause, if there was one, has brought nothing.
-    fn has_paused(&mut self) {
-        self.pause = None;
     }
 }
 
@@ -375,8 +339,7 @@ mod tests {
     #[actix_web::test]
     async fn a_short_answer_never_waits() {
         pause();
-        let count = usize::from(Rush::ENOUGH);
-        assert_eq!(brought(count, Duration::ZERO).await, (vec![1; count], 0));
+        assert_eq!(brought(8, Duration::ZERO).await, (vec![1; 8], 0));
     }
 
     #[actix_web::test]

@@ -13,6 +13,7 @@ mod http1;
 pub mod json;
 pub mod linger;
 pub mod multipart;
+mod pace;
 mod proxy;
 mod retry_after;
 mod socket;

@@ -11,7 +11,7 @@ use std::{collections::BTreeSet, sync::Arc};
 pub(super) use self::parts::{Entry, EnvFileEntry, Mount, Port};
 use self::yaml::Node;
 use super::{
-    finding::{Finding, Place, Rule},
+    finding::{Finding, Location, Rule},
     setup::{self, Lookup, Setup},
 };
 
@@ -48,18 +48,18 @@ pub(crate) struct ComposeFile {
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     pub(crate) role: Role,
-    pub(crate) image: Option<(String, Place)>,
+    pub(crate) image: Option<(String, Location)>,
     pub(crate) is_built: bool,
-    pub(crate) container_name: Option<Place>,
+    pub(crate) container_name: Option<Location>,
     /// `deploy.replicas` or `scale`.
-    pub(crate) replicas: Option<(u32, Place)>,
+    pub(crate) replicas: Option<(u32, Location)>,
     /// Seconds.
-    pub(crate) stop_grace: Option<(f64, Place)>,
-    pub(crate) user: Option<(String, Place)>,
-    pub(crate) privileged: Option<Place>,
-    pub(crate) network_mode: Option<(String, Place)>,
+    pub(crate) stop_grace: Option<(f64, Location)>,
+    pub(crate) user: Option<(String, Location)>,
+    pub(crate) privileged: Option<Location>,
+    pub(crate) network_mode: Option<(String, Location)>,
     pub(crate) depends_on: Vec<String>,
     pub(crate) ports: Vec<Port>,
     pub(crate) environment: Vec<Entry>,
@@ -88,7 +88,9 @@ impl ComposeFile {
         let services = root.get("services").map(Node::entries).unwrap_or_default();
         read.services = services
             .iter()
-            .map(|(name, line, node)| Service::read(name, &Place::new(file, *line), node, lookup))
+            .map(|(name, line, node)| {
+                Service::read(name, &Location::new(file, *line), node, lookup)
+            })
             .collect();
         read.give_roles();
         read
@@ -150,9 +152,12 @@ pub(super) fn check(setup: &Setup, found: &mut Vec<Finding>) {
     for file in &setup.compose {
         if let Some(line) = file.broken {
             let what = "this is no YAML, from here on";
-            found.push(SYNTAX.at(&Place::new(&file.file, line), what));
+            found.push(SYNTAX.at(&Location::new(&file.file, line), what));
         }
-        service::version(file.version.map(|line| Place::new(&file.file, line)), found);
+        service::version(
+            file.version.map(|line| Location::new(&file.file, line)),
+            found,
+        );
         for service in &file.services {
             service::check(setup, file, service, found);
             environment::check(setup, service, found);

@@ -2,7 +2,7 @@
 
 use super::{Role, Service, yaml::Node};
 use crate::doctor::{
-    finding::Place,
+    finding::Location,
     setup::{Lookup, interpolated},
 };
 
@@ -15,7 +15,7 @@ pub(crate) struct Port {
     pub(crate) target: String,
     /// Only this machine can reach it.
     pub(crate) is_loopback: bool,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// One entry of `environment`.
@@ -26,7 +26,7 @@ pub(crate) struct Entry {
     pub(crate) value: Option<String>,
     /// `- NAME=value`: quotes in it stay.
     pub(crate) is_in_list: bool,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// One entry of `env_file`.
@@ -35,20 +35,20 @@ pub(crate) struct EnvFileEntry {
     pub(crate) path: String,
     /// `format: raw`: no `$`, no quotes.
     pub(crate) is_raw: bool,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 /// One entry of `volumes`.
 #[derive(Debug)]
 pub(crate) struct Mount {
     pub(crate) source: String,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
 }
 
 impl Service {
     /// Reads one; its role is found out later.
-    pub(super) fn read(name: &str, place: &Place, node: &Node, lookup: &Lookup<'_>) -> Self {
-        let at = |line| Place::new(&place.file, line);
+    pub(super) fn read(name: &str, place: &Location, node: &Node, lookup: &Lookup<'_>) -> Self {
+        let at = |line| Location::new(&place.file, line);
         let text = |key: &str| {
             let value = node.get(key)?;
             Some((value.text()?.to_owned(), at(value.line)))
@@ -105,7 +105,7 @@ fn names(node: Option<&Node>) -> Vec<String> {
 }
 
 /// `[[host ip:]published:]target[/protocol]`, or the long form.
-fn port(node: &Node, filled: &dyn Fn(&str) -> String, place: Place) -> Port {
+fn port(node: &Node, filled: &dyn Fn(&str) -> String, place: Location) -> Port {
     let Some(text) = node.text() else {
         let text = |key| filled(node.text_of(key).unwrap_or_default());
         return Port {
@@ -150,7 +150,7 @@ fn split(text: &str) -> Vec<String> {
     parts
 }
 
-fn environment(node: Option<&Node>, at: &dyn Fn(usize) -> Place) -> Vec<Entry> {
+fn environment(node: Option<&Node>, at: &dyn Fn(usize) -> Location) -> Vec<Entry> {
     let listed = each(node).filter_map(|one| {
         let text = one.text()?;
         let (name, value) = text
@@ -173,7 +173,7 @@ fn environment(node: Option<&Node>, at: &dyn Fn(usize) -> Place) -> Vec<Entry> {
     listed.chain(mapped).collect()
 }
 
-fn env_files(node: Option<&Node>, at: &dyn Fn(usize) -> Place) -> Vec<EnvFileEntry> {
+fn env_files(node: Option<&Node>, at: &dyn Fn(usize) -> Location) -> Vec<EnvFileEntry> {
     let one = node.filter(|node| node.text().is_some()).into_iter();
     let entry = |node: &Node| {
         let path = node.text().or_else(|| node.text_of("path"))?;
@@ -222,7 +222,7 @@ mod tests {
 
     fn service(text: &str) -> Service {
         let node = yaml::parse(text).unwrap();
-        Service::read("s", &Place::new(&"f".into(), 1), &node, &|_| None)
+        Service::read("s", &Location::new(&"f".into(), 1), &node, &|_| None)
     }
 
     #[test]

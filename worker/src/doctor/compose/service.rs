@@ -2,7 +2,7 @@
 
 use super::{ComposeFile, Role, Service};
 use crate::doctor::{
-    finding::{Finding, Place, Rule, Severity},
+    finding::{Finding, Location, Rule, Severity},
     setup::Setup,
 };
 
@@ -71,7 +71,7 @@ const VERSION: Rule = Rule::note(
 );
 
 /// The head of the file.
-pub(super) fn version(place: Option<Place>, found: &mut Vec<Finding>) {
+pub(super) fn version(place: Option<Location>, found: &mut Vec<Finding>) {
     found.extend(place.map(|place| VERSION.at(&place, "`version` is obsolete")));
 }
 

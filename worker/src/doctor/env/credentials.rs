@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::{
     accounts::jwt::Claims,
     doctor::{
-        finding::{Finding, Place, Rule, Severity},
+        finding::{Finding, Location, Rule, Severity},
         names::{self, Standing},
         setup::Setup,
     },
@@ -92,7 +92,7 @@ pub(crate) fn check(setup: &Setup, now: f64, found: &mut Vec<Finding>) {
     }
 }
 
-fn half(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
+fn half(setup: &Setup, name: &str, place: &Location) -> Option<Finding> {
     let number = name
         .split('_')
         .find(|part| part.bytes().all(|b| b.is_ascii_digit()));
@@ -118,7 +118,7 @@ fn half(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
     })
 }
 
-fn times(name: &str, value: &str, place: &Place, now: f64) -> Vec<Finding> {
+fn times(name: &str, value: &str, place: &Location, now: f64) -> Vec<Finding> {
     let mut found = Vec::new();
     for token in Claims::all_in(value) {
         match token.expires().map(|end| end as f64) {
@@ -152,7 +152,7 @@ fn span(seconds: f64) -> String {
 
 /// `X_2` and `X_4` without `X_3`, or `X_2` without `X`.
 fn holes(setup: &Setup, found: &mut Vec<Finding>) {
-    let mut families: BTreeMap<(String, String), BTreeMap<usize, &Place>> = BTreeMap::new();
+    let mut families: BTreeMap<(String, String), BTreeMap<usize, &Location>> = BTreeMap::new();
     for (name, (_, place)) in &setup.variables {
         for (prefix, suffix) in [("CN_ACCOUNT_", "_COOKIE"), ("OPENAI_COMPAT_", "_BASE_URL")] {
             let number = name
@@ -214,7 +214,7 @@ fn account_map(setup: &Setup, found: &mut Vec<Finding>) {
     }
 }
 
-fn standing(setup: &Setup, name: &str, place: &Place) -> Option<Finding> {
+fn standing(setup: &Setup, name: &str, place: &Location) -> Option<Finding> {
     if names::STORES.contains(&name) {
         return Some(NO_STORE.at(
             place,

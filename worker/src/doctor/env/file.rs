@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    doctor::finding::Place,
+    doctor::finding::Location,
     settings::file::{Ending, ending, groups, plain},
 };
 
@@ -32,7 +32,7 @@ pub(crate) struct Assignment {
     pub(crate) value: String,
     /// What it would get if a `$` were a `$`.
     pub(crate) literal: String,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     pub(crate) is_exported: bool,
 }
 
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Assignment {
 /// A line that is no assignment; the worker refuses the whole file.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     /// The variable's name, where the line has one.
     pub(crate) name: Option<String>,
     pub(crate) why: Why,
@@ -84,7 +84,7 @@ impl EnvFile {
         };
         let text = plain(text);
         for (line, group) in groups(&text) {
-            read.take(Place::new(file, line), &group);
+            read.take(Location::new(file, line), &group);
         }
         read.compare(&text);
         read
@@ -122,11 +122,11 @@ impl EnvFile {
     }
 
     /// The file as a whole.
-    pub(crate) fn whole(&self) -> Place {
-        Place::new(&self.file, 0)
+    pub(crate) fn whole(&self) -> Location {
+        Location::new(&self.file, 0)
     }
 
-    fn take(&mut self, place: Place, group: &str) {
+    fn take(&mut self, place: Location, group: &str) {
         let masked = group
             .replace("\\$", &ESCAPED_DOLLAR.to_string())
             .replace('$', &BARE_DOLLAR.to_string());

@@ -64,7 +64,7 @@ pub(super) fn check(file: &EnvFile, found: &mut Vec<Finding>) {
 }
 
 fn marks(file: &EnvFile, found: &mut Vec<Finding>) {
-    let place = |line| crate::doctor::finding::Place::new(&file.file, line);
+    let place = |line| crate::doctor::finding::Location::new(&file.file, line);
     if file.has_byte_order_mark {
         found.push(BYTE_ORDER_MARK.at(&place(1), "the file begins with a byte order mark"));
     }

@@ -3,7 +3,7 @@
 use crate::{
     doctor::{
         compose::Role,
-        finding::{Finding, Place, Rule},
+        finding::{Finding, Location, Rule},
         setup::Setup,
     },
     settings,
@@ -119,7 +119,7 @@ pub(crate) fn check(setup: &Setup, found: &mut Vec<Finding>) {
     found.extend(anonymous(setup));
 }
 
-fn key(name: &str, value: &str, place: &Place) -> Option<Finding> {
+fn key(name: &str, value: &str, place: &Location) -> Option<Finding> {
     let value = value.trim().trim_matches(['"', '\'', '“', '”']);
     if value.is_empty() {
         // The settings themselves complain about it, where it counts.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Directive, NginxFile, Proxied, Said, units, upstream};
 use crate::doctor::{
-    finding::{Finding, Place, Rule, Severity},
+    finding::{Finding, Location, Rule, Severity},
     setup::Setup,
 };
 
@@ -137,7 +137,7 @@ fn format_name(line: &Directive) -> &str {
         .unwrap_or("combined")
 }
 
-fn leaks(format: &[String], place: &Place) -> Option<Finding> {
+fn leaks(format: &[String], place: &Location) -> Option<Finding> {
     let names: BTreeSet<String> = format
         .iter()
         .skip(1)

@@ -12,7 +12,7 @@ use std::sync::Arc;
 pub(super) use self::tokenizer::Directive;
 use self::tokenizer::{SyntaxError, is_template};
 use super::{
-    finding::{Finding, Place, Rule},
+    finding::{Finding, Location, Rule},
     setup::Setup,
     sources::Includes,
 };
@@ -30,7 +30,7 @@ const SYNTAX: Rule = Rule::error(
 #[derive(Debug)]
 pub(crate) struct NginxFile {
     pub(crate) directives: Vec<Directive>,
-    errors: Vec<(Place, &'static str)>,
+    errors: Vec<(Location, &'static str)>,
 }
 
 /// A location that passes requests on, and the blocks around it, innermost first.
@@ -62,7 +62,7 @@ impl NginxFile {
         match tokenizer::parse(file, text) {
             Ok(directives) => self.put_includes_in(directives, includes, depth),
             Err(SyntaxError { line, what }) => {
-                self.errors.push((Place::new(file, line), what));
+                self.errors.push((Location::new(file, line), what));
                 Vec::new()
             }
         }
@@ -205,12 +205,12 @@ impl<'a> Proxied<'a> {
     }
 
     /// Where a directive is missed that a location should have.
-    pub(crate) fn place(&self) -> &'a Place {
+    pub(crate) fn place(&self) -> &'a Location {
         &self.pass.place
     }
 
     /// Where a directive is missed that a server should have.
-    pub(crate) fn server_place(&self) -> &'a Place {
+    pub(crate) fn server_place(&self) -> &'a Location {
         self.server
             .map_or_else(|| self.place(), |server| &server.place)
     }

@@ -4,7 +4,7 @@
 
 use std::{iter::Peekable, str::Chars, sync::Arc};
 
-use crate::doctor::finding::Place;
+use crate::doctor::finding::Location;
 
 /// Nobody nests deeper, and what reads the tree goes down step by step.
 const MOST_LEVELS: usize = 64;
@@ -14,7 +14,7 @@ const MOST_LEVELS: usize = 64;
 pub(crate) struct Directive {
     pub(crate) name: String,
     pub(crate) args: Vec<String>,
-    pub(crate) place: Place,
+    pub(crate) place: Location,
     pub(crate) block: Option<Vec<Self>>,
 }
 
@@ -103,7 +103,7 @@ pub(crate) fn parse(file: &Arc<str>, text: &str) -> Result<Vec<Directive>, Synta
         let directive = Directive {
             name,
             args: words.collect(),
-            place: Place::new(file, begin),
+            place: Location::new(file, begin),
             block: None,
         };
         if !is_open {

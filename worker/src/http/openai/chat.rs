@@ -24,7 +24,7 @@ use super::{
 use crate::{
     app::App,
     chat::{ChatEvent, ChatRequest, Support, aside::aside, fields},
-    http::{auth::Caller, body, edge::RequestId, error::ApiError, place::Place},
+    http::{auth::Principal, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
 };
@@ -35,7 +35,7 @@ use crate::{
 /// Every error before the first output, with its real status.
 pub async fn completions(
     http: HttpRequest,
-    caller: Caller,
+    caller: Principal,
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
@@ -122,7 +122,7 @@ impl Started {
 
 async fn answer(
     http: &HttpRequest,
-    caller: &Caller,
+    caller: &Principal,
     app: &Data<App>,
     request: &Arc<ChatRequest>,
     trace: &mut Trace,
@@ -234,7 +234,7 @@ fn ignored(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
 }
 
 /// What keeps one caller on one account: session, cookie, user, key; the first that is there.
-fn caller_hash(http: &HttpRequest, caller: &Caller, request: &ChatRequest) -> u64 {
+fn caller_hash(http: &HttpRequest, caller: &Principal, request: &ChatRequest) -> u64 {
     let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
     let mut hash = DefaultHasher::new();
     match (

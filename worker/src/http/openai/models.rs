@@ -17,7 +17,7 @@ use crate::{
         fields::{self, FIELDS},
         request::MOST_MODEL_BYTES,
     },
-    http::{auth::Caller, error::ApiError},
+    http::{auth::Principal, error::ApiError},
     providers::{Model, Provider},
 };
 
@@ -44,7 +44,7 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D
 /// 401.
 pub async fn list(
     http: HttpRequest,
-    _: Caller,
+    _: Principal,
     app: Data<App>,
     page: Query<Page>,
 ) -> Result<HttpResponse, ApiError> {
@@ -63,7 +63,7 @@ pub async fn list(
 /// 400 for a name that is longer than any model's; 401; 404 `model_not_found`.
 pub async fn one(
     http: HttpRequest,
-    _: Caller,
+    _: Principal,
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
@@ -146,7 +146,7 @@ impl Entry {
         json!({
             "id": self.id, "object": "model", "created": self.model.created, "owned_by": self.provider.name(),
             "hive": {
-                "provider": self.provider.name(), "model": self.model.id, "available": self.provider.accounts().has_other(&[]),
+                "provider": self.provider.name(), "model": self.model.id, "available": self.provider.accounts().is_usable(),
                 "context_window": self.model.context, "vision": self.model.vision, "files": self.model.files,
                 "thinking": self.model.thinking, "search": self.model.search, "fields": support,
             },

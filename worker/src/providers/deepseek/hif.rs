@@ -23,7 +23,7 @@ const LIFE: Duration = Duration::from_secs(600);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(600);
 /// How long a question with pictures waits for a first value.
-const PATIENCE: Duration = Duration::from_secs(3);
+const LONGEST_WAIT: Duration = Duration::from_secs(3);
 
 /// Both side channels.
 #[derive(Debug)]
@@ -75,7 +75,7 @@ impl SideChannels {
                 }
             };
             let both = futures_util::future::join(first(&self.leim), first(&self.dliq));
-            let _ = tokio::time::timeout(PATIENCE, both).await;
+            let _ = tokio::time::timeout(LONGEST_WAIT, both).await;
         }
         let value = |channel: &Option<Arc<Channel>>| channel.as_ref()?.value(Instant::now());
         Aside {

@@ -31,7 +31,7 @@ const AFTER_SILENCE: Duration = Duration::from_millis(100);
 
 /// Where an answer is being said.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place<'a> {
+pub(super) struct Listening<'a> {
     pub(super) caller: Caller<'a>,
     pub(super) session_id: &'a str,
     pub(super) aside: &'a Aside,
@@ -45,17 +45,17 @@ pub(super) struct Place<'a> {
 /// Refusals within the stream, and a connection that stays broken.
 pub(super) async fn listen(
     turn: &mut Turn,
-    place: Place<'_>,
+    listening: Listening<'_>,
     mut answer: Answer,
 ) -> Result<(), ProviderError> {
     let mut decoder = Decoder::new();
     let (mut continuations, mut may_fail, mut may_resume) = (0, true, true);
     loop {
-        let broken = read(turn, place, answer, &mut decoder).await?;
+        let broken = read(turn, listening, answer, &mut decoder).await?;
         if decoder.is_cut() {
             // Nobody wants the rest that the model is still writing.
             if let Some(id) = decoder.response_id() {
-                let stop = wire::stop(place.caller, place.session_id, id);
+                let stop = wire::stop(listening.caller, listening.session_id, id);
                 let _ = turn.send(stop).await;
             }
             break;
@@ -64,7 +64,7 @@ pub(super) async fn listen(
             if !std::mem::replace(&mut may_resume, false) {
                 return Err(error);
             }
-            match resume(turn, place, &mut decoder, &error).await? {
+            match resume(turn, listening, &mut decoder, &error).await? {
                 Resumed::Stream(more) => {
                     answer = more;
                     decoder.resume();
@@ -84,8 +84,13 @@ pub(super) async fn listen(
         };
         continuations += 1;
         may_fail &= !decoder.has_failed();
-        let mut request = wire::go_on(place.caller, place.session_id, response_id, place.aside);
-        request.timeout = Some(place.silence);
+        let mut request = wire::go_on(
+            listening.caller,
+            listening.session_id,
+            response_id,
+            listening.aside,
+        );
+        request.timeout = Some(listening.silence);
         let mut more = turn.send(request).await?;
         if !is_stream(&mut more).await {
             // What is there is honestly too short: finish says so.
@@ -117,7 +122,7 @@ pub(super) async fn listen(
 /// What the stream itself says.
 async fn read(
     turn: &mut Turn,
-    place: Place<'_>,
+    listening: Listening<'_>,
     mut answer: Answer,
     decoder: &mut Decoder,
 ) -> Result<Option<ProviderError>, ProviderError> {
@@ -134,7 +139,7 @@ async fn read(
         if stops.is_none() {
             stops = decoder.response_id();
             if let Some(id) = stops {
-                turn.on_abort(wire::stop(place.caller, place.session_id, id));
+                turn.on_abort(wire::stop(listening.caller, listening.session_id, id));
             }
         }
         if fed.is_err() {
@@ -166,7 +171,7 @@ enum Resumed {
 /// That of [`Turn::emit`] alone; whatever else goes wrong leaves the answer broken.
 async fn resume(
     turn: &mut Turn,
-    place: Place<'_>,
+    listening: Listening<'_>,
     decoder: &mut Decoder,
     error: &ProviderError,
 ) -> Result<Resumed, ProviderError> {
@@ -176,8 +181,13 @@ async fn resume(
     if error.kind == Kind::Timeout {
         tokio::time::sleep(AFTER_SILENCE).await;
     }
-    let mut request = wire::resume(place.caller, place.session_id, response_id, place.aside);
-    request.timeout = Some(place.silence);
+    let mut request = wire::resume(
+        listening.caller,
+        listening.session_id,
+        response_id,
+        listening.aside,
+    );
+    request.timeout = Some(listening.silence);
     let Ok(mut answer) = turn.send(request).await else {
         return Ok(Resumed::Broken);
     };

@@ -32,7 +32,7 @@ use self::{
     call::{call, is_stream, refused},
     hif::SideChannels,
     identity::Identity,
-    listen::Place,
+    listen::Listening,
     refusal::Refusal,
     wire::{Aside, Caller, Question},
 };
@@ -220,13 +220,13 @@ impl DeepSeek {
             None => call::proof(turn, caller, wire::COMPLETION).await?,
         };
         let answer = self.ask(turn, caller, &mut question, &aside, proof).await?;
-        let place = Place {
+        let listening = Listening {
             caller,
             session_id: &question.session_id,
             aside: &aside,
             silence: self.silence,
         };
-        listen::listen(turn, place, answer).await?;
+        listen::listen(turn, listening, answer).await?;
         Ok(())
     }
 

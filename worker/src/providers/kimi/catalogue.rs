@@ -78,7 +78,7 @@ impl Catalogue {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Answer {
+struct Offered {
     available_models: Vec<Row>,
 }
 
@@ -107,7 +107,7 @@ struct ContextLength {
 }
 
 fn read(body: &[u8]) -> Option<Vec<Offer>> {
-    let answer: Answer = serde_json::from_slice(body).ok()?;
+    let answer: Offered = serde_json::from_slice(body).ok()?;
     let name = |text: Option<String>| {
         text.filter(|text| !text.is_empty() && text.len() <= MOST_NAME_BYTES)
     };

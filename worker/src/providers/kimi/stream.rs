@@ -34,11 +34,11 @@ const MOST_BLOCKS: usize = 1024;
 #[derive(Debug)]
 pub struct Decoder {
     envelopes: Envelopes,
-    answer: Answer,
+    answer: Transcript,
 }
 
 #[derive(Debug, Default)]
-struct Answer {
+struct Transcript {
     /// Which variable to renew when the service says that the login has ended.
     variable: String,
     chat_id: String,
@@ -87,9 +87,9 @@ impl Decoder {
     pub fn new(variable: &str) -> Self {
         Self {
             envelopes: Envelopes::default(),
-            answer: Answer {
+            answer: Transcript {
                 variable: variable.to_owned(),
-                ..Answer::default()
+                ..Transcript::default()
             },
         }
     }
@@ -154,7 +154,7 @@ impl Decoder {
     }
 }
 
-impl Answer {
+impl Transcript {
     fn event(&mut self, payload: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let event: Event = match serde_json::from_slice(payload) {
             Ok(event) => event,

@@ -27,7 +27,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{
         Accounts, Kept, Secret,
-        anonymous::{Guests, Limits},
+        anonymous::{Allowance, Guests},
     },
     chat::{ChatRequest, Kind, ProviderError, Support, aside::aside},
     settings::{Settings, Vars},
@@ -49,7 +49,7 @@ pub struct LangFast {
     anon_key: Mutex<Option<Secret>>,
     own: Mutex<Option<Session>>,
     /// Without what only `LANGFAST_ANONYMOUS` and a session of one's own decide.
-    limits: Limits,
+    allowance: Allowance,
     kept: Kept,
     models: Vec<Model>,
     base_url: Arc<str>,
@@ -66,13 +66,13 @@ pub fn configure(
     problems: &mut Vec<String>,
 ) -> Vec<Arc<dyn Provider>> {
     let most = vars.number("MAX_CREDENTIALS", 10, 1, 1000, problems);
-    let limits = Limits {
+    let allowance = Allowance {
         // Fewer than a lowered maximum is no mistake: the minimum has a default of its own.
         least: vars.number("MIN_CREDENTIALS", most.min(3), 0, 1000, problems),
         most,
         sign_ups_per_hour: vars.number("LANGFAST_SIGNUPS_PER_HOUR", 30, 1, 100_000, problems),
     };
-    if limits.least > limits.most {
+    if allowance.least > allowance.most {
         problems.push("MIN_CREDENTIALS must not be greater than MAX_CREDENTIALS".to_owned());
     }
     let house_stall = settings.timeouts.stall;
@@ -89,9 +89,9 @@ pub fn configure(
         problems,
     );
     let langfast = LangFast {
-        guests: Arc::new(Guests::new(limits, settings.patience)),
+        guests: Arc::new(Guests::new(allowance, settings.patience)),
         own: Mutex::default(),
-        limits,
+        allowance,
         kept: settings.kept.clone(),
         anon_key: Mutex::new(account::anon_key(vars, problems)),
         models: models::listed(),
@@ -160,10 +160,10 @@ impl Provider for LangFast {
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
         let anon_key = account::anon_key(vars, problems);
         let own = session::read(vars, problems);
-        let limits = self.limits_with(own.is_some(), vars, problems);
+        let allowance = self.allowance_with(own.is_some(), vars, problems);
         Box::new(move || {
             if own != *self.own() {
-                self.put(own, limits);
+                self.put(own, allowance);
             }
             let is_new = anon_key != self.anon_key();
             let is_open = anon_key.is_some();
@@ -185,26 +185,26 @@ impl Provider for LangFast {
 
 impl LangFast {
     fn admit(&self, own: Option<Session>, vars: &Vars, problems: &mut Vec<String>) {
-        let limits = self.limits_with(own.is_some(), vars, problems);
-        self.put(own, limits);
+        let allowance = self.allowance_with(own.is_some(), vars, problems);
+        self.put(own, allowance);
     }
 
     /// Guests are signed up beside a session of one's own only where `LANGFAST_ANONYMOUS` says so (section 2).
-    fn limits_with(&self, is_own: bool, vars: &Vars, problems: &mut Vec<String>) -> Limits {
-        let mut limits = self.limits;
+    fn allowance_with(&self, is_own: bool, vars: &Vars, problems: &mut Vec<String>) -> Allowance {
+        let mut allowance = self.allowance;
         if !vars.switch("LANGFAST_ANONYMOUS", !is_own, problems) {
-            limits.sign_ups_per_hour = 0;
+            allowance.sign_ups_per_hour = 0;
         }
-        limits
+        allowance
     }
 
-    fn put(&self, own: Option<Session>, limits: Limits) {
+    fn put(&self, own: Option<Session>, allowance: Allowance) {
         let issued = own.as_ref().map(|session| {
             let kept = self.kept.newest(NAME, &session.pasted);
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
             session.issued(kept, now.unwrap_or_default().as_secs())
         });
-        self.guests.admit(issued, limits);
+        self.guests.admit(issued, allowance);
         *self.own() = own;
     }
 

@@ -21,12 +21,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Decoder {
     sse: Sse,
-    answer: Answer,
+    answer: Transcript,
     refusals: Refusals,
 }
 
 #[derive(Debug, Default)]
-struct Answer {
+struct Transcript {
     /// Which variable to renew when the service says that the login has ended.
     variable: String,
     parts: Vec<Part>,
@@ -122,9 +122,9 @@ impl Decoder {
     pub fn new(variable: &str) -> Self {
         Self {
             sse: Sse::default(),
-            answer: Answer {
+            answer: Transcript {
                 variable: variable.to_owned(),
-                ..Answer::default()
+                ..Transcript::default()
             },
             refusals: Refusals::new(SENTENCES),
         }
@@ -196,7 +196,7 @@ impl Decoder {
     }
 }
 
-impl Answer {
+impl Transcript {
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         // `[DONE]` is sometimes missing, so nothing hangs on it.
         if self.is_finished || is_control(data) {

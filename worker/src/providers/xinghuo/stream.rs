@@ -31,11 +31,11 @@ const MOST_ID_BYTES: usize = 256;
 #[derive(Debug)]
 pub struct Decoder {
     line: Vec<u8>,
-    answer: Answer,
+    answer: Transcript,
 }
 
 #[derive(Debug, Default)]
-struct Answer {
+struct Transcript {
     /// Which variable to renew when the service says that the login has ended.
     variable: String,
     pieces: Pieces,
@@ -61,9 +61,9 @@ impl Decoder {
     pub fn new(variable: &str) -> Self {
         Self {
             line: Vec::new(),
-            answer: Answer {
+            answer: Transcript {
                 variable: variable.to_owned(),
-                ..Answer::default()
+                ..Transcript::default()
             },
         }
     }
@@ -135,7 +135,7 @@ fn payload(line: &[u8]) -> Option<&[u8]> {
     Some(payload).filter(|payload| !payload.is_empty())
 }
 
-impl Answer {
+impl Transcript {
     fn line(&mut self, line: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         match payload(line) {
             Some(payload) => self.payload(payload, events),

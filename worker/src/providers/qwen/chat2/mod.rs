@@ -70,12 +70,12 @@ impl Pace {
 
 /// Where the calls go, and how they are sent.
 #[derive(Clone, Debug)]
-struct Place {
+struct Contact {
     hosts: Arc<Hosts>,
     messenger: Messenger,
 }
 
-impl Place {
+impl Contact {
     fn client<'a>(&'a self, account: &'a Account) -> Client<'a> {
         Client {
             hosts: &self.hosts,
@@ -122,16 +122,16 @@ pub(super) async fn answer(
     account: &Account,
     asked: &Asked<'_>,
 ) -> Result<(), Failure> {
-    let place = Place {
+    let contact = Contact {
         hosts: Arc::clone(&settings.hosts),
         messenger: turn.messenger(),
     };
     let mut items = Vec::new();
     for file in asked.files {
         let base_url = settings.upload_base_url.as_deref();
-        items.push(upload::upload(&place, account, turn, base_url, file).await?);
+        items.push(upload::upload(&contact, account, turn, base_url, file).await?);
     }
-    let first = ask(settings, memory, turn, &place, account, asked, &items).await;
+    let first = ask(settings, memory, turn, &contact, account, asked, &items).await;
     match first {
         // A stream without content may be a matter of chance, and an excuse one of a registration that has ended: once
         // more, with another salt (section 11.9).
@@ -142,7 +142,7 @@ pub(super) async fn answer(
                     .contains(&error.code.as_deref()) =>
         {
             turn.events.clear();
-            ask(settings, memory, turn, &place, account, asked, &items).await
+            ask(settings, memory, turn, &contact, account, asked, &items).await
         }
         other => other,
     }
@@ -152,14 +152,14 @@ async fn ask(
     settings: &Settings,
     memory: &Memory,
     turn: &mut Turn,
-    place: &Place,
+    contact: &Contact,
     account: &Account,
     asked: &Asked<'_>,
     items: &[Box<RawValue>],
 ) -> Result<(), Failure> {
     account.standing.pace.wait(settings.between).await;
-    let (pass, time) = security::pass(place, account, Scene::Chat, turn.unix_ms()).await?;
-    let client = place.client(account);
+    let (pass, time) = security::pass(contact, account, Scene::Chat, turn.unix_ms()).await?;
+    let client = contact.client(account);
     let hex = |turn: &Turn| turn.uuid().simple().to_string();
     let session_id = hex(turn);
     let question = Question {
@@ -182,7 +182,7 @@ async fn ask(
     let deletes = settings.deletes_sessions;
     let deletion = deletes.then(|| wire::delete_session(client, &session_id).into());
     turn.opened(&session_id, deletion);
-    let sent = place.messenger.send(request).await.map_err(Failure::from);
+    let sent = contact.messenger.send(request).await.map_err(Failure::from);
     let mut answer = match sent {
         Err(absent @ Failure::Absent(_)) => {
             withdraw(settings, turn);

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::OwnedMutexGuard;
 use uuid::Uuid;
 
-use super::{Place, sign::Pass, wire};
+use super::{Contact, sign::Pass, wire};
 use crate::{
     accounts::Secret,
     chat::{Kind, ProviderError},
@@ -87,7 +87,7 @@ impl Material {
 
 /// The answer to `register` and `refresh`.
 #[derive(Deserialize)]
-struct Answer {
+struct Reply {
     status: Option<i64>,
     #[serde(default)]
     msg: Option<String>,
@@ -285,7 +285,7 @@ impl fmt::Debug for Keyring {
 /// # Errors
 /// Why there is none; absent when the security service is not there.
 pub(super) async fn pass(
-    place: &Place,
+    contact: &Contact,
     account: &Account,
     scene: Scene,
     now_ms: u64,
@@ -298,7 +298,7 @@ pub(super) async fn pass(
         && let Ok(guard) = Arc::clone(&keyring.turnstile).try_lock_owned()
     {
         // One refresh at a time, and nobody else waits for it. What fails leaves the salts that there are.
-        apart(guard, refresh(place.clone(), account.clone())).await;
+        apart(guard, refresh(contact.clone(), account.clone())).await;
     }
     if let Some(taken) = keyring.take(scene, now_ms) {
         return Ok(taken);
@@ -310,7 +310,7 @@ pub(super) async fn pass(
     if let Some(error) = keyring.state().registering.error() {
         return Err(Failure::Told(error));
     }
-    let registering = register(place.clone(), account.clone(), now_ms);
+    let registering = register(contact.clone(), account.clone(), now_ms);
     apart(guard, registering).await.unwrap_or_else(|| {
         let error = unavailable("the call was interrupted");
         Err(Failure::Told(error))
@@ -332,9 +332,9 @@ async fn apart<T: 'static>(
     task.await.ok()
 }
 
-async fn register(place: Place, account: Account, now_ms: u64) -> Result<(), Failure> {
+async fn register(contact: Contact, account: Account, now_ms: u64) -> Result<(), Failure> {
     let keyring = &account.standing.keyring;
-    let registered = registered(&place, &account, now_ms).await;
+    let registered = registered(&contact, &account, now_ms).await;
     match registered {
         Ok(material) => keyring.put(material, false),
         Err(Failure::Told(error)) => {
@@ -346,15 +346,19 @@ async fn register(place: Place, account: Account, now_ms: u64) -> Result<(), Fai
     Ok(())
 }
 
-async fn registered(place: &Place, account: &Account, now_ms: u64) -> Result<Material, Failure> {
-    let client = place.client(account);
+async fn registered(
+    contact: &Contact,
+    account: &Account,
+    now_ms: u64,
+) -> Result<Material, Failure> {
+    let client = contact.client(account);
     let has_workspace = account.standing.keyring.state().wants_workspace;
     let chid = Uuid::new_v4().simple().to_string();
-    let body = ask(place, wire::register(client, &chid, has_workspace)).await?;
+    let body = ask(contact, wire::register(client, &chid, has_workspace)).await?;
     let mut material = read(&body)?;
     material.has_workspace = has_workspace;
     // Optional: without it our own clock must do (section 11.2).
-    if let Ok(mut answer) = place.messenger.send(wire::time(client, now_ms)).await
+    if let Ok(mut answer) = contact.messenger.send(wire::time(client, now_ms)).await
         && let Ok(body) = answer.short().await
         && let Some(theirs) = wire::millis(&body)
     {
@@ -363,7 +367,7 @@ async fn registered(place: &Place, account: &Account, now_ms: u64) -> Result<Mat
     Ok(material)
 }
 
-async fn refresh(place: Place, account: Account) {
+async fn refresh(contact: Contact, account: Account) {
     let keyring = &account.standing.keyring;
     let known = keyring
         .state()
@@ -374,8 +378,8 @@ async fn refresh(place: Place, account: Account) {
         return;
     };
     let chid = Uuid::new_v4().simple().to_string();
-    let request = wire::refresh(place.client(&account), &chid, &device, &token);
-    let refreshed = match ask(&place, request).await {
+    let request = wire::refresh(contact.client(&account), &chid, &device, &token);
+    let refreshed = match ask(&contact, request).await {
         Ok(body) => read(&body).map_err(Failure::Told),
         Err(failure) => Err(failure),
     };
@@ -385,8 +389,11 @@ async fn refresh(place: Place, account: Account) {
     }
 }
 
-async fn ask(place: &Place, request: crate::upstream::Request) -> Result<bytes::Bytes, Failure> {
-    let mut answer = place.messenger.send(request).await?;
+async fn ask(
+    contact: &Contact,
+    request: crate::upstream::Request,
+) -> Result<bytes::Bytes, Failure> {
+    let mut answer = contact.messenger.send(request).await?;
     let (status, content_type) = (answer.status.as_u16(), answer.content_type());
     let body = answer.short().await?;
     let is_page = is_page(&content_type, &body);
@@ -399,7 +406,7 @@ async fn ask(place: &Place, request: crate::upstream::Request) -> Result<bytes::
 
 /// The form of both answers; without salts it is a refusal.
 fn read(body: &[u8]) -> Result<Material, ProviderError> {
-    let answer: Answer =
+    let answer: Reply =
         serde_json::from_slice(body).map_err(|_| unavailable("it could not be understood"))?;
     if answer.status.is_some_and(|status| status != 0) {
         let what = answer.msg.unwrap_or_default();

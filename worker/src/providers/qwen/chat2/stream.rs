@@ -27,12 +27,12 @@ use crate::{
 #[derive(Debug)]
 pub struct Decoder {
     sse: Sse,
-    answer: Answer,
+    answer: Transcript,
     refusals: Refusals,
 }
 
 #[derive(Debug, Default)]
-struct Answer {
+struct Transcript {
     /// What to do when the service says that the login has ended.
     remedy: String,
     text: Spoken,
@@ -128,9 +128,9 @@ impl Decoder {
     pub fn new(remedy: &str) -> Self {
         Self {
             sse: Sse::default(),
-            answer: Answer {
+            answer: Transcript {
                 remedy: remedy.to_owned(),
-                ..Answer::default()
+                ..Transcript::default()
             },
             refusals: Refusals::new(refusal::sentences("")),
         }
@@ -203,7 +203,7 @@ impl Decoder {
     }
 }
 
-impl Answer {
+impl Transcript {
     fn event(
         &mut self,
         event: Event<'_>,

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    Place, refusal,
+    Contact, refusal,
     security::{self, Scene},
     store::{self, OssToken},
     wire::Seal,
@@ -36,7 +36,7 @@ struct Stored {
 /// # Errors
 /// 400 `file_rejected` for anything but a picture and for what the service refuses; transport faults.
 pub(super) async fn upload(
-    place: &Place,
+    contact: &Contact,
     account: &Account,
     turn: &Turn,
     base_url: Option<&str>,
@@ -45,8 +45,8 @@ pub(super) async fn upload(
     if !file.is_image() {
         return Err(file_rejected("only pictures can be attached").into());
     }
-    let client = place.client(account);
-    let token: OssToken = signed(place, account, turn, |seal| {
+    let client = contact.client(account);
+    let token: OssToken = signed(contact, account, turn, |seal| {
         store::oss_token(client, seal, file)
     })
     .await?;
@@ -60,7 +60,7 @@ pub(super) async fn upload(
         }
         _ => return Err(file_rejected("the file store did not take it").into()),
     }
-    let stored: Stored = signed(place, account, turn, |seal| {
+    let stored: Stored = signed(contact, account, turn, |seal| {
         store::oss_callback(client, seal, &token, &request_id, file)
     })
     .await?;
@@ -74,19 +74,19 @@ pub(super) async fn upload(
 
 /// A signed call of the workspace: its data, or what its refusal means.
 async fn signed<T: serde::de::DeserializeOwned>(
-    place: &Place,
+    contact: &Contact,
     account: &Account,
     turn: &Turn,
     request: impl FnOnce(&Seal<'_>) -> Request,
 ) -> Result<T, Failure> {
-    let (pass, time) = security::pass(place, account, Scene::Workspace, turn.unix_ms()).await?;
+    let (pass, time) = security::pass(contact, account, Scene::Workspace, turn.unix_ms()).await?;
     let nonce = super::nonce();
     let request = request(&Seal {
         pass: &pass,
         time,
         nonce: &nonce,
     });
-    let mut answer = place.messenger.send(request).await?;
+    let mut answer = contact.messenger.send(request).await?;
     let (status, content_type) = (answer.status.as_u16(), answer.content_type());
     let retry_after = answer.retry_after();
     let body = answer.short().await?;
