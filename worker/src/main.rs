@@ -10,6 +10,7 @@ use hive2api_worker::{
         serve::{self, Sources},
         start::Start,
     },
+    providers::{card, registry},
     settings::Vars,
 };
 use mimalloc::MiMalloc;
@@ -25,13 +26,15 @@ const HELP: &str =
 
 Usage: hive2api-worker [--health | --version | --help]
        hive2api-worker doctor [OPTION]… [DIR]
-       hive2api-worker accounts | setting NAME
+       hive2api-worker accounts | setting NAME | variables
 
 Settings come from the environment and from the dotenv file named by ACCOUNTS_FILE (default: .env);
 .env.example lists them all. --health asks the worker on this machine (PORT) whether it lives.
 doctor looks .env, nginx and compose files through for mistakes; doctor --help says more.
 accounts names the providers that have an account (exit code 1: none has); setting prints what the worker makes of a
-variable (nothing where it is not set). Scripts ask these two instead of reading .env themselves.
+variable (nothing where it is not set); variables lists what each provider reads: provider, role (credential, part, site,
+address, option), name, and where a credential is found or an address's default, between tabs. Scripts ask these instead
+of knowing providers or reading .env themselves.
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Some("--health") => commands::health(),
         Some("doctor") => doctor::run(arguments),
         Some("accounts") => commands::accounts(),
+        Some("variables") => commands::say(&card::listing(registry::PROVIDERS)),
         Some("setting") => commands::setting(arguments.next().as_deref()),
         Some(other) => commands::complain(&[format!("unknown argument {other:?}; see --help")]),
     }

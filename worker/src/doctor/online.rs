@@ -19,7 +19,10 @@ use super::{
     names,
     setup::Setup,
 };
-use crate::upstream::{Client, Request, Timeouts};
+use crate::{
+    providers::{Card, registry::PROVIDERS},
+    upstream::{Client, Request, Timeouts},
+};
 
 /// For a name, for a connection, for an answer: each.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
@@ -86,25 +89,26 @@ fn targets(setup: &Setup) -> Vec<Target> {
     let Some(first) = setup.env.first() else {
         return Vec::new();
     };
-    let known = names::BASE_URLS
-        .iter()
-        .filter(|(provider, _, _)| setup.opinion.configured.iter().any(|one| one == provider))
-        .map(|(provider, name, default)| {
-            let set = setup.variables.get(*name);
-            // A proxy stands for all of that service's hosts.
-            let set = set.or_else(|| match *name {
-                "QWEN_CHAT_BASE_URL" => setup.variables.get("QWEN_BASE_URL"),
-                _ => None,
-            });
-            let set = set.cloned();
-            let (url, place) = set.unwrap_or_else(|| ((*default).to_owned(), first.whole()));
-            let provider = (*provider).to_owned();
-            Target {
-                provider,
-                url,
-                place,
-            }
+    let is_configured = |card: &&&Card| setup.opinion.configured.iter().any(|one| one == card.name);
+    let known = PROVIDERS.iter().filter(is_configured).filter_map(|card| {
+        let (name, default) = card.site()?;
+        let set = setup.variables.get(name);
+        // A proxy stands for all of a service's hosts.
+        let set = set.or_else(|| {
+            setup
+                .variables
+                .get(&format!("{}_BASE_URL", card.name.to_ascii_uppercase()))
         });
+        let (url, place) = set
+            .cloned()
+            .unwrap_or_else(|| (default.to_owned(), first.whole()));
+        let provider = card.name.to_owned();
+        Some(Target {
+            provider,
+            url,
+            place,
+        })
+    });
     let lanes = setup.variables.iter().filter_map(|(name, (url, place))| {
         let number = name
             .strip_prefix("OPENAI_COMPAT_")?

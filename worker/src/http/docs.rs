@@ -1,11 +1,16 @@
 //! `/openapi.json` and `/docs`: the description of the doors, and a page to try them that works offline. What
 //! becomes of each request field is read from the table that the worker itself obeys.
 
+use std::fmt::Write as _;
+
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::chat::{Support, fields::FIELDS};
+use crate::{
+    chat::{Support, fields::FIELDS},
+    providers::registry::PROVIDERS,
+};
 
 /// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself.
 const PAGE: &str = r##"<!DOCTYPE html>
@@ -81,7 +86,7 @@ fn document() -> Value {
         "info": {
             "title": "hive2api",
             "version": env!("CARGO_PKG_VERSION"),
-            "description": "One OpenAI-compatible endpoint for the web chats you already have an account with. Token counts are estimates (o200k_base), as the web chats report none. For the account holder's own use, within each provider's terms.",
+            "description": format!("One OpenAI-compatible endpoint for the web chats you already have an account with. Token counts are estimates (o200k_base), as the web chats report none. For the account holder's own use, within each provider's terms.\n\n{}", providers()),
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
@@ -119,6 +124,18 @@ fn document() -> Value {
             },
         },
     })
+}
+
+/// Which credentials make accounts, and where they are found, as the providers' cards state it.
+fn providers() -> String {
+    let mut table = "| provider | variable | where it is found |\n| --- | --- | --- |\n".to_owned();
+    for card in PROVIDERS {
+        for (variable, found) in card.credentials() {
+            let name = variable.first_name();
+            let _ = writeln!(table, "| {} | `{name}` | {found} |", card.title);
+        }
+    }
+    table
 }
 
 /// Every documented field with its fate where a provider says nothing else.

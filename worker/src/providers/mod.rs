@@ -3,6 +3,7 @@
 //!
 //! A new provider is one folder and one line in [`registry::PROVIDERS`]. Source: design.md section 1.
 
+pub mod card;
 pub mod deepseek;
 pub mod dispatch;
 mod janitor;
@@ -20,6 +21,7 @@ use std::{fmt, sync::Arc};
 
 use futures_util::future::LocalBoxFuture;
 
+pub use card::Card;
 pub use dispatch::{Job, Run};
 pub use janitor::{Errand, Janitor};
 pub use outbox::{Served, Thread};
@@ -34,8 +36,13 @@ use crate::{
 
 /// A web chat (or an official API) that can answer chat completions.
 pub trait Provider: fmt::Debug + Send + Sync {
+    /// What it states about itself, whoever owns it.
+    fn card(&self) -> &'static Card;
+
     /// The name in routes (`name/model`), metrics and logs.
-    fn name(&self) -> &str;
+    fn name(&self) -> &str {
+        self.card().name
+    }
 
     /// The models to list, in a stable order.
     fn models(&self) -> &[Model];
@@ -87,7 +94,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
     }
 
     /// How a credential is had, for the error that says that there is none: names the variables.
-    fn how_to_configure(&self) -> String;
+    fn how_to_configure(&self) -> String {
+        self.card().how_to_configure(1)
+    }
 
     /// Reads the credentials anew. Problems are added to `problems`; what is returned puts the new accounts in
     /// place and is only called when nobody had a problem.

@@ -7,17 +7,17 @@ use std::{
     sync::Arc,
 };
 
-use super::{Configure, Model, Provider};
+use super::{Model, Provider, card::Card};
 use crate::settings::{Settings, Vars};
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
-pub const PROVIDERS: &[Configure] = &[
-    super::qwen::configure,
-    super::xinghuo::configure,
-    super::deepseek::configure,
-    super::kimi::configure,
-    super::langfast::configure,
-    super::openai::configure,
+pub const PROVIDERS: &[&Card] = &[
+    &super::qwen::CARD,
+    &super::xinghuo::CARD,
+    &super::deepseek::CARD,
+    &super::kimi::CARD,
+    &super::langfast::CARD,
+    &super::openai::CARD,
 ];
 
 /// A provider and the model to ask it for.
@@ -57,7 +57,7 @@ impl Registry {
         warn_of_placeholders(vars);
         let providers: Vec<_> = PROVIDERS
             .iter()
-            .flat_map(|configure| configure(vars, settings, problems))
+            .flat_map(|card| (card.configure)(vars, settings, problems))
             .collect();
         let mut listed = HashMap::<String, Vec<usize>>::new();
         for (place, provider) in providers.iter().enumerate() {

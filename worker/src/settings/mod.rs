@@ -12,6 +12,8 @@ use serde::Deserialize;
 
 pub use placeholder::{is_credential, is_placeholder};
 pub use vars::Vars;
+#[cfg(test)]
+pub(crate) use vars::tests::recorded;
 
 use crate::{
     accounts::{Kept, Patience, Secret, pasted::credential},

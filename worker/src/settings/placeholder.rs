@@ -17,7 +17,11 @@ const CREDENTIALS: &[&str] = &[
     "MOBILE",
     "DEVICE_ID",
     "AREA_CODE",
+    "SESSION",
 ];
+
+/// The same word in the names of switches.
+const NO_CREDENTIALS: &[&str] = &["DELETE_SESSION"];
 
 /// "Paste", "your", "fill in", "replace", "here", "example", "please enter".
 const CHINESE: &[&str] = &[
@@ -59,7 +63,8 @@ const LONGEST_BLANK: usize = 64;
 
 /// Whether a variable holds something that nobody else may see.
 pub fn is_credential(name: &str) -> bool {
-    CREDENTIALS.iter().any(|word| name.contains(word))
+    let has = |words: &[&str]| words.iter().any(|word| name.contains(word));
+    has(CREDENTIALS) && !has(NO_CREDENTIALS)
 }
 
 /// Whether a value stands where a credential belongs, and is none: `your-token-here`, `在这里粘贴你的Cookie`, `<token>`,

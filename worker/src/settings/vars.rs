@@ -123,6 +123,8 @@ impl Vars {
 
     /// A value; `None` when it is absent or empty.
     pub fn get(&self, name: &str) -> Option<&str> {
+        #[cfg(test)]
+        tests::note(name);
         let value = self.values.get(name)?;
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
@@ -158,9 +160,9 @@ impl Vars {
                 .strip_prefix(&prefix)
                 .filter(|digits| !digits.starts_with('0'))
                 .and_then(|digits| digits.parse().ok());
-            if let Some((number, value)) = number
-                .filter(|&number| number > 1 || found.is_empty())
-                .zip(self.pasted(key))
+            let number = number.filter(|&number| number > 1 || found.is_empty());
+            if let Some(number) = number
+                && let Some(value) = self.pasted(key)
             {
                 found.push((number, value));
             }
@@ -171,6 +173,8 @@ impl Vars {
 
     /// The numbers n for which `PREFIXnSUFFIX` has a value, in order.
     pub fn numbers(&self, prefix: &str, suffix: &str) -> Vec<usize> {
+        #[cfg(test)]
+        tests::note(&format!("{prefix}1{suffix}"));
         let number = |key: &String| {
             key.strip_prefix(prefix)?
                 .strip_suffix(suffix)?
@@ -181,8 +185,9 @@ impl Vars {
         let mut numbers: Vec<usize> = self
             .values
             .keys()
-            .filter(|key| self.get(key).is_some())
-            .filter_map(number)
+            .filter_map(|key| Some((key, number(key)?)))
+            .filter(|(key, _)| self.get(key).is_some())
+            .map(|(_, number)| number)
             .collect();
         numbers.sort_unstable();
         numbers.dedup();
@@ -287,8 +292,25 @@ impl fmt::Debug for Vars {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        static ASKED: RefCell<Option<BTreeSet<String>>> = const { RefCell::new(None) };
+    }
+
+    /// The names that `work` asks for on this thread.
+    pub(crate) fn recorded(work: impl FnOnce()) -> BTreeSet<String> {
+        ASKED.set(Some(BTreeSet::new()));
+        work();
+        ASKED.take().unwrap_or_default()
+    }
+
+    pub(super) fn note(name: &str) {
+        ASKED.with_borrow_mut(|asked| asked.as_mut().map(|asked| asked.insert(name.to_owned())));
+    }
 
     #[test]
     fn reads_numbered_and_pasted_values() {

@@ -10,6 +10,7 @@ use crate::{
         names::{self, Standing},
         setup::Setup,
     },
+    providers::{card::Role, registry::PROVIDERS},
 };
 
 /// A clock may be this wrong.
@@ -61,22 +62,6 @@ const NO_STORE: Rule = Rule::warning(
     "Delete the line; several workers are kept apart by nginx alone.",
 );
 
-/// Pairs by suffix or name: the first has no effect without the second.
-const PAIRS: &[(&str, &[&str])] = &[
-    ("CN_ACCOUNT_#_XSRF_TOKEN", &["CN_ACCOUNT_#_COOKIE"]),
-    ("GT_TOKEN", &["XINGHUO_COOKIE"]),
-    ("GT_TOKEN_#", &["XINGHUO_COOKIE_#"]),
-    ("DEEPSEEK_PASSWORD", &["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"]),
-    (
-        "DEEPSEEK_PASSWORD_#",
-        &["DEEPSEEK_EMAIL_#", "DEEPSEEK_MOBILE_#"],
-    ),
-    ("OPENAI_COMPAT_#_BASE_URL", &["OPENAI_COMPAT_#_API_KEY"]),
-    ("OPENAI_COMPAT_#_API_KEY", &["OPENAI_COMPAT_#_BASE_URL"]),
-    ("OPENAI_COMPAT_#_NAME", &["OPENAI_COMPAT_#_BASE_URL"]),
-    ("OPENAI_COMPAT_#_MODELS", &["OPENAI_COMPAT_#_BASE_URL"]),
-];
-
 /// All of the above; `now` in Unix seconds.
 pub(crate) fn check(setup: &Setup, now: f64, found: &mut Vec<Finding>) {
     for (name, (value, place)) in &setup.variables {
@@ -104,11 +89,21 @@ fn half(setup: &Setup, name: &str, place: &Location) -> Option<Finding> {
             .join("_"),
         None => name.to_owned(),
     };
-    let (_, others) = PAIRS.iter().find(|(first, _)| *first == pattern)?;
-    let others: Vec<String> = others
+    let stated = PROVIDERS.iter().flat_map(|card| card.variables);
+    let (variable, suffix) = stated.into_iter().find_map(|variable| {
+        let is = variable.name == pattern;
+        // The second account's parts have its number at their ends.
+        let is_numbered = pattern.strip_suffix("_#") == Some(variable.name);
+        (is || is_numbered).then_some((variable, if is_numbered { "_#" } else { "" }))
+    })?;
+    let others: Vec<String> = variable
+        .needs()
         .iter()
-        .map(|other| other.replace('#', number.unwrap_or_default()))
+        .map(|other| format!("{other}{suffix}").replace('#', number.unwrap_or_default()))
         .collect();
+    if others.is_empty() {
+        return None;
+    }
     let is_there = others
         .iter()
         .any(|other| setup.variables.contains_key(other));
@@ -154,23 +149,23 @@ fn span(seconds: f64) -> String {
 fn holes(setup: &Setup, found: &mut Vec<Finding>) {
     let mut families: BTreeMap<(String, String), BTreeMap<usize, &Location>> = BTreeMap::new();
     for (name, (_, place)) in &setup.variables {
-        for (prefix, suffix) in [("CN_ACCOUNT_", "_COOKIE"), ("OPENAI_COMPAT_", "_BASE_URL")] {
-            let number = name
-                .strip_prefix(prefix)
-                .and_then(|n| n.strip_suffix(suffix));
-            if let Some(number) = number.and_then(|n| n.parse().ok()) {
-                let family = (prefix.to_owned(), suffix.to_owned());
-                families.entry(family).or_default().insert(number, place);
+        for base in PROVIDERS.iter().flat_map(|card| card.variables) {
+            if !matches!(base.role, Role::Credential { .. }) && !base.name.ends_with("#_BASE_URL") {
+                continue;
             }
-        }
-        for base in ["XINGHUO_COOKIE", "DEEPSEEK_TOKEN", "KIMI_TOKEN"] {
-            let number = match name.strip_prefix(base) {
+            // `CN_ACCOUNT_#_COOKIE` has its number inside, `KIMI_TOKEN` at its end from the second on.
+            let (prefix, suffix) = base.name.split_once('#').unwrap_or((base.name, ""));
+            let number = match name
+                .strip_prefix(prefix)
+                .and_then(|n| n.strip_suffix(suffix))
+            {
                 Some("") => Some(1),
-                Some(rest) => rest.strip_prefix('_').and_then(|n| n.parse().ok()),
+                Some(rest) => rest.strip_prefix('_').unwrap_or(rest).parse().ok(),
                 None => None,
             };
             if let Some(number) = number {
-                let family = (format!("{base}_"), String::new());
+                let joint = if base.name.contains('#') { "" } else { "_" };
+                let family = (format!("{prefix}{joint}"), suffix.to_owned());
                 families.entry(family).or_default().insert(number, place);
             }
         }

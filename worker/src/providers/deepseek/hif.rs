@@ -10,7 +10,7 @@ use std::{
 use tokio::sync::Notify;
 
 use super::{
-    call,
+    CARD, call,
     identity::Identity,
     refusal,
     wire::{self, Aside},
@@ -36,20 +36,17 @@ impl SideChannels {
     /// Reads the hosts. `off` switches one off; so does another service in place of the real one, unless the host is
     /// named with it; the app has none.
     pub(super) fn read(vars: &Vars, identity: &Identity, problems: &mut Vec<String>) -> Self {
-        let mut channel = |name: &str, default: &str| {
+        let mut channel = |name: &str| {
             let is_off = match vars.get(name) {
                 Some(value) => value.eq_ignore_ascii_case("off"),
                 None => !identity.is_real(),
             };
             (!is_off && identity.is_site())
-                .then(|| Arc::new(Channel::new(vars.base_url(name, default, problems))))
+                .then(|| Arc::new(Channel::new(CARD.base_url(name, vars, problems))))
         };
         Self {
-            leim: channel("DEEPSEEK_HIF_BASE_URL", "https://hif-leim.deepseek.com"),
-            dliq: channel(
-                "DEEPSEEK_HIF_DLIQ_BASE_URL",
-                "https://hif-dliq.deepseek.com",
-            ),
+            leim: channel("DEEPSEEK_HIF_BASE_URL"),
+            dliq: channel("DEEPSEEK_HIF_DLIQ_BASE_URL"),
         }
     }
 

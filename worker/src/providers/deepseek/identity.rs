@@ -9,7 +9,7 @@ use crate::{settings::Vars, upstream::Request};
 const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 const APP: &str = "DeepSeek/2.5.0 Android/35";
 const VERSION: &str = "2.5.0";
-const SITE: &str = "https://chat.deepseek.com";
+pub(super) const SITE: &str = "https://chat.deepseek.com";
 
 /// The headers that all requests have in common, and where they go.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Identity {
             user_agent: word("DEEPSEEK_USER_AGENT", agent),
             version: word("DEEPSEEK_CLIENT_VERSION", VERSION),
             locale: word("DEEPSEEK_CLIENT_LOCALE", "zh_CN"),
-            base_url: vars.base_url("DEEPSEEK_BASE_URL", SITE, problems),
+            base_url: super::CARD.base_url("DEEPSEEK_BASE_URL", vars, problems),
             platform,
         }
     }

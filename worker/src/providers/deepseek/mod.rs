@@ -3,6 +3,7 @@
 
 mod account;
 mod call;
+mod card;
 mod frame;
 mod hif;
 mod identity;
@@ -19,6 +20,8 @@ mod session;
 pub mod stream;
 mod upload;
 mod wire;
+
+pub use card::CARD;
 
 use std::{
     sync::Arc,
@@ -89,8 +92,8 @@ pub fn configure(
 }
 
 impl Provider for DeepSeek {
-    fn name(&self) -> &str {
-        NAME
+    fn card(&self) -> &'static super::Card {
+        &CARD
     }
 
     fn models(&self) -> &[Model] {
@@ -107,10 +110,6 @@ impl Provider for DeepSeek {
 
     fn accounts(&self) -> &dyn Accounts {
         &self.accounts
-    }
-
-    fn how_to_configure(&self) -> String {
-        "set DEEPSEEK_TOKEN, or DEEPSEEK_EMAIL and DEEPSEEK_PASSWORD".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

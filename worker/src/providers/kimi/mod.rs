@@ -2,6 +2,7 @@
 //! `wire/kimi.md`.
 
 mod account;
+mod card;
 mod catalogue;
 mod event;
 mod marks;
@@ -14,6 +15,8 @@ pub mod stream;
 mod transport;
 mod upload;
 mod wire;
+
+pub use card::CARD;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -76,7 +79,7 @@ pub fn configure(
     settings: &Settings,
     problems: &mut Vec<String>,
 ) -> Vec<Arc<dyn Provider>> {
-    let base_url = vars.base_url("KIMI_BASE_URL", "https://www.kimi.com", problems);
+    let base_url = CARD.base_url("KIMI_BASE_URL", vars, problems);
     let kimi = Kimi {
         // One stream at a time was a rule of the old service alone (section 9); a stricter one can be told so.
         accounts: Pool::new(
@@ -133,8 +136,8 @@ fn ws_base_url(own: Option<&str>, base_url: &str, problems: &mut Vec<String>) ->
 }
 
 impl Provider for Kimi {
-    fn name(&self) -> &str {
-        NAME
+    fn card(&self) -> &'static super::Card {
+        &CARD
     }
 
     fn models(&self) -> &[Model] {
@@ -188,10 +191,6 @@ impl Provider for Kimi {
 
     fn expiries(&self) -> Vec<(usize, u64)> {
         self.accounts.read(|account| account.session.end())
-    }
-
-    fn how_to_configure(&self) -> String {
-        "set KIMI_TOKEN (www.kimi.com, signed in: refresh_token of the Local Storage; an access token or the cookie kimi-auth ends within minutes)".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

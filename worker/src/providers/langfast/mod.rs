@@ -2,12 +2,15 @@
 //! goodbye (8) of `wire/langfast.md`. Nothing is left behind upstream, so there is nothing to delete.
 
 mod account;
+mod card;
 mod inbox;
 mod models;
 mod prompt;
 mod session;
 pub mod stream;
 mod wire;
+
+pub use card::CARD;
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -83,11 +86,7 @@ pub fn configure(
         86_400.0,
         problems,
     );
-    let base_url = vars.base_url(
-        "LANGFAST_BASE_URL",
-        "https://yzaaxwkjukajpwqflndu.supabase.co",
-        problems,
-    );
+    let base_url = CARD.base_url("LANGFAST_BASE_URL", vars, problems);
     let langfast = LangFast {
         guests: Arc::new(Guests::new(allowance, settings.patience)),
         own: Mutex::default(),
@@ -113,19 +112,19 @@ pub fn configure(
 /// `ws`, `wss`, `http` and `https` are accepted (section 3).
 fn socket_base_url(vars: &Vars, problems: &mut Vec<String>) -> String {
     const VARIABLE: &str = "LANGFAST_SOCKET_BASE_URL";
-    const DEFAULT: &str = "https://langfast-prompt-runner-35808038077.us-central1.run.app";
-    let given = vars.get(VARIABLE).unwrap_or(DEFAULT);
+    let default = CARD.default_of(VARIABLE);
+    let given = vars.get(VARIABLE).unwrap_or(default);
     let as_http = match given.strip_prefix("ws") {
         Some(rest) => format!("http{rest}"),
         None => given.to_owned(),
     };
-    let url = Vars::new([(VARIABLE, as_http)]).base_url(VARIABLE, DEFAULT, problems);
+    let url = Vars::new([(VARIABLE, as_http)]).base_url(VARIABLE, default, problems);
     url.replacen("http", "ws", 1)
 }
 
 impl Provider for LangFast {
-    fn name(&self) -> &str {
-        NAME
+    fn card(&self) -> &'static super::Card {
+        &CARD
     }
 
     fn models(&self) -> &[Model] {
@@ -147,14 +146,6 @@ impl Provider for LangFast {
 
     fn accounts(&self) -> &dyn Accounts {
         &*self.guests
-    }
-
-    fn how_to_configure(&self) -> String {
-        format!(
-            "set {} to the publishable key that langfa.st sends as `apikey`, and {} to your own session where guests are not let in",
-            account::VARIABLE,
-            session::VARIABLE
-        )
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

@@ -3,6 +3,7 @@
 
 mod account;
 mod calls;
+mod card;
 mod content;
 mod delta;
 mod frame;
@@ -11,6 +12,8 @@ mod sources;
 pub mod stream;
 mod usage;
 mod wire;
+
+pub use card::CARD;
 
 use std::{
     sync::{
@@ -146,6 +149,10 @@ pub fn configure(
 }
 
 impl Provider for OpenAi {
+    fn card(&self) -> &'static super::Card {
+        &CARD
+    }
+
     fn name(&self) -> &str {
         &self.name
     }
@@ -185,7 +192,7 @@ impl Provider for OpenAi {
     }
 
     fn how_to_configure(&self) -> String {
-        format!("set OPENAI_COMPAT_{}_API_KEY", self.number)
+        CARD.how_to_configure(self.number)
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

@@ -2,6 +2,7 @@
 //! the older `dialog`. An account serves either. Source: `wire/qwen.md`.
 
 mod account;
+mod card;
 pub mod chat2;
 mod dialog;
 mod generation;
@@ -12,6 +13,8 @@ mod route;
 pub mod stream;
 mod upload;
 mod wire;
+
+pub use card::CARD;
 
 use std::{sync::Arc, time::Duration};
 
@@ -54,7 +57,7 @@ pub fn configure(
     problems: &mut Vec<String>,
 ) -> Vec<Arc<dyn Provider>> {
     let protocol = Protocol::read(vars.get("QWEN_PROTOCOL"), problems);
-    let base_url = vars.base_url("QWEN_BASE_URL", "https://api.tongyi.com", problems);
+    let base_url = CARD.base_url("QWEN_BASE_URL", vars, problems);
     let base_url = base_url.trim_end_matches("/dialog").to_owned();
     let elsewhere = (!chat2::hosts::is_site(&base_url)).then_some(base_url.as_str());
     let hosts = chat2::hosts::Hosts::read(vars, elsewhere, USER_AGENT, problems);
@@ -96,8 +99,8 @@ pub fn configure(
 }
 
 impl Provider for Qwen {
-    fn name(&self) -> &str {
-        NAME
+    fn card(&self) -> &'static super::Card {
+        &CARD
     }
 
     fn models(&self) -> &[Model] {
@@ -118,10 +121,6 @@ impl Provider for Qwen {
 
     fn accounts(&self) -> &dyn Accounts {
         &self.accounts
-    }
-
-    fn how_to_configure(&self) -> String {
-        "set CN_ACCOUNT_1_COOKIE and CN_ACCOUNT_1_XSRF_TOKEN, or QWEN_TOKEN".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

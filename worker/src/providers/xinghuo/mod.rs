@@ -3,6 +3,7 @@
 
 mod account;
 mod blocks;
+mod card;
 mod form;
 mod memory;
 mod models;
@@ -12,6 +13,8 @@ pub mod stream;
 mod upload;
 mod windows;
 mod wire;
+
+pub use card::CARD;
 
 use std::{sync::Arc, time::Duration};
 
@@ -76,7 +79,7 @@ pub fn configure(
         ),
         windows: Windows::default(),
         models: models::listed(),
-        base_url: vars.base_url("XINGHUO_BASE_URL", wire::SITE, problems),
+        base_url: CARD.base_url("XINGHUO_BASE_URL", vars, problems),
         form: form::read(vars, problems),
     };
     xinghuo.accounts.replace(account::accounts(vars, problems));
@@ -84,8 +87,8 @@ pub fn configure(
 }
 
 impl Provider for Xinghuo {
-    fn name(&self) -> &str {
-        NAME
+    fn card(&self) -> &'static super::Card {
+        &CARD
     }
 
     fn models(&self) -> &[Model] {
@@ -102,10 +105,6 @@ impl Provider for Xinghuo {
 
     fn accounts(&self) -> &dyn Accounts {
         &self.accounts
-    }
-
-    fn how_to_configure(&self) -> String {
-        "set XINGHUO_COOKIE".to_owned()
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {

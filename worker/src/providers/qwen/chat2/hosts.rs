@@ -1,6 +1,6 @@
 //! Where the services of the chat2 generation are. Source: `wire/qwen.md` sections 2.1 and 11.2.
 
-use crate::settings::Vars;
+use crate::{providers::qwen::CARD, settings::Vars};
 
 /// Where the services are, and what the worker says of itself.
 #[derive(Debug)]
@@ -31,15 +31,12 @@ impl Hosts {
         problems: &mut Vec<String>,
     ) -> Self {
         let mut host =
-            |name: &str, default: &str| vars.base_url(name, elsewhere.unwrap_or(default), problems);
-        let chat = host("QWEN_CHAT_BASE_URL", "https://chat2.qianwen.com");
+            |name: &str| vars.base_url(name, elsewhere.unwrap_or(CARD.default_of(name)), problems);
+        let chat = host("QWEN_CHAT_BASE_URL");
         let (api, security, workspace) = (
-            host("QWEN_API_BASE_URL", "https://chat2-api.qianwen.com"),
-            host("QWEN_SECURITY_BASE_URL", "https://sec.qianwen.com"),
-            host(
-                "QWEN_WORKSPACE_BASE_URL",
-                "https://workspace-res.qianwen.com",
-            ),
+            host("QWEN_API_BASE_URL"),
+            host("QWEN_SECURITY_BASE_URL"),
+            host("QWEN_WORKSPACE_BASE_URL"),
         );
         let mut text = |name: &str, default: &str| {
             let text = vars.pasted(name).unwrap_or_else(|| default.to_owned());

@@ -1,0 +1,24 @@
+//! What Kimi states about itself (wire/kimi.md).
+
+use crate::providers::card::{Card, Variable};
+
+/// See [`Card`].
+pub const CARD: Card = Card {
+    name: super::NAME,
+    title: "Kimi",
+    configure: super::configure,
+    variables: &[
+        Variable::credential(
+            "KIMI_TOKEN",
+            "www.kimi.com, signed in → Local Storage, `refresh_token`; an access token or the cookie `kimi-auth` ends within minutes",
+        ),
+        Variable::option("KIMI_TRANSPORT"),
+        Variable::option("KIMI_KEEP_CHATS"),
+        Variable::option("KIMI_FREE_FALLBACK"),
+        Variable::option("KIMI_MAX_CONCURRENCY"),
+        Variable::site("KIMI_BASE_URL", "https://www.kimi.com"),
+        Variable::address("KIMI_AUTH_BASE_URL", "https://auth.kimi.com"),
+        Variable::address("KIMI_UPLOAD_BASE_URL", ""),
+        Variable::address("KIMI_WS_BASE_URL", ""),
+    ],
+};
