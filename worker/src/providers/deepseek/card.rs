@@ -12,12 +12,12 @@ pub const CARD: Card = Card {
             "DEEPSEEK_TOKEN",
             "chat.deepseek.com → developer tools → Network → any request, header `authorization` after `Bearer`; or Local Storage, `userToken`",
         ),
-        Variable::credential_with(
+        // A login without its password is told by the worker itself.
+        Variable::credential(
             "DEEPSEEK_EMAIL",
-            "a login, which is refused from most devices",
-            &["DEEPSEEK_PASSWORD"],
+            "with DEEPSEEK_PASSWORD; a login is refused from most devices",
         ),
-        Variable::credential_with("DEEPSEEK_MOBILE", "as well", &["DEEPSEEK_PASSWORD"]),
+        Variable::credential("DEEPSEEK_MOBILE", "as well"),
         Variable::part("DEEPSEEK_AREA_CODE", &["DEEPSEEK_MOBILE"]),
         Variable::part("DEEPSEEK_PASSWORD", &["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"]),
         Variable::part("DEEPSEEK_LOGIN_DEVICE_ID", &[]),

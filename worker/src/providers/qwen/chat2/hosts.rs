@@ -30,8 +30,13 @@ impl Hosts {
         user_agent: &str,
         problems: &mut Vec<String>,
     ) -> Self {
-        let mut host =
-            |name: &str| vars.base_url(name, elsewhere.unwrap_or(CARD.default_of(name)), problems);
+        let mut host = |name: &str| {
+            vars.base_url(
+                name,
+                elsewhere.unwrap_or_else(|| CARD.default_of(name)),
+                problems,
+            )
+        };
         let chat = host("QWEN_CHAT_BASE_URL");
         let (api, security, workspace) = (
             host("QWEN_API_BASE_URL"),
