@@ -10,6 +10,7 @@ import httpx
 import openai
 import pytest
 from edge import ROOT, free_port
+from providers import PROVIDERS
 
 WORKERS = 3
 
@@ -57,8 +58,8 @@ class Gateway:
         self.key = re.search(r"^key +(\S+)", self.said.stdout, re.MULTILINE)[1]
         settings = dict(line.split("=", 1) for line in (self.run_dir / "simulators.env").read_text().splitlines())
         self.secrets = {name: value.strip("'") for name, value in settings.items() if value.strip("'") and not name.endswith(("_URL", "_NAME", "_MODELS"))}
-        address = {"qwen": "QWEN_BASE_URL", "xinghuo": "XINGHUO_BASE_URL", "deepseek": "DEEPSEEK_BASE_URL", "kimi": "KIMI_BASE_URL", "langfast": "LANGFAST_BASE_URL", "openai": "OPENAI_COMPAT_1_BASE_URL", "zhipu": "ZHIPU_BASE_URL"}
-        self.simulators = {name: Simulator(name, "/".join(settings[url].split("/")[:3])) for name, url in address.items() if url in settings}
+        given = [(provider.name, settings[provider.variable]) for provider in PROVIDERS if provider.variable in settings]
+        self.simulators = {name: Simulator(name, "/".join(url.split("/")[:3])) for name, url in given}
 
     def workers(self):
         """Name and URL of each worker that nginx may call."""

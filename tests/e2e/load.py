@@ -5,7 +5,8 @@ import itertools
 import json
 
 import httpx
-from test_clients import MODELS, PLAIN, ask
+from providers import MODELS, PLAIN
+from test_clients import ask
 
 SECONDS = 40
 # How a caller shows who it is, so that nginx finds each sign.

@@ -3,24 +3,10 @@
 import openai
 import pytest
 from edge import wait_until
+from providers import MODELS, PLAIN
 
-# Provider, a model of it, and whether the model thinks aloud.
-MODELS = [
-    ("qwen", "qwen-plus", False),
-    ("qwen", "qwen3-max-thinking", True),
-    ("xinghuo", "spark-lite", False),
-    ("xinghuo", "spark-x1", True),
-    ("deepseek", "deepseek-chat", False),
-    ("deepseek", "deepseek-reasoner", True),
-    ("kimi", "kimi", False),
-    ("kimi", "kimi-thinking", True),
-    ("langfast", "gpt-4o-mini", False),
-    ("openai", "sim-chat", False),
-    ("openai", "sim-reasoner", True),
-]
 # An official API honours `stop` and the limits itself and its answer passes through; its simulator here does not know them.
 EMULATED = [(provider, model) for provider, model, thinks in MODELS if not thinks and provider != "openai"]
-PLAIN = [(provider, model) for provider, model, thinks in MODELS if not thinks]
 
 # Everything that has ever broken somebody's stream.
 NASTY = [

@@ -14,6 +14,7 @@ import httpx
 import openai
 import pytest
 from edge import ROOT, free_port, wait_until
+from providers import PLAIN
 
 IMAGE = os.environ.get("HIVE_SPACE_IMAGE", "hive2api-space:test")
 SIMULATOR_IMAGE = os.environ.get("HIVE_SIMULATOR_IMAGE", "hive2api-simulator:test")
@@ -204,7 +205,7 @@ def test_a_folder_with_something_in_it_is_left_alone(folder, tmp_path):
     assert written == {path.relative_to(folder) for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("model", ["qwen-plus", "spark-lite", "deepseek-chat", "kimi", "gpt-4o-mini", "sim-chat"])
+@pytest.mark.parametrize("model", [model for _, model in PLAIN])
 def test_the_sdk_chats_streaming_and_whole(space, model):
     with space.client() as client:
         assert client.chat.completions.create(model=model, messages=ask("echo:hello")).choices[0].message.content == "hello"
@@ -281,7 +282,7 @@ def test_it_lists_missing_credentials_and_takes_any_port_and_user(image, running
         wait_until(lambda: space.gets("/health") == 200, 20)
         listed = set(re.findall(r"^  - ([a-z]+): [A-Z]", space.log(), re.MULTILINE))
         assert "WARNING: no provider has a credential" in space.log()
-        # The list is the supervisor's own: every provider of the worker must be in it. Lanes have names that their owner gave them.
+        # Every provider of the worker must be in it. Lanes have names that their owner gave them.
         known = set(httpx.get(f"{running.url}/health").json()["providers"]) - {"sim"}
         assert listed | {"openai"} == known | {"openai"}
     finally:

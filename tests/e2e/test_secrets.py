@@ -1,6 +1,7 @@
 """No key, cookie or token in any answer, log line or metric. Runs last, when the logs are full."""
 
 import httpx
+from providers import PLAIN
 from test_clients import ask
 
 
@@ -18,7 +19,7 @@ def test_secrets_stay_secret(gateway):
     with httpx.Client(base_url=gateway.url, timeout=60) as client:
         for headers in (gateway.headers(), {"Authorization": "Bearer sk-wrong-but-private"}, {"Cookie": "s=cookie-of-a-client"}, {"x-api-key": gateway.key}):
             answers += [client.get(path, headers=headers) for path in paths]
-        for provider, model in (("qwen", "qwen-plus"), ("xinghuo", "spark-lite"), ("deepseek", "deepseek-chat"), ("kimi", "kimi"), ("langfast", "gpt-4o-mini"), ("openai", "sim-chat")):
+        for provider, model in PLAIN:
             for fault in (None, "http_500", "http_403", "disconnect_after_text"):
                 if fault:
                     gateway.simulators[provider].fault(fault, times=3)

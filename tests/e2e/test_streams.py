@@ -6,7 +6,8 @@ import time
 import httpx
 import pytest
 from edge import wait_until
-from test_clients import PLAIN, ask, collect
+from providers import PLAIN
+from test_clients import ask, collect
 
 LONG = "pace:100 count:200"
 

@@ -1,0 +1,31 @@
+"""The providers as the tests ask them: one line each, besides which no test names them all."""
+
+from typing import NamedTuple
+
+
+class Provider(NamedTuple):
+    name: str
+    # A model that answers at once, and one that thinks aloud.
+    plain: str
+    thinking: str | None = None
+    # The variable that leads to its simulator.
+    address: str = ""
+
+    @property
+    def variable(self):
+        return self.address or f"{self.name.upper()}_BASE_URL"
+
+
+PROVIDERS = [
+    Provider("qwen", "qwen-plus", "qwen3-max-thinking"),
+    Provider("xinghuo", "spark-lite", "spark-x1"),
+    Provider("deepseek", "deepseek-chat", "deepseek-reasoner"),
+    Provider("kimi", "kimi", "kimi-thinking"),
+    Provider("langfast", "gpt-4o-mini"),
+    Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL"),
+]
+
+# Provider, and a model of it that answers at once.
+PLAIN = [(provider.name, provider.plain) for provider in PROVIDERS]
+# Provider, a model of it, and whether the model thinks aloud.
+MODELS = [(provider.name, model, model == provider.thinking) for provider in PROVIDERS for model in (provider.plain, provider.thinking) if model]
