@@ -1,5 +1,7 @@
-//! What becomes of every documented field of a chat request: one table, which also feeds `/v1/models`, the
-//! `X-Hive-Ignored` header and the docs. A provider names only where it differs ([`support`]).
+//! What a request may ask for, whatever a dialect calls it, and what becomes of it: a provider names only where it
+//! differs ([`support`]). A door spells the fields: what a caller wrote stands in [`Asked`].
+
+use std::borrow::Cow;
 
 use serde::Serialize;
 
@@ -17,74 +19,137 @@ pub enum Support {
     Refused,
 }
 
-/// The documented fields in OpenAI's spelling (and the common extensions at the end), with what happens to each
-/// where a provider says nothing else.
-pub const FIELDS: &[(&str, Support)] = &[
-    ("audio", Support::Refused),
-    ("frequency_penalty", Support::Ignored),
-    ("function_call", Support::Refused),
-    ("functions", Support::Refused),
-    ("logit_bias", Support::Ignored),
-    ("logprobs", Support::Ignored),
-    ("max_completion_tokens", Support::Emulated),
-    ("max_tokens", Support::Emulated),
-    ("messages", Support::Honoured),
-    ("metadata", Support::Ignored),
-    ("modalities", Support::Refused),
-    ("model", Support::Honoured),
-    ("n", Support::Emulated),
-    ("parallel_tool_calls", Support::Ignored),
-    ("prediction", Support::Ignored),
-    ("presence_penalty", Support::Ignored),
-    ("prompt_cache_key", Support::Ignored),
-    ("reasoning_effort", Support::Ignored),
-    ("response_format", Support::Refused),
-    ("safety_identifier", Support::Ignored),
-    ("seed", Support::Ignored),
-    ("service_tier", Support::Ignored),
-    ("stop", Support::Emulated),
-    ("store", Support::Ignored),
-    ("stream", Support::Emulated),
-    ("stream_options", Support::Emulated),
-    ("temperature", Support::Ignored),
-    ("tool_choice", Support::Refused),
-    ("tools", Support::Refused),
-    ("top_logprobs", Support::Ignored),
-    ("top_p", Support::Ignored),
-    ("user", Support::Honoured),
-    ("verbosity", Support::Ignored),
-    ("web_search_options", Support::Ignored),
-    ("enable_search", Support::Ignored),
-    ("enable_thinking", Support::Ignored),
-    ("search_type", Support::Ignored),
-    ("thinking", Support::Ignored),
-    ("use_search", Support::Ignored),
-];
+/// Something that a request can ask for. One meaning is one field, however many spellings a dialect has for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// How an answer in sound is made.
+    Audio,
+    /// How many answers ([`super::ChatRequest::n`]).
+    Choices,
+    /// How hard to think ([`super::ChatRequest::effort`]).
+    Effort,
+    /// The form of the answer ([`super::ChatRequest::format`]).
+    Format,
+    /// [`super::request::Sampling::frequency_penalty`].
+    FrequencyPenalty,
+    /// [`super::request::Sampling::logit_bias`].
+    LogitBias,
+    /// How likely each token was.
+    Logprobs,
+    /// The longest answer ([`super::ChatRequest::max_tokens`]).
+    MaxTokens,
+    /// The conversation.
+    Messages,
+    /// Labels for the caller's own books.
+    Metadata,
+    /// Kinds of answers other than text.
+    Modalities,
+    /// The model.
+    Model,
+    /// Whether one turn may hold several tool calls.
+    ParallelToolCalls,
+    /// A text that the answer is likely to repeat.
+    Prediction,
+    /// [`super::request::Sampling::presence_penalty`].
+    PresencePenalty,
+    /// Which requests may share a cache.
+    PromptCacheKey,
+    /// An id of the end user for the provider's own checks.
+    SafetyIdentifier,
+    /// Web search ([`super::ChatRequest::search`]).
+    Search,
+    /// [`super::request::Sampling::seed`].
+    Seed,
+    /// How fast, and at what price.
+    ServiceTier,
+    /// Texts that end the answer ([`super::ChatRequest::stop`]).
+    Stop,
+    /// Whether the provider keeps the answer.
+    Store,
+    /// Whether the answer comes in pieces.
+    Stream,
+    /// What a stream brings besides the answer.
+    StreamOptions,
+    /// [`super::request::Sampling::temperature`].
+    Temperature,
+    /// Thinking on or off ([`super::ChatRequest::thinking`]).
+    Thinking,
+    /// Which tool to call ([`super::ChatRequest::tool_choice`]).
+    ToolChoice,
+    /// What the model may call ([`super::ChatRequest::tools`]).
+    Tools,
+    /// How many rivals of each token.
+    TopLogprobs,
+    /// [`super::request::Sampling::top_p`].
+    TopP,
+    /// Who asks ([`super::ChatRequest::user`]).
+    User,
+    /// How wordy the answer is.
+    Verbosity,
+    /// Whatever has no effect anywhere, such as a tool that only the caller's own service runs.
+    Foreign,
+}
+
+impl Field {
+    /// What happens to it where a provider says nothing else.
+    pub fn usual(self) -> Support {
+        match self {
+            Self::Messages | Self::Model | Self::User => Support::Honoured,
+            Self::Choices | Self::MaxTokens | Self::Stop | Self::Stream | Self::StreamOptions => {
+                Support::Emulated
+            }
+            Self::Audio | Self::Format | Self::Modalities | Self::ToolChoice | Self::Tools => {
+                Support::Refused
+            }
+            Self::Effort
+            | Self::FrequencyPenalty
+            | Self::LogitBias
+            | Self::Logprobs
+            | Self::Metadata
+            | Self::ParallelToolCalls
+            | Self::Prediction
+            | Self::PresencePenalty
+            | Self::PromptCacheKey
+            | Self::SafetyIdentifier
+            | Self::Search
+            | Self::Seed
+            | Self::ServiceTier
+            | Self::Store
+            | Self::Temperature
+            | Self::Thinking
+            | Self::TopLogprobs
+            | Self::TopP
+            | Self::Verbosity
+            | Self::Foreign => Support::Ignored,
+        }
+    }
+}
+
+/// A field that a caller set and that asks for something beyond the default.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// What it asks for.
+    pub field: Field,
+    /// As the caller's dialect spells it, for errors and `X-Hive-Ignored`.
+    pub name: Cow<'static, str>,
+}
 
 /// What a provider that thinks on demand honours in addition.
-pub const THINKING: &[(&str, Support)] = &[
-    ("reasoning_effort", Support::Honoured),
-    ("enable_thinking", Support::Honoured),
-    ("thinking", Support::Honoured),
+pub const THINKING: &[(Field, Support)] = &[
+    (Field::Effort, Support::Honoured),
+    (Field::Thinking, Support::Honoured),
 ];
 
 /// What a provider that searches on demand honours in addition.
-pub const SEARCH: &[(&str, Support)] = &[
-    ("web_search_options", Support::Honoured),
-    ("enable_search", Support::Honoured),
-    ("search_type", Support::Honoured),
-    ("use_search", Support::Honoured),
-];
+pub const SEARCH: &[(Field, Support)] = &[(Field::Search, Support::Honoured)];
 
 /// What becomes of `field` when the provider's own lists are `own`: the first list that names it decides.
-/// Fields that nobody documents are ignored.
-pub fn support(own: &[&[(&str, Support)]], field: &str) -> Support {
+pub fn support(own: &[&[(Field, Support)]], field: Field) -> Support {
     own.iter()
         .copied()
-        .chain([FIELDS])
         .flatten()
-        .find(|(name, _)| *name == field)
-        .map_or(Support::Ignored, |(_, support)| *support)
+        .find(|(known, _)| *known == field)
+        .map_or_else(|| field.usual(), |(_, support)| *support)
 }
 
 #[cfg(test)]
@@ -93,11 +158,11 @@ mod tests {
 
     #[test]
     fn a_providers_own_list_comes_first() {
-        assert_eq!(support(&[], "reasoning_effort"), Support::Ignored);
+        assert_eq!(support(&[], Field::Effort), Support::Ignored);
         assert_eq!(
-            support(&[SEARCH, THINKING], "reasoning_effort"),
+            support(&[SEARCH, THINKING], Field::Effort),
             Support::Honoured
         );
-        assert_eq!(support(&[], "nobody_knows"), Support::Ignored);
+        assert_eq!(support(&[SEARCH], Field::Foreign), Support::Ignored);
     }
 }

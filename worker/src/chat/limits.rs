@@ -3,7 +3,7 @@
 
 use super::{
     event::{ChatEvent, FinishReason},
-    fields::Support,
+    fields::{Field, Support},
     request::ChatRequest,
     tokens,
 };
@@ -20,15 +20,15 @@ pub struct Limits {
 
 impl Limits {
     /// The limits that a request sets, as far as the provider does not obey them itself.
-    pub fn new(request: &ChatRequest, support: impl Fn(&str) -> Support) -> Self {
+    pub fn new(request: &ChatRequest, support: impl Fn(Field) -> Support) -> Self {
         let is_ours = |field| support(field) == Support::Emulated;
         Self {
-            stop: if is_ours("stop") {
+            stop: if is_ours(Field::Stop) {
                 request.stop.clone()
             } else {
                 Vec::new()
             },
-            tokens_left: request.max_tokens.filter(|_| is_ours("max_tokens")),
+            tokens_left: request.max_tokens.filter(|_| is_ours(Field::MaxTokens)),
             held: String::new(),
             done: false,
             cut: false,

@@ -21,7 +21,7 @@ pub mod tokens;
 
 pub use error::{Kind, ProviderError};
 pub use event::{ChatEvent, FinishReason, ToolCallDelta, Unknowns, Usage};
-pub use fields::Support;
+pub use fields::{Asked, Field, Support};
 pub use message::{Content, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;

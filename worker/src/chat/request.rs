@@ -2,7 +2,11 @@
 
 use bytestring::ByteString;
 
-use super::{message::Message, splice::Places};
+use super::{
+    fields::{Asked, Field},
+    message::Message,
+    splice::Places,
+};
 
 /// Most choices that one request may ask for: each one is a turn of its own upstream.
 pub const MAX_CHOICES: u32 = 8;
@@ -92,8 +96,8 @@ pub struct ChatRequest {
     pub search: Option<bool>,
     /// The end user's id, if the client sent one: keeps one user on one account.
     pub user: Option<String>,
-    /// The documented fields that the client set and that ask for something beyond the default.
-    pub present: Vec<&'static str>,
+    /// What the client set that asks for something beyond the default.
+    pub asked: Vec<Asked>,
     /// Why web chats cannot take the question: a part of it that only APIs of the same dialect understand. In the history
     /// such parts are left out.
     pub odd_part: Option<Invalid>,
@@ -104,6 +108,11 @@ pub struct ChatRequest {
 }
 
 impl ChatRequest {
+    /// Whether the client asks for `field`.
+    pub fn asks_for(&self, field: Field) -> bool {
+        self.asked.iter().any(|asked| asked.field == field)
+    }
+
     /// Whether token counts are part of the answer.
     pub fn wants_usage(&self) -> bool {
         !self.stream || self.include_usage

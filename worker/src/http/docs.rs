@@ -7,10 +7,8 @@ use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
-use crate::{
-    chat::{Support, fields::FIELDS},
-    providers::registry::PROVIDERS,
-};
+use super::openai::fields::FIELDS;
+use crate::{chat::Support, providers::registry::PROVIDERS};
 
 /// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself.
 const PAGE: &str = r##"<!DOCTYPE html>
@@ -164,10 +162,10 @@ fn request_fields() -> Map<String, Value> {
     };
     FIELDS
         .iter()
-        .map(|(field, support)| {
-            let mut schema = schema(field);
-            schema["description"] = json!(describe(*support));
-            ((*field).to_owned(), schema)
+        .map(|(name, field)| {
+            let mut schema = schema(name);
+            schema["description"] = json!(describe(field.usual()));
+            ((*name).to_owned(), schema)
         })
         .collect()
 }

@@ -30,7 +30,7 @@ pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,
-    chat::{ChatRequest, ProviderError, Support},
+    chat::{ChatRequest, Field, ProviderError, Support},
     settings::{Settings, Vars},
 };
 
@@ -55,11 +55,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
         self.find(id)
     }
 
-    /// Where this provider differs from [`crate::chat::fields::FIELDS`]: the first list that names a field decides.
-    fn fields(&self) -> &[&'static [(&'static str, Support)]];
+    /// Where this provider differs from [`crate::chat::Field::usual`]: the first list that names a field decides.
+    fn fields(&self) -> &[&'static [(Field, Support)]];
 
     /// As [`Provider::fields`], for one model, where a provider's models differ.
-    fn fields_of(&self, _model: &Model) -> &[&'static [(&'static str, Support)]] {
+    fn fields_of(&self, _model: &Model) -> &[&'static [(Field, Support)]] {
         self.fields()
     }
 

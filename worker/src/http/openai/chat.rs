@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
-    chat::{ChatEvent, ChatRequest, Support, aside::aside, fields},
+    chat::{Asked, ChatEvent, ChatRequest, Support, aside::aside, fields},
     http::{auth::Principal, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
@@ -205,16 +205,15 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
         }
     }
     route.candidates.retain(|candidate| {
-        let first = request.present.iter().find(|field| {
-            fields::support(candidate.provider.fields_of(&candidate.model), field)
-                == Support::Refused
-        });
-        refused = refused.or_else(|| first.copied());
+        let own = candidate.provider.fields_of(&candidate.model);
+        let is_refused = |asked: &&Asked| fields::support(own, asked.field) == Support::Refused;
+        let first = request.asked.iter().find(is_refused);
+        refused = refused.or(first);
         first.is_none()
     });
     match refused {
-        Some(field) if route.candidates.is_empty() => {
-            Err(ApiError::unsupported(field, &request.model))
+        Some(asked) if route.candidates.is_empty() => {
+            Err(ApiError::unsupported(&asked.name, &request.model))
         }
         Some(_) | None => Ok(route),
     }
@@ -224,8 +223,9 @@ fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
 fn ignored(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
     let first = route.candidates.first()?;
     let own = first.provider.fields_of(&first.model);
-    let is_ignored = |field: &&&str| fields::support(own, field) == Support::Ignored;
-    let names: Vec<&str> = request.present.iter().filter(is_ignored).copied().collect();
+    let is_ignored = |asked: &&Asked| fields::support(own, asked.field) == Support::Ignored;
+    let asked = request.asked.iter().filter(is_ignored);
+    let names: Vec<&str> = asked.map(|asked| &*asked.name).collect();
     if names.is_empty() {
         None
     } else {

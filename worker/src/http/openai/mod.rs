@@ -3,6 +3,7 @@
 mod answer;
 pub mod body;
 pub mod chat;
+pub mod fields;
 mod gather;
 pub mod models;
 mod stream;

@@ -12,12 +12,8 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    chat::{
-        Invalid,
-        fields::{self, FIELDS},
-        request::MOST_MODEL_BYTES,
-    },
-    http::{auth::Principal, error::ApiError},
+    chat::{Invalid, fields, request::MOST_MODEL_BYTES},
+    http::{auth::Principal, error::ApiError, openai::fields::FIELDS},
     providers::{Model, Provider},
 };
 
@@ -136,10 +132,13 @@ impl Entry {
     fn to_json(&self) -> Value {
         let support: serde_json::Map<_, _> = FIELDS
             .iter()
-            .map(|(field, _)| {
+            .map(|(name, field)| {
                 (
-                    (*field).to_owned(),
-                    json!(fields::support(self.provider.fields_of(&self.model), field)),
+                    (*name).to_owned(),
+                    json!(fields::support(
+                        self.provider.fields_of(&self.model),
+                        *field
+                    )),
                 )
             })
             .collect();

@@ -42,7 +42,7 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, ProviderError, Support, fields},
+    chat::{ChatRequest, Field, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::Answer,
 };
@@ -104,7 +104,7 @@ impl Provider for DeepSeek {
         models::find(id)
     }
 
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
     }
 

@@ -36,7 +36,7 @@ use self::{
 use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pool},
-    chat::{ChatRequest, Effort, Kind, ProviderError, Support, fields},
+    chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Request, fetch::Attachment},
 };
@@ -181,7 +181,7 @@ impl Provider for Kimi {
         })
     }
 
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
     }
 

@@ -32,7 +32,7 @@ use crate::{
         Accounts, Kept, Secret,
         anonymous::{Allowance, Guests},
     },
-    chat::{ChatRequest, Kind, ProviderError, Support, aside::aside},
+    chat::{ChatRequest, Field, Kind, ProviderError, Support, aside::aside},
     settings::{Settings, Vars},
     upstream::{socketio::connection::Connection, websocket::HandshakeError},
 };
@@ -136,11 +136,11 @@ impl Provider for LangFast {
     }
 
     /// Those of the chat models; [`Provider::fields_of`] knows the others.
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         models::Family::Chat.fields()
     }
 
-    fn fields_of(&self, model: &Model) -> &[&'static [(&'static str, Support)]] {
+    fn fields_of(&self, model: &Model) -> &[&'static [(Field, Support)]] {
         models::row_of(model).family.fields()
     }
 

@@ -1,6 +1,9 @@
 //! The models and what each takes. Source: `wire/langfast.md` section 4.
 
-use crate::{chat::Support, providers::Model};
+use crate::{
+    chat::{Field, Support},
+    providers::Model,
+};
 
 /// `created` of gpt-5 and its siblings, and of all the others.
 const CREATED_GPT_5: i64 = 1_754_672_525;
@@ -61,20 +64,20 @@ pub(super) const ROWS: &[Row] = &[
 
 /// Guests are used in turn, whoever asks. `max_tokens` stays with the gateway, which also sends it along: a service
 /// that does not obey it is cut off.
-const ALL: &[(&str, Support)] = &[("user", Support::Ignored)];
-const SAMPLING: &[(&str, Support)] = &[
-    ("temperature", Support::Honoured),
-    ("top_p", Support::Honoured),
-    ("presence_penalty", Support::Honoured),
-    ("frequency_penalty", Support::Honoured),
+const ALL: &[(Field, Support)] = &[(Field::User, Support::Ignored)];
+const SAMPLING: &[(Field, Support)] = &[
+    (Field::Temperature, Support::Honoured),
+    (Field::TopP, Support::Honoured),
+    (Field::PresencePenalty, Support::Honoured),
+    (Field::FrequencyPenalty, Support::Honoured),
 ];
-const FORMAT: &[(&str, Support)] = &[("response_format", Support::Honoured)];
-const EFFORT: &[(&str, Support)] = &[("reasoning_effort", Support::Honoured)];
-const VERBOSITY: &[(&str, Support)] = &[("verbosity", Support::Honoured)];
+const FORMAT: &[(Field, Support)] = &[(Field::Format, Support::Honoured)];
+const EFFORT: &[(Field, Support)] = &[(Field::Effort, Support::Honoured)];
+const VERBOSITY: &[(Field, Support)] = &[(Field::Verbosity, Support::Honoured)];
 
 impl Family {
     /// What becomes of the request fields.
-    pub(super) fn fields(self) -> &'static [&'static [(&'static str, Support)]] {
+    pub(super) fn fields(self) -> &'static [&'static [(Field, Support)]] {
         match self {
             Self::Chat | Self::OldChat => &[ALL, SAMPLING, FORMAT],
             Self::Reasoning => &[ALL, FORMAT, EFFORT],
@@ -172,25 +175,25 @@ mod tests {
             let is_honoured =
                 |field| fields::support(row.family.fields(), field) == Support::Honoured;
             assert_eq!(
-                is_honoured("temperature"),
+                is_honoured(Field::Temperature),
                 row.family.takes_sampling(),
                 "{}",
                 row.id
             );
             assert_eq!(
-                is_honoured("reasoning_effort"),
+                is_honoured(Field::Effort),
                 !row.family.efforts().is_empty(),
                 "{}",
                 row.id
             );
             assert_eq!(
-                is_honoured("verbosity"),
+                is_honoured(Field::Verbosity),
                 row.family.takes_verbosity(),
                 "{}",
                 row.id
             );
             assert_eq!(
-                is_honoured("response_format"),
+                is_honoured(Field::Format),
                 row.family.takes_format(),
                 "{}",
                 row.id

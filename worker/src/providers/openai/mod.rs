@@ -31,7 +31,7 @@ use self::{account::Account, stream::Decoder};
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, ProviderError, Support},
+    chat::{ChatRequest, Field, ProviderError, Support},
     settings::{Settings, Vars, text},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
@@ -43,39 +43,32 @@ const GRACE: Duration = Duration::from_secs(3);
 
 /// The upstream obeys everything itself, except what the gateway must do to see the answer at all. `stop` is watched
 /// here as well: where the upstream obeys there is nothing to see, and not every compatible server does.
-const FIELDS: &[(&str, Support)] = &[
-    ("audio", Support::Refused),
-    ("frequency_penalty", Support::Honoured),
-    ("function_call", Support::Honoured),
-    ("functions", Support::Honoured),
-    ("logit_bias", Support::Honoured),
-    ("logprobs", Support::Honoured),
-    ("max_completion_tokens", Support::Honoured),
-    ("max_tokens", Support::Honoured),
-    ("metadata", Support::Honoured),
-    ("modalities", Support::Refused),
-    ("parallel_tool_calls", Support::Honoured),
-    ("prediction", Support::Honoured),
-    ("presence_penalty", Support::Honoured),
-    ("prompt_cache_key", Support::Honoured),
-    ("reasoning_effort", Support::Honoured),
-    ("response_format", Support::Honoured),
-    ("safety_identifier", Support::Honoured),
-    ("seed", Support::Honoured),
-    ("service_tier", Support::Honoured),
-    ("store", Support::Honoured),
-    ("temperature", Support::Honoured),
-    ("tool_choice", Support::Honoured),
-    ("tools", Support::Honoured),
-    ("top_logprobs", Support::Honoured),
-    ("top_p", Support::Honoured),
-    ("verbosity", Support::Honoured),
-    ("web_search_options", Support::Honoured),
-    ("enable_search", Support::Honoured),
-    ("enable_thinking", Support::Honoured),
-    ("search_type", Support::Honoured),
-    ("thinking", Support::Honoured),
-    ("use_search", Support::Honoured),
+const FIELDS: &[(Field, Support)] = &[
+    (Field::Audio, Support::Refused),
+    (Field::FrequencyPenalty, Support::Honoured),
+    (Field::ToolChoice, Support::Honoured),
+    (Field::Tools, Support::Honoured),
+    (Field::LogitBias, Support::Honoured),
+    (Field::Logprobs, Support::Honoured),
+    (Field::MaxTokens, Support::Honoured),
+    (Field::Metadata, Support::Honoured),
+    (Field::Modalities, Support::Refused),
+    (Field::ParallelToolCalls, Support::Honoured),
+    (Field::Prediction, Support::Honoured),
+    (Field::PresencePenalty, Support::Honoured),
+    (Field::PromptCacheKey, Support::Honoured),
+    (Field::Effort, Support::Honoured),
+    (Field::Format, Support::Honoured),
+    (Field::SafetyIdentifier, Support::Honoured),
+    (Field::Seed, Support::Honoured),
+    (Field::ServiceTier, Support::Honoured),
+    (Field::Store, Support::Honoured),
+    (Field::Temperature, Support::Honoured),
+    (Field::TopLogprobs, Support::Honoured),
+    (Field::TopP, Support::Honoured),
+    (Field::Verbosity, Support::Honoured),
+    (Field::Search, Support::Honoured),
+    (Field::Thinking, Support::Honoured),
 ];
 
 /// Constant, so that listings are stable: this gateway's first release.
@@ -175,7 +168,7 @@ impl Provider for OpenAi {
         Some(self.find(id).unwrap_or_else(unlisted))
     }
 
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[FIELDS]
     }
 
@@ -214,7 +207,7 @@ impl OpenAi {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut answer = self.ask(ask, turn, &account).await?;
         let variable = account.variable.as_str();
-        let takes_functions = ask.present.contains(&"functions");
+        let takes_functions = ask.asked.iter().any(|asked| asked.name == "functions");
         // Labels lie, so the first bytes tell what this is.
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());

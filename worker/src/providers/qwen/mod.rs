@@ -29,7 +29,7 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, ProviderError, Support, fields},
+    chat::{ChatRequest, Field, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::fetch::Attachment,
 };
@@ -115,7 +115,7 @@ impl Provider for Qwen {
         Some(models::accept(id))
     }
 
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
     }
 

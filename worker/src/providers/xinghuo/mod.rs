@@ -32,7 +32,7 @@ use self::{
 use super::{Errand, Held, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, Kind, ProviderError, Support, fields},
+    chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Answer, Request},
 };
@@ -99,7 +99,7 @@ impl Provider for Xinghuo {
         models::find(id)
     }
 
-    fn fields(&self) -> &[&'static [(&'static str, Support)]] {
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING]
     }
 

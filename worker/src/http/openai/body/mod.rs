@@ -15,7 +15,7 @@ use self::{
     member::Member,
 };
 use crate::chat::{
-    ChatRequest, Content, Effort, Invalid, Message, Part, Role,
+    Asked, ChatRequest, Content, Effort, Field, Invalid, Message, Part, Role,
     message::counted,
     request::{MAX_CHOICES, MOST_MODEL_BYTES, MOST_PIECES},
     splice::Places,
@@ -213,7 +213,7 @@ fn not_an_object(place: &str) -> Invalid {
 
 impl Body<'_> {
     fn check(self, body: &ByteString) -> Result<ChatRequest, Invalid> {
-        let present = self.present();
+        let asked = self.asked();
         let places = Places {
             model: self.model.place(body),
             stream: self.stream.place(body),
@@ -306,7 +306,7 @@ impl Body<'_> {
             effort,
             search,
             user: self.user.filter(|user| !user.is_empty()),
-            present,
+            asked,
             odd_part,
             body: body.clone(),
             places,
@@ -315,71 +315,140 @@ impl Body<'_> {
 
     /// The documented fields that ask for something. A value that only spells out the default (`tools: []`,
     /// `response_format: text`, `tool_choice: none`) asks for nothing.
-    fn present(&self) -> Vec<&'static str> {
+    fn asked(&self) -> Vec<Asked> {
         let asks_for_tool = |choice: Option<&RawValue>| {
             choice.is_some_and(|choice| !matches!(choice.get(), r#""none""# | r#""auto""#))
         };
         [
-            ("audio", self.audio.is_some()),
-            ("frequency_penalty", self.frequency_penalty.is_some()),
-            ("function_call", asks_for_tool(self.function_call)),
+            ("audio", Field::Audio, self.audio.is_some()),
+            (
+                "frequency_penalty",
+                Field::FrequencyPenalty,
+                self.frequency_penalty.is_some(),
+            ),
+            (
+                "function_call",
+                Field::ToolChoice,
+                asks_for_tool(self.function_call),
+            ),
             (
                 "functions",
+                Field::Tools,
                 self.functions
                     .as_ref()
                     .is_some_and(|functions| !functions.is_empty),
             ),
             (
                 "logit_bias",
+                Field::LogitBias,
                 self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty),
             ),
-            ("logprobs", self.logprobs == Some(true)),
+            ("logprobs", Field::Logprobs, self.logprobs == Some(true)),
             (
                 "max_completion_tokens",
+                Field::MaxTokens,
                 self.max_completion_tokens.is_some(),
             ),
-            ("max_tokens", self.max_tokens.is_some()),
-            ("metadata", self.metadata.is_some()),
+            ("max_tokens", Field::MaxTokens, self.max_tokens.is_some()),
+            ("metadata", Field::Metadata, self.metadata.is_some()),
             (
                 "modalities",
+                Field::Modalities,
                 self.modalities
                     .as_ref()
                     .is_some_and(|kinds| !kinds.is_text_only),
             ),
-            ("n", self.n.value.is_some()),
-            ("parallel_tool_calls", self.parallel_tool_calls.is_some()),
-            ("prediction", self.prediction.is_some()),
-            ("presence_penalty", self.presence_penalty.is_some()),
-            ("prompt_cache_key", self.prompt_cache_key.is_some()),
-            ("reasoning_effort", self.reasoning_effort.is_some()),
+            ("n", Field::Choices, self.n.value.is_some()),
+            (
+                "parallel_tool_calls",
+                Field::ParallelToolCalls,
+                self.parallel_tool_calls.is_some(),
+            ),
+            ("prediction", Field::Prediction, self.prediction.is_some()),
+            (
+                "presence_penalty",
+                Field::PresencePenalty,
+                self.presence_penalty.is_some(),
+            ),
+            (
+                "prompt_cache_key",
+                Field::PromptCacheKey,
+                self.prompt_cache_key.is_some(),
+            ),
+            (
+                "reasoning_effort",
+                Field::Effort,
+                self.reasoning_effort.is_some(),
+            ),
             (
                 "response_format",
+                Field::Format,
                 self.response_format
                     .as_ref()
                     .is_some_and(|format| format.kind != "text"),
             ),
-            ("safety_identifier", self.safety_identifier.is_some()),
-            ("seed", self.seed.is_some()),
-            ("service_tier", self.service_tier.is_some()),
-            ("stop", self.stop.is_some()),
-            ("store", self.store.is_some()),
-            ("stream_options", self.stream_options.value.is_some()),
-            ("temperature", self.temperature.is_some()),
-            ("tool_choice", asks_for_tool(self.tool_choice)),
-            ("tools", self.tools.is_some_and(|tools| !tools.is_empty)),
-            ("top_logprobs", self.top_logprobs.is_some()),
-            ("top_p", self.top_p.is_some()),
-            ("user", self.user.is_some()),
-            ("verbosity", self.verbosity.is_some()),
-            ("web_search_options", self.web_search_options.is_some()),
-            ("enable_search", self.enable_search.is_some()),
-            ("use_search", self.use_search.is_some()),
-            ("enable_thinking", self.enable_thinking.is_some()),
-            ("search_type", self.search_type.is_some()),
-            ("thinking", self.thinking.is_some()),
+            (
+                "safety_identifier",
+                Field::SafetyIdentifier,
+                self.safety_identifier.is_some(),
+            ),
+            ("seed", Field::Seed, self.seed.is_some()),
+            (
+                "service_tier",
+                Field::ServiceTier,
+                self.service_tier.is_some(),
+            ),
+            ("stop", Field::Stop, self.stop.is_some()),
+            ("store", Field::Store, self.store.is_some()),
+            (
+                "stream_options",
+                Field::StreamOptions,
+                self.stream_options.value.is_some(),
+            ),
+            (
+                "temperature",
+                Field::Temperature,
+                self.temperature.is_some(),
+            ),
+            (
+                "tool_choice",
+                Field::ToolChoice,
+                asks_for_tool(self.tool_choice),
+            ),
+            (
+                "tools",
+                Field::Tools,
+                self.tools.is_some_and(|tools| !tools.is_empty),
+            ),
+            (
+                "top_logprobs",
+                Field::TopLogprobs,
+                self.top_logprobs.is_some(),
+            ),
+            ("top_p", Field::TopP, self.top_p.is_some()),
+            ("user", Field::User, self.user.is_some()),
+            ("verbosity", Field::Verbosity, self.verbosity.is_some()),
+            (
+                "web_search_options",
+                Field::Search,
+                self.web_search_options.is_some(),
+            ),
+            ("enable_search", Field::Search, self.enable_search.is_some()),
+            ("use_search", Field::Search, self.use_search.is_some()),
+            (
+                "enable_thinking",
+                Field::Thinking,
+                self.enable_thinking.is_some(),
+            ),
+            ("search_type", Field::Search, self.search_type.is_some()),
+            ("thinking", Field::Thinking, self.thinking.is_some()),
         ]
         .into_iter()
-        .filter_map(|(name, is_set)| is_set.then_some(name))
+        .filter(|(.., is_set)| *is_set)
+        .map(|(name, field, _)| Asked {
+            field,
+            name: name.into(),
+        })
         .collect()
     }
 }

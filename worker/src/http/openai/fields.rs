@@ -1,0 +1,47 @@
+//! How chat completions spell what can be asked for: feeds `/v1/models` and the docs page. What becomes of each is the
+//! provider's to say ([`crate::chat::fields`]).
+
+use crate::chat::Field;
+
+/// The documented fields in OpenAI's spelling, and the common extensions at the end.
+pub const FIELDS: &[(&str, Field)] = &[
+    ("audio", Field::Audio),
+    ("frequency_penalty", Field::FrequencyPenalty),
+    ("function_call", Field::ToolChoice),
+    ("functions", Field::Tools),
+    ("logit_bias", Field::LogitBias),
+    ("logprobs", Field::Logprobs),
+    ("max_completion_tokens", Field::MaxTokens),
+    ("max_tokens", Field::MaxTokens),
+    ("messages", Field::Messages),
+    ("metadata", Field::Metadata),
+    ("modalities", Field::Modalities),
+    ("model", Field::Model),
+    ("n", Field::Choices),
+    ("parallel_tool_calls", Field::ParallelToolCalls),
+    ("prediction", Field::Prediction),
+    ("presence_penalty", Field::PresencePenalty),
+    ("prompt_cache_key", Field::PromptCacheKey),
+    ("reasoning_effort", Field::Effort),
+    ("response_format", Field::Format),
+    ("safety_identifier", Field::SafetyIdentifier),
+    ("seed", Field::Seed),
+    ("service_tier", Field::ServiceTier),
+    ("stop", Field::Stop),
+    ("store", Field::Store),
+    ("stream", Field::Stream),
+    ("stream_options", Field::StreamOptions),
+    ("temperature", Field::Temperature),
+    ("tool_choice", Field::ToolChoice),
+    ("tools", Field::Tools),
+    ("top_logprobs", Field::TopLogprobs),
+    ("top_p", Field::TopP),
+    ("user", Field::User),
+    ("verbosity", Field::Verbosity),
+    ("web_search_options", Field::Search),
+    ("enable_search", Field::Search),
+    ("enable_thinking", Field::Thinking),
+    ("search_type", Field::Search),
+    ("thinking", Field::Thinking),
+    ("use_search", Field::Search),
+];
