@@ -1,5 +1,5 @@
-//! What every request and every response goes through: request ids, CORS, the worker's name, the caller's error
-//! dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
+//! What every request and every response goes through: request ids, CORS, the worker's name, errors in the
+//! caller's dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
 
 use std::{collections::BTreeSet, time::Instant};
 
@@ -16,10 +16,7 @@ use actix_web::{
 };
 use uuid::Uuid;
 
-use super::{
-    error::{self, ApiError},
-    path,
-};
+use super::{dialect::Dialect, error::ApiError, path};
 use crate::{app::App, metrics::METRICS};
 
 /// Response headers that a browser may read.
@@ -61,6 +58,7 @@ pub async fn edge<B: MessageBody + 'static>(
         request.head_mut().method = Method::GET;
     }
     let id = request_id(request.headers());
+    let dialect = Dialect::of(request.request());
     request.extensions_mut().insert(RequestId(id.clone()));
     let worker = request
         .app_data::<Data<App>>()
@@ -83,10 +81,13 @@ pub async fn edge<B: MessageBody + 'static>(
             // Handlers' errors are responses by now; an `Err` could only come from another middleware.
             next.call(request).await?.map_into_left_body()
         };
-        let error = response.response().extensions().get::<ApiError>().cloned();
-        is_refused = error.as_ref().is_some_and(|error| error.is_refusal);
-        match error.and_then(|error| error::in_callers_dialect(&error, response.request(), &id)) {
-            Some(other) => response.into_response(other).map_into_right_body(),
+        let error = response.response().error();
+        match error.and_then(Error::as_error::<ApiError>) {
+            Some(error) => {
+                is_refused = error.is_refusal;
+                let told = dialect.error_response(error, response.request(), &id);
+                response.into_response(told).map_into_right_body()
+            }
             None => response,
         }
     };
@@ -106,7 +107,6 @@ pub async fn edge<B: MessageBody + 'static>(
             .inc();
     }
 
-    let is_anthropic = error::is_anthropic(response.request());
     let is_preflight = response.request().method() == Method::OPTIONS;
     if response.request().head().version < Version::HTTP_11 {
         // Callers of HTTP/1.0 know no chunks (RFC 9112 section 6.1): where the length is not known, the end of the
@@ -120,10 +120,9 @@ pub async fn edge<B: MessageBody + 'static>(
     }
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
-        if is_anthropic {
-            headers.insert(HeaderName::from_static("request-id"), id.clone());
+        for name in dialect.id_headers() {
+            headers.insert(HeaderName::from_static(name), id.clone());
         }
-        headers.insert(HeaderName::from_static("x-request-id"), id);
     }
     if let Some(worker) = worker {
         headers.insert(HeaderName::from_static("x-hive-worker"), worker);

@@ -1,18 +1,14 @@
-//! Errors as clients see them: one place where a kind becomes a status, a type and a code, in OpenAI's shape and,
-//! for callers of the Anthropic dialect, in theirs. Source: design.md section 4, conformance section 4.
+//! Errors as clients see them: one place where a kind becomes a status, a type and a code. How they are spelled is the
+//! dialect's matter ([`super::dialect`]). Source: design.md section 4, conformance section 4.
 
 use std::{fmt, time::Duration};
 
-use actix_web::{
-    HttpRequest, HttpResponse, ResponseError,
-    http::{StatusCode, header},
-};
-use serde_json::{Value, json};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 
 use crate::budget::Full;
 use crate::chat::{Invalid, Kind, ProviderError};
 
-/// An error on its way to a client.
+/// An error on its way to a client, in the terms of the table in design.md section 4.
 #[derive(Clone, Debug)]
 pub struct ApiError {
     /// The HTTP status.
@@ -183,44 +179,6 @@ impl ApiError {
             "The request headers are too large.",
         )
     }
-
-    /// The member `error` of the body.
-    pub fn to_json(&self) -> Value {
-        json!({"error": {"message": self.message, "type": self.kind, "param": self.param, "code": self.code}})
-    }
-
-    /// The response for callers of the Anthropic dialect (conformance E6).
-    fn anthropic_response(&self, request_id: &str, has_nginx: bool) -> HttpResponse {
-        let (status, kind) = match self.status.as_u16() {
-            // The only status after which nginx sends a POST on to the next worker.
-            503 if self.is_refusal && has_nginx => (503, "overloaded_error"),
-            401 => (401, "authentication_error"),
-            403 => (403, "permission_error"),
-            404 => (404, "not_found_error"),
-            413 => (413, "request_too_large"),
-            429 => (429, "rate_limit_error"),
-            503 => (529, "overloaded_error"),
-            400..500 => (self.status.as_u16(), "invalid_request_error"),
-            other => (other, "api_error"),
-        };
-        let body = json!({"type": "error", "error": {"type": kind, "message": self.message}, "request_id": request_id});
-        self.respond(StatusCode::from_u16(status).unwrap_or(self.status), body)
-    }
-
-    fn respond(&self, status: StatusCode, body: Value) -> HttpResponse {
-        let mut response = HttpResponse::build(status);
-        if let Some(wait) = self.retry_after {
-            // Whole seconds, rounded up; SDKs of both kinds read this form.
-            response.insert_header((
-                header::RETRY_AFTER,
-                wait.as_secs_f64().ceil().max(1.0).to_string(),
-            ));
-        }
-        if let Some(should_retry) = self.should_retry {
-            response.insert_header(("x-should-retry", should_retry.to_string()));
-        }
-        response.json(body)
-    }
 }
 
 impl fmt::Display for ApiError {
@@ -234,28 +192,11 @@ impl ResponseError for ApiError {
         self.status
     }
 
+    /// The bare status: the error travels with the response (`HttpResponse::error`) to the edge, which knows the request
+    /// and so the dialect, and gives it its body.
     fn error_response(&self) -> HttpResponse {
-        let mut response = self.respond(self.status, self.to_json());
-        // For the edge, which knows the request and so the dialect.
-        response.extensions_mut().insert(self.clone());
-        response
+        HttpResponse::new(self.status)
     }
-}
-
-/// The same error for a caller of the Anthropic dialect; `None` for everybody else.
-pub(super) fn in_callers_dialect(
-    error: &ApiError,
-    request: &HttpRequest,
-    request_id: &str,
-) -> Option<HttpResponse> {
-    let has_nginx = request.headers().contains_key(super::place::STICKY);
-    is_anthropic(request).then(|| error.anthropic_response(request_id, has_nginx))
-}
-
-/// Whether a request speaks the Anthropic dialect: by path or by its version header.
-pub(super) fn is_anthropic(request: &HttpRequest) -> bool {
-    request.headers().contains_key("anthropic-version")
-        || request.path().trim_end_matches('/').ends_with("/messages")
 }
 
 /// 503 `overloaded`: nothing has been done for the request.

@@ -3,6 +3,7 @@
 
 pub mod auth;
 pub mod body;
+pub mod dialect;
 pub mod docs;
 pub mod edge;
 pub mod error;

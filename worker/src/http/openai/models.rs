@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     app::App,
     chat::{Invalid, fields, request::MOST_MODEL_BYTES},
-    http::{auth::Principal, error::ApiError, openai::fields::FIELDS},
+    http::{auth::Principal, dialect::Dialect, error::ApiError, openai::fields::FIELDS},
     providers::{Model, Provider},
 };
 
@@ -45,7 +45,8 @@ pub async fn list(
     page: Query<Page>,
 ) -> Result<HttpResponse, ApiError> {
     let entries = entries(&app);
-    if http.headers().contains_key("anthropic-version") || page.limit.is_some() {
+    // Only Anthropic's listing has pages, so who sets a limit means that one (conformance M3).
+    if Dialect::of(&http) == Dialect::Anthropic || page.limit.is_some() {
         return Ok(HttpResponse::Ok().json(anthropic_list(&entries, &page)));
     }
     Ok(HttpResponse::Ok().json(
@@ -76,11 +77,9 @@ pub async fn one(
         })
     });
     let entry = entry.ok_or_else(|| ApiError::model_not_found(&id))?;
-    let is_anthropic = http.headers().contains_key("anthropic-version");
-    Ok(HttpResponse::Ok().json(if is_anthropic {
-        entry.to_anthropic()
-    } else {
-        entry.to_json()
+    Ok(HttpResponse::Ok().json(match Dialect::of(&http) {
+        Dialect::Anthropic => entry.to_anthropic(),
+        Dialect::OpenAi => entry.to_json(),
     }))
 }
 

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     chat::{ChatEvent, ChatRequest, FinishReason, ToolCallDelta, tokens},
-    http::error::ApiError,
+    http::{dialect::Dialect, error::ApiError},
     providers::{Run, dispatch::Progress},
 };
 
@@ -187,7 +187,7 @@ impl StreamBody {
     fn fail(&mut self, error: &ApiError, out: &mut BytesMut) {
         self.is_done = true;
         out.put_slice(b"data: ");
-        put_json(out, &error.to_json());
+        put_json(out, &Dialect::OpenAi.error_body(error, ""));
         out.put_slice(b"\n\n");
         self.trace.end(error.status.as_u16(), error.code.clone());
         // Stop the other choices now rather than when the connection has been closed.

@@ -1,0 +1,194 @@
+//! Which dialect a request speaks, and what that dialect has of its own beside its bodies: how an error is spelled, and
+//! in which headers a request's id is told. Errors have one source, [`ApiError`], and one spelling a dialect, which stands
+//! here; the edge answers a request's error in it, and the door's voice an error in a stream.
+//!
+//! Nginx tells the dialects of its own errors apart by the same signs (`map $hive_error` in nginx.conf).
+//! Source: design.md section 4, conformance E1, E6, H5.
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{StatusCode, header},
+};
+use serde_json::{Value, json};
+
+use super::{error::ApiError, place};
+
+/// A dialect that clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// OpenAI's; also of everybody who does not say.
+    OpenAi,
+    /// Anthropic's: by its version header, or by the path of its one door.
+    Anthropic,
+}
+
+impl Dialect {
+    /// The dialect that a request is answered in.
+    pub fn of(request: &HttpRequest) -> Self {
+        let is_anthropic = request.headers().contains_key("anthropic-version")
+            || request.path().trim_end_matches('/').ends_with("/messages");
+        if is_anthropic {
+            Self::Anthropic
+        } else {
+            Self::OpenAi
+        }
+    }
+
+    /// The headers that tell a request's id.
+    pub fn id_headers(self) -> &'static [&'static str] {
+        match self {
+            Self::OpenAi => &["x-request-id"],
+            // Whoever looks for the gateway's own header finds it at every door.
+            Self::Anthropic => &["request-id", "x-request-id"],
+        }
+    }
+
+    /// The body of an error. `request_id` is told only where the dialect has a member for it.
+    pub fn error_body(self, error: &ApiError, request_id: &str) -> Value {
+        match self {
+            Self::OpenAi => {
+                json!({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}})
+            }
+            Self::Anthropic => {
+                let kind = anthropic_kind(error.status);
+                json!({"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id})
+            }
+        }
+    }
+
+    /// The whole response that tells of an error.
+    pub fn error_response(
+        self,
+        error: &ApiError,
+        request: &HttpRequest,
+        request_id: &str,
+    ) -> HttpResponse {
+        let is_behind_nginx = request.headers().contains_key(place::STICKY);
+        let mut response = HttpResponse::build(self.status(error, is_behind_nginx));
+        if let Some(wait) = error.retry_after {
+            // Whole seconds, rounded up; SDKs of both kinds read this form.
+            response.insert_header((
+                header::RETRY_AFTER,
+                wait.as_secs_f64().ceil().max(1.0).to_string(),
+            ));
+        }
+        if let Some(should_retry) = error.should_retry {
+            response.insert_header(("x-should-retry", should_retry.to_string()));
+        }
+        response.json(self.error_body(error, request_id))
+    }
+
+    fn status(self, error: &ApiError, is_behind_nginx: bool) -> StatusCode {
+        let is_overload = error.status == StatusCode::SERVICE_UNAVAILABLE;
+        // Only after 503 does nginx send a refused POST on to the next worker.
+        let is_nginxs = error.is_refusal && is_behind_nginx;
+        if self == Self::Anthropic && is_overload && !is_nginxs {
+            StatusCode::from_u16(529).unwrap_or(error.status)
+        } else {
+            error.status
+        }
+    }
+}
+
+/// `error.type` in Anthropic's words (conformance E6).
+fn anthropic_kind(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        401 => "authentication_error",
+        403 => "permission_error",
+        404 => "not_found_error",
+        413 => "request_too_large",
+        429 => "rate_limit_error",
+        503 => "overloaded_error",
+        400..500 => "invalid_request_error",
+        _ => "api_error",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::{body::to_bytes, test::TestRequest};
+
+    use super::*;
+    use crate::chat::{Kind, ProviderError};
+
+    #[test]
+    fn a_dialect_shows_in_the_header_and_in_the_path() {
+        for (path, version, expected) in [
+            ("/v1/chat/completions", None, Dialect::OpenAi),
+            ("/v1/models?limit=3", None, Dialect::OpenAi),
+            ("/v1/models", Some("2023-06-01"), Dialect::Anthropic),
+            ("/v1/chat/completions", Some(""), Dialect::Anthropic),
+            ("/v1/messages", None, Dialect::Anthropic),
+            ("/messages/?beta=true", None, Dialect::Anthropic),
+            ("/v1/some-messages", None, Dialect::OpenAi),
+            ("/v1/messages/x", None, Dialect::OpenAi),
+        ] {
+            let mut request = TestRequest::with_uri(path);
+            if let Some(version) = version {
+                request = request.insert_header(("anthropic-version", version));
+            }
+            let dialect = Dialect::of(&request.to_http_request());
+            assert_eq!(dialect, expected, "{path} {version:?}");
+        }
+    }
+
+    /// Status, `Retry-After`, `x-should-retry` and body of an error.
+    async fn told(
+        dialect: Dialect,
+        error: &ApiError,
+        behind_nginx: bool,
+    ) -> (u16, String, String, Value) {
+        let mut request = TestRequest::default();
+        if behind_nginx {
+            request = request.insert_header((place::STICKY, "key"));
+        }
+        let response = dialect.error_response(error, &request.to_http_request(), "r1");
+        let header = |name: &str| {
+            let value = response.headers().get(name);
+            value.map_or("", |value| value.to_str().unwrap()).to_owned()
+        };
+        let (status, wait, retry) = (
+            response.status().as_u16(),
+            header("retry-after"),
+            header("x-should-retry"),
+        );
+        let body = to_bytes(response.into_body()).await.unwrap();
+        (status, wait, retry, serde_json::from_slice(&body).unwrap())
+    }
+
+    #[actix_web::test]
+    async fn one_error_has_one_spelling_a_dialect() {
+        let error = ApiError::from(ProviderError::new(Kind::QuotaSpent, "no more today"));
+        let (status, wait, retry, body) = told(Dialect::OpenAi, &error, false).await;
+        assert_eq!((status, &*wait, &*retry), (429, "10", "false"));
+        assert_eq!(
+            body,
+            json!({"error": {"message": "no more today", "type": "rate_limit_error", "param": null, "code": "upstream_rate_limited"}})
+        );
+        let (status, wait, retry, body) = told(Dialect::Anthropic, &error, false).await;
+        assert_eq!((status, &*wait, &*retry), (429, "10", "false"));
+        assert_eq!(
+            body,
+            json!({"type": "error", "error": {"type": "rate_limit_error", "message": "no more today"}, "request_id": "r1"})
+        );
+    }
+
+    #[actix_web::test]
+    async fn a_refusal_is_503_where_nginx_goes_on_after_it() {
+        let refusal = ApiError::draining();
+        let unready = ApiError::not_ready("no provider");
+        for (dialect, error, behind_nginx, expected) in [
+            (Dialect::OpenAi, &refusal, true, 503),
+            (Dialect::OpenAi, &refusal, false, 503),
+            (Dialect::Anthropic, &refusal, true, 503),
+            (Dialect::Anthropic, &refusal, false, 529),
+            (Dialect::Anthropic, &unready, true, 529),
+        ] {
+            let (status, _, _, body) = told(dialect, error, behind_nginx).await;
+            assert_eq!(status, expected, "{dialect:?} {error:?} {behind_nginx}");
+            if dialect == Dialect::Anthropic {
+                assert_eq!(body["error"]["type"], "overloaded_error");
+            }
+        }
+    }
+}
