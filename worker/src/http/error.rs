@@ -5,8 +5,11 @@ use std::{fmt, time::Duration};
 
 use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 
-use crate::budget::Full;
-use crate::chat::{Invalid, Kind, ProviderError};
+use crate::{
+    budget::Full,
+    chat::{Invalid, Kind, ProviderError},
+    providers::NoRoute,
+};
 
 /// An error on its way to a client, in the terms of the table in design.md section 4.
 #[derive(Clone, Debug)]
@@ -54,6 +57,15 @@ impl ApiError {
             "invalid_api_key",
             "Incorrect or missing API key. Send the gateway's key as `Authorization: Bearer …`.",
         )
+    }
+
+    /// 400 or 404: no provider can answer the request for this model.
+    pub fn no_route(why: NoRoute, model: &str) -> Self {
+        match why {
+            NoRoute::UnknownModel => Self::model_not_found(model),
+            NoRoute::OddPart(part) => part.into(),
+            NoRoute::Unsupported(field) => Self::unsupported(&field, model),
+        }
     }
 
     /// 404: nobody knows the model.

@@ -25,7 +25,7 @@ pub use card::Card;
 pub use dispatch::{Job, Run};
 pub use janitor::{Errand, Janitor};
 pub use outbox::{Served, Thread};
-pub use registry::{Registry, Route};
+pub use registry::{NoRoute, Registry, Route};
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::{Model, Provider, card::Card};
-use crate::settings::{Settings, Vars};
+use crate::{
+    chat::{Asked, ChatRequest, Field, Invalid, Support, fields},
+    settings::{Settings, Vars},
+};
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
 pub const PROVIDERS: &[&Card] = &[
@@ -29,6 +32,13 @@ pub struct Candidate {
     pub model: Model,
 }
 
+impl Candidate {
+    /// What becomes of a request field here.
+    fn support(&self, field: Field) -> Support {
+        fields::support(self.provider.fields_of(&self.model), field)
+    }
+}
+
 impl fmt::Debug for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.provider.name(), self.model.id)
@@ -40,6 +50,32 @@ impl fmt::Debug for Candidate {
 pub struct Route {
     /// The first one is what the caller asked for.
     pub candidates: Vec<Candidate>,
+}
+
+impl Route {
+    /// The fields that the client set and that have no effect with the provider that it asked for, in its own spelling.
+    pub fn ignored<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = &'a str> {
+        let first = self.candidates.first();
+        let is_ignored = move |asked: &&Asked| {
+            first.is_some_and(|first| first.support(asked.field) == Support::Ignored)
+        };
+        request
+            .asked
+            .iter()
+            .filter(is_ignored)
+            .map(|asked| &*asked.name)
+    }
+}
+
+/// Why a request has no route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NoRoute {
+    /// Nobody knows the model.
+    UnknownModel,
+    /// Every candidate needs a question that it can read, and this part of it is none.
+    OddPart(Invalid),
+    /// Every candidate refuses some field; this is the one that the first of them refuses, as the caller spells it.
+    Unsupported(String),
 }
 
 /// All providers and aliases.
@@ -83,6 +119,35 @@ impl Registry {
             registry.routes.insert(alias.clone(), Route { candidates });
         }
         registry
+    }
+
+    /// The candidates that can do what a request depends on.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn route_for(&self, request: &ChatRequest) -> Result<Route, NoRoute> {
+        let mut route = self.resolve(&request.model).ok_or(NoRoute::UnknownModel)?;
+        if let Some(odd) = &request.odd_part {
+            route
+                .candidates
+                .retain(|candidate| candidate.provider.takes_any_part());
+            if route.candidates.is_empty() {
+                return Err(NoRoute::OddPart(odd.clone()));
+            }
+        }
+        let mut refused = None;
+        route.candidates.retain(|candidate| {
+            let is_refused = |asked: &&Asked| candidate.support(asked.field) == Support::Refused;
+            let first = request.asked.iter().find(is_refused);
+            refused = refused.or(first);
+            first.is_none()
+        });
+        match refused {
+            Some(asked) if route.candidates.is_empty() => {
+                Err(NoRoute::Unsupported(asked.name.to_string()))
+            }
+            Some(_) | None => Ok(route),
+        }
     }
 
     /// The route of a model id; `None` when nobody knows it.
@@ -177,5 +242,81 @@ impl Registry {
 fn warn_of_placeholders(vars: &Vars) {
     for name in vars.placeholders() {
         tracing::warn!("{name} holds a placeholder and no credential: it is not used");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A web chat and an API, and an alias that leads to both.
+    fn registry() -> Registry {
+        let vars = Vars::new([
+            ("API_MASTER_KEY", "sk-1234567890"),
+            ("OPENAI_COMPAT_1_NAME", "api"),
+            ("OPENAI_COMPAT_1_BASE_URL", "https://api.example/v1"),
+            ("OPENAI_COMPAT_1_API_KEY", "sk-2345678901"),
+            ("OPENAI_COMPAT_1_MODELS", "large"),
+            (
+                "MODEL_ROUTES",
+                r#"{"both": ["qwen/qwen-max", "api/large"]}"#,
+            ),
+        ]);
+        let mut problems = Vec::new();
+        let settings = Settings::read(&vars, &mut problems);
+        let registry = Registry::new(&vars, &settings, &mut problems);
+        assert!(problems.is_empty(), "{problems:?}");
+        registry
+    }
+
+    fn request(model: &str, content: &str, more: &str) -> ChatRequest {
+        let body = format!(
+            r#"{{"model":"{model}","messages":[{{"role":"user","content":{content}}}]{more}}}"#
+        );
+        crate::http::openai::body::read(body.into()).unwrap()
+    }
+
+    #[test]
+    fn only_candidates_that_can_do_it_are_left() {
+        const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
+        const ODD: &str = r#"[{"type":"video_url","video_url":{"url":"u"}}]"#;
+        let registry = registry();
+        let route = |model: &str, content: &str, more: &str| {
+            let route = registry.route_for(&request(model, content, more))?;
+            Ok(format!("{:?}", route.candidates))
+        };
+        assert_eq!(
+            route("both", r#""x""#, ""),
+            Ok("[qwen/qwen-max, api/large]".to_owned())
+        );
+        for (content, more) in [(r#""x""#, TOOLS), (ODD, ""), (ODD, TOOLS)] {
+            assert_eq!(
+                route("both", content, more),
+                Ok("[api/large]".to_owned()),
+                "{content} {more}"
+            );
+        }
+        assert_eq!(
+            route("qwen/qwen-max", r#""x""#, TOOLS),
+            Err(NoRoute::Unsupported("tools".to_owned()))
+        );
+        let odd = route("qwen/qwen-max", ODD, TOOLS);
+        assert!(matches!(odd, Err(NoRoute::OddPart(_))), "{odd:?}");
+        assert_eq!(route("nobody", r#""x""#, ""), Err(NoRoute::UnknownModel));
+    }
+
+    #[test]
+    fn what_has_no_effect_is_told_of_the_first_candidate() {
+        let registry = registry();
+        let ignored = |model: &str| {
+            let request = request(model, r#""x""#, r#","temperature":0.5,"stop":"a""#);
+            let route = registry.route_for(&request).unwrap();
+            route
+                .ignored(&request)
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(ignored("both"), ["temperature"]);
+        assert_eq!(ignored("large"), [""; 0]);
     }
 }

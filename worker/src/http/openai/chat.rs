@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     app::App,
-    chat::{Asked, ChatEvent, ChatRequest, Support, aside::aside, fields},
+    chat::{ChatEvent, ChatRequest, aside::aside},
     http::{auth::Principal, body, edge::RequestId, error::ApiError, place::Place},
     providers::{Job, Route, Run, dispatch::Progress},
     upstream::Client,
@@ -127,7 +127,8 @@ async fn answer(
     request: &Arc<ChatRequest>,
     trace: &mut Trace,
 ) -> Result<Answered, ApiError> {
-    let route = route(app, request)?;
+    let no_route = |why| ApiError::no_route(why, &request.model);
+    let route = app.registry.route_for(request).map_err(no_route)?;
     let ignored = ignored(&route, request);
     let id = format!("chatcmpl-{}", Uuid::new_v4().simple());
     let created = SystemTime::now()
@@ -189,43 +190,9 @@ async fn answer(
     ))
 }
 
-/// The candidates that can do what the request depends on.
-fn route(app: &App, request: &ChatRequest) -> Result<Route, ApiError> {
-    let mut route = app
-        .registry
-        .resolve(&request.model)
-        .ok_or_else(|| ApiError::model_not_found(&request.model))?;
-    let mut refused = None;
-    if let Some(odd) = &request.odd_part {
-        route
-            .candidates
-            .retain(|candidate| candidate.provider.takes_any_part());
-        if route.candidates.is_empty() {
-            return Err(odd.clone().into());
-        }
-    }
-    route.candidates.retain(|candidate| {
-        let own = candidate.provider.fields_of(&candidate.model);
-        let is_refused = |asked: &&Asked| fields::support(own, asked.field) == Support::Refused;
-        let first = request.asked.iter().find(is_refused);
-        refused = refused.or(first);
-        first.is_none()
-    });
-    match refused {
-        Some(asked) if route.candidates.is_empty() => {
-            Err(ApiError::unsupported(&asked.name, &request.model))
-        }
-        Some(_) | None => Ok(route),
-    }
-}
-
 /// The fields that the client set and that have no effect, for `X-Hive-Ignored`.
 fn ignored(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
-    let first = route.candidates.first()?;
-    let own = first.provider.fields_of(&first.model);
-    let is_ignored = |asked: &&Asked| fields::support(own, asked.field) == Support::Ignored;
-    let asked = request.asked.iter().filter(is_ignored);
-    let names: Vec<&str> = asked.map(|asked| &*asked.name).collect();
+    let names: Vec<&str> = route.ignored(request).collect();
     if names.is_empty() {
         None
     } else {
