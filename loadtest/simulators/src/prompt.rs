@@ -71,6 +71,11 @@ impl Answer {
         self.quirks.iter().any(|quirk| quirk == name)
     }
 
+    /// Whether it was ordered to travel in small writes.
+    pub(super) fn is_torn(&self) -> bool {
+        self.write_bytes.is_some()
+    }
+
     /// The acts as they travel: the recorded body if there is one, cut into writes if that was asked.
     pub(super) fn travel(&self, acts: Acts) -> Acts {
         let acts = match &self.raw {
