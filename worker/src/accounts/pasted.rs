@@ -76,16 +76,18 @@ pub fn accounts(
             value,
         });
         match found.next() {
+            // Two accounts that rotate one credential would end each other's.
+            Some(first) if is_known(&accounts, &first) => tracing::warn!(
+                account = number,
+                "{variable} holds a credential that another account has already: it is not used"
+            ),
             Some(first) => accounts.push((number, first)),
             None => problems.push(format!("{variable} holds no token")),
         }
         more.extend(found);
     }
     for pasted in more {
-        if accounts
-            .iter()
-            .all(|(_, known)| known.value != pasted.value)
-        {
+        if !is_known(&accounts, &pasted) {
             let last = accounts.iter().map(|(number, _)| *number).max();
             accounts.push((last.unwrap_or_default() + 1, pasted));
         }
@@ -98,6 +100,12 @@ pub fn accounts(
         }
     }
     accounts
+}
+
+fn is_known(accounts: &[(usize, Pasted)], pasted: &Pasted) -> bool {
+    accounts
+        .iter()
+        .any(|(_, known)| known.value == pasted.value)
 }
 
 /// The name of the variable that holds number `number` of `NAME`, `NAME_2`, …: `NAME_1` is another name of the first.
@@ -311,6 +319,7 @@ mod tests {
             ("X_TOKEN_3", "x=1; site-auth=d, site-auth=e, f"),
             ("X_TOKEN_4", "{}"),
             ("X_TOKEN_5", "g h"),
+            ("X_TOKEN_6", "Bearer a"),
         ]);
         let mut problems = Vec::new();
         let found = accounts(&vars, "X_TOKEN", &SHAPES, &mut problems);

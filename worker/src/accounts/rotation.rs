@@ -91,7 +91,7 @@ pub trait Pace: Send + 'static {
 /// The house's pace: a refused renewal is tried again after [`Patience::probe`], once; tokens that are refused as soon as
 /// they come are not followed by others for as long. What passes is the dispatcher's business, except for a time that the
 /// service names.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HalfOpen {
     patience: Patience,
     closed: Option<(ProviderError, Option<Instant>)>,

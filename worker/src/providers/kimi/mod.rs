@@ -19,7 +19,7 @@ mod wire;
 pub use card::CARD;
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc,
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -28,14 +28,14 @@ use futures_util::future::LocalBoxFuture;
 use self::{
     account::Account,
     models::Shape,
-    session::{Access, Session},
+    session::Access,
     stream::Decoder,
     transport::{Stream, Transport},
     wire::{Caller, Hosts, Question},
 };
 use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Pool},
+    accounts::{Accounts, Choice, Kept, Pool, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
     settings::{Settings, Vars},
     upstream::{Request, fetch::Attachment},
@@ -50,14 +50,14 @@ static IS_ANNOUNCED: AtomicBool = AtomicBool::new(false);
 #[derive(Debug)]
 pub struct Kimi {
     accounts: Pool<Account>,
-    /// The sessions of the accounts in use, so that an equal token read again keeps its rotated ones.
-    sessions: Mutex<Vec<Arc<Session>>>,
     models: Vec<Model>,
     hosts: Hosts,
     transport: Transport,
     keeps_chats: bool,
     /// Where rotated tokens survive a restart.
     kept: Kept,
+    /// Of a new account.
+    pace: HalfOpen,
     /// Which of several shapes was answered last (section 4.5, K3); of all threads, as all meet the same service.
     answered: AtomicUsize,
     /// `KIMI_FREE_FALLBACK`: answers in place of an unversioned model while free accounts are shut out.
@@ -86,7 +86,6 @@ pub fn configure(
             settings.patience,
             vars.number("KIMI_MAX_CONCURRENCY", 1000, 1, 10_000, problems),
         ),
-        sessions: Mutex::default(),
         models: models::listed(),
         hosts: Hosts {
             auth_base_url: vars.base_url(
@@ -101,10 +100,11 @@ pub fn configure(
         transport: Transport::read(vars.get("KIMI_TRANSPORT"), problems),
         keeps_chats: vars.switch("KIMI_KEEP_CHATS", false, problems),
         kept: settings.kept.clone(),
+        pace: HalfOpen::new(settings.patience),
         answered: AtomicUsize::new(0),
         free_fallback: free_fallback(vars, problems),
     };
-    kimi.replace(account::accounts(vars, &[], &kimi.kept, problems));
+    kimi.accounts.replace(kimi.read(vars, problems));
     vec![Arc::new(kimi)]
 }
 
@@ -194,9 +194,8 @@ impl Provider for Kimi {
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
-        let known = self.sessions().clone();
-        let accounts = account::accounts(vars, &known, &self.kept, problems);
-        Box::new(move || self.replace(accounts))
+        let accounts = self.read(vars, problems);
+        Box::new(move || self.accounts.replace(accounts))
     }
 
     fn chat<'a>(
@@ -293,21 +292,16 @@ impl Kimi {
         access: &Arc<Access>,
     ) -> Result<(), ProviderError> {
         // What a former try has renewed.
-        let latest = account.session.latest();
+        let latest = account.session.tokens.latest();
         let access = latest.as_ref().unwrap_or(access);
-        match self.ask(turn, account, access, asked, shape).await {
-            Err(error)
-                if is_refused_token(&error)
-                    && account.session.can_refresh()
-                    && !turn.has_output() =>
-            {
-                turn.events.clear();
-                let messenger = turn.messenger();
-                let access = session::renewed(account, &messenger, &self.hosts, access).await?;
-                self.ask(turn, account, &access, asked, shape).await
-            }
-            result => result,
-        }
+        let error = match self.ask(turn, account, access, asked, shape).await {
+            Err(error) if is_refused_token(&error) && !turn.has_output() => error,
+            result => return result,
+        };
+        let messenger = turn.messenger();
+        let access = session::replaced(account, &messenger, &self.hosts, access, error).await?;
+        turn.events.clear();
+        self.ask(turn, account, &access, asked, shape).await
     }
 
     /// Reads anew what the service offers the account, when it is time; nothing waits for it. The first look is that of
@@ -370,6 +364,7 @@ impl Kimi {
             }
             turn.emit_then(fed).await?;
         }
+        account.session.tokens.served(access);
         let has_trailer = decoder.is_over();
         decoder.finish(&mut turn.events)?;
         if let Some(message) = decoder.message_id() {
@@ -395,7 +390,7 @@ impl Kimi {
         move || {
             let caller = Caller {
                 hosts: &hosts,
-                access: &session.latest().unwrap_or_else(|| Arc::clone(&used)),
+                access: &session.tokens.latest().unwrap_or_else(|| Arc::clone(&used)),
             };
             wire::delete_chat(caller, &chat_id)
         }
@@ -418,16 +413,13 @@ impl Kimi {
         });
     }
 
-    fn replace(&self, accounts: Vec<(usize, Account)>) {
-        let sessions = accounts
-            .iter()
-            .map(|(_, account)| Arc::clone(&account.session));
-        *self.sessions() = sessions.collect();
-        self.accounts.replace(accounts);
-    }
-
-    fn sessions(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Session>>> {
-        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The accounts of these variables. An equal token goes on with the session that it has, whatever its number is.
+    fn read(&self, vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+        let known = self
+            .accounts
+            .read(|account| Some(Arc::clone(&account.session)));
+        let known: Vec<_> = known.into_iter().map(|(_, session)| session).collect();
+        account::accounts(vars, &known, (&self.kept, &self.pace), problems)
     }
 }
 

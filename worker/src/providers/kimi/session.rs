@@ -1,10 +1,7 @@
-//! The tokens in use. One refresh at a time for an account, however many turns need it; both tokens rotate and are
-//! kept in memory. Source: `wire/kimi.md` section 2.
+//! The tokens in use. One refresh at a time for an account, however many turns need it; both tokens rotate and are kept
+//! ([`Rotating`]). Source: `wire/kimi.md` section 2.
 
-use std::{
-    fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::sync::OnceCell;
 
@@ -16,14 +13,18 @@ use super::{
     wire::{self, Caller, Hosts},
 };
 use crate::{
-    accounts::{Kept, Secret},
+    accounts::{
+        Kept, Secret,
+        jwt::Claims,
+        rotating::{Attempt, Failure, Grant, HalfOpen, Renewed, Rotating},
+    },
     chat::{Kind, ProviderError},
     providers::Messenger,
     upstream::{Request, TransportError},
 };
 
 /// An access token is renewed this long before it ends (section 2).
-const MARGIN_SECONDS: u64 = 60;
+const MARGIN: Duration = Duration::from_secs(60);
 
 /// An access token and the ids that must agree with it (section 4.1).
 pub(super) struct Access {
@@ -35,7 +36,6 @@ pub(super) struct Access {
     pub(super) session: String,
     /// `x-traffic-id`: the claim, else what `/api/user` says, once for the token's life.
     user: OnceCell<String>,
-    expires: Option<u64>,
 }
 
 impl Access {
@@ -43,120 +43,104 @@ impl Access {
     pub(super) fn user(&self) -> Option<&str> {
         self.user.get().map(String::as_str)
     }
-
-    fn ends_within(&self, seconds: u64, now: u64) -> bool {
-        self.expires.is_some_and(|end| end <= now + seconds)
-    }
 }
 
 impl fmt::Debug for Access {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Access")
-            .field("expires", &self.expires)
-            .finish_non_exhaustive()
+        f.debug_struct("Access").finish_non_exhaustive()
+    }
+}
+
+/// What the ids of tokens without the claims are (section 4.1); fixed for the session's life.
+struct Spare {
+    device: String,
+    session: String,
+}
+
+impl Spare {
+    /// Those of the pasted token, which a renewed one may lack; else made of `random`.
+    fn new(pasted: Option<&Claims>, random: u128) -> Self {
+        // 19 digits; devices begin with 7, sessions with 17.
+        let digits = format!("{random:039}");
+        let last = |count: usize| digits.get(digits.len() - count..).unwrap_or_default();
+        let claim = |name| pasted.and_then(|claims| claims.text(name));
+        Self {
+            device: claim("device_id").unwrap_or_else(|| format!("7{}", last(18))),
+            session: claim("ssid").unwrap_or_else(|| format!("17{}", last(17))),
+        }
+    }
+
+    /// A token as it is used, and when it ends.
+    fn access(&self, token: Secret) -> (Access, Option<u64>) {
+        let claims = Claims::read(token.expose());
+        let claim = |name| claims.as_ref().and_then(|claims| claims.text(name));
+        let access = Access {
+            device: claim("device_id").unwrap_or_else(|| self.device.clone()),
+            session: claim("ssid").unwrap_or_else(|| self.session.clone()),
+            user: OnceCell::new_with(claim("sub")),
+            token,
+        };
+        (access, claims.and_then(|claims| claims.expires()))
     }
 }
 
 /// One login.
 pub(super) struct Session {
-    pasted: Secret,
-    kind: TokenKind,
-    /// For tokens without the claims; fixed for the session's life.
-    spare_device: String,
-    spare_session: String,
-    state: Mutex<State>,
-    /// Held by the one refresh that is under way. Apart from `state`, which is never held across an await.
-    turnstile: Arc<tokio::sync::Mutex<()>>,
-    /// Where the newest refresh token survives a restart.
-    kept: Kept,
+    /// The tokens of this moment.
+    pub(super) tokens: Rotating<Access>,
+    spare: Spare,
     /// What the service offers this account.
     pub(super) catalogue: Catalogue,
-}
-
-#[derive(Default)]
-struct State {
-    access: Option<Arc<Access>>,
-    /// The last rotation; `None` before the first one.
-    refresh: Option<Secret>,
-    /// How many refreshes have ended, and how the last one failed: for those who waited for it.
-    refreshes: u64,
-    failure: Option<ProviderError>,
 }
 
 impl Session {
     /// A session of a pasted token, going on where an earlier process kept its newest one. `random` makes the ids of tokens
     /// that carry none.
-    pub(super) fn new(pasted: Secret, kept: Kept, random: u128) -> Self {
-        let (kind, claims) = account::read(pasted.expose());
-        // 19 digits; devices begin with 7, sessions with 17 (section 4.1).
-        let digits = format!("{random:039}");
-        let last = |count: usize| digits.get(digits.len() - count..).unwrap_or_default();
-        let session = Self {
-            spare_device: claims.device.unwrap_or_else(|| format!("7{}", last(18))),
-            spare_session: claims.session.unwrap_or_else(|| format!("17{}", last(17))),
-            kind,
-            pasted,
-            state: Mutex::default(),
-            turnstile: Arc::default(),
-            kept,
-            catalogue: Catalogue::default(),
+    pub(super) fn new(pasted: Secret, kept: Kept, pace: HalfOpen, random: u128) -> Self {
+        let claims = Claims::read(pasted.expose());
+        let spare = Spare::new(claims.as_ref(), random);
+        let grant = Grant::rotating(NAME, pasted.clone(), kept);
+        let tokens = match account::kind(pasted.expose(), claims.as_ref()) {
+            TokenKind::Refresh => Rotating::new(grant, MARGIN, pace),
+            TokenKind::Access => Rotating::fixed(grant, spare.access(pasted).0, pace),
         };
-        if kind == TokenKind::Refresh {
-            let newest = session.kept.newest(NAME, &session.pasted);
-            session.state().refresh = newest;
+        Self {
+            tokens,
+            spare,
+            catalogue: Catalogue::default(),
         }
-        if kind == TokenKind::Access {
-            let access = Arc::new(session.access_of(session.pasted.clone()));
-            session.state().access = Some(access);
-        }
-        session
-    }
-
-    /// Whether this is the session of that pasted token.
-    pub(super) fn is_of(&self, pasted: &str) -> bool {
-        self.pasted.expose() == pasted
-    }
-
-    /// Whether a refused access token can be replaced.
-    pub(super) fn can_refresh(&self) -> bool {
-        self.kind == TokenKind::Refresh
     }
 
     /// When a new token must be pasted, in Unix seconds: the end of the access token, or of the refresh token that
     /// brings the next one.
     pub(super) fn end(&self) -> Option<u64> {
-        let state = self.state();
-        let token = state.refresh.as_ref().unwrap_or(&self.pasted);
-        account::read(token.expose()).1.exp
-    }
-
-    /// The access token of this moment.
-    pub(super) fn latest(&self) -> Option<Arc<Access>> {
-        self.state().access.clone()
-    }
-
-    fn access_of(&self, token: Secret) -> Access {
-        let (_, claims) = account::read(token.expose());
-        Access {
-            device: claims.device.unwrap_or_else(|| self.spare_device.clone()),
-            session: claims.session.unwrap_or_else(|| self.spare_session.clone()),
-            user: OnceCell::new_with(claims.user),
-            expires: claims.exp,
-            token,
-        }
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        // A panic of another thread leaves these plain values in order.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        Claims::read(self.tokens.grant().newest().expose())?.expires()
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session")
-            .field("kind", &self.kind)
+            .field("tokens", &self.tokens)
             .finish_non_exhaustive()
+    }
+}
+
+/// How an account's tokens are renewed.
+fn renewal(
+    account: &Account,
+    messenger: &Messenger,
+    hosts: &Hosts,
+) -> impl AsyncFn(Attempt) -> Result<Renewed<Access>, Failure> + 'static {
+    let (account, messenger, hosts) = (account.clone(), messenger.clone(), hosts.clone());
+    async move |attempt: Attempt| {
+        let tokens = refresh(&attempt.credential, &account, &messenger, &hosts).await?;
+        let (token, expires) = account.session.spare.access(tokens.access);
+        Ok(Renewed {
+            token,
+            expires,
+            keep: tokens.refresh,
+        })
     }
 }
 
@@ -170,23 +154,8 @@ pub(super) async fn access(
     hosts: &Hosts,
     now: u64,
 ) -> Result<Arc<Access>, ProviderError> {
-    let session = &account.session;
-    let (known, seen) = {
-        let state = session.state();
-        (state.access.clone(), state.refreshes)
-    };
-    let access = match known {
-        Some(access) if !session.can_refresh() || !access.ends_within(MARGIN_SECONDS, now) => {
-            access
-        }
-        known => match refreshed(account, messenger, hosts, seen).await {
-            Err(error) if error.kind.is_passing() => {
-                // Within the margin the old token still holds.
-                known.filter(|it| !it.ends_within(0, now)).ok_or(error)?
-            }
-            result => result?,
-        },
-    };
+    let tokens = &account.session.tokens;
+    let access = tokens.current(renewal(account, messenger, hosts)).await?;
     // Some tokens do not say whose they are (section 3, Preflight).
     let asked = access
         .user
@@ -228,79 +197,20 @@ pub(super) async fn look_at_offers(
     }
 }
 
-/// Another access token in place of one that was refused.
+/// Another access token in place of one that was refused with this error.
 ///
 /// # Errors
 /// Why there is none.
-pub(super) async fn renewed(
+pub(super) async fn replaced(
     account: &Account,
     messenger: &Messenger,
     hosts: &Hosts,
     refused: &Arc<Access>,
+    error: ProviderError,
 ) -> Result<Arc<Access>, ProviderError> {
-    let (known, seen) = {
-        let state = account.session.state();
-        (state.access.clone(), state.refreshes)
-    };
-    match known {
-        // Somebody else has met the same refusal, and has a new token already.
-        Some(access) if !Arc::ptr_eq(&access, refused) => Ok(access),
-        _ => refreshed(account, messenger, hosts, seen).await,
-    }
-}
-
-/// The outcome of a refresh that ends after the `seen`-th one: our own, or the one that we waited for.
-async fn refreshed(
-    account: &Account,
-    messenger: &Messenger,
-    hosts: &Hosts,
-    seen: u64,
-) -> Result<Arc<Access>, ProviderError> {
-    let session = Arc::clone(&account.session);
-    let guard = Arc::clone(&session.turnstile).lock_owned().await;
-    {
-        let state = session.state();
-        if state.refreshes != seen {
-            return match (&state.failure, &state.access) {
-                (None, Some(access)) => Ok(Arc::clone(access)),
-                (failure, _) => Err(failure.clone().unwrap_or_else(interrupted)),
-            };
-        }
-    }
-    let (account, messenger, hosts) = (account.clone(), messenger.clone(), hosts.clone());
-    // A task of its own: the answer holds the only valid refresh token, so it is read even if the client leaves.
-    let task = actix_web::rt::spawn(async move {
-        let result = refresh(&account, &messenger, &hosts).await;
-        let session = &account.session;
-        let result = result.map(|tokens| {
-            let access = Arc::new(session.access_of(tokens.access));
-            let mut state = session.state();
-            state.access = Some(Arc::clone(&access));
-            state.refresh = tokens.refresh.or_else(|| state.refresh.take());
-            (access, state.refresh.clone())
-        });
-        // Before anybody uses what it brought: a process that ends now must not have lost it.
-        if let Ok((_, Some(newest))) = &result {
-            let kept = session.kept.clone();
-            kept.keep(NAME, session.pasted.clone(), newest.clone())
-                .await;
-        }
-        let result = result.map(|(access, _)| access);
-        let mut state = session.state();
-        state.refreshes += 1;
-        state.failure = result.as_ref().err().cloned();
-        drop(state);
-        drop(guard);
-        result
-    });
-    task.await.unwrap_or_else(|_| Err(interrupted()))
-}
-
-fn interrupted() -> ProviderError {
-    ProviderError::new(
-        Kind::Unavailable,
-        "the refresh of the token was interrupted",
-    )
+    let renew = renewal(account, messenger, hosts);
+    let tokens = &account.session.tokens;
+    tokens.replaced(refused, error, renew).await
 }
 
 /// What a refresh brings.
@@ -309,40 +219,8 @@ struct Tokens {
     refresh: Option<Secret>,
 }
 
-/// With the newest refresh token that is known; where that one is refused, with what another worker has kept meanwhile, and
-/// at last with the pasted one, once each (section 2).
-async fn refresh(
-    account: &Account,
-    messenger: &Messenger,
-    hosts: &Hosts,
-) -> Result<Tokens, ProviderError> {
-    let session = &account.session;
-    let mut tried: Vec<Secret> = Vec::new();
-    let mut refused = None;
-    let known = session.state().refresh.clone();
-    for next in [0, 1, 2] {
-        let token = match next {
-            0 => known.clone(),
-            1 => session.kept.newest(NAME, &session.pasted),
-            _ => Some(session.pasted.clone()),
-        };
-        let Some(token) = token.filter(|token| !tried.contains(token)) else {
-            continue;
-        };
-        match refresh_with(&token, account, messenger, hosts).await {
-            // The first verdict is the one on the newest token.
-            Err(error) if error.kind == Kind::AuthExpired && error.code.is_none() => {
-                refused.get_or_insert(error);
-            }
-            result => return result,
-        }
-        tried.push(token);
-    }
-    Err(refused.unwrap_or_else(interrupted))
-}
-
 /// First the RPC, then the older REST call where that one does not exist (section 2).
-async fn refresh_with(
+async fn refresh(
     token: &Secret,
     account: &Account,
     messenger: &Messenger,
@@ -354,12 +232,12 @@ async fn refresh_with(
         Err(failure) => failure,
     };
     let is_missing = match &failure {
-        Failure::Status(404 | 405, _) => true,
+        NoTokens::Status(404 | 405, _) => true,
         // Whatever was broken off later may have rotated the token: then another try is due, not another host.
-        Failure::Transport(error) => {
+        NoTokens::Transport(error) => {
             matches!(error, TransportError::Connect | TransportError::Timeout)
         }
-        Failure::Status(..) => false,
+        NoTokens::Status(..) => false,
     };
     if !is_missing {
         return Err(failure.into_error());
@@ -368,17 +246,17 @@ async fn refresh_with(
     match ask_tokens(account, messenger, rest).await {
         Ok(tokens) => Ok(tokens),
         // Neither is there: what the first one said is nearer to the truth.
-        Err(Failure::Status(404 | 405, _) | Failure::Transport(_)) => Err(failure.into_error()),
-        Err(refused @ Failure::Status(..)) => Err(refused.into_error()),
+        Err(NoTokens::Status(404 | 405, _) | NoTokens::Transport(_)) => Err(failure.into_error()),
+        Err(refused @ NoTokens::Status(..)) => Err(refused.into_error()),
     }
 }
 
-enum Failure {
+enum NoTokens {
     Transport(TransportError),
     Status(u16, ProviderError),
 }
 
-impl Failure {
+impl NoTokens {
     fn into_error(self) -> ProviderError {
         match self {
             Self::Transport(error) => error.into(),
@@ -387,7 +265,7 @@ impl Failure {
     }
 }
 
-impl From<TransportError> for Failure {
+impl From<TransportError> for NoTokens {
     fn from(error: TransportError) -> Self {
         Self::Transport(error)
     }
@@ -397,7 +275,7 @@ async fn ask_tokens(
     account: &Account,
     messenger: &Messenger,
     request: Request,
-) -> Result<Tokens, Failure> {
+) -> Result<Tokens, NoTokens> {
     let mut answer = messenger.send(request).await?;
     let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
     let body = answer.short().await?;
@@ -408,9 +286,9 @@ async fn ask_tokens(
             Kind::BadRequest => refusal::expired(&account.variable),
             _ => error.with_retry_after(retry_after),
         };
-        return Err(Failure::Status(status, error));
+        return Err(NoTokens::Status(status, error));
     }
-    let tokens = wire::tokens(&body).map_err(|error| Failure::Status(status, error))?;
+    let tokens = wire::tokens(&body).map_err(|error| NoTokens::Status(status, error))?;
     Ok(Tokens {
         access: tokens.0,
         refresh: tokens.1,
@@ -437,49 +315,60 @@ async fn ask_user(
 
 #[cfg(test)]
 mod tests {
-    use base64::{Engine as _, engine::general_purpose::STANDARD_NO_PAD};
-
     use super::*;
+    use crate::accounts::jwt;
+
+    fn session(pasted: Secret, random: u128) -> Session {
+        Session::new(pasted, Kept::default(), HalfOpen::default(), random)
+    }
 
     #[test]
     fn ids_without_claims_look_like_the_services_own() {
-        let session = Session::new(Secret::new("opaque"), Kept::default(), 42);
-        let access = session.access_of(Secret::new("opaque"));
+        let session = session(Secret::new("opaque"), 42);
+        let access = session.tokens.latest().unwrap();
         assert_eq!(access.device, "7000000000000000042");
         assert_eq!(access.session, "1700000000000000042");
         assert_eq!((access.device.len(), access.session.len()), (19, 19));
         assert_eq!(access.user(), None);
-        assert!(!session.can_refresh() && session.state().access.is_some());
+        assert!(!session.tokens.can_renew());
     }
 
     /// `{"exp":EXP,"typ":TYP,"app_id":"kimi"}` as a token.
     fn token(typ: &str, exp: u64) -> Secret {
         let claims = format!(r#"{{"exp":{exp},"typ":"{typ}","app_id":"kimi"}}"#);
-        Secret::new(format!("eyJ.{}.c2ln", STANDARD_NO_PAD.encode(claims)))
+        Secret::new(jwt::sample(&claims))
     }
 
-    #[test]
-    fn a_session_ends_with_what_renews_it() {
-        assert_eq!(
-            Session::new(Secret::new("opaque"), Kept::default(), 1).end(),
-            None
-        );
-        let pasted = Session::new(token("access", 1000), Kept::default(), 1);
-        assert_eq!(pasted.end(), Some(1000));
-        let renewing = Session::new(token("refresh", 2000), Kept::default(), 1);
-        renewing.state().access = Some(Arc::new(renewing.access_of(token("access", 50))));
+    #[actix_web::test]
+    async fn a_session_ends_with_what_renews_it() {
+        assert_eq!(session(Secret::new("opaque"), 1).end(), None);
+        assert_eq!(session(token("access", 1000), 1).end(), Some(1000));
+        let renewing = session(token("refresh", 2000), 1);
         assert_eq!(renewing.end(), Some(2000));
-        renewing.state().refresh = Some(token("refresh", 3000));
+        let renew = async |_: Attempt| {
+            let (token, expires) = renewing.spare.access(token("access", 50));
+            assert_eq!(expires, Some(50));
+            let keep = Some(self::token("refresh", 3000));
+            Ok(Renewed {
+                token,
+                expires,
+                keep,
+            })
+        };
+        let grant = renewing.tokens.grant();
+        grant.redeem(&renew, || 0).await.unwrap();
         assert_eq!(renewing.end(), Some(3000));
     }
 
     #[test]
-    fn a_token_without_an_end_never_ends() {
-        let session = Session::new(Secret::new("opaque"), Kept::default(), u128::MAX);
-        let mut access = session.access_of(Secret::new("opaque"));
-        assert!(!access.ends_within(MARGIN_SECONDS, u64::MAX / 2));
-        access.expires = Some(1000);
-        assert!(!access.ends_within(60, 939));
-        assert!(access.ends_within(60, 940));
+    fn a_renewed_token_may_lack_the_ids_of_the_pasted_one() {
+        let claims = r#"{"typ":"refresh","app_id":"kimi","device_id":"7501","ssid":"17311"}"#;
+        let renewing = session(Secret::new(jwt::sample(claims)), 1);
+        assert!(renewing.tokens.can_renew() && renewing.tokens.latest().is_none());
+        let (access, _) = renewing.spare.access(token("access", 50));
+        assert_eq!(
+            (access.device.as_str(), &*access.session),
+            ("7501", "17311")
+        );
     }
 }
