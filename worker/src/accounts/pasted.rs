@@ -150,6 +150,22 @@ pub fn cookie<'a>(header: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
+/// The cookie header of a list of cookies as browsers' extensions export it; `None` for anything else.
+pub fn exported(text: &str) -> Option<String> {
+    let Ok(Value::Array(cookies)) = serde_json::from_str(text) else {
+        return None;
+    };
+    let pair = |cookie: &Value| {
+        let (name, value) = (
+            cookie.get("name")?.as_str()?,
+            cookie.get("value")?.as_str()?,
+        );
+        Some(format!("{name}={value}"))
+    };
+    let pairs: Vec<String> = cookies.iter().filter_map(pair).collect();
+    (!pairs.is_empty()).then(|| pairs.join("; "))
+}
+
 fn is_cookies_rest(part: &str) -> bool {
     let is_pair = part
         .split_once('=')
@@ -310,6 +326,15 @@ mod tests {
         }
         // Without names nothing is looked for.
         assert_eq!(values("a=b", &Shapes::default()), ["a=b"]);
+    }
+
+    #[test]
+    fn an_exported_list_is_a_cookie_header() {
+        let list = r#"[{"name":"a","value":"1","domain":"d"},{"x":0},{"name":"b","value":"2=3"}]"#;
+        assert_eq!(exported(list).as_deref(), Some("a=1; b=2=3"));
+        for other in ["[]", "a=1", r#"{"name":"a","value":"1"}"#, r#"["a"]"#] {
+            assert_eq!(exported(other), None, "{other}");
+        }
     }
 
     #[test]

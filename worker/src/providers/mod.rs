@@ -9,6 +9,7 @@ pub mod dispatch;
 mod janitor;
 pub mod kimi;
 pub mod langfast;
+pub mod metaso;
 pub mod openai;
 mod outbox;
 pub mod qwen;

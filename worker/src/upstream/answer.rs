@@ -183,6 +183,12 @@ impl Answer {
             .map(str::trim)
     }
 
+    /// All headers of a name in lower case, as cookies are set by several.
+    pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        let value = move |line: &'a str| line.strip_prefix(name)?.strip_prefix(':').map(str::trim);
+        self.head.lines().filter_map(value)
+    }
+
     /// When the service says to come back: `Retry-After` in each of its forms, `retry-after-ms`.
     pub fn retry_after(&self) -> Option<Duration> {
         retry_after(|name| self.header(name), SystemTime::now())
