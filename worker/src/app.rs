@@ -43,8 +43,8 @@ impl App {
     /// An app that serves `registry`.
     pub fn new(settings: Settings, registry: Registry) -> Self {
         Self {
-            keys: Keys::new(&settings.api_keys, settings.allow_anonymous),
-            memory: Memory::new(settings.request_memory_bytes),
+            keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
+            memory: Memory::new(settings.http.request_memory_bytes),
             settings: Arc::new(settings),
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.

@@ -11,7 +11,7 @@ use hive2api_worker::{
         start::Start,
     },
     providers::{card, registry},
-    settings::Vars,
+    settings::{Vars, problems},
 };
 use mimalloc::MiMalloc;
 
@@ -63,33 +63,28 @@ fn serve() -> Result<ExitCode, Vec<String>> {
     {
         return Err(vec!["a TLS provider is installed already".to_owned()]);
     }
-    // Before the providers, which warn of accounts that they leave out.
-    log::start(&start.settings);
-    let code = start_serving(start);
-    log::flush();
-    code
-}
-
-fn start_serving(start: Start) -> Result<ExitCode, Vec<String>> {
-    let registry = start.registry()?;
     let sources = Sources {
         // What the file may change later is what the environment does not fix.
         environment: Vars::environment().map_err(|problem| vec![problem])?,
         started: start.vars,
         path: start.path,
     };
-    let app = App::new(start.settings, registry);
+    log::start(&start.settings.process.log);
+    problems::log(&start.warnings);
+    let app = App::new(start.settings, start.registry);
     // Two connections a stream, and the usual 1024 would be 500 streams. Where it cannot be raised, it stays.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let served =
         actix_web::rt::System::new().block_on(serve::until_signal(app, sources, give_back));
-    Ok(served.map_or_else(
-        |error| {
+    let code = match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
             tracing::error!(%error, "the worker cannot serve");
             ExitCode::FAILURE
-        },
-        |()| ExitCode::SUCCESS,
-    ))
+        }
+    };
+    log::flush();
+    Ok(code)
 }
 
 /// Gives what is free back to the system. mimalloc does so while others allocate; after a peak nobody may, so it is told to.

@@ -11,7 +11,7 @@
 use serde_json::Value;
 
 use crate::settings::{
-    Vars,
+    Problems, Vars,
     text::{clean, unquoted},
 };
 
@@ -66,7 +66,7 @@ pub fn accounts(
     vars: &Vars,
     name: &str,
     shapes: &Shapes,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<(usize, Pasted)> {
     let (mut accounts, mut more): (Vec<(usize, Pasted)>, Vec<Pasted>) = (Vec::new(), Vec::new());
     for (number, text) in vars.numbered(name) {
@@ -346,7 +346,7 @@ mod tests {
             ("X_TOKEN_5", "g h"),
             ("X_TOKEN_6", "Bearer a"),
         ]);
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let found = accounts(&vars, "X_TOKEN", &SHAPES, &mut problems);
         let found: Vec<(usize, &str, &str)> = found
             .iter()
@@ -362,9 +362,12 @@ mod tests {
             (9, "X_TOKEN_3", "f"),
         ];
         assert_eq!(found, expected);
-        assert_eq!(problems.len(), 2, "{problems:?}");
-        assert!(problems[0].starts_with("X_TOKEN_4 ") && problems[1].starts_with("X_TOKEN_5: "));
-        assert!(!problems[1].contains("g h"));
+        assert_eq!(problems.errors.len(), 2, "{problems:?}");
+        assert!(
+            problems.errors[0].starts_with("X_TOKEN_4 ")
+                && problems.errors[1].starts_with("X_TOKEN_5: ")
+        );
+        assert!(!problems.errors[1].contains("g h"));
     }
 
     proptest! {

@@ -66,7 +66,7 @@ async fn look(setup: &Setup) -> Vec<Finding> {
         connect: LONGEST_WAIT,
         stall: LONGEST_WAIT,
     };
-    let client = Client::with_proxies(timeouts, Arc::clone(&setup.settings.proxies));
+    let client = Client::with_proxies(timeouts, Arc::clone(&setup.settings.upstream.proxies));
     let targets = targets(setup);
     let has_proxy = ["HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy"]
         .iter()

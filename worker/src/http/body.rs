@@ -8,7 +8,7 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::time::{Instant, timeout_at};
 
 use super::{error::ApiError, unpack};
-use crate::{budget::Share, chat::aside::aside, settings::Settings};
+use crate::{budget::Share, chat::aside::aside, settings::Http};
 
 /// Room that is made for a body because its length was declared; more is made when it has come.
 const ROOM_ON_TRUST: usize = 256 << 10;
@@ -25,7 +25,7 @@ const SLOWEST_BYTES_PER_SECOND: usize = 8 << 10;
 pub(super) async fn read(
     request: &HttpRequest,
     mut payload: Payload,
-    settings: &Settings,
+    settings: &Http,
     share: &mut Share,
 ) -> Result<Bytes, ApiError> {
     let most = settings.most_body_bytes;

@@ -45,10 +45,10 @@ impl Place {
 fn refuse(app: &App, taken: usize) -> Result<(), ApiError> {
     let refusal = if app.is_closed.load(Ordering::SeqCst) {
         ("draining", ApiError::draining())
-    } else if taken >= app.settings.most_streams {
+    } else if taken >= app.settings.http.most_streams {
         (
             "overloaded",
-            ApiError::overloaded(app.settings.most_streams),
+            ApiError::overloaded(app.settings.http.most_streams),
         )
     } else {
         return Ok(());

@@ -34,8 +34,8 @@ pub fn complain(problems: &[String]) -> ExitCode {
 
 /// Prints each provider that has an account; exit code 1 where none has.
 pub fn accounts() -> ExitCode {
-    let registry = match Start::read().and_then(|start| start.registry()) {
-        Ok(registry) => registry,
+    let registry = match Start::read() {
+        Ok(start) => start.registry,
         Err(problems) => return complain(&problems),
     };
     let providers = registry.providers().iter();

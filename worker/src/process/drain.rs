@@ -33,7 +33,7 @@ pub async fn on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
         signal(SignalKind::interrupt())?,
     );
     let grace = tokio::select! {
-        _ = term.recv() => app.settings.drain_grace,
+        _ = term.recv() => app.settings.process.drain_grace,
         // Ctrl-C: a person is waiting, and no load balancer.
         _ = int.recv() => Duration::ZERO,
     };
@@ -53,7 +53,7 @@ pub async fn on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
             return Ok(());
         }
         () = stopping => return Ok(()),
-        () = tokio::time::sleep(app.settings.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
+        () = tokio::time::sleep(app.settings.process.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
         _ = int.recv() => tracing::warn!("stopped by a second signal"),
     }
     app.cut_answers();

@@ -27,7 +27,7 @@ use tracing_subscriber::{
 
 use crate::{
     metrics::METRICS,
-    settings::{LogFormat, Settings},
+    settings::{Log, LogFormat},
 };
 
 /// How long a line may wait for company.
@@ -45,13 +45,13 @@ const USUAL_TIME_BYTES: usize = 32;
 static LINES: Lines = Lines::new();
 
 /// Starts logging to standard output as the settings say. [`flush`] before the process ends.
-pub fn start(settings: &Settings) {
-    let filter = EnvFilter::try_new(&settings.log_level).unwrap_or_else(|_| EnvFilter::new("info"));
+pub fn start(settings: &Log) {
+    let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_writer(|| &LINES);
-    match settings.log_format {
+    match settings.format {
         LogFormat::Json => builder.event_format(Json).init(),
         LogFormat::Text => builder.init(),
     }

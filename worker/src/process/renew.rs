@@ -8,7 +8,7 @@ use crate::{
     app::App,
     doctor::names::{Standing, standing},
     providers::Registry,
-    settings::{Settings, Vars, is_credential},
+    settings::{Problems, Settings, Vars, is_credential},
 };
 
 const LOOK: Duration = Duration::from_secs(1);
@@ -106,7 +106,7 @@ impl Watched {
         self.judged = Some(content.clone());
         let put = judged.and_then(|renewal| {
             app.registry.renew(&renewal.vars)?;
-            app.keys.renew(&renewal.settings.api_keys);
+            app.keys.renew(&renewal.settings.http.api_keys);
             Ok(renewal)
         });
         match put {
@@ -144,28 +144,24 @@ impl Watched {
             ]);
         }
         let vars = self.environment.over(file.clone());
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let settings = Settings::read(&vars, &mut problems);
-        // What providers warn of is said when they take it over.
-        let quiet = tracing::subscriber::NoSubscriber::default();
-        let registry = tracing::subscriber::with_default(quiet, || {
-            Registry::new(&vars, &settings, &mut problems)
-        });
+        let registry = Registry::new(&vars, &settings, &mut problems);
         if has_accounts(&app.registry) && !has_accounts(&registry) {
             problems.push("no provider would have an account any more".to_owned());
         }
-        if settings.api_keys.is_empty() && KEYS.iter().any(|name| self.vars().get(name).is_some()) {
+        if settings.http.api_keys.is_empty()
+            && KEYS.iter().any(|name| self.vars().get(name).is_some())
+        {
             problems.push("no key would be left".to_owned());
         }
-        if problems.is_empty() {
-            Ok(Renewal {
-                file,
-                vars,
-                settings,
-            })
-        } else {
-            Err(problems)
-        }
+        // Warnings are said when the providers take it over.
+        let renewal = Renewal {
+            file,
+            vars,
+            settings,
+        };
+        problems.over(renewal).map(|(renewal, _)| renewal)
     }
 
     /// Credentials and keys that were set and are not any more.
@@ -259,10 +255,10 @@ mod tests {
         fn new(environment: &[(&str, &str)], file: &str) -> Self {
             let environment = Vars::new(environment.iter().copied());
             let vars = environment.over(Vars::parse(file.as_bytes()).unwrap());
-            let mut problems = Vec::new();
+            let mut problems = Problems::default();
             let settings = Settings::read(&vars, &mut problems);
             let registry = Registry::new(&vars, &settings, &mut problems);
-            assert!(problems.is_empty(), "{problems:?}");
+            assert!(problems.errors.is_empty(), "{problems:?}");
             Self {
                 watched: Watched::new(environment, vars, Some(file.into())),
                 app: App::new(settings, registry),

@@ -44,7 +44,7 @@ pub struct Sources {
 /// When the address cannot be had, or signals cannot be listened for.
 pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Result<()> {
     let app = Arc::new(app);
-    let listener = listen(&app.settings.host, app.settings.port)?;
+    let listener = listen(&app.settings.process.host, app.settings.process.port)?;
     let server = start(Arc::clone(&app), listener)?;
     for provider in app.registry.providers() {
         let accounts = provider.accounts().census().ready;
@@ -56,8 +56,8 @@ pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Re
         );
     }
     tracing::info!(
-        host = app.settings.host,
-        port = app.settings.port,
+        host = app.settings.process.host,
+        port = app.settings.process.port,
         worker = app.settings.worker_name,
         "serving"
     );
@@ -106,10 +106,10 @@ fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
 pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let settings = Arc::clone(&app.settings);
     let (threads, keep_alive, drain_timeout) = (
-        settings.threads,
-        settings.keep_alive,
+        settings.process.threads,
+        settings.process.keep_alive,
         // The end comes from [`drain`]; this is only for what that would miss.
-        settings.drain_timeout + 2 * drain::LAST_WORDS,
+        settings.process.drain_timeout + 2 * drain::LAST_WORDS,
     );
     // Connections have it from their listener.
     SockRef::from(&listener).set_send_buffer_size(SEND_BUFFER_BYTES)?;
@@ -117,8 +117,8 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
         actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
             .app_data(Client::with_proxies(
-                settings.timeouts,
-                Arc::clone(&settings.proxies),
+                settings.upstream.timeouts,
+                Arc::clone(&settings.upstream.proxies),
             ))
             .configure(http::routes)
             .wrap(from_fn(edge::edge))

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{
     providers::Registry,
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
 };
 
 /// What was read.
@@ -16,6 +16,10 @@ pub struct Start {
     pub path: PathBuf,
     /// What the variables mean.
     pub settings: Settings,
+    /// The providers, with the accounts that can be used.
+    pub registry: Registry,
+    /// What is hardly as it was meant. Logging starts after this was read, so nobody has been told yet.
+    pub warnings: Vec<String>,
 }
 
 impl Start {
@@ -25,34 +29,19 @@ impl Start {
     /// All mistakes, those of the providers among them; but for a file that cannot be read, which is the only one.
     pub fn read() -> Result<Self, Vec<String>> {
         let (vars, path) = Vars::load().map_err(|problem| vec![problem])?;
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let mut settings = Settings::read(&vars, &mut problems);
         let mut beside = path.clone().into_os_string();
         beside.push(".tokens");
-        settings.kept = settings.kept.or_in_file(beside.into());
-        if problems.is_empty() {
-            return Ok(Self {
-                vars,
-                path,
-                settings,
-            });
-        }
-        // All mistakes together.
-        Registry::new(&vars, &settings, &mut problems);
-        Err(problems)
-    }
-
-    /// The providers, which warn in the log of accounts that they leave out.
-    ///
-    /// # Errors
-    /// All mistakes.
-    pub fn registry(&self) -> Result<Registry, Vec<String>> {
-        let mut problems = Vec::new();
-        let registry = Registry::new(&self.vars, &self.settings, &mut problems);
-        if problems.is_empty() {
-            Ok(registry)
-        } else {
-            Err(problems)
-        }
+        settings.providers.kept = settings.providers.kept.or_in_file(beside.into());
+        let registry = Registry::new(&vars, &settings, &mut problems);
+        let (registry, warnings) = problems.over(registry)?;
+        Ok(Self {
+            vars,
+            path,
+            settings,
+            registry,
+            warnings,
+        })
     }
 }

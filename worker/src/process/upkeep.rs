@@ -13,7 +13,10 @@ const EVERY: Duration = Duration::from_secs(3600);
 /// Runs for ever, on the thread that it is started on.
 pub async fn run(app: Arc<App>) {
     let settings = &app.settings;
-    let client = Client::with_proxies(settings.timeouts, Arc::clone(&settings.proxies));
+    let client = Client::with_proxies(
+        settings.upstream.timeouts,
+        Arc::clone(&settings.upstream.proxies),
+    );
     loop {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
         let now = since.unwrap_or_default().as_secs();

@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::Configure;
-use crate::settings::Vars;
+use crate::settings::{Problems, Vars};
 
 /// A provider's card. What one account or one model needs to know stands in its folder; here stands what everybody else
 /// needs to know of the provider.
@@ -137,7 +137,7 @@ impl Card {
     }
 
     /// Reads an address of the card.
-    pub fn base_url(&self, name: &str, vars: &Vars, problems: &mut Vec<String>) -> String {
+    pub fn base_url(&self, name: &str, vars: &Vars, problems: &mut Problems) -> String {
         vars.base_url(name, self.default_of(name), problems)
     }
 
@@ -257,7 +257,7 @@ mod tests {
     /// What a provider reads and does not state would be unknown to doctor and to the example.
     #[test]
     fn providers_read_what_their_cards_state_and_nothing_else() {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let vars = Vars::new(PROVIDERS.iter().flat_map(|card| {
             let credentials = card
                 .credentials()

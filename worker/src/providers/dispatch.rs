@@ -160,7 +160,7 @@ async fn dispatch(
     };
     tokio::select! {
         biased;
-        result = tokio::time::timeout(job.settings.request_timeout, all) => result.unwrap_or_else(|_| {
+        result = tokio::time::timeout(job.settings.providers.request_timeout, all) => result.unwrap_or_else(|_| {
             Err(ProviderError::new(
                 Kind::Timeout,
                 "the answer took longer than REQUEST_TIMEOUT allows",
@@ -185,7 +185,7 @@ async fn attempt(
     let accounts = provider.accounts();
     let name: Arc<str> = provider.name().into();
     let mut tried = Vec::new();
-    let mut delays = job.settings.retry_delays.iter();
+    let mut delays = job.settings.providers.retry_delays.iter();
     loop {
         let mut turn = turn(job, candidate, &name, request, outbox, tried.clone());
         let result = provider.chat(request, &mut turn).await;
@@ -295,9 +295,9 @@ fn turn(
         limits: Limits::new(request, |field| {
             fields::support(provider.fields_of(&candidate.model), field)
         }),
-        fetch: Rc::new(job.settings.fetch.clone()),
+        fetch: Rc::new(job.settings.providers.fetch.clone()),
         attached: RefCell::new(Attached::new(job.memory.share())),
-        conversations: job.settings.conversations,
+        conversations: job.settings.providers.conversations,
         janitor: job.janitor,
         tried,
         account: None,

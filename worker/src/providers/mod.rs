@@ -32,7 +32,7 @@ pub use turn::{Held, Messenger, Turn};
 use crate::{
     accounts::Accounts,
     chat::{ChatRequest, Field, ProviderError, Support},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
 };
 
 /// A web chat (or an official API) that can answer chat completions.
@@ -101,7 +101,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Reads the credentials anew. Problems are added to `problems`; what is returned puts the new accounts in
     /// place and is only called when nobody had a problem.
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a>;
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a>;
 
     /// One turn: lease an account, ask what `ask` asks, pass the answer on as events, register the clean-up. Dropping
     /// the future stops the upstream call.
@@ -117,7 +117,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
 /// A provider's constructor: reads its own variables, adds what is wrong to `problems`. A provider without an
 /// account is built all the same: one may be added while the worker runs.
-pub type Configure = fn(&Vars, &Settings, &mut Vec<String>) -> Vec<Arc<dyn Provider>>;
+pub type Configure = fn(&Vars, &Settings, &mut Problems) -> Vec<Arc<dyn Provider>>;
 
 /// A model as the gateway offers it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use std::{
 use super::{Model, Provider, card::Card};
 use crate::{
     chat::{Asked, ChatRequest, Field, Invalid, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars, problems},
 };
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
@@ -90,8 +90,8 @@ pub struct Registry {
 
 impl Registry {
     /// Builds every provider; what is wrong goes to `problems`.
-    pub fn new(vars: &Vars, settings: &Settings, problems: &mut Vec<String>) -> Self {
-        warn_of_placeholders(vars);
+    pub fn new(vars: &Vars, settings: &Settings, problems: &mut Problems) -> Self {
+        warn_of_placeholders(vars, problems);
         let providers: Vec<_> = PROVIDERS
             .iter()
             .flat_map(|card| (card.configure)(vars, settings, problems))
@@ -107,7 +107,7 @@ impl Registry {
             listed,
             routes: BTreeMap::new(),
         };
-        for (alias, targets) in &settings.model_routes {
+        for (alias, targets) in &settings.providers.model_routes {
             let mut candidates = Vec::new();
             for target in targets {
                 match registry.candidate(target) {
@@ -221,18 +221,17 @@ impl Registry {
     /// Reads all credentials anew and puts them in place, all or none.
     ///
     /// # Errors
-    /// What is wrong; then everything is as it was.
+    /// What is wrong; then everything is as it was. Warnings are said in the log.
     pub fn renew(&self, vars: &Vars) -> Result<(), Vec<String>> {
-        let mut problems = Vec::new();
-        warn_of_placeholders(vars);
+        let mut problems = Problems::default();
+        warn_of_placeholders(vars, &mut problems);
         let renewals: Vec<_> = self
             .providers
             .iter()
             .map(|provider| provider.renew(vars, &mut problems))
             .collect();
-        if !problems.is_empty() {
-            return Err(problems);
-        }
+        let (renewals, warnings) = problems.over(renewals)?;
+        problems::log(&warnings);
         for put_in_place in renewals {
             put_in_place();
         }
@@ -240,9 +239,11 @@ impl Registry {
     }
 }
 
-fn warn_of_placeholders(vars: &Vars) {
+fn warn_of_placeholders(vars: &Vars, problems: &mut Problems) {
     for name in vars.placeholders() {
-        tracing::warn!("{name} holds a placeholder and no credential: it is not used");
+        problems.warn(format!(
+            "{name} holds a placeholder and no credential: it is not used"
+        ));
     }
 }
 
@@ -263,10 +264,10 @@ mod tests {
                 r#"{"both": ["qwen/qwen-max", "api/large"]}"#,
             ),
         ]);
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let settings = Settings::read(&vars, &mut problems);
         let registry = Registry::new(&vars, &settings, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         registry
     }
 

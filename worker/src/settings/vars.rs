@@ -4,11 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fmt, fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use actix_web::http::Uri;
 
-use super::{file, placeholder, text};
+use super::{Problems, file, placeholder, text};
 use crate::accounts::pasted;
 
 /// Ends of addresses that services' documentation names and people paste with the base URL.
@@ -195,7 +196,7 @@ impl Vars {
     }
 
     /// A base URL without trailing slashes and without the end of an endpoint, `default` when it is absent.
-    pub fn base_url(&self, name: &str, default: &str, problems: &mut Vec<String>) -> String {
+    pub fn base_url(&self, name: &str, default: &str, problems: &mut Problems) -> String {
         let given = self.get(name).unwrap_or(default);
         // Schemes are the same in capitals.
         let given = match given.split_once("://") {
@@ -235,7 +236,7 @@ impl Vars {
         default: T,
         least: T,
         most: T,
-        problems: &mut Vec<String>,
+        problems: &mut Problems,
     ) -> T {
         let Some(text) = self.get(name) else {
             return default;
@@ -249,8 +250,13 @@ impl Vars {
         }
     }
 
+    /// A time in seconds, at most a day; with or without a fraction.
+    pub(super) fn seconds(&self, name: &str, default: f64, problems: &mut Problems) -> Duration {
+        Duration::from_secs_f64(self.number(name, default, 0.0, 86_400.0, problems))
+    }
+
     /// A switch: `true`/`false`, `1`/`0`, `yes`/`no`, `on`/`off`.
-    pub fn switch(&self, name: &str, default: bool, problems: &mut Vec<String>) -> bool {
+    pub fn switch(&self, name: &str, default: bool, problems: &mut Problems) -> bool {
         match self.get(name).map(str::to_ascii_lowercase).as_deref() {
             None => default,
             Some("true" | "1" | "yes" | "on") => true,
@@ -268,7 +274,7 @@ impl Vars {
         name: &str,
         choices: &[(&str, T)],
         default: T,
-        problems: &mut Vec<String>,
+        problems: &mut Problems,
     ) -> T {
         let Some(text) = self.get(name) else {
             return default;
@@ -344,9 +350,9 @@ pub(super) mod tests {
     #[test]
     fn takes_the_end_of_an_endpoint_off_a_base_url() {
         let read = |url: &str| {
-            let (vars, mut problems) = (Vars::new([("URL", url)]), Vec::new());
+            let (vars, mut problems) = (Vars::new([("URL", url)]), Problems::default());
             let url = vars.base_url("URL", "", &mut problems);
-            problems.is_empty().then_some(url)
+            problems.errors.is_empty().then_some(url)
         };
         for url in [
             "http://a.example/v1",
@@ -390,13 +396,13 @@ pub(super) mod tests {
             ("ALLOW_ANONYMOUS", "\u{feff}true\r\n"),
             ("T", "\"Authorization: Bearer a\u{200b}b\""),
         ]);
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         assert_eq!(vars.number("PORT", 1, 0, 99, &mut problems), 81);
         assert!(vars.switch("ALLOW_ANONYMOUS", false, &mut problems));
         let choices = [("json", 1), ("text", 2)];
         assert_eq!(vars.choice("LOG_FORMAT", &choices, 1, &mut problems), 2);
         assert_eq!(vars.pasted("T").as_deref(), Some("ab"));
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
     }
 
     #[test]

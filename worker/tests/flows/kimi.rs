@@ -704,7 +704,7 @@ async fn mistakes_in_the_variables_are_named() {
         ("KIMI_TOKEN", ","),
         ("ALLOW_ANONYMOUS", "true"),
     ]);
-    let mut problems = Vec::new();
+    let mut problems = hive2api_worker::settings::Problems::default();
     let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
     hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
     for name in [
@@ -715,7 +715,7 @@ async fn mistakes_in_the_variables_are_named() {
         "KIMI_TOKEN",
     ] {
         assert!(
-            problems.iter().any(|problem| problem.contains(name)),
+            problems.errors.iter().any(|problem| problem.contains(name)),
             "{name} in {problems:?}"
         );
     }

@@ -14,7 +14,7 @@ use hive2api_worker::{
     app::App,
     process::serve,
     providers::Registry,
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
 };
 use serde_json::{Value, json};
 
@@ -60,10 +60,10 @@ impl Hive {
             more.iter()
                 .map(|(name, value)| ((*name).to_owned(), (*value).to_owned())),
         );
-        let (vars, mut problems) = (Vars::new(pairs), Vec::new());
+        let (vars, mut problems) = (Vars::new(pairs), Problems::default());
         let settings = Settings::read(&vars, &mut problems);
         let registry = Registry::new(&vars, &settings, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         let app = Arc::new(App::new(settings, registry));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());

@@ -156,7 +156,8 @@ fn container_name(service: &Service) -> Option<Finding> {
 }
 
 fn stop_grace(setup: &Setup, service: &Service) -> Option<Finding> {
-    let needed = (setup.settings.drain_timeout + setup.settings.drain_grace).as_secs_f64();
+    let needed =
+        (setup.settings.process.drain_timeout + setup.settings.process.drain_grace).as_secs_f64();
     let (place, seconds, how) = match &service.stop_grace {
         Some((seconds, place)) => (place, *seconds, ""),
         None if service.is_piece() => return None,

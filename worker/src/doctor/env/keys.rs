@@ -154,7 +154,7 @@ fn is_placeholder(value: &str) -> bool {
 }
 
 fn anonymous(setup: &Setup) -> Option<Finding> {
-    if !setup.settings.allow_anonymous {
+    if !setup.settings.http.allow_anonymous {
         return None;
     }
     let place = setup.place_of("ALLOW_ANONYMOUS")?;

@@ -73,7 +73,7 @@ fn body_limit(setup: &Setup, proxied: &Proxied<'_>) -> Option<Finding> {
         Said::Default => (proxied.server_place(), 1 << 20, " (it is not set)"),
         Said::Unknown => return None,
     };
-    let worker = u64::try_from(setup.settings.most_body_bytes).unwrap_or(u64::MAX);
+    let worker = u64::try_from(setup.settings.http.most_body_bytes).unwrap_or(u64::MAX);
     let limits = |here: String| {
         format!(
             "nginx takes bodies of {here}{how}, the worker of {} (MAX_BODY_BYTES)",

@@ -184,8 +184,8 @@ fn read_timeout(setup: &Setup, proxied: &Proxied<'_>) -> Option<Finding> {
     } else {
         " (it is not set, and 60s is the default)"
     };
-    let stall = setup.settings.timeouts.stall.as_secs_f64();
-    let request = setup.settings.request_timeout.as_secs_f64();
+    let stall = setup.settings.upstream.timeouts.stall.as_secs_f64();
+    let request = setup.settings.providers.request_timeout.as_secs_f64();
     let (name, limit, severity) = if seconds < stall {
         ("STALL_TIMEOUT", stall, Severity::Error)
     } else if seconds < request {
@@ -213,7 +213,7 @@ fn keepalive_race(setup: &Setup, upstream: &super::Directive) -> Option<Finding>
         Some(line) => (&line.place, units::seconds(line.value())?),
         None => (&keepalive.place, 60.0),
     };
-    let worker = setup.settings.keep_alive.as_secs_f64();
+    let worker = setup.settings.process.keep_alive.as_secs_f64();
     (seconds >= worker).then(|| {
         let what = format!("idle connections are kept for {seconds} s here and for {worker} s by the worker (KEEP_ALIVE_TIMEOUT)");
         KEEPALIVE_RACE.at(place, what)

@@ -41,8 +41,8 @@ pub async fn completions(
 ) -> Result<HttpResponse, ApiError> {
     Place::look(&app, &http)?;
     let mut share = app.memory.share();
-    let body = body::read(&http, payload, &app.settings, &mut share).await?;
-    let most_pieces = app.settings.most_messages;
+    let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
+    let most_pieces = app.settings.http.most_messages;
     share.grow_for_body(body.len(), most_pieces)?;
     let place = Place::take(&app)?;
     let request = aside(body.len(), move || {
@@ -114,7 +114,7 @@ impl Started {
             &self.id,
             self.created,
             trace,
-            app.settings.ping_interval,
+            app.settings.http.ping_interval,
             self.is_late,
         ))
     }
@@ -154,14 +154,17 @@ async fn answer(
             .any(|candidate| !candidate.provider.reports_usage());
     let choices = (0..request.n).map(|_| {
         let run = Run::new(job.clone(), route.clone(), Arc::clone(request));
-        (run, Answer::new(app.settings.reasoning_format, is_counted))
+        (
+            run,
+            Answer::new(app.settings.http.reasoning_format, is_counted),
+        )
     });
     if request.stream {
         let mut choices: Vec<Choice> = choices
             .map(|(run, answer)| Choice::new(run, answer))
             .collect();
         let first =
-            tokio::time::timeout(app.settings.head_timeout, first_output(&mut choices)).await;
+            tokio::time::timeout(app.settings.http.head_timeout, first_output(&mut choices)).await;
         if let Ok(Err(error)) = first {
             trace.served = choices
                 .first()

@@ -10,7 +10,10 @@ use serde::Deserialize;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use super::{identity, session::Session};
-use crate::{accounts::Secret, settings::Vars};
+use crate::{
+    accounts::Secret,
+    settings::{Problems, Vars},
+};
 
 /// One account. Two are equal when they were configured alike, whatever has happened to them since.
 #[derive(Clone)]
@@ -95,7 +98,7 @@ impl fmt::Debug for Account {
 
 /// All accounts of the environment: `DEEPSEEK_TOKEN`, `DEEPSEEK_TOKEN_2`, …, each with one token or several between
 /// commas, and the logins of the same numbers.
-pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let mut accounts: Vec<(usize, Account)> = Vec::new();
     let mut more: Vec<Account> = Vec::new();
     for (number, value) in vars.numbered("DEEPSEEK_TOKEN") {
@@ -177,7 +180,7 @@ fn tokens(value: &str) -> Vec<String> {
 }
 
 /// `DEEPSEEK_DEVICE_ID`.
-fn device(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<String> {
+fn device(vars: &Vars, number: usize, problems: &mut Problems) -> Option<String> {
     let variable = suffixed("DEEPSEEK_DEVICE_ID", number);
     let pasted = vars.pasted(&variable)?;
     let device = identity::device(&pasted);
@@ -187,7 +190,7 @@ fn device(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<Stri
     device
 }
 
-fn login(vars: &Vars, number: usize, problems: &mut Vec<String>) -> Option<Login> {
+fn login(vars: &Vars, number: usize, problems: &mut Problems) -> Option<Login> {
     let get = |name: &str| vars.pasted(&suffixed(name, number));
     let name = match (get("DEEPSEEK_EMAIL"), get("DEEPSEEK_MOBILE")) {
         (Some(email), _) => Name::Email(Secret::new(email)),
@@ -223,9 +226,9 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Vec<(usize, String, bool)> {
-        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
         let accounts = accounts(&vars, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         let plain = |(number, account): (usize, Account)| {
             let token = account.token.map(|token| token.expose().to_owned());
             (number, token.unwrap_or_default(), account.login.is_some())
@@ -275,10 +278,10 @@ mod tests {
     #[test]
     fn a_device_is_the_accounts_own_and_stays() {
         let devices = |pairs: &[(&str, &str)]| {
-            let mut problems = Vec::new();
+            let mut problems = Problems::default();
             let accounts = accounts(&Vars::new(pairs.iter().copied()), &mut problems);
             let devices = accounts.into_iter().map(|(_, account)| account.device_id);
-            (devices.collect::<Vec<_>>(), problems.len())
+            (devices.collect::<Vec<_>>(), problems.errors.len())
         };
         let (both, _) = devices(&[("DEEPSEEK_TOKEN", "a,b")]);
         assert_ne!(both.first(), both.last());
@@ -297,7 +300,7 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_pace() {
         let vars = Vars::new([("DEEPSEEK_TOKEN", "a")]);
-        let (_, account) = accounts(&vars, &mut Vec::new()).remove(0);
+        let (_, account) = accounts(&vars, &mut Problems::default()).remove(0);
         let (pause, start) = (Duration::from_millis(40), Instant::now());
         account.keep_pace(pause).await;
         assert!(start.elapsed() < pause);
@@ -307,9 +310,9 @@ mod tests {
 
     #[test]
     fn complains_about_half_a_login_and_strange_tokens() {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         accounts(&Vars::new([("DEEPSEEK_EMAIL", "x@y")]), &mut problems);
         accounts(&Vars::new([("DEEPSEEK_TOKEN", "a b")]), &mut problems);
-        assert_eq!(problems.len(), 2, "{problems:?}");
+        assert_eq!(problems.errors.len(), 2, "{problems:?}");
     }
 }

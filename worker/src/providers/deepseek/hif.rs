@@ -15,7 +15,11 @@ use super::{
     refusal,
     wire::{self, Aside},
 };
-use crate::{chat::ProviderError, providers::Messenger, settings::Vars};
+use crate::{
+    chat::ProviderError,
+    providers::Messenger,
+    settings::{Problems, Vars},
+};
 
 /// How long a value is good for when its answer does not say.
 const LIFE: Duration = Duration::from_secs(600);
@@ -35,7 +39,7 @@ pub(super) struct SideChannels {
 impl SideChannels {
     /// Reads the hosts. `off` switches one off; so does another service in place of the real one, unless the host is
     /// named with it; the app has none.
-    pub(super) fn read(vars: &Vars, identity: &Identity, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(vars: &Vars, identity: &Identity, problems: &mut Problems) -> Self {
         let mut channel = |name: &str| {
             let is_off = match vars.get(name) {
                 Some(value) => value.eq_ignore_ascii_case("off"),

@@ -4,7 +4,10 @@
 use sha3::{Digest as _, Sha3_256};
 use uuid::Uuid;
 
-use crate::{settings::Vars, upstream::Request};
+use crate::{
+    settings::{Problems, Vars},
+    upstream::Request,
+};
 
 const BROWSER: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 const APP: &str = "DeepSeek/2.5.0 Android/35";
@@ -25,7 +28,7 @@ pub(super) struct Identity {
 
 impl Identity {
     /// Reads the variables of section 2.
-    pub(super) fn read(vars: &Vars, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
         let mut word = |name: &str, default: &str| {
             let value = vars.pasted(name).unwrap_or_else(|| default.to_owned());
             if value.chars().any(char::is_control) {

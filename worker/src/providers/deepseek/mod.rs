@@ -43,7 +43,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::Answer,
 };
 
@@ -70,20 +70,20 @@ pub struct DeepSeek {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let identity = Identity::read(vars, problems);
     let pause = vars.number("DEEPSEEK_PAUSE_SECONDS", 0.0, 0.0, LONGEST_PAUSE, problems);
     let deepseek = DeepSeek {
         // One answer at a time is the safe rule, and two were seen to work (section 8).
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("DEEPSEEK_MAX_CONCURRENCY", 2, 1, 1000, problems),
         ),
         models: models::listed(),
         side_channels: SideChannels::read(vars, &identity, problems),
         identity: Arc::new(identity),
-        silence: settings.timeouts.stall.min(LONGEST_SILENCE),
+        silence: settings.upstream.timeouts.stall.min(LONGEST_SILENCE),
         pause: Duration::from_secs_f64(pause),
         checks_device: vars.switch("DEEPSEEK_CHECK_DEVICE", false, problems),
     };
@@ -112,7 +112,7 @@ impl Provider for DeepSeek {
         &self.accounts
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

@@ -145,7 +145,11 @@ fn longer(pause: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{chat::Kind, providers::deepseek::account::accounts, settings::Vars};
+    use crate::{
+        chat::Kind,
+        providers::deepseek::account::accounts,
+        settings::{Problems, Vars},
+    };
 
     fn account() -> Account {
         let vars = Vars::new([
@@ -153,7 +157,7 @@ mod tests {
             ("DEEPSEEK_EMAIL", "x@y"),
             ("DEEPSEEK_PASSWORD", "p"),
         ]);
-        accounts(&vars, &mut Vec::new()).remove(0).1
+        accounts(&vars, &mut Problems::default()).remove(0).1
     }
 
     fn error(kind: Kind) -> ProviderError {

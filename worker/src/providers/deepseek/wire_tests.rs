@@ -1,5 +1,8 @@
 use super::*;
-use crate::{providers::deepseek::account::accounts, settings::Vars};
+use crate::{
+    providers::deepseek::account::accounts,
+    settings::{Problems, Vars},
+};
 use serde_json::from_str;
 
 const DEVICE: &str = "0b9c7c5e-1111-4222-8333-444455556666";
@@ -9,9 +12,9 @@ fn sent(
     pairs: &[(&str, &str)],
     request: impl FnOnce(Caller<'_>) -> Request,
 ) -> (Vec<(String, String)>, Value) {
-    let (vars, mut problems) = (Vars::new(pairs.iter().copied()), Vec::new());
+    let (vars, mut problems) = (Vars::new(pairs.iter().copied()), Problems::default());
     let identity = Identity::read(&vars, &mut problems);
-    assert!(problems.is_empty(), "{problems:?}");
+    assert!(problems.errors.is_empty(), "{problems:?}");
     let token = Secret::new("token");
     let request = request(Caller {
         identity: &identity,
@@ -159,7 +162,7 @@ fn a_login_has_both_names_and_the_page_that_it_comes_from() {
         ),
     ] {
         let pairs = pairs.into_iter().chain([("DEEPSEEK_PASSWORD", "p")]);
-        let (vars, mut problems) = (Vars::new(pairs), Vec::new());
+        let (vars, mut problems) = (Vars::new(pairs), Problems::default());
         let (_, account) = accounts(&vars, &mut problems).remove(0);
         let identity = Identity::read(&vars, &mut problems);
         let (headers, body) = seen(&login(&identity, &account, account.login.as_ref().unwrap()));

@@ -10,7 +10,7 @@ use crate::{
         pasted::{self, Shapes},
         rotating::HalfOpen,
     },
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 const NAME: &str = "KIMI_TOKEN";
@@ -49,7 +49,7 @@ pub(super) fn accounts(
     vars: &Vars,
     known: &[Arc<Session>],
     (kept, pace): (&Kept, &HalfOpen),
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<(usize, Account)> {
     let session = |token: String| {
         let known = known.iter().find(|session| session.tokens.is_of(&token));
@@ -102,11 +102,7 @@ mod tests {
     const REFRESH: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1c2VyLWNlbnRlciIsImV4cCI6NDEwMjQ0NDgwMCwidHlwIjoicmVmcmVzaCIsImFwcF9pZCI6ImtpbWkiLCJzdWIiOiJ1fj8-MSIsInNzaWQiOiIxNzMxMSIsImRldmljZV9pZCI6Ijc1MDEifQ.c2ln";
     const OTHER: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJ0eXAiOiJhY2Nlc3MiLCJhcHBfaWQiOiJvdGhlciIsInN1YiI6IngifQ.c2ln";
 
-    fn read(
-        vars: &Vars,
-        known: &[Arc<Session>],
-        problems: &mut Vec<String>,
-    ) -> Vec<(usize, Account)> {
+    fn read(vars: &Vars, known: &[Arc<Session>], problems: &mut Problems) -> Vec<(usize, Account)> {
         let place = (&Kept::default(), &HalfOpen::default());
         accounts(vars, known, place, problems)
     }
@@ -159,9 +155,9 @@ mod tests {
             format!("{{\"value\":\"Bearer {ACCESS}\",\"x\":1}}"),
             format!("{{\"token\":\"x\",\"refresh_token\":\"{ACCESS}\",\"access_token\":\"y\"}}"),
         ] {
-            let (mut problems, vars) = (Vec::new(), Vars::new([(NAME, pasted.as_str())]));
+            let (mut problems, vars) = (Problems::default(), Vars::new([(NAME, pasted.as_str())]));
             let accounts = read(&vars, &[], &mut problems);
-            assert!(problems.is_empty(), "{problems:?}");
+            assert!(problems.errors.is_empty(), "{problems:?}");
             assert!(
                 matches!(accounts.as_slice(), [(1, account)] if account.session.tokens.is_of(ACCESS)),
                 "{pasted}"
@@ -172,7 +168,7 @@ mod tests {
     #[test]
     fn several_tokens_are_several_accounts() {
         let (mut problems, vars) = (
-            Vec::new(),
+            Problems::default(),
             Vars::new([(NAME, "a, b,,Bearer c"), ("KIMI_TOKEN_3", "d")]),
         );
         let found = read(&vars, &[], &mut problems);
@@ -194,7 +190,7 @@ mod tests {
 
     #[test]
     fn an_equal_token_keeps_its_session_under_any_number() {
-        let first = read(&Vars::new([(NAME, REFRESH)]), &[], &mut Vec::new());
+        let first = read(&Vars::new([(NAME, REFRESH)]), &[], &mut Problems::default());
         let known = [Arc::clone(&first[0].1.session)];
         let again = read(
             &Vars::new([(NAME, "other"), ("KIMI_TOKEN_2", REFRESH)]),
@@ -203,13 +199,17 @@ mod tests {
         );
         assert!(Arc::ptr_eq(&again[1].1.session, &known[0]));
         assert!(!Arc::ptr_eq(&again[0].1.session, &known[0]));
-        let same = read(&Vars::new([(NAME, REFRESH)]), &known, &mut Vec::new());
+        let same = read(
+            &Vars::new([(NAME, REFRESH)]),
+            &known,
+            &mut Problems::default(),
+        );
         assert!(same[0].1 == first[0].1);
     }
 
     #[test]
     fn nothing_shows_a_token() {
-        let account = read(&Vars::new([(NAME, ACCESS)]), &[], &mut Vec::new());
+        let account = read(&Vars::new([(NAME, ACCESS)]), &[], &mut Problems::default());
         assert!(!format!("{account:?} {:?}", account[0].1.session).contains("eyJ"));
     }
 }

@@ -37,7 +37,7 @@ use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pool, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::{Request, fetch::Attachment},
 };
 
@@ -77,13 +77,13 @@ struct Asked {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let base_url = CARD.base_url("KIMI_BASE_URL", vars, problems);
     let kimi = Kimi {
         // One stream at a time was a rule of the old service alone (section 9); a stricter one can be told so.
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("KIMI_MAX_CONCURRENCY", 1000, 1, 10_000, problems),
         ),
         models: models::listed(),
@@ -99,8 +99,8 @@ pub fn configure(
         },
         transport: Transport::read(vars.get("KIMI_TRANSPORT"), problems),
         keeps_chats: vars.switch("KIMI_KEEP_CHATS", false, problems),
-        kept: settings.kept.clone(),
-        pace: HalfOpen::new(settings.patience),
+        kept: settings.providers.kept.clone(),
+        pace: HalfOpen::new(settings.providers.patience),
         answered: AtomicUsize::new(0),
         free_fallback: free_fallback(vars, problems),
     };
@@ -108,7 +108,7 @@ pub fn configure(
     vec![Arc::new(kimi)]
 }
 
-fn free_fallback(vars: &Vars, problems: &mut Vec<String>) -> Option<Model> {
+fn free_fallback(vars: &Vars, problems: &mut Problems) -> Option<Model> {
     let id = vars.get("KIMI_FREE_FALLBACK")?;
     let model = models::find(id);
     if model.is_none() {
@@ -119,7 +119,7 @@ fn free_fallback(vars: &Vars, problems: &mut Vec<String>) -> Option<Model> {
 }
 
 /// `KIMI_WS_BASE_URL`, by default the base URL with the WebSocket's scheme.
-fn ws_base_url(own: Option<&str>, base_url: &str, problems: &mut Vec<String>) -> String {
+fn ws_base_url(own: Option<&str>, base_url: &str, problems: &mut Problems) -> String {
     let url = own.unwrap_or(base_url).trim_end_matches('/');
     let Some((scheme, rest)) = url.split_once("://") else {
         problems.push("KIMI_WS_BASE_URL must be a ws(s) URL".to_owned());
@@ -193,7 +193,7 @@ impl Provider for Kimi {
         self.accounts.read(|account| account.session.end())
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = self.read(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
     }
@@ -414,7 +414,7 @@ impl Kimi {
     }
 
     /// The accounts of these variables. An equal token goes on with the session that it has, whatever its number is.
-    fn read(&self, vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+    fn read(&self, vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
         let known = self
             .accounts
             .read(|account| Some(Arc::clone(&account.session)));

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     chat::{Kind, ProviderError},
     providers::Turn,
+    settings::Problems,
     upstream::{
         Answer, TransportError, connect,
         websocket::{HandshakeError, Message, WebSocket},
@@ -36,7 +37,7 @@ pub(super) enum Transport {
 
 impl Transport {
     /// Reads the variable.
-    pub(super) fn read(word: Option<&str>, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(word: Option<&str>, problems: &mut Problems) -> Self {
         match word {
             None | Some("connect") => Self::Connect,
             Some("websocket") => Self::WebSocket,

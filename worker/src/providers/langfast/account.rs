@@ -18,7 +18,7 @@ use crate::{
     },
     chat::{Kind, ProviderError},
     providers::Messenger,
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 /// The variable of the publishable key.
@@ -39,7 +39,7 @@ pub(super) struct Guest {
 }
 
 /// The publishable key, if there is one.
-pub(super) fn anon_key(vars: &Vars, problems: &mut Vec<String>) -> Option<Secret> {
+pub(super) fn anon_key(vars: &Vars, problems: &mut Problems) -> Option<Secret> {
     let key = vars.pasted(VARIABLE)?;
     if !key.chars().all(|c| c.is_ascii_graphic()) {
         problems.push(format!(

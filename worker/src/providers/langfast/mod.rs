@@ -33,7 +33,7 @@ use crate::{
         anonymous::{Allowance, Guests},
     },
     chat::{ChatRequest, Field, Kind, ProviderError, Support, aside::aside},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::{socketio::connection::Connection, websocket::HandshakeError},
 };
 
@@ -66,7 +66,7 @@ pub struct LangFast {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let most = vars.number("MAX_CREDENTIALS", 10, 1, 1000, problems);
     let allowance = Allowance {
@@ -78,7 +78,7 @@ pub fn configure(
     if allowance.least > allowance.most {
         problems.push("MIN_CREDENTIALS must not be greater than MAX_CREDENTIALS".to_owned());
     }
-    let house_stall = settings.timeouts.stall;
+    let house_stall = settings.upstream.timeouts.stall;
     let stall = vars.number(
         "LANGFAST_STALL_TIMEOUT_S",
         house_stall.min(Duration::from_secs(60)).as_secs_f64(),
@@ -88,10 +88,10 @@ pub fn configure(
     );
     let base_url = CARD.base_url("LANGFAST_BASE_URL", vars, problems);
     let langfast = LangFast {
-        guests: Arc::new(Guests::new(allowance, settings.patience)),
+        guests: Arc::new(Guests::new(allowance, settings.providers.patience)),
         own: Mutex::default(),
         allowance,
-        kept: settings.kept.clone(),
+        kept: settings.providers.kept.clone(),
         anon_key: Mutex::new(account::anon_key(vars, problems)),
         models: models::listed(),
         base_url: base_url.into(),
@@ -110,7 +110,7 @@ pub fn configure(
 }
 
 /// `ws`, `wss`, `http` and `https` are accepted (section 3).
-fn socket_base_url(vars: &Vars, problems: &mut Vec<String>) -> String {
+fn socket_base_url(vars: &Vars, problems: &mut Problems) -> String {
     const VARIABLE: &str = "LANGFAST_SOCKET_BASE_URL";
     let default = CARD.default_of(VARIABLE);
     let given = vars.get(VARIABLE).unwrap_or(default);
@@ -148,7 +148,7 @@ impl Provider for LangFast {
         &*self.guests
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let anon_key = account::anon_key(vars, problems);
         let own = session::read(vars, problems);
         let allowance = self.allowance_with(own.is_some(), vars, problems);
@@ -175,13 +175,13 @@ impl Provider for LangFast {
 }
 
 impl LangFast {
-    fn admit(&self, own: Option<Session>, vars: &Vars, problems: &mut Vec<String>) {
+    fn admit(&self, own: Option<Session>, vars: &Vars, problems: &mut Problems) {
         let allowance = self.allowance_with(own.is_some(), vars, problems);
         self.put(own, allowance);
     }
 
     /// Guests are signed up beside a session of one's own only where `LANGFAST_ANONYMOUS` says so (section 2).
-    fn allowance_with(&self, is_own: bool, vars: &Vars, problems: &mut Vec<String>) -> Allowance {
+    fn allowance_with(&self, is_own: bool, vars: &Vars, problems: &mut Problems) -> Allowance {
         let mut allowance = self.allowance;
         if !vars.switch("LANGFAST_ANONYMOUS", !is_own, problems) {
             allowance.sign_ups_per_hour = 0;
@@ -344,9 +344,9 @@ mod tests {
     use super::*;
 
     fn socket_url(value: &str) -> (String, usize) {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let vars = Vars::new([("LANGFAST_SOCKET_BASE_URL", value)]);
-        (socket_base_url(&vars, &mut problems), problems.len())
+        (socket_base_url(&vars, &mut problems), problems.errors.len())
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use super::account::{BASE64_URL, Guest, subject};
 use crate::{
     accounts::{Secret, anonymous::Issued},
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 /// The variable.
@@ -47,7 +47,7 @@ struct User {
 }
 
 /// Reads the variable: the JSON of Local Storage, the same in the cookie's form, or a bare refresh token.
-pub(super) fn read(vars: &Vars, problems: &mut Vec<String>) -> Option<Session> {
+pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Option<Session> {
     let pasted = vars.pasted(VARIABLE)?;
     let session = parse(&pasted);
     if session.is_none() {
@@ -148,9 +148,9 @@ mod tests {
             "a b",
             "{half",
         ] {
-            let mut problems = Vec::new();
+            let mut problems = Problems::default();
             assert_eq!(read(&Vars::new([(VARIABLE, odd)]), &mut problems), None);
-            assert_eq!(problems.len(), 1, "{odd}");
+            assert_eq!(problems.errors.len(), 1, "{odd}");
         }
         assert!(!format!("{:?}", parse(JSON)).contains("r1"));
     }

@@ -12,7 +12,7 @@ use std::{
 use super::cookies::Cookies;
 use crate::{
     accounts::{Secret, pasted},
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 const VARIABLE: &str = "METASO_TOKEN";
@@ -153,7 +153,7 @@ impl fmt::Debug for Account {
 
 /// All accounts of the environment: `METASO_TOKEN`, `METASO_TOKEN_2`, …, each with a whole cookie, or with one short form or
 /// several between commas.
-pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let mut accounts: Vec<(usize, Account)> = Vec::new();
     let mut more: Vec<Account> = Vec::new();
     for (number, value) in vars.numbered(VARIABLE) {
@@ -233,7 +233,7 @@ mod tests {
     const COOKIE: &str = "uid=65f0c1d2e3a4b5c6d7e8f901; sid=0123456789abcdef0123456789abcdef";
 
     fn read(pairs: &[(&str, &str)]) -> (Vec<(usize, String, bool)>, Vec<String>) {
-        let (vars, mut problems) = (Vars::new(pairs.iter().copied()), Vec::new());
+        let (vars, mut problems) = (Vars::new(pairs.iter().copied()), Problems::default());
         let plain = |(number, account): (usize, Account)| {
             let cookie = account.standing.cookie().expose().to_owned();
             (number, cookie, account.may_lack_cookies())
@@ -281,7 +281,7 @@ mod tests {
                 own(4, "uid=a2; sid=b-2", true)
             ]
         );
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
     }
 
     #[test]
@@ -295,8 +295,8 @@ mod tests {
             "0123456789 abcdef-x",
         ] {
             let (accounts, problems) = read(&[("METASO_TOKEN_2", value)]);
-            assert!(accounts.is_empty() && problems.len() == 1, "{value}");
-            let problem = problems.join("");
+            assert!(accounts.is_empty() && problems.errors.len() == 1, "{value}");
+            let problem = problems.errors.join("");
             assert!(problem.starts_with("METASO_TOKEN_2 "), "{problem}");
             assert!(!problem.contains("0123456789"), "{problem}");
         }

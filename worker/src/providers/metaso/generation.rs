@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
+use crate::settings::Problems;
+
 /// One generation of the private protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -23,7 +25,7 @@ pub(super) enum Protocol {
 
 impl Protocol {
     /// Reads `METASO_PROTOCOL`.
-    pub(super) fn read(text: Option<&str>, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         match text.map(str::to_ascii_lowercase).as_deref() {
             None | Some("auto") => Self::Auto,
             Some("chat") => Self::Only(Generation::Chat),
@@ -82,8 +84,8 @@ mod tests {
     fn what_answered_last_is_asked_first() {
         use Generation::{Chat, SearchV2};
         let read = |text| {
-            let mut problems = Vec::new();
-            (Protocol::read(text, &mut problems), problems.len())
+            let mut problems = Problems::default();
+            (Protocol::read(text, &mut problems), problems.errors.len())
         };
         for text in [None, Some("auto")] {
             assert_eq!(read(text), (Protocol::Auto, 0));

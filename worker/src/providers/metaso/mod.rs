@@ -35,7 +35,7 @@ use super::{Model, Provider, Turn, turn::MOST_PROMPT_BYTES};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, aside::aside, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
 };
 
 const NAME: &str = "metaso";
@@ -61,11 +61,11 @@ pub struct Metaso {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let metaso = Metaso {
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("METASO_MAX_CONCURRENCY", 10, 1, 1000, problems),
         ),
         models: models::listed(),
@@ -107,7 +107,7 @@ impl Provider for Metaso {
         &self.accounts
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

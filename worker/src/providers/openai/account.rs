@@ -2,7 +2,7 @@
 
 use crate::{
     accounts::{Secret, pasted},
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 /// One key of one lane.
@@ -18,7 +18,7 @@ pub(super) struct Account {
 pub(super) fn accounts(
     vars: &Vars,
     number: usize,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<(usize, Account)> {
     let variable = format!("OPENAI_COMPAT_{number}_API_KEY");
     let keys = vars.pasted(&variable).unwrap_or_default();

@@ -32,7 +32,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, ProviderError, Support},
-    settings::{Settings, Vars, text},
+    settings::{Problems, Settings, Vars, text},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
 
@@ -90,7 +90,7 @@ pub struct OpenAi {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let numbers = vars.numbers("OPENAI_COMPAT_", "_BASE_URL");
     let mut lanes: Vec<Arc<dyn Provider>> = Vec::new();
@@ -128,7 +128,7 @@ pub fn configure(
         }
         let lane = OpenAi {
             base_url: vars.base_url(&variable("BASE_URL"), "", problems),
-            accounts: Pool::new(settings.patience, usize::MAX),
+            accounts: Pool::new(settings.providers.patience, usize::MAX),
             name,
             number,
             models,
@@ -188,7 +188,7 @@ impl Provider for OpenAi {
         CARD.how_to_configure(self.number)
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, self.number, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

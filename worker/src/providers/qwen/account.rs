@@ -6,7 +6,10 @@ use ring::digest;
 use uuid::Uuid;
 
 use super::chat2::Standing;
-use crate::{accounts::Secret, settings::Vars};
+use crate::{
+    accounts::Secret,
+    settings::{Problems, Vars},
+};
 
 /// A bare ticket longer than this is one of an Aliyun login (section 2.2).
 const LONGEST_TONGYI_TICKET: usize = 100;
@@ -95,7 +98,7 @@ fn value<'a>(cookie: &'a str, name: &str) -> Option<&'a str> {
 }
 
 /// All accounts of the environment. Account 1 is `QWEN_TOKEN` where there is no `CN_ACCOUNT_1_COOKIE` (section 2.1).
-pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let mut accounts = Vec::new();
     if vars.get("CN_ACCOUNT_1_COOKIE").is_none()
         && let Some(token) = vars.pasted("QWEN_TOKEN")
@@ -110,10 +113,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, A
         let token = vars.pasted(&format!("CN_ACCOUNT_{number}_XSRF_TOKEN"));
         // Without either token the account counts as not configured (section 3).
         let Some(xsrf_token) = token.or_else(|| xsrf_token(&cookie)) else {
-            tracing::warn!(
-                account = number,
-                "CN_ACCOUNT_{number}_XSRF_TOKEN is empty and the cookie has none: the account is not used"
-            );
+            problems.warn(format!("CN_ACCOUNT_{number}_XSRF_TOKEN is empty and the cookie has none: the account is not used"));
             continue;
         };
         let account = Account::new(cookie, Some(xsrf_token), &variable);
@@ -163,9 +163,9 @@ mod tests {
     use super::*;
 
     fn one(pairs: &[(&str, &str)]) -> Account {
-        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
         let accounts = accounts(&vars, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         accounts.into_iter().next().unwrap().1
     }
 
@@ -248,6 +248,6 @@ mod tests {
             ("CN_ACCOUNT_3_COOKIE", ""),
             ("CN_ACCOUNT_3_XSRF_TOKEN", "x"),
         ]);
-        assert!(accounts(&vars, &mut Vec::new()).is_empty());
+        assert!(accounts(&vars, &mut Problems::default()).is_empty());
     }
 }

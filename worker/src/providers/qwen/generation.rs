@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use crate::{chat::ProviderError, upstream::TransportError};
+use crate::{chat::ProviderError, settings::Problems, upstream::TransportError};
 
 /// One generation of the private protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub(super) enum Protocol {
 
 impl Protocol {
     /// Reads `QWEN_PROTOCOL`.
-    pub(super) fn read(text: Option<&str>, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         match text {
             None | Some("auto") => Self::Auto,
             Some("chat2") => Self::Only(Generation::Chat2),

@@ -30,7 +30,7 @@ use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
 };
 
@@ -54,7 +54,7 @@ pub struct Qwen {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let protocol = Protocol::read(vars.get("QWEN_PROTOCOL"), problems);
     let base_url = CARD.base_url("QWEN_BASE_URL", vars, problems);
@@ -72,7 +72,7 @@ pub fn configure(
     let between = vars.number("QWEN_PAUSE_MS", pause, 0, 60_000, problems);
     let qwen = Qwen {
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("QWEN_MAX_CONCURRENCY", most, 1, 1000, problems),
         ),
         models: models::listed(),
@@ -123,7 +123,7 @@ impl Provider for Qwen {
         &self.accounts
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
+use crate::settings::Problems;
+
 const VARIABLE: &str = "MODEL_TO_ACCOUNT_MAP";
 /// Largest account number: far beyond any real one, and exact in every JSON number.
 const MOST_ACCOUNTS: f64 = 1_000_000.0;
@@ -14,7 +16,7 @@ pub(super) struct AccountMap(BTreeMap<String, usize>);
 
 impl AccountMap {
     /// Reads the variable: a JSON object. Absent or empty: the seed's default.
-    pub(super) fn read(text: Option<&str>, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         let unquoted = |text: &str| {
             ['"', '\''].iter().find_map(|&quote| {
                 Some(
@@ -83,7 +85,7 @@ pub(super) enum Policy {
 
 impl Policy {
     /// Reads `QWEN_ACCOUNT_POLICY`.
-    pub(super) fn read(text: Option<&str>, problems: &mut Vec<String>) -> Self {
+    pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         match text {
             None | Some("map") => Self::Map,
             Some("round_robin") => Self::RoundRobin,
@@ -100,9 +102,12 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Option<Vec<(String, usize)>> {
-        let mut problems = Vec::new();
+        let mut problems = Problems::default();
         let map = AccountMap::read(Some(text), &mut problems);
-        problems.is_empty().then(|| map.0.into_iter().collect())
+        problems
+            .errors
+            .is_empty()
+            .then(|| map.0.into_iter().collect())
     }
 
     fn map(pairs: &[(&str, usize)]) -> Option<Vec<(String, usize)>> {
@@ -120,7 +125,7 @@ mod tests {
         let default = map(&[("Qwen3-Max-Preview", 2)]);
         assert_eq!(
             Some(
-                AccountMap::read(None, &mut Vec::new())
+                AccountMap::read(None, &mut Problems::default())
                     .0
                     .into_iter()
                     .collect()

@@ -4,7 +4,7 @@
 use super::form::{Answered, Form};
 use crate::{
     accounts::{Secret, pasted::credential},
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 const COOKIE: &str = "XINGHUO_COOKIE";
@@ -56,7 +56,7 @@ struct Pasted {
 
 /// All accounts of the environment: those with a cookie (section 7, last row). A first line has its variable's number;
 /// further lines are numbered after all variables, in their order.
-pub(super) fn accounts(vars: &Vars, problems: &mut Vec<String>) -> Vec<(usize, Account)> {
+pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let (cookies, tokens) = (pasted(vars, COOKIE), pasted(vars, GT_TOKEN));
     let mut next = cookies.iter().map(|cookie| cookie.number).max();
     let mut accounts = Vec::new();
@@ -145,9 +145,9 @@ mod tests {
     use super::*;
 
     fn read(pairs: &[(&str, &str)]) -> Vec<(usize, String, String, String)> {
-        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
         let accounts = accounts(&vars, &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         accounts
             .into_iter()
             .map(|(number, account)| {
@@ -220,7 +220,7 @@ mod tests {
     #[test]
     fn the_form_is_what_was_answered_else_what_there_is_a_token_for() {
         let of = |pairs: &[(&str, &str)]| {
-            accounts(&Vars::new(pairs.iter().copied()), &mut Vec::new())
+            accounts(&Vars::new(pairs.iter().copied()), &mut Problems::default())
                 .remove(0)
                 .1
         };
@@ -241,12 +241,14 @@ mod tests {
     #[test]
     fn control_characters_are_a_problem_that_names_the_variable() {
         let (mut problems, vars) = (
-            Vec::new(),
+            Problems::default(),
             Vars::new([("XINGHUO_COOKIE", "a=b\u{7}c"), ("GT_TOKEN", "t")]),
         );
         accounts(&vars, &mut problems);
-        assert_eq!(problems.len(), 1);
-        assert!(problems[0].contains("XINGHUO_COOKIE") && !problems[0].contains("a=b"));
+        assert_eq!(problems.errors.len(), 1);
+        assert!(
+            problems.errors[0].contains("XINGHUO_COOKIE") && !problems.errors[0].contains("a=b")
+        );
     }
 
     #[test]
@@ -255,7 +257,7 @@ mod tests {
             ("XINGHUO_COOKIE", "ssoSessionId=geheim"),
             ("GT_TOKEN", "verborgen"),
         ]);
-        let shown = format!("{:?}", accounts(&vars, &mut Vec::new()));
+        let shown = format!("{:?}", accounts(&vars, &mut Problems::default()));
         assert!(
             !shown.contains("geheim") && !shown.contains("verborgen"),
             "{shown}"

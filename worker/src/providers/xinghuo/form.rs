@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::settings::Vars;
+use crate::settings::{Problems, Vars};
 
 /// How a question is put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ impl Form {
 }
 
 /// `XINGHUO_FORM`: one form and no other, or (`None`) what the account's variables and the service's answers say.
-pub(super) fn read(vars: &Vars, problems: &mut Vec<String>) -> Option<Form> {
+pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Option<Form> {
     match vars.get("XINGHUO_FORM").map(str::to_ascii_lowercase) {
         None => None,
         Some(word) => match word.as_str() {

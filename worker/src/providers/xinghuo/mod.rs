@@ -33,7 +33,7 @@ use super::{Errand, Held, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::{Answer, Request},
 };
 
@@ -69,12 +69,12 @@ pub struct Xinghuo {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let xinghuo = Xinghuo {
         // Parallel windows are possible, how many is not known (section 9).
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("XINGHUO_MAX_CONCURRENCY", 4, 1, 1000, problems),
         ),
         windows: Windows::default(),
@@ -107,7 +107,7 @@ impl Provider for Xinghuo {
         &self.accounts
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

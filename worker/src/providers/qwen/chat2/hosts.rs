@@ -1,6 +1,9 @@
 //! Where the services of the chat2 generation are. Source: `wire/qwen.md` sections 2.1 and 11.2.
 
-use crate::{providers::qwen::CARD, settings::Vars};
+use crate::{
+    providers::qwen::CARD,
+    settings::{Problems, Vars},
+};
 
 /// Where the services are, and what the worker says of itself.
 #[derive(Debug)]
@@ -28,7 +31,7 @@ impl Hosts {
         vars: &Vars,
         elsewhere: Option<&str>,
         user_agent: &str,
-        problems: &mut Vec<String>,
+        problems: &mut Problems,
     ) -> Self {
         let mut host = |name: &str| {
             vars.base_url(
@@ -81,9 +84,9 @@ mod tests {
     use super::*;
 
     fn hosts(pairs: &[(&str, &str)], elsewhere: Option<&str>) -> Hosts {
-        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
         let hosts = Hosts::read(&vars, elsewhere, "agent", &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         hosts
     }
 

@@ -7,7 +7,7 @@ use crate::{
             store,
         },
     },
-    settings::Vars,
+    settings::{Problems, Vars},
     upstream::fetch::Attachment,
 };
 
@@ -15,12 +15,12 @@ const DEVICE: &str = "11111111-2222-4333-8444-555555555555";
 
 fn account(token: &str) -> Account {
     let vars = Vars::new([("QWEN_TOKEN", token), ("QWEN_DEVICE_ID", DEVICE)]);
-    let (_, account) = account::accounts(&vars, &mut Vec::new()).remove(0);
+    let (_, account) = account::accounts(&vars, &mut Problems::default()).remove(0);
     account
 }
 
 fn hosts() -> Hosts {
-    Hosts::read(&Vars::default(), None, "agent", &mut Vec::new())
+    Hosts::read(&Vars::default(), None, "agent", &mut Problems::default())
 }
 
 fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
