@@ -195,7 +195,7 @@ mod tests {
         let again = read(
             &Vars::new([(NAME, "other"), ("KIMI_TOKEN_2", REFRESH)]),
             &known,
-            &mut Vec::new(),
+            &mut Problems::default(),
         );
         assert!(Arc::ptr_eq(&again[1].1.session, &known[0]));
         assert!(!Arc::ptr_eq(&again[0].1.session, &known[0]));

@@ -239,7 +239,7 @@ mod tests {
             (number, cookie, account.may_lack_cookies())
         };
         let accounts = accounts(&vars, &mut problems);
-        (accounts.into_iter().map(plain).collect(), problems)
+        (accounts.into_iter().map(plain).collect(), problems.errors)
     }
 
     #[test]
@@ -281,7 +281,7 @@ mod tests {
                 own(4, "uid=a2; sid=b-2", true)
             ]
         );
-        assert!(problems.errors.is_empty(), "{problems:?}");
+        assert!(problems.is_empty(), "{problems:?}");
     }
 
     #[test]
@@ -295,8 +295,8 @@ mod tests {
             "0123456789 abcdef-x",
         ] {
             let (accounts, problems) = read(&[("METASO_TOKEN_2", value)]);
-            assert!(accounts.is_empty() && problems.errors.len() == 1, "{value}");
-            let problem = problems.errors.join("");
+            assert!(accounts.is_empty() && problems.len() == 1, "{value}");
+            let problem = problems.join("");
             assert!(problem.starts_with("METASO_TOKEN_2 "), "{problem}");
             assert!(!problem.contains("0123456789"), "{problem}");
         }
