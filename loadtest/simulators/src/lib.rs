@@ -10,8 +10,8 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`deepseek`, `kimi`, `langfast`, `minimax`, `openai`, `qwen`, `xinghuo`, `zhipu`): the service as its
-//!   wire page has it, as a plain function from request to reply.
+//! - one module a provider (`deepseek`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`, `zhipu`):
+//!   the service as its wire page has it, as a plain function from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
@@ -23,6 +23,7 @@
 //! | deepseek | `v2.0` (a password is enough to log in), `v2.5` (logins want a real device; headers and body of 2026-11) |
 //! | kimi | `k2` (no K3), `k3_scenario` (K3 as SCENARIO_K3), `k3` (K3 as ok-computer; options of 2026-09) |
 //! | langfast | `anonymous` (anyone signs up), `session` (a user's own session; sign-ups are closed) |
+//! | metaso | `searchv2` (a session, then its search), `chat` (one call) |
 //! | minimax | `matrix` (no stream: polled), `archon` and `cloud` (sessions and a stream, under two prefixes) |
 //! | qwen | `dialog` (cookies), `chat2` (signed requests, one-time salts; the hosts of www.qianwen.com) |
 //! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
@@ -36,6 +37,7 @@ mod faults;
 mod form;
 mod kimi;
 mod langfast;
+mod metaso;
 mod minimax;
 mod openai;
 mod pieces;
@@ -64,6 +66,7 @@ const REGISTRY: &[(&str, New)] = &[
     ("deepseek", |base| Ok(deepseek::simulator(base))),
     ("kimi", |base| Ok(kimi::simulator(base))),
     ("langfast", langfast::simulator),
+    ("metaso", |base| Ok(metaso::simulator(base))),
     ("minimax", |base| Ok(minimax::simulator(base))),
     ("openai", |base| Ok(openai::simulator(base))),
     ("qwen", |base| Ok(qwen::simulator(base))),

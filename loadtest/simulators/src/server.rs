@@ -130,7 +130,7 @@ fn response(reply: Reply, answering: Option<Answering>) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponseBuilder::new(status);
     for header in reply.headers {
-        response.insert_header(header);
+        response.append_header(header);
     }
     match reply.body {
         Body::Whole(bytes) | Body::Elsewhere(Elsewhere { bytes, .. }) => {

@@ -11,6 +11,7 @@ mod control;
 mod deepseek;
 mod kimi;
 mod langfast;
+mod metaso;
 mod minimax;
 mod openai;
 mod qwen;
