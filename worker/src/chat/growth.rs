@@ -157,10 +157,3 @@ fn counting_tokens_takes_no_longer_for_longer_chats() {
         super::tokens::count_messages(&chat.messages);
     });
 }
-
-#[test]
-fn what_a_lane_sends_is_linear() {
-    assert_linear(|chat| {
-        chat.body_for("other", true);
-    });
-}

@@ -1,20 +1,14 @@
-//! The messages of a chat request, lenient where clients differ (conformance H8) and strict about types (H7).
+//! The messages of a chat request.
 
-use std::{borrow::Cow, fmt, marker::PhantomData};
+use std::borrow::Cow;
 
 use memchr::{memchr2, memchr3};
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, SeqAccess, Visitor},
-};
-use serde_json::value::RawValue;
 
-pub use super::part::{File, Part, Url};
-use super::text::{self, Text};
+pub use super::part::{Detail, File, Part, Url};
+use super::text::Text;
 
 /// Who speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
     /// OpenAI's newer word for `system`.
     Developer,
@@ -31,44 +25,55 @@ pub enum Role {
 }
 
 /// One message of the conversation.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// Who speaks.
     pub role: Role,
-    /// What is said; absent and null count as empty (an assistant's message with tool calls).
-    #[serde(default)]
+    /// What is said; empty where an assistant's message only calls tools.
     pub content: Content,
     /// The speaker's or the function's name.
     pub name: Option<String>,
     /// Calls that the assistant made.
-    #[serde(default, deserialize_with = "counted")]
     pub tool_calls: Option<Vec<ToolCall>>,
     /// Which call a `tool` message answers.
     pub tool_call_id: Option<String>,
+    /// The tool says that it failed.
+    pub is_error: bool,
+    /// What the assistant thought before it said this. Prompts leave it out, unless the provider's page says otherwise.
+    pub reasoning: Option<Box<Reasoning>>,
+}
+
+/// The thinking of an earlier answer, as the caller sends it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reasoning {
+    /// The thoughts; empty where only the seal came back.
+    pub text: Text,
+    /// What whoever thought it can tell its own thoughts by. Nobody else's is checked, and it is never an error.
+    pub signature: Option<Text>,
 }
 
 /// A tool call in the history.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
     /// The call's id.
-    #[serde(default)]
     pub id: String,
+    /// A free text stands in `function.arguments` instead of JSON ([`super::tools::ToolKind::Custom`]).
+    pub is_custom: bool,
     /// What was called; absent for types of calls that we do not know.
     pub function: Option<FunctionCall>,
 }
 
 /// Name and arguments of a call.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FunctionCall {
     /// The function's name.
     pub name: String,
-    /// The arguments as JSON text; as such also where a client sends the object itself.
-    #[serde(default, deserialize_with = "arguments")]
+    /// The arguments as JSON text, in the order in which they came.
     pub arguments: Text,
 }
 
 /// The content of a message: a string, an array of parts, or null.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Content {
     /// Null or absent.
     #[default]
@@ -80,6 +85,19 @@ pub enum Content {
 }
 
 impl Message {
+    /// A message that holds nothing but a text.
+    pub fn new(role: Role, text: impl Into<Text>) -> Self {
+        Self {
+            role,
+            content: Content::Text(text.into()),
+            name: None,
+            tool_calls: None,
+            tool_call_id: None,
+            is_error: false,
+            reasoning: None,
+        }
+    }
+
     /// The text of the message: the string, or the text parts joined with a line feed.
     pub fn text(&self) -> Cow<'_, str> {
         match &self.content {
@@ -117,87 +135,6 @@ impl Message {
             Content::Empty | Content::Text(_) => &[],
         };
         parts.iter().filter(|part| part.is_attachment())
-    }
-}
-
-/// An array, or null for none, each item of which counts among the pieces of the conversation ([`text::reading`]).
-pub(crate) fn counted<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Option<Vec<T>>, D::Error> {
-    struct CountedVisitor<T>(PhantomData<T>);
-
-    impl<'de, T: Deserialize<'de>> Visitor<'de> for CountedVisitor<T> {
-        type Value = Option<Vec<T>>;
-
-        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            f.write_str("a sequence")
-        }
-
-        fn visit_unit<E: de::Error>(self) -> Result<Self::Value, E> {
-            Ok(None)
-        }
-
-        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-            let mut items = Vec::new();
-            while let Some(item) = seq.next_element()? {
-                text::count_piece()?;
-                items.push(item);
-            }
-            Ok(Some(items))
-        }
-    }
-
-    deserializer.deserialize_any(CountedVisitor(PhantomData))
-}
-
-/// A call's arguments. What is no string is taken as it is written.
-fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Error> {
-    let raw = <&RawValue>::deserialize(deserializer)?.get();
-    if raw.starts_with('"') {
-        serde_json::from_str(raw).map_err(de::Error::custom)
-    } else {
-        Ok(Text::borrowed(raw))
-    }
-}
-
-impl<'de> Deserialize<'de> for Content {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct ContentVisitor;
-
-        impl<'de> Visitor<'de> for ContentVisitor {
-            type Value = Content;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string, an array of content parts, or null")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Content, E> {
-                Ok(Content::Text(Text::borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Content, E> {
-                Ok(Content::Text(text.into()))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Content, E> {
-                Ok(Content::Text(text.into()))
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Content, E> {
-                Ok(Content::Empty)
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Content, A::Error> {
-                let mut parts = Vec::with_capacity(seq.size_hint().unwrap_or(1).min(64));
-                while let Some(part) = seq.next_element()? {
-                    text::count_piece()?;
-                    parts.push(part);
-                }
-                Ok(Content::Parts(parts))
-            }
-        }
-
-        deserializer.deserialize_any(ContentVisitor)
     }
 }
 
@@ -270,24 +207,17 @@ mod tests {
 
     #[test]
     fn joins_text_parts_with_line_feeds() {
-        let message: Message =
-            serde_json::from_str(r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"image_url","image_url":{"url":"u"}},{"type":"text","text":"b"}]}"#)
-                .unwrap();
+        let text = |text: &str| Part::Text { text: text.into() };
+        let picture = Part::ImageUrl {
+            image_url: Url::new("u"),
+            detail: None,
+        };
+        let message = Message {
+            content: Content::Parts(vec![text("a"), picture, text("b")]),
+            ..Message::new(Role::User, "")
+        };
         assert_eq!(message.text(), "a\nb");
         assert_eq!(message.attachments().count(), 1);
-    }
-
-    #[test]
-    fn arguments_may_be_an_object() {
-        let call = |arguments: &str| {
-            let call: FunctionCall =
-                serde_json::from_str(&format!(r#"{{"name":"f","arguments":{arguments}}}"#))
-                    .unwrap();
-            call.arguments.to_string()
-        };
-        assert_eq!(call(r#""{\"a\":1}""#), r#"{"a":1}"#);
-        assert_eq!(call(r#"{"a": 1}"#), r#"{"a": 1}"#);
-        assert_eq!(call(r#""{}""#), "{}");
     }
 
     /// The plain way, whose time grows with the square.

@@ -8,20 +8,25 @@ pub mod event;
 pub mod fields;
 #[cfg(test)]
 pub(crate) mod growth;
+pub mod json;
 pub mod limits;
 pub mod message;
 mod part;
 pub mod reasoning;
 pub mod refusals;
 pub mod request;
-pub mod splice;
 pub mod template;
 pub mod text;
 pub mod tokens;
+pub mod tools;
+pub mod verbatim;
 
 pub use error::{Kind, ProviderError};
 pub use event::{ChatEvent, FinishReason, ToolCallDelta, Unknowns, Usage};
 pub use fields::{Asked, Field, Support};
-pub use message::{Content, File, Message, Part, Role, Url};
+pub use json::Json;
+pub use message::{Content, Detail, File, Message, Part, Role, Url};
 pub use request::{ChatRequest, Effort, Invalid};
 pub use text::Text;
+pub use tools::{Format, Tool, ToolChoice};
+pub use verbatim::{Dialect, Verbatim};

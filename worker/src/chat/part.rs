@@ -1,21 +1,13 @@
 //! One part of a message's content. Clients send far more kinds than this gateway understands (thinking of another
-//! model, tool results of another dialect, sound, video): those are kept by name, so that an API of the same dialect gets
-//! them as they are and everybody else can say what was not understood. Nothing is kept of what is inside of them.
-
-use std::fmt;
-
-use serde::{
-    Deserialize, Deserializer,
-    de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
-};
+//! model, tool results of another dialect, sound, video): those are kept by name, so that everybody can say what was not
+//! understood. Nothing is kept of what is inside of them.
 
 use super::text::Text;
 
 /// One part of an array content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Part {
-    /// `{"type":"text","text":…}`; `input_text` and `output_text` are the same in other dialects, and some clients write
-    /// the bare string.
+    /// Words.
     Text {
         /// The text.
         text: Text,
@@ -25,26 +17,39 @@ pub enum Part {
         /// The text of the refusal.
         refusal: Text,
     },
-    /// A picture by URL or data URL; `input_image` in another dialect.
+    /// A picture.
     ImageUrl {
-        /// The URL, in OpenAI's object or as some clients write it, bare.
+        /// Where it is, or the picture itself.
         image_url: Url,
+        /// How closely to look at it.
+        detail: Option<Detail>,
     },
-    /// A document by data URL or URL; `input_file` in another dialect.
+    /// A document.
     File {
         /// Where the bytes are: `file_data` or `url`, never neither.
         file: Box<File>,
     },
-    /// A document by URL, as the *-free-api projects spell it.
+    /// A document by URL alone, as the *-free-api projects spell it.
     FileUrl {
         /// The URL.
         file_url: Url,
     },
-    /// Any other: only APIs of the same dialect take it.
+    /// Any other: only an upstream that gets the caller's own body takes it ([`super::Verbatim`]).
     Other {
-        /// Its `type`, as the caller wrote it.
+        /// The dialect's word for it, as the caller wrote it.
         kind: Text,
     },
+}
+
+/// How closely a model is to look at a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Detail {
+    /// As the model likes.
+    Auto,
+    /// At a glance.
+    Low,
+    /// Closely.
+    High,
 }
 
 /// An https URL or a data URL.
@@ -52,6 +57,16 @@ pub enum Part {
 pub struct Url(Text);
 
 impl Url {
+    /// A URL as the caller wrote it; it is looked at when it is fetched.
+    pub fn new(url: impl Into<Text>) -> Self {
+        Self(url.into())
+    }
+
+    /// The URL as a text.
+    pub fn into_text(self) -> Text {
+        self.0
+    }
+
     /// The URL itself.
     pub fn url(&self) -> &str {
         &self.0
@@ -65,7 +80,7 @@ pub struct File {
     pub file_data: Option<Text>,
     /// The document's name.
     pub filename: Option<Text>,
-    /// Where the document is, for clients that write `{"type":"file","file_url":{"url":…}}`.
+    /// Where the document is, if its bytes are not here.
     pub url: Option<Text>,
 }
 
@@ -86,392 +101,6 @@ impl Part {
         match self {
             Self::ImageUrl { .. } | Self::File { .. } | Self::FileUrl { .. } => true,
             Self::Text { .. } | Self::Refusal { .. } | Self::Other { .. } => false,
-        }
-    }
-}
-
-/// The members of a part and of what is inside `image_url`, `file` and `file_url`.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
-    Type,
-    Text,
-    Refusal,
-    ImageUrl,
-    File,
-    FileUrl,
-    FileData,
-    Filename,
-    Url,
-    #[serde(other)]
-    Other,
-}
-
-/// A member whose form depends on a type that may stand behind it.
-#[derive(Default)]
-enum Loose {
-    #[default]
-    Absent,
-    Text(Text),
-    Object(Box<File>),
-    Other,
-}
-
-impl Loose {
-    fn text(self) -> Option<Text> {
-        match self {
-            Self::Text(text) => Some(text),
-            Self::Absent | Self::Object(_) | Self::Other => None,
-        }
-    }
-
-    /// `{"url":…}` or the bare URL.
-    fn url(self) -> Option<Url> {
-        match self {
-            Self::Text(text) => Some(Url(text)),
-            Self::Object(file) => file.url.map(Url),
-            Self::Absent | Self::Other => None,
-        }
-    }
-
-    fn file(self) -> Box<File> {
-        match self {
-            Self::Object(file) => file,
-            Self::Absent | Self::Text(_) | Self::Other => Box::default(),
-        }
-    }
-
-    /// Takes a member that has not been there yet. One that stands twice is an error here and is put right elsewhere
-    /// (`http::openai::body`), so that nobody reads another one than we do.
-    fn fill<'de, A: MapAccess<'de>>(
-        &mut self,
-        map: &mut A,
-        name: &'static str,
-    ) -> Result<(), A::Error> {
-        if !matches!(self, Self::Absent) {
-            return Err(de::Error::duplicate_field(name));
-        }
-        *self = map.next_value()?;
-        Ok(())
-    }
-}
-
-impl<'de> Deserialize<'de> for Loose {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct LooseVisitor;
-
-        impl<'de> Visitor<'de> for LooseVisitor {
-            type Value = Loose;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("anything")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Loose, E> {
-                Ok(Loose::Text(Text::borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Loose, E> {
-                Ok(Loose::Text(text.into()))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Loose, E> {
-                Ok(Loose::Text(text.into()))
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Loose, A::Error> {
-                let (mut data, mut name, mut url) =
-                    (Loose::default(), Loose::default(), Loose::default());
-                while let Some(key) = map.next_key()? {
-                    match key {
-                        Name::FileData => data.fill(&mut map, "file_data")?,
-                        Name::Filename => name.fill(&mut map, "filename")?,
-                        Name::Url => url.fill(&mut map, "url")?,
-                        Name::Type
-                        | Name::Text
-                        | Name::Refusal
-                        | Name::ImageUrl
-                        | Name::File
-                        | Name::FileUrl
-                        | Name::Other => {
-                            map.next_value::<IgnoredAny>()?;
-                        }
-                    }
-                }
-                Ok(Loose::Object(Box::new(File {
-                    file_data: data.text(),
-                    filename: name.text(),
-                    url: url.text(),
-                })))
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Loose, A::Error> {
-                while seq.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Loose::Other)
-            }
-
-            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Loose, E> {
-                Ok(Loose::Other)
-            }
-
-            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Loose, E> {
-                Ok(Loose::Other)
-            }
-
-            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Loose, E> {
-                Ok(Loose::Other)
-            }
-
-            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Loose, E> {
-                Ok(Loose::Other)
-            }
-
-            fn visit_unit<E: de::Error>(self) -> Result<Loose, E> {
-                Ok(Loose::Other)
-            }
-        }
-
-        deserializer.deserialize_any(LooseVisitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for Part {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct PartVisitor;
-
-        impl<'de> Visitor<'de> for PartVisitor {
-            type Value = Part;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with `type`, or a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Part, E> {
-                let text = Text::borrowed(text);
-                Ok(Part::Text { text })
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Part, E> {
-                Ok(Part::Text { text: text.into() })
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Part, A::Error> {
-                Members::read(map)?.into_part()
-            }
-        }
-
-        deserializer.deserialize_any(PartVisitor)
-    }
-}
-
-/// A part's members, in whatever order they stood.
-#[derive(Default)]
-struct Members {
-    kind: Loose,
-    text: Loose,
-    refusal: Loose,
-    image_url: Loose,
-    file: Loose,
-    file_url: Loose,
-    file_data: Loose,
-    filename: Loose,
-}
-
-impl Members {
-    fn read<'de, A: MapAccess<'de>>(mut map: A) -> Result<Self, A::Error> {
-        let mut it = Self::default();
-        while let Some(name) = map.next_key()? {
-            match name {
-                Name::Type => it.kind.fill(&mut map, "type")?,
-                Name::Text => it.text.fill(&mut map, "text")?,
-                Name::Refusal => it.refusal.fill(&mut map, "refusal")?,
-                Name::ImageUrl => it.image_url.fill(&mut map, "image_url")?,
-                Name::File => it.file.fill(&mut map, "file")?,
-                Name::FileUrl => it.file_url.fill(&mut map, "file_url")?,
-                Name::FileData => it.file_data.fill(&mut map, "file_data")?,
-                Name::Filename => it.filename.fill(&mut map, "filename")?,
-                Name::Url | Name::Other => {
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        Ok(it)
-    }
-
-    fn into_part<E: de::Error>(self) -> Result<Part, E> {
-        let kind = match self.kind {
-            Loose::Text(kind) => kind,
-            // Some clients leave the type of a text out.
-            Loose::Absent if matches!(self.text, Loose::Text(_)) => "text".into(),
-            Loose::Absent => return Err(E::missing_field("type")),
-            Loose::Object(_) | Loose::Other => {
-                return Err(E::custom("'type' must be a string"));
-            }
-        };
-        match &*kind {
-            "text" | "input_text" | "output_text" => {
-                let text = self.text.text();
-                let text = text.ok_or_else(|| E::custom("'text' must be a string"))?;
-                Ok(Part::Text { text })
-            }
-            "refusal" => {
-                let refusal = self.refusal.text();
-                let refusal = refusal.ok_or_else(|| E::custom("'refusal' must be a string"))?;
-                Ok(Part::Refusal { refusal })
-            }
-            "image_url" => {
-                let image_url = self.image_url.url();
-                let image_url = image_url.ok_or_else(|| {
-                    E::custom("'image_url' must be a string or an object with 'url'")
-                })?;
-                Ok(Part::ImageUrl { image_url })
-            }
-            // May name a file of the upstream's instead.
-            "input_image" => Ok(match self.image_url.url() {
-                Some(image_url) => Part::ImageUrl { image_url },
-                None => Part::Other { kind },
-            }),
-            "file_url" => {
-                let file_url = self.file_url.url();
-                let file_url = file_url.ok_or_else(|| {
-                    E::custom("'file_url' must be a string or an object with 'url'")
-                })?;
-                Ok(Part::FileUrl { file_url })
-            }
-            "file" | "input_file" => {
-                let mut file = self.file.file();
-                // Flat, as another dialect has them.
-                file.file_data = file.file_data.or_else(|| self.file_data.text());
-                file.filename = file.filename.or_else(|| self.filename.text());
-                file.url = file.url.or_else(|| self.file_url.url().map(|url| url.0));
-                Ok(if file.file_data.is_none() && file.url.is_none() {
-                    Part::Other { kind }
-                } else {
-                    Part::File { file }
-                })
-            }
-            _ => Ok(Part::Other { kind }),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn part(json: &str) -> Result<Part, String> {
-        serde_json::from_str(json).map_err(|error| error.to_string())
-    }
-
-    fn kind(json: &str) -> String {
-        match part(json) {
-            Ok(Part::Other { kind }) => kind.to_string(),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn what_is_not_understood_is_kept_by_name() {
-        for (name, json) in [
-            (
-                "thinking",
-                r#"{"type":"thinking","thinking":"hm","signature":"c2ln"}"#,
-            ),
-            (
-                "redacted_thinking",
-                r#"{"data":[[{}]],"type":"redacted_thinking"}"#,
-            ),
-            ("reasoning", r#"{"type":"reasoning","text":5,"summary":[]}"#),
-            (
-                "tool_use",
-                r#"{"type":"tool_use","id":"t","name":"f","input":{"a":1}}"#,
-            ),
-            (
-                "tool_result",
-                r#"{"type":"tool_result","tool_use_id":"t","content":[{"type":"text","text":"4"}]}"#,
-            ),
-            (
-                "video_url",
-                r#"{"type":"video_url","video_url":{"url":"https://e/v"}}"#,
-            ),
-            (
-                "input_audio",
-                r#"{"type":"input_audio","input_audio":{"data":"UklG","format":"wav"}}"#,
-            ),
-            (
-                "input_image",
-                r#"{"type":"input_image","file_id":"f","image_url":null}"#,
-            ),
-            ("file", r#"{"type":"file","file":{"file_id":"f"}}"#),
-        ] {
-            assert_eq!(kind(json), name);
-        }
-    }
-
-    #[test]
-    fn other_dialects_say_the_same_in_other_words() {
-        let text = |text: &str| Part::Text { text: text.into() };
-        for (json, expected) in [
-            (r#"{"text":"a","type":"input_text"}"#, text("a")),
-            (
-                r#"{"type":"output_text","text":"\n","annotations":[]}"#,
-                text("\n"),
-            ),
-            (r#"{"text":"a"}"#, text("a")),
-            (r#""bare""#, text("bare")),
-            (
-                r#"{"type":"input_image","image_url":"u","detail":"auto"}"#,
-                Part::ImageUrl {
-                    image_url: Url("u".into()),
-                },
-            ),
-            (
-                r#"{"type":"image_url","image_url":{"detail":"low","url":"u"}}"#,
-                Part::ImageUrl {
-                    image_url: Url("u".into()),
-                },
-            ),
-            (
-                r#"{"type":"input_file","filename":"a.txt","file_data":"YQ=="}"#,
-                Part::File {
-                    file: Box::new(File {
-                        file_data: Some("YQ==".into()),
-                        filename: Some("a.txt".into()),
-                        url: None,
-                    }),
-                },
-            ),
-        ] {
-            assert_eq!(part(json), Ok(expected), "{json}");
-        }
-    }
-
-    #[test]
-    fn a_document_may_be_a_url() {
-        for json in [
-            r#"{"type":"file","file_url":{"url":"u"}}"#,
-            r#"{"type":"file","file":{"url":"u"}}"#,
-        ] {
-            let Ok(Part::File { file }) = part(json) else {
-                panic!("{json}")
-            };
-            assert_eq!(file.url.as_deref(), Some("u"));
-        }
-    }
-
-    #[test]
-    fn what_is_understood_must_have_its_form() {
-        for json in [
-            r#"{"type":"text","text":5}"#,
-            r#"{"type":"text"}"#,
-            r#"{"type":"image_url","image_url":[]}"#,
-            r#"{"type":5,"text":"a"}"#,
-            r#"{"type":"text","text":"a","text":"b"}"#,
-            "{}",
-            "5",
-            "[]",
-        ] {
-            assert!(part(json).is_err(), "{json}");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use bytestring::ByteString;
 use serde::{
-    Deserialize, Deserializer,
+    Deserialize, Deserializer, Serialize, Serializer,
     de::{self, Visitor},
 };
 
@@ -105,6 +105,12 @@ impl<'de> Deserialize<'de> for Text {
         }
 
         deserializer.deserialize_str(TextVisitor)
+    }
+}
+
+impl Serialize for Text {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
     }
 }
 

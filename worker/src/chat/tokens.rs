@@ -204,12 +204,7 @@ mod tests {
     #[test]
     fn of_a_long_conversation_the_beginning_is_counted() {
         let text = "a word or two, 两三个字. ".repeat(500);
-        let many: Vec<Message> = (0..40)
-            .map(|_| {
-                let message = serde_json::json!({"role": "user", "content": text});
-                serde_json::from_str(&message.to_string()).unwrap()
-            })
-            .collect();
+        let many = vec![Message::new(crate::chat::Role::User, &*text); 40];
         let (one, all) = (count(&text), count_messages(&many));
         assert!(40 * text.len() > 4 * MOST_COUNTED_BYTES);
         let exact = 40 * (one + TOKENS_PER_MESSAGE) + TOKENS_PER_MESSAGE;

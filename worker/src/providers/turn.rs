@@ -318,7 +318,7 @@ impl Turn {
         build: fn(&ChatRequest) -> String,
     ) -> Result<String, ProviderError> {
         let ask = Arc::clone(ask);
-        let prompt = aside(ask.body.len(), move || build(&ask)).await;
+        let prompt = aside(ask.bytes, move || build(&ask)).await;
         if prompt.len() > MOST_PROMPT_BYTES {
             return Err(ProviderError::new(
                 Kind::ContextLength,
@@ -344,7 +344,7 @@ impl Turn {
         let mut attachments = Vec::new();
         for part in message.attachments() {
             let (source, name) = match part {
-                Part::ImageUrl { image_url } => (image_url.url(), None),
+                Part::ImageUrl { image_url, .. } => (image_url.url(), None),
                 Part::FileUrl { file_url } => (file_url.url(), None),
                 Part::File { file } => match (&file.file_data, &file.url) {
                     (None, Some(url)) => (&**url, file.filename.as_deref()),

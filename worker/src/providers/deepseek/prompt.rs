@@ -105,7 +105,9 @@ mod tests {
     use super::*;
 
     fn of(messages: serde_json::Value) -> String {
-        prompt(&serde_json::from_str::<Vec<Message>>(&messages.to_string()).unwrap())
+        let body = serde_json::json!({"model": "m", "messages": messages}).to_string();
+        let read = crate::http::openai::body::read(body.into());
+        prompt(&read.unwrap().messages)
     }
 
     #[test]

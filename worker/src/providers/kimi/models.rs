@@ -211,8 +211,8 @@ fn k3_effort(thinking: bool, effort: Option<Effort>, offer: Option<&Offer>) -> &
         _ if !thinking => LOW,
         Some(Effort::Low) => LOW,
         Some(Effort::Medium | Effort::High) => HIGH,
-        Some(Effort::Max) => MAX,
-        None => offer
+        Some(Effort::XHigh | Effort::Max) => MAX,
+        Some(Effort::None | Effort::Minimal | Effort::Unknown) | None => offer
             .and_then(|offer| offer.effort.as_deref())
             .and_then(|word| [LOW, HIGH, MAX].into_iter().find(|known| *known == word))
             .unwrap_or(HIGH),

@@ -205,7 +205,7 @@ impl LangFast {
 
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
         let (chat, row) = (Arc::clone(ask), models::row_of(&turn.model));
-        let meta = aside(chat.body.len(), move || prompt::meta(&chat, row)).await?;
+        let meta = aside(chat.bytes, move || prompt::meta(&chat, row)).await?;
         let anon_key = self.anon_key().unwrap_or_default();
         let door = Door {
             messenger: turn.messenger(),

@@ -1,12 +1,11 @@
 //! The conversation and its parameters in the form that the model takes (`prompt_meta`). Source: `wire/langfast.md`
 //! section 4.
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, value::RawValue};
+use serde::Serialize;
 
 use super::models::Row;
 use crate::{
-    chat::{ChatRequest, Kind, Message, ProviderError, Role},
+    chat::{ChatRequest, Effort, Format, Json, Kind, Message, ProviderError, Role, Text},
     providers::turn::MOST_PROMPT_BYTES,
 };
 
@@ -16,7 +15,7 @@ pub(super) struct Meta {
     model: &'static str,
     messages: Vec<Said>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    response_format: Option<Box<RawValue>>,
+    response_format: Option<ResponseFormat>,
     stream: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     max_completion_tokens: Option<u64>,
@@ -31,22 +30,20 @@ struct Said {
 }
 
 /// The parameters that go along as they came; the door has checked their types and ranges.
-#[derive(Debug, Default, Deserialize, Serialize)]
+#[derive(Debug, Default, Serialize, PartialEq)]
 struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
-    temperature: Option<Value>,
+    temperature: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    top_p: Option<Value>,
+    top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    presence_penalty: Option<Value>,
+    presence_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    frequency_penalty: Option<Value>,
+    frequency_penalty: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reasoning_effort: Option<String>,
+    reasoning_effort: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    verbosity: Option<String>,
-    #[serde(skip_serializing)]
-    response_format: Option<Box<RawValue>>,
+    verbosity: Option<Text>,
 }
 
 /// Brings a request into the form that the model takes.
@@ -54,19 +51,13 @@ struct Options {
 /// # Errors
 /// 400 for what this service cannot take: pictures, tools, a format or a word that the model does not know.
 pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> {
-    let mut options: Options = serde_json::from_str(&chat.body).unwrap_or_default();
-    let response_format = response_format(options.response_format.take(), row)?;
-    if !row.family.takes_sampling() {
-        options = Options {
-            reasoning_effort: options.reasoning_effort,
-            verbosity: options.verbosity,
-            ..Options::default()
-        };
-    }
-    options.reasoning_effort = effort(options.reasoning_effort, row)?;
-    options.verbosity = options.verbosity.filter(|_| row.family.takes_verbosity());
-    if let Some(word) = &options.verbosity
-        && !["low", "medium", "high"].contains(&word.as_str())
+    let response_format = response_format(chat, row)?;
+    let sampling = row.family.takes_sampling().then_some(&chat.sampling);
+    let verbosity = chat.extras.verbosity.clone();
+    let verbosity = verbosity.filter(|_| row.family.takes_verbosity());
+    let reasoning_effort = effort(chat.effort, row)?;
+    if let Some(word) = &verbosity
+        && !["low", "medium", "high"].contains(&&**word)
     {
         return Err(ProviderError::bad_request(
             "verbosity",
@@ -79,35 +70,59 @@ pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> 
         response_format,
         stream: true,
         max_completion_tokens: chat.max_tokens.map(|limit| limit.min(row.most_tokens)),
-        options,
+        options: Options {
+            temperature: sampling.and_then(|sampling| sampling.temperature),
+            top_p: sampling.and_then(|sampling| sampling.top_p),
+            presence_penalty: sampling.and_then(|sampling| sampling.presence_penalty),
+            frequency_penalty: sampling.and_then(|sampling| sampling.frequency_penalty),
+            reasoning_effort,
+            verbosity,
+        },
     })
 }
 
 /// `text` and `json_object` travel as words, a schema as OpenAI's object (section 4).
-///
-/// The object travels as it is written: a schema of two bytes a value would be one of 32 in memory.
-fn response_format(
-    format: Option<Box<RawValue>>,
-    row: Row,
-) -> Result<Option<Box<RawValue>>, ProviderError> {
-    #[derive(Deserialize)]
-    struct Format {
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum ResponseFormat {
+    Word(&'static str),
+    Schema {
         #[serde(rename = "type")]
-        kind: String,
-    }
-    let word = |word: &str| serde_json::value::to_raw_value(word).ok();
+        kind: &'static str,
+        json_schema: Schema,
+    },
+}
+
+/// The schema travels as it is written: one of two bytes a value would be one of 32 in memory.
+#[derive(Debug, Serialize)]
+struct Schema {
+    name: Text,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    description: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schema: Option<Json>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    strict: Option<bool>,
+}
+
+fn response_format(chat: &ChatRequest, row: Row) -> Result<Option<ResponseFormat>, ProviderError> {
     if !row.family.takes_format() {
         // Anything but text has been refused at the door (the fields table).
         return Ok(None);
     }
-    let Some(format) = format else {
-        return Ok(word("text"));
-    };
-    let kind = serde_json::from_str::<Format>(format.get()).map(|format| format.kind);
-    match kind.as_deref().unwrap_or_default() {
-        kind @ ("text" | "json_object") => Ok(word(kind)),
-        "json_schema" if row.family.takes_schema() => Ok(Some(format)),
-        _ => {
+    Ok(Some(match &chat.format {
+        Format::Text => ResponseFormat::Word("text"),
+        Format::JsonObject => ResponseFormat::Word("json_object"),
+        Format::JsonSchema(schema) if row.family.takes_schema() => ResponseFormat::Schema {
+            kind: "json_schema",
+            json_schema: Schema {
+                name: schema.name.clone(),
+                description: schema.description.clone(),
+                schema: schema.schema.clone(),
+                strict: schema.is_strict.then_some(true),
+            },
+        },
+        Format::JsonSchema(_) | Format::Other { .. } => {
             let known = if row.family.takes_schema() {
                 "text, json_object, json_schema"
             } else {
@@ -117,22 +132,25 @@ fn response_format(
                 "The model '{}' takes only these values of 'response_format': {known}.",
                 row.id
             );
-            Err(ProviderError::bad_request("response_format", message))
+            return Err(ProviderError::bad_request("response_format", message));
         }
-    }
+    }))
 }
 
 /// The effort in the model's own words; one that it does not go as far as becomes its nearest.
-fn effort(effort: Option<String>, row: Row) -> Result<Option<String>, ProviderError> {
+fn effort(effort: Option<Effort>, row: Row) -> Result<Option<&'static str>, ProviderError> {
     let efforts = row.family.efforts();
-    let (Some(effort), Some(least), Some(most)) = (effort, efforts.first(), efforts.last()) else {
+    let (Some(effort), Some(&least), Some(&most)) = (effort, efforts.first(), efforts.last())
+    else {
         return Ok(None);
     };
-    match effort.as_str() {
-        known if efforts.contains(&known) => Ok(Some(effort)),
-        "none" | "minimal" => Ok(Some((*least).to_owned())),
-        "xhigh" | "max" => Ok(Some((*most).to_owned())),
-        _ => Err(ProviderError::bad_request(
+    if let Some(word) = effort.word().filter(|word| efforts.contains(word)) {
+        return Ok(Some(word));
+    }
+    match effort {
+        Effort::None | Effort::Minimal | Effort::Low => Ok(Some(least)),
+        Effort::Medium | Effort::High | Effort::XHigh | Effort::Max => Ok(Some(most)),
+        Effort::Unknown => Err(ProviderError::bad_request(
             "reasoning_effort",
             format!("'reasoning_effort' must be one of: {}.", efforts.join(", ")),
         )),

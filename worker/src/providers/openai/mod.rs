@@ -2,10 +2,12 @@
 //! `OPENAI_COMPAT_n_NAME`, `_BASE_URL`, `_API_KEY`, `_MODELS`. Source: OpenAI's public API reference.
 
 mod account;
+mod body;
 mod calls;
 mod card;
 mod content;
 mod delta;
+mod dialect;
 mod frame;
 mod refusal;
 mod sources;
@@ -27,7 +29,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use self::{account::Account, stream::Decoder};
+use self::{account::Account, body::Manner, stream::Decoder};
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
@@ -207,7 +209,7 @@ impl OpenAi {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut answer = self.ask(ask, turn, &account).await?;
         let variable = account.variable.as_str();
-        let takes_functions = ask.asked.iter().any(|asked| asked.name == "functions");
+        let takes_functions = ask.calls_as_functions;
         // Labels lie, so the first bytes tell what this is.
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());
@@ -234,30 +236,31 @@ impl OpenAi {
         Ok(())
     }
 
-    /// Sends the question. An upstream that knows no `stream_options`, which the caller need not have written, is asked
-    /// again without, and from then on.
+    /// Sends the question. An upstream that refuses a word which the caller need not have written is asked again in another
+    /// manner; one that knows no `stream_options` is asked without them from then on.
     async fn ask(
         &self,
         ask: &ChatRequest,
         turn: &Turn,
         account: &Account,
     ) -> Result<Answer, ProviderError> {
-        let mut has_options = !self.refuses_options.load(Ordering::Relaxed);
+        let mut manner = Manner {
+            has_options: !self.refuses_options.load(Ordering::Relaxed),
+            ..Manner::default()
+        };
         loop {
             let model = &turn.model.upstream;
-            let request = wire::ask(&self.base_url, account, model, ask, has_options);
+            let request = wire::ask(&self.base_url, account, model, ask, manner);
             let mut answer = turn.send(request).await?;
             if answer.status.is_success() {
-                if !has_options {
+                if !manner.has_options {
                     self.refuses_options.store(true, Ordering::Relaxed);
                 }
                 return Ok(answer);
             }
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
             let body = answer.short().await.unwrap_or_default();
-            let names_options = || memchr::memmem::find(&body, b"stream_options").is_some();
-            if has_options && ask.stream && matches!(status, 400..=499) && names_options() {
-                has_options = false;
+            if matches!(status, 400..=499) && manner.learn(ask, &body) {
                 continue;
             }
             return Err(

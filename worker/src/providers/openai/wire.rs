@@ -1,16 +1,18 @@
-//! The request, which is the caller's own with another model. Source: OpenAI's public API reference.
+//! The request. Source: OpenAI's public API reference.
 
-use super::account::Account;
+use super::{
+    account::Account,
+    body::{Manner, body},
+};
 use crate::{chat::ChatRequest, upstream::Request};
 
-/// `POST /chat/completions` with the caller's own body, one choice a turn: streamed where the caller wants a stream,
-/// and then with usage, unless the upstream knows no `stream_options`.
+/// `POST /chat/completions`.
 pub(super) fn ask(
     base_url: &str,
     account: &Account,
     model: &str,
     chat: &ChatRequest,
-    has_options: bool,
+    manner: Manner,
 ) -> Request {
     let accept = if chat.stream {
         "text/event-stream"
@@ -24,5 +26,5 @@ pub(super) fn ask(
             ("accept", accept),
             ("user-agent", "hive2api"),
         ])
-        .pieces(chat.body_for(model, has_options))
+        .pieces(body(chat, model, manner))
 }

@@ -1,5 +1,5 @@
 //! Members of a request that are only looked at: whether they have the right form and ask for something. What is inside of
-//! them passes by and is not kept, because two bytes of JSON (`0,`) would become a value of 32.
+//! them stays as it is written, because two bytes of JSON (`0,`) would become a value of 32.
 
 use std::{fmt, marker::PhantomData};
 
@@ -7,12 +7,13 @@ use serde::{
     Deserialize, Deserializer,
     de::{self, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue;
 
-/// An object.
+use crate::chat::{Json, Text};
+
+/// An object that is not looked into.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Object {
-    pub(super) is_empty: bool,
-}
+struct Object;
 
 impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -26,11 +27,8 @@ impl<'de> Deserialize<'de> for Object {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Object, A::Error> {
-                let mut is_empty = true;
-                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-                    is_empty = false;
-                }
-                Ok(Object { is_empty })
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Object)
             }
         }
 
@@ -38,31 +36,110 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
-/// An array of objects.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Objects {
+/// An object that passes through as it is written.
+#[derive(Clone, Debug)]
+pub(super) struct Passed {
+    pub(super) json: Json,
     pub(super) is_empty: bool,
 }
 
-impl<'de> Deserialize<'de> for Objects {
+impl<'de> Deserialize<'de> for Passed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut is_empty = true;
-        each(deserializer, |_: Object| is_empty = false)?;
-        Ok(Self { is_empty })
+        let raw = <&RawValue>::deserialize(deserializer)?;
+        // Anything else is read a second time, to say what it is.
+        let Some(inside) = raw.get().strip_prefix('{') else {
+            serde_json::from_str::<Object>(raw.get()).map_err(de::Error::custom)?;
+            return Err(de::Error::custom("not a map"));
+        };
+        Ok(Self {
+            json: Json::of(raw),
+            is_empty: inside.trim_start().starts_with('}'),
+        })
     }
 }
 
+/// A text where a text is understood; whatever else stands there hurts nobody.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Word(pub(super) Option<Text>);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordVisitor;
+
+        impl<'de> Visitor<'de> for WordVisitor {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("anything")
+            }
+
+            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Word, E> {
+                Ok(Word(Some(Text::borrowed(text))))
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Word, E> {
+                Ok(Word(Some(text.into())))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Word, A::Error> {
+                while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+                Ok(Word(None))
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Word, A::Error> {
+                while seq.next_element::<IgnoredAny>()?.is_some() {}
+                Ok(Word(None))
+            }
+
+            fn visit_bool<E: de::Error>(self, _: bool) -> Result<Word, E> {
+                Ok(Word(None))
+            }
+
+            fn visit_i64<E: de::Error>(self, _: i64) -> Result<Word, E> {
+                Ok(Word(None))
+            }
+
+            fn visit_u64<E: de::Error>(self, _: u64) -> Result<Word, E> {
+                Ok(Word(None))
+            }
+
+            fn visit_f64<E: de::Error>(self, _: f64) -> Result<Word, E> {
+                Ok(Word(None))
+            }
+
+            fn visit_unit<E: de::Error>(self) -> Result<Word, E> {
+                Ok(Word(None))
+            }
+        }
+
+        deserializer.deserialize_any(WordVisitor)
+    }
+}
+
+/// Nobody knows so many kinds of answers.
+const MOST_MODALITIES: usize = 8;
+
 /// `modalities`: an array of words.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Modalities {
+    /// The first of them.
+    pub(super) words: Vec<Text>,
     pub(super) is_text_only: bool,
 }
 
 impl<'de> Deserialize<'de> for Modalities {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut is_text_only = true;
-        each(deserializer, |word: String| is_text_only &= word == "text")?;
-        Ok(Self { is_text_only })
+        let (mut words, mut is_text_only) = (Vec::new(), true);
+        each(deserializer, |word: Text| {
+            is_text_only &= &*word == "text";
+            if words.len() < MOST_MODALITIES {
+                words.push(word);
+            }
+        })?;
+        Ok(Self {
+            words,
+            is_text_only,
+        })
     }
 }
 
@@ -113,7 +190,7 @@ impl<'de> Deserialize<'de> for Stop {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Stop, A::Error> {
                 let mut stops = Vec::new();
                 while let Some(stop) = seq.next_element::<String>()? {
-                    if stops.len() <= super::MAX_STOPS {
+                    if stops.len() <= super::members::MAX_STOPS {
                         stops.push(stop);
                     }
                 }
