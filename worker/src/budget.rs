@@ -5,15 +5,24 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::metrics::METRICS;
+use crate::{
+    chat::{Message, Part, Tool, message::ToolCall},
+    metrics::METRICS,
+};
 
 /// A semaphore counts in 32 bits; so it counts pages.
 const PAGE: usize = 4 << 10;
 /// What a body becomes, at most, besides its messages: itself, the prompt that is made of it, and the request to the
 /// provider that is made of that.
 const COPIES: usize = 3;
-/// What a message, a part or a tool call takes besides its text.
+/// What a message, a part, a tool or a tool call takes besides its text.
 const PIECE_BYTES: usize = 160;
+const _: () = assert!(
+    size_of::<Message>() <= PIECE_BYTES
+        && size_of::<Part>() <= PIECE_BYTES
+        && size_of::<ToolCall>() <= PIECE_BYTES
+        && size_of::<Tool>() <= PIECE_BYTES
+);
 
 /// All requests together hold as much as they may; what was asked for may be had when some of them have ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,7 +1,13 @@
 //! The OpenAI-compatible lane.
 
-use std::time::Duration;
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
+use hive2api_worker::{
+    chat::ChatEvent,
+    http::openai::body,
+    providers::{Job, Run, dispatch::Progress},
+    upstream::Client,
+};
 use serde_json::{Value, json};
 
 use crate::support::{Hive, Reply, assert_no_violations, question, settled, simulator};
@@ -240,4 +246,78 @@ async fn unlisted_models_need_the_lanes_name() {
     );
     let reply: Reply = hive.get("/v1/models/sim%2Fsim-unlisted").await;
     assert_eq!(reply.status, 200);
+}
+
+/// A request as the doors of other dialects bring it: without a body that the lane could pass on.
+#[actix_web::test]
+async fn who_speaks_another_dialect_is_heard_whole() {
+    let upstream = simulator("openai", 1);
+    let hive = Hive::start(&[&upstream], &[]);
+    let history = json!([
+        {"role": "system", "content": "be brief"},
+        {"role": "user", "content": [{"type": "text", "text": "weather?"}, {"type": "image_url", "image_url": {"url": "data:image/png;base64,AA=="}}]},
+        {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "weather", "arguments": "{}"}}]},
+        {"role": "tool", "tool_call_id": "c", "content": "sunny"},
+    ]);
+    for (model, last, more) in [
+        (
+            "sim-chat",
+            "and now?",
+            json!({"tools": tools(), "tool_choice": {"type": "function", "function": {"name": "weather"}}}),
+        ),
+        (
+            "sim-chat",
+            "echo:as it is 你好",
+            json!({"tools": tools(), "stream": true, "max_tokens": 99, "temperature": 0.5,
+            "stop": ["never"], "response_format": {"type": "json_object"}, "reasoning_effort": "low", "user": "u"}),
+        ),
+        (
+            "sim-reasoner",
+            "think:hm echo:yes",
+            json!({"stream": true, "stream_options": {"include_usage": true}, "enable_thinking": true}),
+        ),
+    ] {
+        let mut messages = history.as_array().unwrap().clone();
+        messages.push(json!({"role": "user", "content": last}));
+        let mut body = json!({"model": model, "messages": messages});
+        let more = more.as_object().unwrap().clone();
+        body.as_object_mut().unwrap().extend(more);
+        let mut request = body::read(body.to_string().into()).unwrap();
+        request.verbatim = None;
+        let job = Job {
+            client: Client::new(hive.app.settings.timeouts),
+            settings: Arc::clone(&hive.app.settings),
+            memory: hive.app.memory.clone(),
+            janitor: hive.app.janitor,
+            cut: hive.app.cut.subscribe(),
+            caller: 1,
+        };
+        let route = hive.app.registry.route_for(&request).unwrap();
+        let mut run = Run::new(job, route, Arc::new(request));
+        let mut events = Vec::new();
+        let over = loop {
+            match poll_fn(|cx| run.poll_events(cx, &mut events)).await {
+                Progress::Events => {}
+                Progress::Over(result) => break result,
+            }
+        };
+        over.unwrap();
+        let (mut text, mut thought, mut called) = (String::new(), String::new(), String::new());
+        for event in events {
+            match event {
+                ChatEvent::Text(more) => text.push_str(&more),
+                ChatEvent::Reasoning(more) => thought.push_str(&more),
+                ChatEvent::ToolCall(call) => called.push_str(&call.name.unwrap_or_default()),
+                _ => {}
+            }
+        }
+        let expected = match last {
+            "and now?" => ("", "", "weather"),
+            "think:hm echo:yes" => ("yes", "hm", ""),
+            _ => ("as it is 你好", "", ""),
+        };
+        assert_eq!((text.as_str(), thought.as_str(), called.as_str()), expected);
+    }
+    assert_no_violations(&upstream.control());
+    assert_eq!(upstream.control().calls("chat").len(), 3);
 }

@@ -23,7 +23,6 @@ pub use card::CARD;
 use std::sync::Arc;
 
 use futures_util::future::LocalBoxFuture;
-use serde::Deserialize;
 
 use self::{
     account::Account,
@@ -159,8 +158,9 @@ impl Metaso {
             ));
         };
         let (chat, hints_weather) = (Arc::clone(ask), self.hints_weather);
-        let question = aside(ask.body.len(), move || {
-            let temperature = temperature(&chat).filter(|_| wanted.is_open());
+        let question = aside(ask.bytes, move || {
+            // Only where the caller says one (section 4.7).
+            let temperature = chat.sampling.temperature.filter(|_| wanted.is_open());
             prompt::question(&chat.messages, wanted, temperature, hints_weather)
         });
         let question = question.await;
@@ -173,13 +173,4 @@ impl Metaso {
         }
         Ok(question)
     }
-}
-
-/// Only where the caller says one (section 4.7).
-fn temperature(chat: &ChatRequest) -> Option<f64> {
-    #[derive(Deserialize)]
-    struct Said {
-        temperature: Option<f64>,
-    }
-    serde_json::from_str::<Said>(&chat.body).ok()?.temperature
 }

@@ -99,7 +99,7 @@ impl Serialize for Question<'_> {
         let effort = chat.effort.and_then(Effort::word);
         it.maybe(
             "reasoning_effort",
-            effort.or(is_switched_off.then_some("none")),
+            effort.or_else(|| is_switched_off.then_some("none")),
         )?;
         let stop = Some(&chat.stop).filter(|stop| !stop.is_empty());
         it.maybe("stop", stop)?;

@@ -66,12 +66,12 @@ struct Definition {
     is_strict: bool,
     is_deferred: bool,
     /// What is inside, and whether it is a `custom` tool.
-    inside: Option<(Box<Definition>, bool)>,
+    inside: Option<(Box<Self>, bool)>,
 }
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(field_identifier, rename_all = "snake_case")]
-enum Name {
+enum Key {
     Type,
     Function,
     Custom,
@@ -165,22 +165,22 @@ impl Definition {
     /// Schemas and descriptions stay as they are written: nobody may ever look at them.
     fn read<'de, A: MapAccess<'de>>(mut map: A, is_outer: bool) -> Result<Self, A::Error> {
         let mut it = Self::default();
-        while let Some(name) = map.next_key()? {
-            match name {
-                Name::Type => it.kind = map.next_value::<Word>()?.0,
-                Name::Name => it.name = map.next_value::<Word>()?.0,
-                Name::Description => it.description = map.next_value()?,
-                Name::Parameters => it.parameters = map.next_value()?,
-                Name::Format => it.format = map.next_value()?,
-                Name::Schema => it.schema = map.next_value()?,
-                Name::Strict => it.is_strict = is_true(map.next_value()?),
-                Name::DeferLoading => it.is_deferred = is_true(map.next_value()?),
-                Name::Function | Name::Custom if is_outer => {
+        while let Some(key) = map.next_key()? {
+            match key {
+                Key::Type => it.kind = map.next_value::<Word>()?.0,
+                Key::Name => it.name = map.next_value::<Word>()?.0,
+                Key::Description => it.description = map.next_value()?,
+                Key::Parameters => it.parameters = map.next_value()?,
+                Key::Format => it.format = map.next_value()?,
+                Key::Schema => it.schema = map.next_value()?,
+                Key::Strict => it.is_strict = is_true(map.next_value()?),
+                Key::DeferLoading => it.is_deferred = is_true(map.next_value()?),
+                Key::Function | Key::Custom if is_outer => {
                     let inside = map.next_value_seed(Inner)?;
-                    let is_custom = matches!(name, Name::Custom);
+                    let is_custom = matches!(key, Key::Custom);
                     it.inside = inside.map(|inside| (inside, is_custom)).or(it.inside);
                 }
-                Name::Function | Name::Custom | Name::Other => {
+                Key::Function | Key::Custom | Key::Other => {
                     map.next_value::<IgnoredAny>()?;
                 }
             }
