@@ -319,5 +319,5 @@ async fn who_speaks_another_dialect_is_heard_whole() {
         assert_eq!((text.as_str(), thought.as_str(), called.as_str()), expected);
     }
     assert_no_violations(&upstream.control());
-    assert_eq!(upstream.control().calls("chat").len(), 3);
+    assert_eq!(upstream.control().calls("ask").len(), 3);
 }
