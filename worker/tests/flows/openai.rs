@@ -285,7 +285,7 @@ async fn who_speaks_another_dialect_is_heard_whole() {
         let mut request = body::read(body.to_string().into()).unwrap();
         request.verbatim = None;
         let job = Job {
-            client: Client::new(hive.app.settings.timeouts),
+            client: Client::new(hive.app.settings.upstream.timeouts),
             settings: Arc::clone(&hive.app.settings),
             memory: hive.app.memory.clone(),
             janitor: hive.app.janitor,
