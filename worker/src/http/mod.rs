@@ -1,6 +1,7 @@
 //! The doors: what clients speak. Authentication, request ids, errors and the docs page stand here; one folder a
 //! dialect below ([`openai`]). A door never names a provider. Source: design.md section 2, conformance sections 1 to 5.
 
+pub mod answering;
 pub mod auth;
 pub mod body;
 pub mod dialect;

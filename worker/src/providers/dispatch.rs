@@ -322,3 +322,42 @@ fn label<'a>(provider: &dyn Provider, model: &'a Model) -> &'a str {
 fn jittered(delay: Duration) -> Duration {
     delay.mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }
+
+/// Runs whose answer is a script, for tests of those who poll runs.
+#[cfg(test)]
+pub(crate) mod script {
+    use super::{ChatEvent, Future, Outbox, Poll, ProviderError, Rc, Run};
+
+    /// What a scripted answer speaks through.
+    pub(crate) struct Script(Rc<Outbox>);
+
+    impl Script {
+        /// Passes an event on and waits until it was taken, as [`super::Turn::emit`] does.
+        pub(crate) async fn say(&self, event: ChatEvent) {
+            self.0.append(&mut vec![event]);
+            super::future::poll_fn(|_| {
+                if self.0.is_empty() {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
+        }
+    }
+
+    impl Run {
+        /// A run that goes as `script` says.
+        pub(crate) fn scripted<F>(script: impl FnOnce(Script) -> F) -> Self
+        where
+            F: Future<Output = Result<(), ProviderError>> + 'static,
+        {
+            let outbox = Rc::<Outbox>::default();
+            Self {
+                answer: Some(Box::pin(script(Script(Rc::clone(&outbox))))),
+                result: None,
+                outbox,
+            }
+        }
+    }
+}

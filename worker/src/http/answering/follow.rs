@@ -1,74 +1,21 @@
-//! What is common to streamed and gathered answers: events in, OpenAI's pieces out. Thinking takes the form of the
-//! settings, pictures become Markdown, sources are kept for the end.
+//! From event to piece: what becomes of an answer before any door says it. Thinking takes the form that was asked for,
+//! pictures become Markdown, sources are kept for the end, calls get ids, tokens are counted.
 
-use std::collections::{HashMap, HashSet};
-
-use serde::Serialize;
-use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::{sources::Sources, voice::Piece};
 use crate::{
     chat::{
-        ChatEvent, FinishReason, ToolCallDelta, Usage,
+        ChatEvent, FinishReason, Usage,
         reasoning::{INLINE, THINK_TAGS, Weaver},
         tokens::Tally,
     },
     settings::ReasoningFormat,
 };
 
-/// A piece of an answer in OpenAI's terms.
-#[derive(Debug, PartialEq)]
-pub(super) enum Piece {
-    /// `content`.
-    Content(String),
-    /// `reasoning_content`.
-    Reasoning(String),
-    /// One entry of `tool_calls`.
-    ToolCall(ToolCallDelta),
-    /// Other members of the delta.
-    Members(Map<String, Value>),
-    /// `logprobs` of the choice.
-    Logprobs(Value),
-    /// The whole text, corrected; for gathering doors only.
-    Corrected(String),
-    /// `finish_reason`.
-    Finish(FinishReason),
-}
-
-impl Piece {
-    /// Bytes of its text; of other values about as many as they have when written.
-    pub(super) fn text_bytes(&self) -> usize {
-        match self {
-            Self::Content(text) | Self::Reasoning(text) => text.len(),
-            Self::ToolCall(call) => {
-                let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
-                call.arguments.len() + length(&call.id) + length(&call.name)
-            }
-            Self::Members(members) => members.values().map(size).sum(),
-            Self::Logprobs(value) => size(value),
-            // In the place of what was said, so it adds nothing.
-            Self::Corrected(_) | Self::Finish(_) => 0,
-        }
-    }
-}
-
-/// About how many bytes a value takes.
-fn size(value: &Value) -> usize {
-    const EACH: usize = 32;
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) => EACH,
-        Value::String(text) => EACH + text.len(),
-        Value::Array(list) => EACH + list.iter().map(size).sum::<usize>(),
-        Value::Object(members) => {
-            let member = |(name, value): (&String, &Value)| EACH + name.len() + size(value);
-            EACH + members.iter().map(member).sum::<usize>()
-        }
-    }
-}
-
 /// Follows one choice from event to piece, and counts its tokens.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Follower {
     weaver: Option<Weaver>,
     hides_reasoning: bool,
     sources: Sources,
@@ -79,7 +26,7 @@ pub(super) struct Answer {
     is_finished: bool,
 }
 
-impl Answer {
+impl Follower {
     /// `is_counted`: whether tokens are counted with the vocabulary, or only estimated.
     pub(super) fn new(format: ReasoningFormat, is_counted: bool) -> Self {
         Self {
@@ -98,16 +45,22 @@ impl Answer {
         }
     }
 
+    /// Whether [`ChatEvent::Rewritten`] can stand in the place of the text: with woven thinking the text is more than what
+    /// the provider corrects.
+    pub(super) fn takes_corrections(&self) -> bool {
+        self.weaver.is_none()
+    }
+
     /// The pieces of one event, in order.
     pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         let mut chars = 0;
         self.pieces(event, |piece| {
-            if let Piece::Content(text) = &piece {
+            if let Piece::Text(text) = &piece {
                 chars += text.chars().count();
             }
             out(piece);
         });
-        self.sources.chars += chars;
+        self.sources.text(chars);
     }
 
     fn pieces(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
@@ -118,29 +71,23 @@ impl Answer {
                     return;
                 }
                 match &mut self.weaver {
-                    Some(weaver) => out(Piece::Content(weaver.reasoning(&text))),
+                    Some(weaver) => out(Piece::Text(weaver.reasoning(&text))),
                     None => out(Piece::Reasoning(text)),
                 }
             }
             ChatEvent::Text(text) => {
                 self.content.add(&text);
                 let close = self.close();
-                out(Piece::Content(if close.is_empty() {
+                out(Piece::Text(if close.is_empty() {
                     text
                 } else {
                     format!("{close}{text}")
                 }));
             }
-            ChatEvent::Image { url } => {
-                out(Piece::Content(format!("{}![图像]({url})", self.close())))
-            }
-            ChatEvent::Video { url } => {
-                out(Piece::Content(format!("{}[视频]({url})", self.close())))
-            }
-            ChatEvent::Cited { index } => self.sources.places.push((index, self.sources.chars)),
-            ChatEvent::Citation { index, url, title } => {
-                self.sources.known.push((index, url, title));
-            }
+            ChatEvent::Image { url } => out(Piece::Text(format!("{}![图像]({url})", self.close()))),
+            ChatEvent::Video { url } => out(Piece::Text(format!("{}[视频]({url})", self.close()))),
+            ChatEvent::Cited { index } => self.sources.cite(index),
+            ChatEvent::Citation { index, url, title } => self.sources.name(index, url, title),
             ChatEvent::ToolCall(mut call) => {
                 self.has_tool_call = true;
                 // Clients answer a call by its id, so one that comes without is given one.
@@ -149,40 +96,33 @@ impl Answer {
                 }
                 let close = self.close();
                 if !close.is_empty() {
-                    out(Piece::Content(close.to_owned()));
+                    out(Piece::Text(close.to_owned()));
                 }
                 self.content.add(call.name.as_deref().unwrap_or_default());
                 self.content.add(&call.arguments);
                 out(Piece::ToolCall(call));
             }
             ChatEvent::Usage(usage) => self.reported = Some(usage),
-            ChatEvent::Unknown(_) => {}
-            // With woven thinking the content is more than the text, so the correction has no place.
-            ChatEvent::Rewritten(text) => {
-                if self.weaver.is_none() {
-                    out(Piece::Corrected(text));
-                }
-            }
-            ChatEvent::Extra(members) => out(Piece::Members(members)),
+            // A stream cannot take words back; who gathers asks for the corrected text itself.
+            ChatEvent::Rewritten(_) | ChatEvent::Unknown(_) => {}
+            ChatEvent::Extra(members) => out(Piece::Extra(members)),
             ChatEvent::Logprobs(logprobs) => out(Piece::Logprobs(logprobs)),
             ChatEvent::Finish(reason) => self.finish(reason, out),
         }
     }
 
+    /// A second end is none: providers end their answers themselves, and the engine ends those of the others.
     fn finish(&mut self, reason: FinishReason, mut out: impl FnMut(Piece)) {
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
         let close = self.close();
         if !close.is_empty() {
-            out(Piece::Content(close.to_owned()));
+            out(Piece::Text(close.to_owned()));
         }
-        let annotations = std::mem::take(&mut self.sources).annotations();
-        if !annotations.is_empty() {
-            out(Piece::Members(Map::from_iter([(
-                "annotations".to_owned(),
-                Value::Array(annotations),
-            )])));
+        let sources = std::mem::take(&mut self.sources).in_order();
+        if !sources.is_empty() {
+            out(Piece::Sources(sources));
         }
         let is_tool_turn = self.has_tool_call && reason == FinishReason::Stop;
         out(Piece::Finish(if is_tool_turn {
@@ -198,7 +138,7 @@ impl Answer {
 
     /// The provider's own count, else our estimate of the answer; the prompt is the caller's to count. A provider
     /// that counts its answer alone leaves the prompt at 0, and that part is estimated; so is an answer left at 0.
-    pub(super) fn usage(&self, prompt_tokens: impl FnOnce() -> u64) -> Usage {
+    fn usage(&self, prompt_tokens: impl FnOnce() -> u64) -> Usage {
         match self.reported {
             Some(usage) if usage.prompt_tokens > 0 && usage.completion_tokens > 0 => usage,
             reported => {
@@ -225,45 +165,14 @@ impl Answer {
     }
 }
 
-/// The sources of an answer and the places that cite them.
-#[derive(Debug, Default)]
-struct Sources {
-    /// Characters of content so far.
-    chars: usize,
-    /// (number of the source, characters before the place)
-    places: Vec<(u32, usize)>,
-    /// (number, URL, title)
-    known: Vec<(u32, String, String)>,
-}
-
-impl Sources {
-    /// OpenAI's annotations: one for each place, in order; a source that is cited nowhere in particular stands at 0.
-    fn annotations(self) -> Vec<Value> {
-        let annotation = |(_, url, title): &(u32, String, String), at: usize| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
-        // By number: to look through the lists for each place would cost the square of a hostile answer.
-        let mut by_number = HashMap::new();
-        for source in &self.known {
-            by_number.entry(source.0).or_insert(source);
-        }
-        let placed_numbers: HashSet<u32> = self.places.iter().map(|place| place.0).collect();
-        let placed = self
-            .places
-            .iter()
-            .filter_map(|&(index, at)| Some(annotation(by_number.get(&index)?, at)));
-        let unplaced = self
-            .known
-            .iter()
-            .filter(|known| !placed_numbers.contains(&known.0))
-            .map(|known| annotation(known, 0));
-        placed.chain(unplaced).collect()
-    }
-}
-
 /// Usage of all choices together: the prompt counts once.
-pub(super) fn total_usage(answers: &[&Answer], prompt_tokens: impl Fn() -> u64) -> Usage {
+pub(super) fn total_usage<'a>(
+    followers: impl Iterator<Item = &'a Follower>,
+    prompt_tokens: impl Fn() -> u64,
+) -> Usage {
     let mut total = Usage::default();
-    for answer in answers {
-        let usage = answer.usage(|| {
+    for follower in followers {
+        let usage = follower.usage(|| {
             if total.prompt_tokens == 0 {
                 prompt_tokens()
             } else {
@@ -278,56 +187,15 @@ pub(super) fn total_usage(answers: &[&Answer], prompt_tokens: impl Fn() -> u64) 
     total
 }
 
-/// The `usage` member.
-#[derive(Serialize)]
-pub(super) struct UsageMember {
-    prompt_tokens: u64,
-    completion_tokens: u64,
-    total_tokens: u64,
-    prompt_tokens_details: PromptDetails,
-    completion_tokens_details: CompletionDetails,
-}
-
-#[derive(Default, Serialize)]
-struct PromptDetails {
-    cached_tokens: u64,
-    audio_tokens: u64,
-}
-
-#[derive(Default, Serialize)]
-struct CompletionDetails {
-    reasoning_tokens: u64,
-    audio_tokens: u64,
-    accepted_prediction_tokens: u64,
-    rejected_prediction_tokens: u64,
-}
-
-impl From<Usage> for UsageMember {
-    fn from(usage: Usage) -> Self {
-        Self {
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            total_tokens: usage.prompt_tokens + usage.completion_tokens,
-            prompt_tokens_details: PromptDetails {
-                cached_tokens: usage.cached_tokens,
-                ..PromptDetails::default()
-            },
-            completion_tokens_details: CompletionDetails {
-                reasoning_tokens: usage.reasoning_tokens,
-                ..CompletionDetails::default()
-            },
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::ToolCallDelta;
 
     fn pieces(format: ReasoningFormat, events: Vec<ChatEvent>) -> Vec<Piece> {
-        let (mut answer, mut pieces) = (Answer::new(format, true), Vec::new());
+        let (mut follower, mut pieces) = (Follower::new(format, true), Vec::new());
         for event in events {
-            answer.take(event, |piece| pieces.push(piece));
+            follower.take(event, |piece| pieces.push(piece));
         }
         pieces
     }
@@ -346,10 +214,10 @@ mod tests {
     }
 
     #[test]
-    fn thinking_takes_the_form_of_the_settings() {
-        let contents = |format| {
+    fn thinking_takes_the_form_that_was_asked_for() {
+        let texts = |format| {
             let text = |piece: &Piece| {
-                if let Piece::Content(text) = piece {
+                if let Piece::Text(text) = piece {
                     Some(text.clone())
                 } else {
                     None
@@ -360,11 +228,11 @@ mod tests {
                 .filter_map(text)
                 .collect::<String>()
         };
-        assert_eq!(contents(ReasoningFormat::Field), "b");
-        assert_eq!(contents(ReasoningFormat::Hidden), "b");
-        assert_eq!(contents(ReasoningFormat::Inline), "<think:a>b");
+        assert_eq!(texts(ReasoningFormat::Field), "b");
+        assert_eq!(texts(ReasoningFormat::Hidden), "b");
+        assert_eq!(texts(ReasoningFormat::Inline), "<think:a>b");
         assert_eq!(
-            contents(ReasoningFormat::ThinkTags),
+            texts(ReasoningFormat::ThinkTags),
             "<think>\na\n</think>\n\nb"
         );
     }
@@ -377,8 +245,8 @@ mod tests {
                 pieces.as_slice(),
                 [
                     Piece::Reasoning(_),
-                    Piece::Content(_),
-                    Piece::Members(_),
+                    Piece::Text(_),
+                    Piece::Sources(_),
                     Piece::Finish(FinishReason::Stop)
                 ]
             ),
@@ -404,20 +272,12 @@ mod tests {
             ChatEvent::Finish(FinishReason::Stop),
         ];
         let pieces = pieces(ReasoningFormat::Field, events);
-        let Some(Piece::Members(members)) = pieces.iter().rev().nth(1) else {
+        let Some(Piece::Sources(sources)) = pieces.iter().rev().nth(1) else {
             panic!("{pieces:?}")
         };
-        let places: Vec<(&str, u64)> = members["annotations"]
-            .as_array()
-            .unwrap()
+        let places: Vec<(&str, usize)> = sources
             .iter()
-            .map(|it| &it["url_citation"])
-            .map(|it| {
-                (
-                    it["url"].as_str().unwrap(),
-                    it["start_index"].as_u64().unwrap(),
-                )
-            })
+            .map(|source| (source.url.as_str(), source.at))
             .collect();
         assert_eq!(places, [("u2", 2), ("u2", 3), ("u1", 0)]);
     }
@@ -431,11 +291,11 @@ mod tests {
             ]
         };
         let total = |usage| {
-            let mut answer = Answer::new(ReasoningFormat::Field, true);
+            let mut follower = Follower::new(ReasoningFormat::Field, true);
             for event in events(usage) {
-                answer.take(event, |_| {});
+                follower.take(event, |_| {});
             }
-            answer.usage(|| 7)
+            follower.usage(|| 7)
         };
         let own = Usage {
             prompt_tokens: 5,
@@ -472,20 +332,6 @@ mod tests {
             .map(|piece| matches!(piece, Piece::ToolCall(call) if call.id.is_some()))
             .collect();
         assert_eq!(ids, [true, false]);
-    }
-
-    /// Two hundred thousand of each take no longer than a moment.
-    #[test]
-    fn sources_cost_no_more_than_they_are_many() {
-        let many = 200_000;
-        let mut sources = Sources::default();
-        for index in 0..many {
-            sources.known.push((index, String::new(), String::new()));
-            sources.places.push((many - index, 0));
-        }
-        let started = std::time::Instant::now();
-        assert_eq!(sources.annotations().len(), many as usize);
-        assert!(started.elapsed() < std::time::Duration::from_secs(20));
     }
 
     #[test]

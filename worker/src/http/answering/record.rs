@@ -4,14 +4,19 @@ use std::{sync::Arc, time::Instant};
 
 use prometheus::IntGauge;
 
-use crate::{budget::Share, chat::Usage, http::place::Place, metrics::METRICS, providers::Served};
+use super::Admission;
+use crate::{
+    chat::{ChatRequest, Usage},
+    http::error::ApiError,
+    metrics::METRICS,
+    providers::Served,
+};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]
-pub(super) struct Trace {
-    /// Freed last, when all is said.
-    _place: Place,
-    _share: Share,
+pub(super) struct Record {
+    /// What log lines call requests of this door.
+    name: &'static str,
     request_id: String,
     key: Arc<str>,
     model: String,
@@ -24,30 +29,31 @@ pub(super) struct Trace {
     pub(super) bytes: usize,
     pub(super) usage: Option<Usage>,
     outcome: Option<(u16, Option<String>)>,
+    /// Freed last, when all is said.
+    _admission: Admission,
 }
 
-impl Trace {
+impl Record {
     pub(super) fn new(
-        place: Place,
-        share: Share,
+        name: &'static str,
+        admission: Admission,
         request_id: String,
         key: Arc<str>,
-        model: &str,
-        is_stream: bool,
+        request: &ChatRequest,
     ) -> Self {
         // A log line is no place for whatever a client sends as a model.
-        let model = model
+        let model = request
+            .model
             .chars()
             .filter(|c| !c.is_control())
             .take(100)
             .collect();
         Self {
-            _place: place,
-            _share: share,
+            name,
             request_id,
             key,
             model,
-            is_stream,
+            is_stream: request.stream,
             started: Instant::now(),
             first: None,
             last: None,
@@ -56,6 +62,7 @@ impl Trace {
             bytes: 0,
             usage: None,
             outcome: None,
+            _admission: admission,
         }
     }
 
@@ -82,9 +89,15 @@ impl Trace {
         }
     }
 
-    /// The request ends with this status; `code` for errors.
-    pub(super) fn end(&mut self, status: u16, code: Option<String>) {
-        self.outcome = Some((status, code));
+    /// The answer is complete.
+    pub(super) fn complete(&mut self, usage: Usage) {
+        self.usage = Some(usage);
+        self.outcome = Some((200, None));
+    }
+
+    /// The request ends with this error.
+    pub(super) fn fail(&mut self, error: &ApiError) {
+        self.outcome = Some((error.status.as_u16(), error.code.clone()));
     }
 
     fn provider(&self) -> &str {
@@ -92,7 +105,7 @@ impl Trace {
     }
 }
 
-impl Drop for Trace {
+impl Drop for Record {
     fn drop(&mut self) {
         if let Some(gauge) = &self.open_stream {
             gauge.dec();
@@ -137,7 +150,8 @@ impl Drop for Trace {
                 .map(|first| milliseconds(first.duration_since(self.started))),
             duration_ms = milliseconds(duration),
             bytes = self.bytes,
-            "chat completion"
+            "{}",
+            self.name
         );
     }
 }

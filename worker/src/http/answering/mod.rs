@@ -1,0 +1,195 @@
+//! The engine under all doors: takes a request in, finds who answers it, holds the status line until there is something
+//! to say, polls the runs, keeps the client waiting, and writes it all down. What it says and how is the door's
+//! [`Voice`]. Source: design.md sections 2 and 10.
+//!
+//! ```text
+//! door: body -> ChatRequest      take_in
+//! engine:        route, runs     answer ── hold ── StreamBody ── Voice: begin, piece, ping, finish | fail
+//!                                      └── gather ───────────── Voice: whole
+//! ```
+
+mod follow;
+mod record;
+mod sources;
+mod stream;
+#[cfg(test)]
+mod tests;
+mod voice;
+mod whole;
+
+use std::{
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    sync::Arc,
+};
+
+use actix_web::{
+    HttpMessage as _, HttpRequest, HttpResponse,
+    http::header::{self, HeaderValue},
+    web::{Data, Payload},
+};
+use bytes::Bytes;
+
+use self::{follow::Follower, record::Record, stream::StreamBody};
+use super::{auth::Principal, body, edge::RequestId, error::ApiError, place::Place};
+use crate::{
+    app::App,
+    budget::Share,
+    chat::{ChatRequest, Invalid, aside::aside},
+    providers::{Job, Route, Run, registry::Candidate},
+    settings::ReasoningFormat,
+    upstream::Client,
+};
+
+pub use voice::{Item, Piece, Source, Voice, Whole};
+
+/// What a request holds of the worker until its answer is over: its place among the others, and its share of the memory.
+#[derive(Debug)]
+pub struct Admission {
+    _place: Place,
+    _share: Share,
+}
+
+/// Takes a request's body in and has it read by `parse`, which is given the body and the most pieces (messages, parts,
+/// calls) that it may have; on another thread where it is long.
+///
+/// # Errors
+/// 503 where there is no place or no memory, what [`body::read`] and `parse` say.
+pub async fn take_in<T: Send + 'static>(
+    http: &HttpRequest,
+    app: &Data<App>,
+    payload: Payload,
+    parse: impl FnOnce(Bytes, usize) -> Result<T, Invalid> + Send + 'static,
+) -> Result<(T, Admission), ApiError> {
+    Place::look(app, http)?;
+    let mut share = app.memory.share();
+    let body = body::read(http, payload, &app.settings.http, &mut share).await?;
+    let most_pieces = app.settings.http.most_messages;
+    share.grow_for_body(body.len(), most_pieces)?;
+    let place = Place::take(app)?;
+    let parsed = aside(body.len(), move || parse(body, most_pieces)).await?;
+    let admission = Admission {
+        _place: place,
+        _share: share,
+    };
+    Ok((parsed, admission))
+}
+
+/// What a door asks the engine.
+#[derive(Debug)]
+pub struct Question {
+    /// The request.
+    pub request: Arc<ChatRequest>,
+    /// The form in which the door wants thinking; `Hidden` where the client asked for none.
+    pub reasoning: ReasoningFormat,
+    /// What the request holds.
+    pub admission: Admission,
+}
+
+/// Answers a request in a door's voice, streamed or in one piece.
+///
+/// # Errors
+/// Every error before the first output, with its real status.
+pub async fn answer<V: Voice>(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    question: Question,
+    voice: V,
+) -> Result<HttpResponse, ApiError> {
+    let request_id = http
+        .extensions()
+        .get::<RequestId>()
+        .map(|id| id.0.clone())
+        .unwrap_or_default();
+    let Question {
+        request,
+        reasoning,
+        admission,
+    } = question;
+    let key = Arc::clone(&caller.name);
+    let mut record = Record::new(V::NAME, admission, request_id, key, &request);
+    let (route, job) =
+        prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
+    let ignored = ignored_header(&route, &request);
+    // Counting costs more than all else that is done to a piece, so it is done where somebody sees the number.
+    let leaves_counting_to_us = |candidate: &Candidate| !candidate.provider.reports_usage();
+    let is_counted = request.wants_usage() && route.candidates.iter().any(leaves_counting_to_us);
+    let runs = (0..request.n).map(|_| {
+        let run = Run::new(job.clone(), route.clone(), Arc::clone(&request));
+        (run, Follower::new(reasoning, is_counted))
+    });
+    let mut response = HttpResponse::Ok();
+    if let Some(ignored) = ignored {
+        response.insert_header(("x-hive-ignored", ignored));
+    }
+    if request.stream {
+        let held = stream::hold(runs, app.settings.http.head_timeout, &mut record)
+            .await
+            .inspect_err(|error| record.fail(error))?;
+        let ping_interval = app.settings.http.ping_interval;
+        return Ok(response
+            .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
+            .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+            .insert_header(("x-accel-buffering", "no"))
+            .body(StreamBody::new(held, request, voice, record, ping_interval)));
+    }
+    let body = whole::gather(runs, &request, voice, &mut record)
+        .await
+        .inspect_err(|error| record.fail(error))?;
+    // Log line and metrics after the answer has gone out, which this task does before others run.
+    actix_web::rt::spawn(async move { drop(record) });
+    Ok(response
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(body))
+}
+
+/// Who may answer, and what they need for it.
+fn prepare(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    request: &ChatRequest,
+) -> Result<(Route, Job), ApiError> {
+    let route = app
+        .registry
+        .route_for(request)
+        .map_err(|why| ApiError::no_route(why, &request.model))?;
+    let client = http
+        .app_data::<Client>()
+        .ok_or_else(|| ApiError::not_ready("this worker has no client"))?;
+    let job = Job {
+        client: client.clone(),
+        settings: app.settings.clone(),
+        janitor: app.janitor,
+        memory: app.memory.clone(),
+        cut: app.cut.subscribe(),
+        caller: caller_hash(http, caller, request),
+    };
+    Ok((route, job))
+}
+
+/// The fields that the client set and that have no effect, for `X-Hive-Ignored`.
+fn ignored_header(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
+    let names: Vec<&str> = route.ignored(request).collect();
+    if names.is_empty() {
+        None
+    } else {
+        HeaderValue::from_str(&names.join(", ")).ok()
+    }
+}
+
+/// What keeps one caller on one account: session, cookie, user, key; the first that is there.
+fn caller_hash(http: &HttpRequest, caller: &Principal, request: &ChatRequest) -> u64 {
+    let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
+    let mut hash = DefaultHasher::new();
+    match (
+        header("x-session-id").or_else(|| header("cookie")),
+        &request.user,
+    ) {
+        (Some(value), _) => value.hash(&mut hash),
+        (None, Some(user)) => (&caller.name, user).hash(&mut hash),
+        (None, None) => caller.name.hash(&mut hash),
+    }
+    hash.finish()
+}

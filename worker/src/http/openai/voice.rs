@@ -1,0 +1,197 @@
+//! The voice of chat completions: chunks of a stream, and the `chat.completion` of an answer in one piece
+//! ([`super::voice_whole`]). The parts of a chunk that never change are rendered once a stream; text is escaped straight
+//! into the buffer. Source: conformance section 2.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use bytes::{BufMut as _, BytesMut};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{usage::UsageMember, voice_whole};
+use crate::{
+    chat::{ChatRequest, FinishReason, ToolCallDelta, Usage},
+    http::{
+        answering::{Piece, Source, Voice, Whole},
+        dialect::Dialect,
+        error::ApiError,
+    },
+};
+
+/// Ends in a blank line, which is safe because no event of ours has an id (conformance S9).
+const KEEP_ALIVE: &[u8] = b": keep-alive\n\n";
+
+/// About how long a chunk is without its constant head and its text.
+const USUAL_PIECE_BYTES: usize = 128;
+
+/// Says an answer as a chat completion.
+#[derive(Debug)]
+pub(in crate::http) struct ChatVoice {
+    request: Arc<ChatRequest>,
+    id: String,
+    created: u64,
+    /// The beginning of each chunk; rendered when a stream begins.
+    head: String,
+    /// The end of each chunk.
+    tail: &'static str,
+    /// One bit a choice whose role has been told; there are at most [`crate::chat::request::MAX_CHOICES`].
+    told_roles: u32,
+}
+
+impl ChatVoice {
+    pub(in crate::http) fn new(request: Arc<ChatRequest>) -> Self {
+        let created = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self {
+            tail: if request.include_usage {
+                "],\"usage\":null}\n\n"
+            } else {
+                "]}\n\n"
+            },
+            request,
+            id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
+            created: created.as_secs(),
+            head: String::new(),
+            told_roles: 0,
+        }
+    }
+
+    /// The first delta of a choice names the role, with `content` beside it (conformance S4).
+    fn tell_role(&mut self, out: &mut BytesMut, choice: usize, is_call: bool) {
+        let bit = 1 << choice;
+        if self.told_roles & bit == 0 {
+            self.told_roles |= bit;
+            let content = if is_call { json!(null) } else { json!("") };
+            self.chunk(out, choice, |out| {
+                put_json(out, &json!({"role": "assistant", "content": content}));
+            });
+        }
+    }
+
+    fn chunk(&self, out: &mut BytesMut, choice: usize, delta: impl FnOnce(&mut BytesMut)) {
+        self.begin_chunk(out, choice);
+        delta(out);
+        out.put_slice(b",\"logprobs\":null,\"finish_reason\":null}");
+        out.put_slice(self.tail.as_bytes());
+    }
+
+    /// A chunk whose delta is empty.
+    fn bare_chunk(
+        &self,
+        out: &mut BytesMut,
+        choice: usize,
+        finish: Option<FinishReason>,
+        logprobs: &Value,
+    ) {
+        self.begin_chunk(out, choice);
+        out.put_slice(b"{},\"logprobs\":");
+        put_json(out, logprobs);
+        out.put_slice(b",\"finish_reason\":");
+        put_json(out, &finish);
+        out.put_u8(b'}');
+        out.put_slice(self.tail.as_bytes());
+    }
+
+    fn begin_chunk(&self, out: &mut BytesMut, choice: usize) {
+        out.put_slice(self.head.as_bytes());
+        out.put_slice(b"{\"index\":");
+        put_json(out, &choice);
+        out.put_slice(b",\"delta\":");
+    }
+}
+
+impl Voice for ChatVoice {
+    const NAME: &'static str = "chat completion";
+
+    fn piece_bytes(&self) -> usize {
+        self.head.len() + USUAL_PIECE_BYTES
+    }
+
+    fn begin(&mut self, _: &mut BytesMut) {
+        let (id, created) = (&self.id, self.created);
+        let model = Value::from(self.request.model.as_str());
+        self.head = format!(
+            r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"choices":["#
+        );
+    }
+
+    fn piece(&mut self, out: &mut BytesMut, choice: usize, piece: Piece) {
+        self.tell_role(out, choice, matches!(piece, Piece::ToolCall(_)));
+        match piece {
+            Piece::Text(text) => {
+                self.chunk(out, choice, |out| put_member(out, "content", &text));
+            }
+            Piece::Reasoning(text) => self.chunk(out, choice, |out| {
+                put_member(out, "reasoning_content", &text);
+            }),
+            Piece::ToolCall(call) => self.chunk(out, choice, |out| {
+                put_json(out, &json!({"tool_calls": [tool_call(&call)]}));
+            }),
+            Piece::Sources(sources) => self.chunk(out, choice, |out| {
+                put_json(out, &json!({"annotations": annotations(&sources)}));
+            }),
+            Piece::Extra(members) => self.chunk(out, choice, |out| put_json(out, &members)),
+            Piece::Logprobs(logprobs) => self.bare_chunk(out, choice, None, &logprobs),
+            Piece::Finish(reason) => self.bare_chunk(out, choice, Some(reason), &Value::Null),
+        }
+    }
+
+    fn finish(&mut self, out: &mut BytesMut, usage: Usage) {
+        if self.request.include_usage {
+            out.put_slice(self.head.as_bytes());
+            out.put_slice(b"],\"usage\":");
+            put_json(out, &UsageMember::from(usage));
+            out.put_slice(b"}\n\n");
+        }
+        out.put_slice(b"data: [DONE]\n\n");
+    }
+
+    fn fail(&mut self, out: &mut BytesMut, error: &ApiError) {
+        out.put_slice(b"data: ");
+        put_json(out, &Dialect::OpenAi.error_body(error, ""));
+        out.put_slice(b"\n\n");
+    }
+
+    fn ping(&mut self, out: &mut BytesMut) {
+        out.put_slice(KEEP_ALIVE);
+    }
+
+    fn whole(self, choices: Vec<Whole>, usage: Usage) -> Vec<u8> {
+        voice_whole::render(&self.id, self.created, &self.request.model, choices, usage)
+    }
+}
+
+/// One entry of `tool_calls`: all members in a call's first piece, index and arguments in the later ones (T2).
+fn tool_call(call: &ToolCallDelta) -> Value {
+    match (&call.id, &call.name) {
+        (None, None) => json!({"index": call.index, "function": {"arguments": call.arguments}}),
+        (id, name) => {
+            json!({"index": call.index, "id": id, "type": "function", "function": {"name": name, "arguments": call.arguments}})
+        }
+    }
+}
+
+/// The `annotations` member: a source stands at a place, not over a stretch.
+pub(super) fn annotations(sources: &[Source]) -> Vec<Value> {
+    let annotation = |Source { url, title, at }: &Source| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
+    sources.iter().map(annotation).collect()
+}
+
+fn put_member(out: &mut BytesMut, name: &str, text: &str) {
+    out.put_slice(b"{\"");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\":");
+    put_json(out, text);
+    out.put_u8(b'}');
+}
+
+fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    let written = serde_json::to_writer(out.writer(), value);
+    // Strings, numbers and our own types cannot fail to serialise, and memory cannot fail to be written.
+    debug_assert!(written.is_ok(), "{written:?}");
+}

@@ -1,0 +1,120 @@
+//! An answer in one piece: `chat.completion`. Source: conformance S13.
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::{usage::UsageMember, voice::annotations};
+use crate::{
+    chat::{FinishReason, ToolCallDelta, Usage},
+    http::answering::{Item, Whole},
+};
+
+#[derive(Serialize)]
+struct Completion<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    model: &'a str,
+    choices: Vec<Choice>,
+    usage: UsageMember,
+    system_fingerprint: (),
+}
+
+#[derive(Serialize)]
+struct Choice {
+    index: usize,
+    message: Message,
+    logprobs: Value,
+    finish_reason: FinishReason,
+}
+
+#[derive(Serialize)]
+struct Message {
+    role: &'static str,
+    content: Option<String>,
+    refusal: Value,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reasoning_content: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    tool_calls: Vec<Value>,
+    #[serde(flatten)]
+    members: Map<String, Value>,
+}
+
+/// The body.
+pub(super) fn render(
+    id: &str,
+    created: u64,
+    model: &str,
+    choices: Vec<Whole>,
+    usage: Usage,
+) -> Vec<u8> {
+    let choices = choices.into_iter().enumerate();
+    let completion = Completion {
+        id,
+        object: "chat.completion",
+        created,
+        model,
+        choices: choices.map(|(index, whole)| choice(index, whole)).collect(),
+        usage: usage.into(),
+        system_fingerprint: (),
+    };
+    let body = serde_json::to_vec(&completion);
+    // Our own types with string keys cannot fail to serialise.
+    debug_assert!(body.is_ok(), "{body:?}");
+    body.unwrap_or_default()
+}
+
+fn choice(index: usize, whole: Whole) -> Choice {
+    let (mut content, mut reasoning_content) = (String::new(), String::new());
+    let mut tool_calls = Vec::new();
+    for item in whole.items {
+        match item {
+            Item::Text(text) => join(&mut content, text),
+            Item::Reasoning(text) => join(&mut reasoning_content, text),
+            Item::Call(call) => tool_calls.push(tool_call(&call)),
+        }
+    }
+    let is_only_calls = content.is_empty() && !tool_calls.is_empty();
+    let mut members = whole.extra;
+    if !whole.sources.is_empty() {
+        let mut annotations = annotations(&whole.sources);
+        match members.get_mut("annotations") {
+            Some(Value::Array(known)) => known.append(&mut annotations),
+            _ => {
+                members.insert("annotations".to_owned(), annotations.into());
+            }
+        }
+    }
+    Choice {
+        index,
+        message: Message {
+            role: "assistant",
+            content: (!is_only_calls).then_some(content),
+            refusal: members.remove("refusal").unwrap_or_default(),
+            reasoning_content,
+            tool_calls,
+            members,
+        },
+        logprobs: whole.logprobs,
+        finish_reason: whole.finish.unwrap_or(FinishReason::Stop),
+    }
+}
+
+/// Nearly always there is one stretch, which is taken as it is.
+fn join(whole: &mut String, text: String) {
+    if whole.is_empty() {
+        *whole = text;
+    } else {
+        whole.push_str(&text);
+    }
+}
+
+fn tool_call(call: &ToolCallDelta) -> Value {
+    let arguments = if call.arguments.is_empty() {
+        "{}"
+    } else {
+        call.arguments.as_str()
+    };
+    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
+}
