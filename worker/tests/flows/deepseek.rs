@@ -8,9 +8,7 @@ use std::{
 use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
-use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
-};
+use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
 const EXPIRED: (u16, &str, &str) = (502, "upstream_error", "upstream_auth_expired");
 const LIMITED: (u16, &str, &str) = (429, "rate_limit_error", "upstream_rate_limited");
@@ -483,21 +481,6 @@ async fn pictures_and_documents_go_along() {
     }
     settled(&deepseek.control(), SOON).await;
     assert_no_violations(&deepseek.control());
-}
-
-#[actix_web::test]
-async fn many_streams_do_not_mix() {
-    let deepseek = simulator("deepseek", 1);
-    let hive = Hive::start(&[&deepseek], &[("DEEPSEEK_MAX_CONCURRENCY", "50")]);
-    fifty_streams_do_not_mix(&hive, "deepseek-chat", "").await;
-    settled(&deepseek.control(), SOON).await;
-    assert_no_violations(&deepseek.control());
-    assert!(
-        hive.get("/metrics")
-            .await
-            .text
-            .contains("hive_pow_seconds_count")
-    );
 }
 
 #[actix_web::test]

@@ -5,9 +5,7 @@ use std::time::Duration;
 use hive2api_simulators::{Running, Script, control::Control};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
-};
+use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
 const TRANSPORTS: [&str; 2] = ["connect", "websocket"];
 
@@ -682,16 +680,6 @@ async fn pictures_and_documents_go_along() {
         settled(&kimi.control(), SOON).await;
         assert_no_violations(&kimi.control());
     }
-}
-
-#[actix_web::test]
-async fn many_streams_do_not_mix() {
-    let kimi = simulator("kimi", 1);
-    for transport in TRANSPORTS {
-        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
-        fifty_streams_do_not_mix(&hive, "kimi", "").await;
-    }
-    assert_no_violations(&kimi.control());
 }
 
 #[actix_web::test]

@@ -8,6 +8,7 @@
 )]
 
 mod callers;
+mod contract;
 mod deepseek;
 mod deepseek_login;
 mod deepseek_today;

@@ -1,13 +1,9 @@
 //! Qwen, wire/qwen.md.
 
-use std::time::Duration;
-
 use hive2api_simulators::Script;
 use serde_json::json;
 
-use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
-};
+use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
 /// The older generation alone.
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
@@ -384,21 +380,6 @@ async fn a_client_that_leaves_stops_the_upstream_call_and_its_conversation_is_de
 }
 
 #[actix_web::test]
-async fn keep_leaves_the_conversation() {
-    let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[DIALOG, ("CONVERSATIONS", "keep")]);
-    hive.ask("qwen-plus", "hello").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        (
-            qwen.control().state().conversations,
-            qwen.control().state().deleted
-        ),
-        (1, 0)
-    );
-}
-
-#[actix_web::test]
 async fn models_lead_to_their_accounts_and_nowhere_else() {
     let qwen = simulator("qwen", 2);
     let hive = Hive::start(
@@ -504,12 +485,4 @@ async fn pictures_and_documents_go_along() {
             "{bad}"
         );
     }
-}
-
-#[actix_web::test]
-async fn many_streams_do_not_mix() {
-    let qwen = simulator("qwen", 1);
-    let hive = Hive::start(&[&qwen], &[DIALOG, ("QWEN_MAX_CONCURRENCY", "50")]);
-    fifty_streams_do_not_mix(&hive, "qwen-plus", "").await;
-    assert_no_violations(&qwen.control());
 }

@@ -5,9 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
-use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
-};
+use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
 /// What has broken other gateways: everything that looks like this service's own framing, and everything outside
 /// the BMP.
@@ -530,21 +528,6 @@ async fn a_window_that_was_never_asked_in_is_deleted_before_the_next_is_opened()
         ["create", "ask", "delete", "create", "ask", "delete"]
     );
     assert_no_violations(&xinghuo.control());
-}
-
-#[actix_web::test]
-async fn keep_leaves_the_window() {
-    let xinghuo = simulator("xinghuo", 1);
-    let hive = Hive::start(&[&xinghuo], &[("CONVERSATIONS", "keep")]);
-    hive.ask("spark-pro", "hello").await;
-    tokio::time::sleep(Duration::from_millis(300)).await;
-    assert_eq!(
-        (
-            xinghuo.control().state().conversations,
-            xinghuo.control().state().deleted
-        ),
-        (1, 0)
-    );
 }
 
 #[actix_web::test]
