@@ -5,7 +5,9 @@ use std::{collections::BTreeSet, time::Duration};
 use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
-use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+};
 
 /// What has broken other gateways: everything that looks like this service's own framing, and everything outside
 /// the BMP.
