@@ -54,7 +54,6 @@ const OLDER: &[&str] = &[
     "APP_NAME",
     "APP_VERSION",
     "DESCRIPTION",
-    "DOUBAO_TOKEN",
     "FLOWGPT_BEARER_TOKEN",
     "FLOWGPT_DEVICE_ID",
     "INTL_AUTHORIZATION",

@@ -6,6 +6,7 @@
 pub mod card;
 pub mod deepseek;
 pub mod dispatch;
+pub mod doubao;
 mod janitor;
 pub mod kimi;
 pub mod langfast;

@@ -20,6 +20,7 @@ pub const PROVIDERS: &[&Card] = &[
     &super::deepseek::CARD,
     &super::kimi::CARD,
     &super::langfast::CARD,
+    &super::doubao::CARD,
     &super::metaso::CARD,
     &super::openai::CARD,
 ];

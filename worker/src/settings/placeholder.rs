@@ -16,6 +16,9 @@ const CREDENTIALS: &[&str] = &[
     "EMAIL",
     "MOBILE",
     "DEVICE_ID",
+    "WEB_ID",
+    "TEA_UUID",
+    "_FP",
     "AREA_CODE",
     "SESSION",
 ];
