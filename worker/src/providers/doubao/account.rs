@@ -62,7 +62,9 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
         }
     }
     for account in more {
-        let is_known = accounts.iter().any(|(_, known)| known.cookie == account.cookie);
+        let is_known = accounts
+            .iter()
+            .any(|(_, known)| known.cookie == account.cookie);
         if !is_known {
             let number = accounts.iter().map(|(number, _)| *number).max();
             accounts.push((number.unwrap_or_default() + 1, account));
@@ -92,15 +94,22 @@ fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
             return Err("is an s_v_web_id; the sessionid cookie is needed");
         }
         if value.contains([' ', ';']) {
-            return Err("must be the sessionid cookie of www.doubao.com, or the whole Cookie header");
+            return Err(
+                "must be the sessionid cookie of www.doubao.com, or the whole Cookie header",
+            );
         }
-        return Ok(of(format!("sessionid={value}; sessionid_ss={value}"), value));
+        return Ok(of(
+            format!("sessionid={value}; sessionid_ss={value}"),
+            value,
+        ));
     }
     let (plain, secure) = (cookie(value, "sessionid"), cookie(value, "sessionid_ss"));
     let Some(session) = plain.or(secure) else {
         return Err(match cookie(value, "s_v_web_id") {
             Some(_) => "is an s_v_web_id; the sessionid cookie is needed",
-            None => "is a Cookie header without sessionid; sign in at www.doubao.com and copy it whole",
+            None => {
+                "is a Cookie header without sessionid; sign in at www.doubao.com and copy it whole"
+            }
         });
     };
     let mut header = value.trim_end_matches([';', ' ']).to_owned();
@@ -232,7 +241,10 @@ mod tests {
             assert!(problem.starts_with(&format!("{name} ")), "{problem}");
             assert!(!problem.contains("0123456789"), "{problem}");
             if value.contains("verify_") {
-                assert!(problem.contains("the sessionid cookie is needed"), "{problem}");
+                assert!(
+                    problem.contains("the sessionid cookie is needed"),
+                    "{problem}"
+                );
             }
         }
         let pairs = [("DOUBAO_TOKEN", "abcdef"), ("DOUBAO_WEB_ID", "x1")];

@@ -110,7 +110,10 @@ impl Answer {
 
     /// The block that what follows belongs to.
     pub(super) fn turn_to(&mut self, id: &str, channel: Channel) {
-        let known = self.blocks.iter().position(|block| block.id == id && block.channel == channel);
+        let known = self
+            .blocks
+            .iter()
+            .position(|block| block.id == id && block.channel == channel);
         (self.channel, self.current) = (channel, Some(self.block(known, id, channel)));
     }
 
@@ -276,7 +279,10 @@ pub(super) fn creations(message: &Value) -> Vec<Value> {
     let blocks = message.get("content_block").and_then(Value::as_array);
     let blocks = blocks.map(Vec::as_slice).unwrap_or_default();
     let is_finished = |value: Option<&Value>| {
-        value.and_then(|it| it.get("is_finish")).and_then(Value::as_bool) == Some(true)
+        value
+            .and_then(|it| it.get("is_finish"))
+            .and_then(Value::as_bool)
+            == Some(true)
     };
     let own = blocks
         .iter()
@@ -286,7 +292,9 @@ pub(super) fn creations(message: &Value) -> Vec<Value> {
     if !own.is_empty() {
         return own;
     }
-    let kept = message.get("ext").and_then(|ext| ext.get("creation_full_content"));
+    let kept = message
+        .get("ext")
+        .and_then(|ext| ext.get("creation_full_content"));
     let kept = kept.and_then(Value::as_str).unwrap_or_default();
     let Some((Value::Array(kept), _)) = json::value(kept.as_bytes()) else {
         return Vec::new();

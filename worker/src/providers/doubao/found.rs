@@ -152,7 +152,10 @@ mod tests {
             title: title.to_owned(),
         };
         let found: Vec<_> = sources.citations().collect();
-        assert_eq!(found, [own(1, "a", "A"), own(2, "v", "V"), own(3, "b", "B")]);
+        assert_eq!(
+            found,
+            [own(1, "a", "A"), own(2, "v", "V"), own(3, "b", "B")]
+        );
     }
 
     #[test]

@@ -248,7 +248,9 @@ impl Doubao {
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
             if let Some(id) = decoder.conversation_id().filter(|_| !is_registered) {
-                let deletion = self.deletes_conversations.then(|| self.deletion(turn, account, id));
+                let deletion = self
+                    .deletes_conversations
+                    .then(|| self.deletion(turn, account, id));
                 turn.opened(id, deletion);
                 is_registered = true;
             }
@@ -322,7 +324,10 @@ impl Doubao {
 
 /// The pictures and documents of the last user message (section 4.3).
 async fn attachments(ask: &ChatRequest, turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
-    let last = ask.messages.iter().rposition(|message| message.role == Role::User);
+    let last = ask
+        .messages
+        .iter()
+        .rposition(|message| message.role == Role::User);
     match last.and_then(|at| Some((at, ask.messages.get(at)?))) {
         Some((at, message)) => turn.attachments(at, message).await,
         None => Ok(Vec::new()),

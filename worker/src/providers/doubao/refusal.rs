@@ -69,7 +69,9 @@ pub(super) fn event(data: &Value, variable: &str) -> ProviderError {
 /// The event that stands for moderation, unless its number says otherwise.
 pub(super) fn moderation(data: &Value, variable: &str) -> ProviderError {
     let said = read(data);
-    let is_known = said.number.is_some_and(|number| matches!(number, 710_012_000..=710_012_999 | 710_022_000..=710_022_999));
+    let is_known = said.number.is_some_and(
+        |number| matches!(number, 710_012_000..=710_012_999 | 710_022_000..=710_022_999),
+    );
     if is_known {
         meaning(&said, variable)
     } else {
@@ -227,24 +229,52 @@ mod tests {
     #[test]
     fn follows_the_table() {
         for (status, body, kind) in [
-            (200, r#"{"code":710012001,"msg":"登录已过期"}"#, Kind::AuthExpired),
+            (
+                200,
+                r#"{"code":710012001,"msg":"登录已过期"}"#,
+                Kind::AuthExpired,
+            ),
             (200, r#"{"code":"710012000","msg":"x"}"#, Kind::AuthExpired),
             (200, r#"{"status_code":710022013}"#, Kind::AuthExpired),
             (200, r#"{"code":710022019,"msg":"x"}"#, Kind::AuthExpired),
             (401, "", Kind::AuthExpired),
             (200, "<html>登录</html>", Kind::AuthExpired),
             (200, "<html>Captcha</html>", Kind::Verification),
-            (200, r#"{"code":710022004,"msg":"x","extra":{"decision":{"type":"verify"}}}"#, Kind::Verification),
-            (200, r#"{"code":710022004,"msg":"rate limited"}"#, Kind::RateLimited),
+            (
+                200,
+                r#"{"code":710022004,"msg":"x","extra":{"decision":{"type":"verify"}}}"#,
+                Kind::Verification,
+            ),
+            (
+                200,
+                r#"{"code":710022004,"msg":"rate limited"}"#,
+                Kind::RateLimited,
+            ),
             (429, "", Kind::RateLimited),
-            (429, r#"{"code":710022002,"msg":"block"}"#, Kind::RateLimited),
+            (
+                429,
+                r#"{"code":710022002,"msg":"block"}"#,
+                Kind::RateLimited,
+            ),
             (200, r#"{"code":710022003,"msg":"x"}"#, Kind::Unavailable),
             (200, r#"{"code":710022017,"msg":"x"}"#, Kind::Unavailable),
             (200, r#"{"code":5,"msg":"内容审核未通过"}"#, Kind::Moderated),
-            (200, r#"{"code":5,"msg":"当前服务访问频繁，请稍后重试"}"#, Kind::RateLimited),
-            (503, r#"{"code":503,"msg":"服务过载，请稍后重试"}"#, Kind::Unavailable),
+            (
+                200,
+                r#"{"code":5,"msg":"当前服务访问频繁，请稍后重试"}"#,
+                Kind::RateLimited,
+            ),
+            (
+                503,
+                r#"{"code":503,"msg":"服务过载，请稍后重试"}"#,
+                Kind::Unavailable,
+            ),
             (200, r#"{"code":5,"msg":"系统错误"}"#, Kind::Unavailable),
-            (200, r#"{"code":710011001,"msg":"invalid param: fp"}"#, Kind::Protocol),
+            (
+                200,
+                r#"{"code":710011001,"msg":"invalid param: fp"}"#,
+                Kind::Protocol,
+            ),
             (200, "{}", Kind::Protocol),
             (200, "nonsense", Kind::Protocol),
             (404, "", Kind::Protocol),
@@ -262,15 +292,25 @@ mod tests {
     fn events_say_it_in_their_own_shapes() {
         let kind = |data: Value| event(&data, VARIABLE).kind;
         let gateway = "ErrorX:code=710012000 stable=true isPeer=false peerStable=false message=[user invalid]\nchain=[\n(cause)0: Invalid User ID\n]";
-        assert_eq!(kind(json!({"code": "Internal", "message": gateway})), Kind::AuthExpired);
+        assert_eq!(
+            kind(json!({"code": "Internal", "message": gateway})),
+            Kind::AuthExpired
+        );
         let decision = r#"{"type":"verify","subtype":"slide"}"#;
-        let detail = json!({"code": 710022004, "message": "rate limited", "ext": {"decision": decision}});
+        let detail =
+            json!({"code": 710022004, "message": "rate limited", "ext": {"decision": decision}});
         assert_eq!(
             kind(json!({"code": 710022004, "message": "x", "error_detail": detail})),
             Kind::Verification
         );
-        assert_eq!(kind(json!({"error_code": 710022004, "error_msg": "x"})), Kind::RateLimited);
-        assert_eq!(kind(json!({"error_code": 1, "error_msg": "sensitive content"})), Kind::Moderated);
+        assert_eq!(
+            kind(json!({"error_code": 710022004, "error_msg": "x"})),
+            Kind::RateLimited
+        );
+        assert_eq!(
+            kind(json!({"error_code": 1, "error_msg": "sensitive content"})),
+            Kind::Moderated
+        );
         assert_eq!(kind(json!({})), Kind::Unavailable);
         let moderated = |number: i64| {
             let data = json!({"error_code": number, "error_msg": "x"});
@@ -282,7 +322,11 @@ mod tests {
 
     #[test]
     fn a_short_answer_is_a_success_or_says_why_not() {
-        for success in [json!({"code": 0}), json!({"status_code": 0}), json!({"data": 1})] {
+        for success in [
+            json!({"code": 0}),
+            json!({"status_code": 0}),
+            json!({"data": 1}),
+        ] {
             assert!(refused(&success, VARIABLE).is_none(), "{success}");
         }
         let refused = refused(&json!({"code": 9, "msg": "x"}), VARIABLE).unwrap();

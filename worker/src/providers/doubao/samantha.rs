@@ -102,14 +102,22 @@ fn message(
     state.message(data.get("message_id"));
     let message = unpacked(data.get("message"));
     let content = unpacked(message.get("content"));
-    for meta in message.get("meta_infos").and_then(Value::as_array).into_iter().flatten() {
+    for meta in message
+        .get("meta_infos")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+    {
         if number(meta.get("type")) == Some(104) {
             state.answer.sources.add_page(&unpacked(meta.get("info")));
         }
     }
     match number(message.get("content_type")) {
         Some(2001 | 2008 | 2071 | 10000) => {
-            let piece = [content.get("text"), content.get("delta").and_then(|it| it.get("text"))];
+            let piece = [
+                content.get("text"),
+                content.get("delta").and_then(|it| it.get("text")),
+            ];
             let piece = piece.into_iter().flatten().find_map(Value::as_str);
             // What is no JSON is the text itself.
             let piece = piece.unwrap_or_else(|| match content.as_object() {

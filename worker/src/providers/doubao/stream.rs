@@ -345,7 +345,11 @@ impl State {
                 let thoughts = thoughts.map(|it| (it.get("content"), it.get("text")));
                 if let Some((content, other)) = thoughts {
                     let said = content.or(other).and_then(Value::as_str);
-                    self.answer.say(said.unwrap_or_default(), change_of_thoughts(change, said), events);
+                    self.answer.say(
+                        said.unwrap_or_default(),
+                        change_of_thoughts(change, said),
+                        events,
+                    );
                 }
                 if is_finished {
                     self.answer.answer();
@@ -373,7 +377,10 @@ impl State {
         self.conversation(meta.get("conversation_id"));
         let limit = |name: &str| {
             let ms = number(data.get("timeout_conf")?.get(name))?;
-            u64::try_from(ms).ok().filter(|ms| *ms > 0).map(Duration::from_millis)
+            u64::try_from(ms)
+                .ok()
+                .filter(|ms| *ms > 0)
+                .map(Duration::from_millis)
         };
         if let (Some(first), Some(next)) = (
             limit("answer_first_pending_time"),

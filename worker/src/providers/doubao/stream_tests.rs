@@ -72,7 +72,10 @@ fn event(name: &str, data: &Value) -> String {
 
 fn patch(object: u32, value: &Value) -> String {
     let patch = json!({"patch_object": object, "patch_type": 1, "patch_value": value});
-    event("STREAM_CHUNK", &json!({"message_id": "9", "patch_op": [patch]}))
+    event(
+        "STREAM_CHUNK",
+        &json!({"message_id": "9", "patch_op": [patch]}),
+    )
 }
 
 fn block(block: &Value) -> String {
@@ -98,9 +101,13 @@ fn end(kind: u32, brief: &str) -> String {
 }
 
 fn snapshot(id: &str, text: &str) -> String {
-    let block = json!({"block_type": 10000, "block_id": id, "content": {"text_block": {"text": text}}});
+    let block =
+        json!({"block_type": 10000, "block_id": id, "content": {"text_block": {"text": text}}});
     let snapshot = json!({"meta": {"message_id": "9"}, "content": {"content_block": [block]}});
-    event("ASYNC_CHUNK_SNAPSHOT", &json!({"message_snapshots": [snapshot], "next_seq": 1}))
+    event(
+        "ASYNC_CHUNK_SNAPSHOT",
+        &json!({"message_snapshots": [snapshot], "next_seq": 1}),
+    )
 }
 
 #[test]
@@ -139,9 +146,8 @@ fn decodes_the_samples_of_the_wire_page() {
 #[test]
 fn every_split_gives_the_same_events() {
     for &(sample, protocol) in ALL {
-        let decode = |pieces: &[&[u8]]| {
-            decode_as(protocol, Shows::Everything, pieces.iter().copied())
-        };
+        let decode =
+            |pieces: &[&[u8]]| decode_as(protocol, Shows::Everything, pieces.iter().copied());
         let whole = decode(&[sample.as_bytes()]);
         for at in 0..=sample.len() {
             let (head, tail) = sample.as_bytes().split_at(at);
@@ -172,7 +178,9 @@ fn every_prefix_ends_in_an_answer_or_an_error() {
 #[test]
 fn pieces_go_where_the_last_block_went() {
     let think = |finished: bool, kind: u32| {
-        block(&json!({"block_type": kind, "block_id": "7", "is_finish": finished, "content": {"thinking_block": {}}}))
+        block(
+            &json!({"block_type": kind, "block_id": "7", "is_finish": finished, "content": {"thinking_block": {}}}),
+        )
     };
     for kind in [10040, 10090] {
         let stream = [
@@ -277,7 +285,10 @@ fn members_may_be_packed_as_text() {
 #[test]
 fn ends_as_section_7_says() {
     let error = |number: i64, name: &str| {
-        event(name, &json!({"error_code": number, "error_msg": "内容审核未通过"}))
+        event(
+            name,
+            &json!({"error_code": number, "error_msg": "内容审核未通过"}),
+        )
     };
     let moderated = error(710_023_001, "STREAM_MSG_ERROR");
     for (stream, error, finish) in [
@@ -340,7 +351,9 @@ fn the_service_says_how_long_to_wait() {
     );
     assert_eq!(decoder.patience(), None);
     let ack = json!({"ack_client_meta": {"conversation_id": "0"}, "timeout_conf": {"answer_first_pending_time": 90_000, "packet_interval_time": 30_000}});
-    decoder.feed(event("SSE_ACK", &ack).as_bytes(), &mut events).unwrap();
+    decoder
+        .feed(event("SSE_ACK", &ack).as_bytes(), &mut events)
+        .unwrap();
     assert_eq!(decoder.patience(), Some(Duration::from_secs(90)));
     assert_eq!(decoder.conversation_id(), None);
     decoder.feed(delta("x").as_bytes(), &mut events).unwrap();
@@ -350,7 +363,9 @@ fn the_service_says_how_long_to_wait() {
 #[test]
 fn pictures_come_with_the_answer_or_are_looked_for() {
     let creation = |image: &Value| {
-        block(&json!({"block_type": 2074, "block_id": "3", "patch_type": 3, "content": {"creation_block": {"creations": [{"image": image}]}}}))
+        block(
+            &json!({"block_type": 2074, "block_id": "3", "patch_type": 3, "content": {"creation_block": {"creations": [{"image": image}]}}}),
+        )
     };
     let stream = [
         delta("正在为你生成图片"),
@@ -380,17 +395,25 @@ fn pictures_come_with_the_answer_or_are_looked_for() {
     let kept = json!({"user_type": 2, "ext": {"creation_full_content": kept.to_string()}});
     assert!(decoder.take_messages(&[kept, own(2)]));
     decoder.finish(&mut events).unwrap();
-    let images = events.iter().filter(|event| matches!(event, ChatEvent::Image { .. }));
+    let images = events
+        .iter()
+        .filter(|event| matches!(event, ChatEvent::Image { .. }));
     assert_eq!(images.count(), 1);
 }
 
 #[test]
 fn the_older_route_says_it_in_its_own_way() {
     let frame = |kind: u32, data: &Value| {
-        format!("data: {}\n\n", json!({"event_data": data.to_string(), "event_id": "1", "event_type": kind}))
+        format!(
+            "data: {}\n\n",
+            json!({"event_data": data.to_string(), "event_id": "1", "event_type": kind})
+        )
     };
     let message = |kind: u32, content: &Value| {
-        frame(2001, &json!({"message": {"content_type": kind, "content": content.to_string()}, "message_id": "4"}))
+        frame(
+            2001,
+            &json!({"message": {"content_type": kind, "content": content.to_string()}, "message_id": "4"}),
+        )
     };
     let older = |stream: &[String]| {
         let stream = stream.concat();
@@ -401,11 +424,20 @@ fn the_older_route_says_it_in_its_own_way() {
         message(10040, &json!({"finish_title": "深度思考中"})),
         message(10000, &json!({"text": "想"})),
         message(10040, &json!({"finish_title": "已完成思考"})),
-        message(10025, &json!({"results": [{"text_card": {"url": "a", "title": "A"}}]})),
+        message(
+            10025,
+            &json!({"results": [{"text_card": {"url": "a", "title": "A"}}]}),
+        ),
         message(10000, &json!({"text": "答"})),
         message(2071, &json!({"delta": {"text": "案"}})),
-        message(2074, &json!({"creations": [{"image": {"key": "k", "status": 2, "image_ori": {"url": "p"}}}]})),
-        frame(2001, &json!({"message": {"content_type": 2007, "content": "{}", "meta_infos": [{"type": 104, "info": json!({"url": "b", "title": "B"}).to_string()}]}})),
+        message(
+            2074,
+            &json!({"creations": [{"image": {"key": "k", "status": 2, "image_ori": {"url": "p"}}}]}),
+        ),
+        frame(
+            2001,
+            &json!({"message": {"content_type": 2007, "content": "{}", "meta_infos": [{"type": 104, "info": json!({"url": "b", "title": "B"}).to_string()}]}}),
+        ),
         frame(2003, &json!({})),
     ]);
     assert_eq!(
@@ -415,7 +447,10 @@ fn the_older_route_says_it_in_its_own_way() {
     assert_eq!((said.sources.len(), said.pictures.len()), (2, 1));
     let decision = json!({"type": "verify", "subtype": "slide"}).to_string();
     let detail = json!({"code": 710_022_004, "message": "x", "ext": {"decision": decision}});
-    let refused = frame(2005, &json!({"code": 710_022_004, "message": "x", "error_detail": detail}));
+    let refused = frame(
+        2005,
+        &json!({"code": 710_022_004, "message": "x", "error_detail": detail}),
+    );
     assert_eq!(older(&[refused]).error, Some(Kind::Verification));
     let bare = "data: {\"code\":710022002,\"message\":\"block\"}\n\n".to_owned();
     assert_eq!(older(&[bare]).error, Some(Kind::RateLimited));

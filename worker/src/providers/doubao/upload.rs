@@ -149,8 +149,18 @@ pub(super) async fn upload(
     });
     let path = "/alice/message/pre_handle_v2_without_conv";
     let _: Value = answer(turn, caller().post("pre_handle", path, &entity), account).await?;
-    let measured = committed.plugin_result.into_iter().next().unwrap_or_default();
-    Ok(picture(file, &stored.uri, &identifier, message_id, &measured))
+    let measured = committed
+        .plugin_result
+        .into_iter()
+        .next()
+        .unwrap_or_default();
+    Ok(picture(
+        file,
+        &stored.uri,
+        &identifier,
+        message_id,
+        &measured,
+    ))
 }
 
 impl Address {
@@ -185,7 +195,10 @@ async fn put(
         .header("authorization", &info.auth)
         .header("content-crc32", sign::crc32(&file.bytes))
         .header("content-type", "application/octet-stream")
-        .header("content-disposition", format!("attachment; filename=\"{name}\""))
+        .header(
+            "content-disposition",
+            format!("attachment; filename=\"{name}\""),
+        )
         .body(file.bytes.clone());
     let mut stored = turn.send(request).await?;
     let status = stored.status.as_u16();
@@ -193,7 +206,10 @@ async fn put(
     let code = loose::value(&body).and_then(|(body, _)| body.get("code")?.as_i64());
     match (status, code) {
         (200, Some(STORED)) => Ok(()),
-        (500.., _) => Err(ProviderError::new(Kind::Unavailable, "the file store failed")),
+        (500.., _) => Err(ProviderError::new(
+            Kind::Unavailable,
+            "the file store failed",
+        )),
         _ => Err(refusal::file_rejected("the file store did not take it")),
     }
 }
@@ -213,7 +229,9 @@ fn signed(
         None => (store.base_url.as_str(), "/top/v1"),
     };
     // What follows the host is part of the path that is signed.
-    let authority = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let authority = base_url
+        .split_once("://")
+        .map_or(base_url, |(_, rest)| rest);
     let (host, prefix) = match authority.find('/') {
         Some(at) => authority.split_at(at),
         None => (authority, ""),
@@ -255,7 +273,9 @@ fn signed(
     if body.is_empty() {
         request
     } else {
-        request.header("content-type", "application/json").body(body)
+        request
+            .header("content-type", "application/json")
+            .body(body)
     }
 }
 
@@ -268,7 +288,8 @@ fn picture(
 ) -> File {
     let size = imagesize::blob_size(&file.bytes).ok();
     let side = |told: Option<u32>, seen: Option<usize>| {
-        told.or_else(|| u32::try_from(seen?).ok()).unwrap_or_default()
+        told.or_else(|| u32::try_from(seen?).ok())
+            .unwrap_or_default()
     };
     let width = side(measured.image_width, size.map(|size| size.width));
     let height = side(measured.image_height, size.map(|size| size.height));
@@ -350,9 +371,14 @@ async fn result<T: DeserializeOwned>(turn: &Turn, request: Request) -> Result<T,
     let status = answer.status.as_u16();
     let body = answer.short().await?;
     if status >= 500 {
-        return Err(ProviderError::new(Kind::Unavailable, "the file store failed"));
+        return Err(ProviderError::new(
+            Kind::Unavailable,
+            "the file store failed",
+        ));
     }
-    let mut body = loose::value(&body).map(|(body, _)| body).unwrap_or_default();
+    let mut body = loose::value(&body)
+        .map(|(body, _)| body)
+        .unwrap_or_default();
     let error = body.get("ResponseMetadata").and_then(|it| it.get("Error"));
     if let Some(error) = error.filter(|error| error.is_object()) {
         let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
@@ -369,7 +395,12 @@ mod tests {
 
     #[test]
     fn names_end_as_the_store_wants() {
-        for (name, expected) in [("a.PNG", ".png"), ("a.b.pdf", ".pdf"), ("a", ".bin"), ("a.", ".bin")] {
+        for (name, expected) in [
+            ("a.PNG", ".png"),
+            ("a.b.pdf", ".pdf"),
+            ("a", ".bin"),
+            ("a.", ".bin"),
+        ] {
             assert_eq!(extension(name), expected);
         }
     }

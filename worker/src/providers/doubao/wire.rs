@@ -70,14 +70,18 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
     let mut messages: Vec<Value> = Vec::new();
     for (at, file) in question.attachments.iter().enumerate() {
         let id = Uuid::from_u128(block.as_u128().wrapping_add(1 + at as u128));
-        let content = json!({"attachment_block": {"attachments": [file.attachment]}, "pc_event_block": ""});
+        let content =
+            json!({"attachment_block": {"attachments": [file.attachment]}, "pc_event_block": ""});
         messages.push(said(&file.message_id, content_block(10052, content, id)));
     }
     let content = json!({
         "text_block": {"text": question.text, "icon_url": "", "icon_url_dark": "", "summary": ""},
         "pc_event_block": "",
     });
-    messages.push(said(&message.to_string(), content_block(10000, content, block)));
+    messages.push(said(
+        &message.to_string(),
+        content_block(10000, content, block),
+    ));
     let mut body = json!({
         "client_meta": {
             "local_conversation_id": local_conversation_id(question.unix_ms, conversation),
@@ -102,7 +106,8 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
         },
     });
     if question.pictures {
-        let wanted = json!({"ability_param": {"model": PAINTER, "ratio": RATIO}, "ability_type": 1});
+        let wanted =
+            json!({"ability_param": {"model": PAINTER, "ratio": RATIO}, "ability_type": 1});
         body["chat_ability"] = json!({"ability_type": 3, "ability_param": wanted.to_string()});
         body["user_context"] = json!([]);
     }
@@ -166,7 +171,9 @@ pub(super) fn messages(caller: Caller<'_>, conversation_id: &str, sequence: Uuid
         }},
         "sequence_id": sequence.to_string(), "channel": 2, "version": "1",
     });
-    caller.im("messages", "/im/chain/single", &body).timeout(SHORT_CALL)
+    caller
+        .im("messages", "/im/chain/single", &body)
+        .timeout(SHORT_CALL)
 }
 
 /// The messages in an answer to [`messages`].
@@ -185,7 +192,8 @@ impl Caller<'_> {
 
     /// As [`Caller::post`], for the two routes that spell their type otherwise.
     fn im(self, step: &'static str, path: &str, body: &impl Serialize) -> Request {
-        self.call(step, path, "application/json; encoding=utf-8").json(body)
+        self.call(step, path, "application/json; encoding=utf-8")
+            .json(body)
     }
 
     fn call(self, step: &'static str, path: &str, content_type: &str) -> Request {
@@ -244,8 +252,15 @@ impl Caller<'_> {
             ("version_code", "20800"),
             ("web_tab_id", &tab),
         ];
-        pairs.extend(self.account.ms_token.as_ref().map(Secret::expose).map(|it| ("msToken", it)));
-        let pair = |(name, value): (&str, &str)| format!("{name}={}", utf8_percent_encode(value, VALUE));
+        pairs.extend(
+            self.account
+                .ms_token
+                .as_ref()
+                .map(Secret::expose)
+                .map(|it| ("msToken", it)),
+        );
+        let pair =
+            |(name, value): (&str, &str)| format!("{name}={}", utf8_percent_encode(value, VALUE));
         let pairs: Vec<String> = pairs.into_iter().map(pair).collect();
         pairs.join("&")
     }

@@ -136,7 +136,10 @@ fn attachments_stand_before_the_text_and_pictures_are_an_ability() {
         block["content"]["attachment_block"]["attachments"],
         json!([{"type": 1, "identifier": "b"}])
     );
-    assert_ne!(block["block_id"], messages[0]["content_block"][0]["block_id"]);
+    assert_ne!(
+        block["block_id"],
+        messages[0]["content_block"][0]["block_id"]
+    );
     let ability = &asked["chat_ability"];
     assert_eq!(ability["ability_type"], 3);
     let param: Value = serde_json::from_str(ability["ability_param"].as_str().unwrap()).unwrap();
@@ -145,7 +148,11 @@ fn attachments_stand_before_the_text_and_pictures_are_an_ability() {
         json!({"ability_param": {"model": "Seedream 4.5", "ratio": "auto"}, "ability_type": 1})
     );
     assert_eq!(asked["user_context"], json!([]));
-    let asked = samantha::ask(caller(&account), &question(&files, false), Uuid::from_u128(7));
+    let asked = samantha::ask(
+        caller(&account),
+        &question(&files, false),
+        Uuid::from_u128(7),
+    );
     assert!(asked.url.contains("/samantha/chat/completion?aid=497858&"));
     let asked = body(&asked);
     let message = &asked["messages"][0];
@@ -166,7 +173,11 @@ fn attachments_stand_before_the_text_and_pictures_are_an_ability() {
 fn conversations_are_deleted_and_read_as_section_8_says() {
     let account = account();
     let deleted = delete(caller(&account), "383", Uuid::nil());
-    assert!(deleted.url.contains("/im/conversation/batch_del_user_conv?aid="));
+    assert!(
+        deleted
+            .url
+            .contains("/im/conversation/batch_del_user_conv?aid=")
+    );
     assert_eq!(
         header(&deleted, "content-type"),
         Some("application/json; encoding=utf-8")
