@@ -3,18 +3,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use base64::{
-    Engine as _,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
 use futures_util::future::LocalBoxFuture;
 use serde::Deserialize;
 
 use super::{session::Session, wire};
 use crate::{
     accounts::{
-        Kept, Secret,
+        Secret,
         anonymous::{Issued, Issuer},
+        jwt::Claims,
+        rotating::{self, Attempt, Failure, Renewed},
     },
     chat::{Kind, ProviderError},
     providers::Messenger,
@@ -101,24 +99,9 @@ pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
     })
 }
 
-/// A JWT's payload: the URL alphabet, with or without padding (section 5).
-pub(super) const BASE64_URL: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::URL_SAFE,
-    GeneralPurposeConfig::new()
-        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-        .with_decode_allow_trailing_bits(true),
-);
-
-/// The claim `sub` of a JWT. Nothing is verified: the token is not for us.
+/// The claim `sub` of a token.
 pub(super) fn subject(token: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Claims {
-        sub: String,
-    }
-    let payload = BASE64_URL.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Claims>(&payload)
-        .ok()
-        .map(|claims| claims.sub)
+    Claims::read(token)?.subject()
 }
 
 /// Signs guests up and refreshes them.
@@ -129,8 +112,6 @@ pub(super) struct Door {
     pub(super) anon_key: Secret,
     /// For each call.
     pub(super) timeout: Duration,
-    /// Where the newest token of the user's own session survives a restart.
-    pub(super) kept: Kept,
 }
 
 impl Door {
@@ -150,42 +131,26 @@ impl Door {
             .with_retry_after(answer.retry_after()))
     }
 
-    /// As [`Door::renew`], for the user's own session: with the newest token that is known, and where that one is
-    /// refused, with the one that another process kept and the pasted one, once each (section 2).
-    async fn renew_own(
-        &self,
-        guest: &Guest,
-        session: &Arc<Session>,
-    ) -> Result<Issued<Guest>, ProviderError> {
-        let kept = self.kept.newest(super::NAME, &session.pasted);
-        let known = [
-            Some(&guest.refresh_token),
-            kept.as_ref(),
-            Some(&session.refresh_token),
-        ];
-        let mut tried: Vec<&Secret> = Vec::new();
-        let mut refused = wire::guest_refused(true);
-        for token in known.into_iter().flatten() {
-            if tried.contains(&token) {
-                continue;
-            }
-            match self.renew(token, true).await {
-                Err(error) if error.kind == Kind::AuthExpired => refused = error,
-                Err(error) => return Err(error),
-                Ok(mut issued) => {
-                    issued.credential.own = Some(Arc::clone(session));
-                    let newest = issued.credential.refresh_token.clone();
-                    if !newest.is_empty() {
-                        self.kept
-                            .keep(super::NAME, session.pasted.clone(), newest)
-                            .await;
-                    }
-                    return Ok(issued);
-                }
-            }
-            tried.push(token);
-        }
-        Err(refused)
+    /// As [`Door::renew`], for the user's own session, whose tokens survive a restart ([`rotating::Grant::redeem`]).
+    async fn renew_own(&self, session: &Arc<Session>) -> Result<Issued<Guest>, ProviderError> {
+        let renew = async |attempt: Attempt| {
+            let renewed = self.renew(&attempt.credential, true).await;
+            let mut token = renewed.map_err(|error| match error.kind {
+                Kind::AuthExpired => Failure::Refused(error),
+                _ => Failure::Failed(error),
+            })?;
+            token.credential.own = Some(Arc::clone(session));
+            let newest = token.credential.refresh_token.clone();
+            Ok(Renewed {
+                token,
+                expires: None,
+                keep: Some(newest).filter(|newest| !newest.is_empty()),
+            })
+        };
+        let renewed = session.grant.redeem(&renew, rotating::unix_ms).await;
+        renewed
+            .map(|renewed| renewed.token)
+            .map_err(Failure::into_error)
     }
 }
 
@@ -216,7 +181,7 @@ impl Issuer<Guest> for Door {
     ) -> LocalBoxFuture<'static, Result<Issued<Guest>, ProviderError>> {
         Box::pin(async move {
             if let Some(session) = &guest.own {
-                return self.renew_own(&guest, session).await;
+                return self.renew_own(session).await;
             }
             if guest.refresh_token.is_empty() {
                 return Err(wire::guest_refused(false));

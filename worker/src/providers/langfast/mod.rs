@@ -103,7 +103,7 @@ pub fn configure(
         opening: house_stall.min(LONGEST_OPENING),
         stall: Duration::from_secs_f64(stall),
     };
-    let own = session::read(vars, problems);
+    let own = session::read(vars, &langfast.kept, problems);
     langfast.admit(own, vars, problems);
     langfast.guests.open(langfast.anon_key().is_some());
     vec![Arc::new(langfast)]
@@ -150,7 +150,7 @@ impl Provider for LangFast {
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let anon_key = account::anon_key(vars, problems);
-        let own = session::read(vars, problems);
+        let own = session::read(vars, &self.kept, problems);
         let allowance = self.allowance_with(own.is_some(), vars, problems);
         Box::new(move || {
             if own != *self.own() {
@@ -191,9 +191,8 @@ impl LangFast {
 
     fn put(&self, own: Option<Session>, allowance: Allowance) {
         let issued = own.as_ref().map(|session| {
-            let kept = self.kept.newest(NAME, &session.pasted);
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            session.issued(kept, now.unwrap_or_default().as_secs())
+            session.issued(now.unwrap_or_default().as_secs())
         });
         self.guests.admit(issued, allowance);
         *self.own() = own;
@@ -212,7 +211,6 @@ impl LangFast {
             base_url: Arc::clone(&self.base_url),
             anon_key: anon_key.clone(),
             timeout: self.opening,
-            kept: self.kept.clone(),
         };
         let guest = turn.lease_guest(&self.guests, &door).await?;
         let inbox = Inbox::new(guest.own.is_some());
