@@ -61,7 +61,7 @@ impl std::fmt::Debug for Pasted {
 /// The credentials of `NAME`, `NAME_2`, …, each with its account's number: the first of a variable has the variable's
 /// number, further ones the next free numbers. One that was pasted twice is one account.
 ///
-/// Problems: a variable that holds none, or one that no header can carry.
+/// Problems: a variable that holds none, or one that no header can carry; a warning for one that is not used.
 pub fn accounts(
     vars: &Vars,
     name: &str,
@@ -77,10 +77,9 @@ pub fn accounts(
         });
         match found.next() {
             // Two accounts that rotate one credential would end each other's.
-            Some(first) if is_known(&accounts, &first) => tracing::warn!(
-                account = number,
+            Some(first) if is_known(&accounts, &first) => problems.warn(format!(
                 "{variable} holds a credential that another account has already: it is not used"
-            ),
+            )),
             Some(first) => accounts.push((number, first)),
             None => problems.push(format!("{variable} holds no token")),
         }
@@ -363,6 +362,7 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(problems.errors.len(), 2, "{problems:?}");
+        assert_eq!(problems.warnings.len(), 1, "{problems:?}");
         assert!(
             problems.errors[0].starts_with("X_TOKEN_4 ")
                 && problems.errors[1].starts_with("X_TOKEN_5: ")

@@ -332,6 +332,42 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
         self.follow(look, renew).await
     }
 
+    /// As [`Rotating::replaced`], without asking for another one: that of a turn which has had its second already. The next
+    /// turn must not begin with it.
+    pub fn refused(&self, refused: &Arc<T>, error: &ProviderError) {
+        if self.0.can_renew {
+            let _ = self.rotation().refused(refused, error, self.now());
+        }
+    }
+
+    /// The token of this moment after a call that may put another one in its place, such as a check that the site makes
+    /// after its start: made while one is due, by one turn for all, and run to its end as a renewal is.
+    pub async fn checked<R>(&self, token: Arc<T>, is_due: fn(&T) -> bool, call: R) -> Arc<T>
+    where
+        R: AsyncFnOnce(Arc<T>) -> Option<Renewed<T>> + 'static,
+    {
+        if !is_due(&token) {
+            return token;
+        }
+        let guard = Arc::clone(&self.0.turnstile).lock_owned().await;
+        // Somebody else may have made the call while we waited.
+        let latest = self.latest().unwrap_or_else(|| Arc::clone(&token));
+        if !is_due(&latest) {
+            return latest;
+        }
+        let (this, token) = (self.clone(), Arc::clone(&latest));
+        let task = actix_web::rt::spawn(async move {
+            let renewed = call(token).await?;
+            if let Some(keep) = renewed.keep {
+                this.0.grant.keep(keep).await;
+            }
+            let token = this.hold(renewed.token, renewed.expires);
+            drop(guard);
+            Some(token)
+        });
+        task.await.ok().flatten().unwrap_or(latest)
+    }
+
     /// The service has accepted the token: should it be refused later, that is worth a renewal.
     pub fn served(&self, token: &Arc<T>) {
         self.rotation().served(token);

@@ -368,6 +368,53 @@ async fn a_renewal_that_never_ends_is_given_up() {
 }
 
 #[actix_web::test]
+async fn a_check_is_made_once_for_all_and_its_rotation_is_nobodys_to_miss() {
+    let service = Service::start(&["pasted"]);
+    let tokens = tokens("pasted", Kept::default());
+    let first = tokens.current(service.renewal()).await.unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let check = || {
+        let calls = Rc::clone(&calls);
+        async move |token: Arc<String>| {
+            calls.set(calls.get() + 1);
+            sleep(Duration::from_secs(1)).await;
+            Some(Renewed {
+                token: format!("{token}-checked"),
+                expires: None,
+                keep: Some(Secret::new("of-the-check")),
+            })
+        }
+    };
+    let is_due = |token: &String| !token.ends_with("-checked");
+    // The first one leaves; those who come meanwhile wait for what it began.
+    let leaving = tokens.checked(Arc::clone(&first), is_due, check());
+    let left = tokio::time::timeout(Duration::from_millis(500), leaving).await;
+    assert!(left.is_err(), "a check takes a second");
+    let waiting = (0..10).map(|_| tokens.checked(Arc::clone(&first), is_due, check()));
+    for token in futures_util::future::join_all(waiting).await {
+        assert_eq!(*token, "a1-checked");
+    }
+    assert_eq!((calls.get(), service.calls.borrow().len()), (1, 1));
+    assert_eq!(tokens.grant().newest(), Secret::new("of-the-check"));
+    // One that brings nothing leaves all as it is.
+    let latest = tokens.latest().unwrap();
+    let nothing = tokens.checked(Arc::clone(&latest), |_| true, async |_| None);
+    assert!(Arc::ptr_eq(&nothing.await, &latest));
+}
+
+#[actix_web::test]
+async fn the_second_refusal_of_a_turn_is_for_the_next_one_to_know() {
+    let service = Service::start(&["pasted"]);
+    let tokens = tokens("pasted", Kept::default());
+    let first = tokens.current(service.renewal()).await.unwrap();
+    let second = tokens.replaced(&first, expired(), service.renewal()).await;
+    tokens.refused(&second.unwrap(), &expired());
+    let next = tokens.current(service.renewal()).await;
+    assert_eq!(next.unwrap_err().kind, Kind::AuthExpired);
+    assert_eq!(service.calls.borrow().len(), 2);
+}
+
+#[actix_web::test]
 async fn nothing_shows_a_credential() {
     let _service = Service::start(&[]);
     let tokens = tokens("geheim-0815", Kept::default());

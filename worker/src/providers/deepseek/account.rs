@@ -6,13 +6,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Deserialize;
-use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::sync::Mutex;
 
-use super::{identity, session::Session};
+use super::{
+    NAME, identity,
+    session::{Logins, Token},
+};
 use crate::{
-    accounts::Secret,
+    accounts::{
+        Kept, Secret,
+        pasted::{self, Shapes},
+        rotating::{Grant, Rotating},
+    },
     settings::{Problems, Vars},
+};
+
+/// What the site keeps in Local Storage.
+const SHAPES: Shapes = Shapes {
+    cookies: &[],
+    members: &["value"],
 };
 
 /// One account. Two are equal when they were configured alike, whatever has happened to them since.
@@ -26,7 +38,8 @@ pub(super) struct Account {
     pub(super) variable: String,
     /// What the service knows the client by besides.
     pub(super) device_id: String,
-    session: Arc<Mutex<Session>>,
+    /// The token in use.
+    pub(super) tokens: Rotating<Token, Logins>,
     /// When the last question was asked.
     asked: Arc<Mutex<Option<Instant>>>,
 }
@@ -48,9 +61,21 @@ pub(super) enum Name {
 }
 
 impl Account {
-    /// The account's session. Whoever logs in holds it meanwhile, so that nobody does it twice.
-    pub(super) async fn session(&self) -> OwnedMutexGuard<Session> {
-        Arc::clone(&self.session).lock_owned().await
+    fn new(
+        token: Option<Secret>,
+        login: Option<Login>,
+        variable: String,
+        device_id: String,
+        kept: &Kept,
+    ) -> Self {
+        Self {
+            tokens: tokens(token.as_ref(), login.as_ref(), &variable, kept),
+            token,
+            login,
+            variable,
+            device_id,
+            asked: Arc::default(),
+        }
     }
 
     /// Waits until a question may be asked: as long after the last one as `pause` says (section 8, "Pace").
@@ -98,23 +123,23 @@ impl fmt::Debug for Account {
 
 /// All accounts of the environment: `DEEPSEEK_TOKEN`, `DEEPSEEK_TOKEN_2`, …, each with one token or several between
 /// commas, and the logins of the same numbers.
-pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
+pub(super) fn accounts(vars: &Vars, kept: &Kept, problems: &mut Problems) -> Vec<(usize, Account)> {
     let mut accounts: Vec<(usize, Account)> = Vec::new();
     let mut more: Vec<Account> = Vec::new();
     for (number, value) in vars.numbered("DEEPSEEK_TOKEN") {
         let variable = suffixed("DEEPSEEK_TOKEN", number);
-        let mut tokens = tokens(&value).into_iter();
+        let mut tokens = pasted::values(&value, &SHAPES).into_iter();
         let login = login(vars, number, problems);
-        let of = |token: String, login, device: Option<String>| Account {
-            device_id: device.unwrap_or_else(|| identity::device_of(&token)),
-            token: Some(Secret::new(token)),
-            login,
-            variable: variable.clone(),
-            session: Arc::default(),
-            asked: Arc::default(),
+        let of = |token: String, login, device: Option<String>| {
+            let device = device.unwrap_or_else(|| identity::device_of(&token));
+            let token = Some(Secret::new(token));
+            Account::new(token, login, variable.clone(), device, kept)
         };
-        if let Some(first) = tokens.next() {
-            accounts.push((number, of(first, login, device(vars, number, problems))));
+        match tokens.next() {
+            Some(first) => {
+                accounts.push((number, of(first, login, device(vars, number, problems))));
+            }
+            None => problems.push(format!("{variable} holds no token")),
         }
         more.extend(tokens.map(|token| of(token, None, None)));
     }
@@ -125,14 +150,9 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
             }
             if let Some(login) = login(vars, number, problems) {
                 let device = device(vars, number, problems);
-                let account = Account {
-                    device_id: device.unwrap_or_else(|| identity::device_of(login.name())),
-                    token: None,
-                    login: Some(login),
-                    variable: suffixed("DEEPSEEK_TOKEN", number),
-                    session: Arc::default(),
-                    asked: Arc::default(),
-                };
+                let device = device.unwrap_or_else(|| identity::device_of(login.name()));
+                let variable = suffixed("DEEPSEEK_TOKEN", number);
+                let account = Account::new(None, Some(login), variable, device, kept);
                 accounts.push((number, account));
             }
         }
@@ -158,25 +178,30 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
     accounts
 }
 
-/// One value's tokens. People paste the bare token, a header's value, or what the site keeps in localStorage.
-fn tokens(value: &str) -> Vec<String> {
-    #[derive(Deserialize)]
-    struct Stored {
-        value: String,
-    }
-    if let Ok(stored) = serde_json::from_str::<Stored>(value) {
-        return vec![stored.value];
-    }
-    let clean = |part: &str| {
-        let part = part.trim().trim_matches(['"', '\'']).trim();
-        let bearer = part
-            .get(..7)
-            .is_some_and(|start| start.eq_ignore_ascii_case("bearer "));
-        let token = if bearer { part.get(7..) } else { Some(part) };
-        token.unwrap_or_default().trim().to_owned()
+/// The tokens of an account: the pasted one as long as it is accepted, then those of its login. Each login is one more that
+/// the service counts, so the last one's token is kept; another token or login in the variables is another account.
+fn tokens(
+    token: Option<&Secret>,
+    login: Option<&Login>,
+    variable: &str,
+    kept: &Kept,
+) -> Rotating<Token, Logins> {
+    let pace = Logins::new(variable.to_owned());
+    let token = token.cloned();
+    let Some(login) = login else {
+        let token = token.unwrap_or_default();
+        let grant = Grant::constant(NAME, token.clone(), Kept::default());
+        return Rotating::fixed(grant, Token::new(token, None), pace);
     };
-    let tokens = value.split(',').map(clean);
-    tokens.filter(|token| !token.is_empty()).collect()
+    let pasted = token.as_ref().map_or("", Secret::expose);
+    let whole = format!("{pasted}\n{}\n{}", login.name(), login.password.expose());
+    let grant = Grant::constant(NAME, Secret::new(whole), kept.clone());
+    let newest = grant.kept().or(token);
+    let tokens = Rotating::new(grant, Duration::ZERO, pace);
+    if let Some(newest) = newest {
+        tokens.hold(Token::new(newest, None), None);
+    }
+    tokens
 }
 
 /// `DEEPSEEK_DEVICE_ID`.
@@ -227,7 +252,7 @@ mod tests {
 
     fn read(pairs: &[(&str, &str)]) -> Vec<(usize, String, bool)> {
         let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
-        let accounts = accounts(&vars, &mut problems);
+        let accounts = accounts(&vars, &Kept::default(), &mut problems);
         assert!(problems.errors.is_empty(), "{problems:?}");
         let plain = |(number, account): (usize, Account)| {
             let token = account.token.map(|token| token.expose().to_owned());
@@ -279,7 +304,11 @@ mod tests {
     fn a_device_is_the_accounts_own_and_stays() {
         let devices = |pairs: &[(&str, &str)]| {
             let mut problems = Problems::default();
-            let accounts = accounts(&Vars::new(pairs.iter().copied()), &mut problems);
+            let accounts = accounts(
+                &Vars::new(pairs.iter().copied()),
+                &Kept::default(),
+                &mut problems,
+            );
             let devices = accounts.into_iter().map(|(_, account)| account.device_id);
             (devices.collect::<Vec<_>>(), problems.errors.len())
         };
@@ -300,7 +329,7 @@ mod tests {
     #[tokio::test]
     async fn keeps_the_pace() {
         let vars = Vars::new([("DEEPSEEK_TOKEN", "a")]);
-        let (_, account) = accounts(&vars, &mut Problems::default()).remove(0);
+        let (_, account) = accounts(&vars, &Kept::default(), &mut Problems::default()).remove(0);
         let (pause, start) = (Duration::from_millis(40), Instant::now());
         account.keep_pace(pause).await;
         assert!(start.elapsed() < pause);
@@ -308,11 +337,43 @@ mod tests {
         assert!(start.elapsed() >= pause * 2);
     }
 
+    #[actix_web::test]
+    async fn the_token_of_a_login_is_kept_until_the_variables_change() {
+        let path = std::env::temp_dir().join(format!("hive2api-deepseek-{}", std::process::id()));
+        let kept = Kept::in_file(path.clone());
+        let token = |pasted: &str, password: &str| {
+            let vars = Vars::new([
+                ("DEEPSEEK_TOKEN", pasted),
+                ("DEEPSEEK_EMAIL", "x@y"),
+                ("DEEPSEEK_PASSWORD", password),
+            ]);
+            let (_, account) = accounts(&vars, &kept, &mut Problems::default()).remove(0);
+            let latest = account.tokens.latest();
+            latest.map(|token| token.secret.expose().to_owned())
+        };
+        assert_eq!(token("a", "p"), Some("a".to_owned()));
+        assert_eq!(token("", "p"), None);
+        let whole = Secret::new("a\nx@y\np");
+        kept.keep(NAME, whole, Secret::new("of-the-login")).await;
+        assert_eq!(token("a", "p"), Some("of-the-login".to_owned()));
+        assert_eq!(token("b", "p"), Some("b".to_owned()));
+        assert_eq!(token("a", "q"), Some("a".to_owned()));
+        std::fs::remove_file(&path).unwrap();
+    }
+
     #[test]
     fn complains_about_half_a_login_and_strange_tokens() {
         let mut problems = Problems::default();
-        accounts(&Vars::new([("DEEPSEEK_EMAIL", "x@y")]), &mut problems);
-        accounts(&Vars::new([("DEEPSEEK_TOKEN", "a b")]), &mut problems);
+        accounts(
+            &Vars::new([("DEEPSEEK_EMAIL", "x@y")]),
+            &Kept::default(),
+            &mut problems,
+        );
+        accounts(
+            &Vars::new([("DEEPSEEK_TOKEN", "a b")]),
+            &Kept::default(),
+            &mut problems,
+        );
         assert_eq!(problems.errors.len(), 2, "{problems:?}");
     }
 }

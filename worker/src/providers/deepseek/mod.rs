@@ -23,10 +23,7 @@ mod wire;
 
 pub use card::CARD;
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use futures_util::future::{self, LocalBoxFuture};
 
@@ -41,7 +38,7 @@ use self::{
 };
 use super::{Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Kept, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::Answer,
@@ -64,6 +61,8 @@ pub struct DeepSeek {
     /// Between two questions of one account.
     pause: Duration,
     checks_device: bool,
+    /// Where the token of a login survives a restart.
+    kept: Kept,
 }
 
 /// Reads the provider's own variables (section 2).
@@ -86,8 +85,10 @@ pub fn configure(
         silence: settings.upstream.timeouts.stall.min(LONGEST_SILENCE),
         pause: Duration::from_secs_f64(pause),
         checks_device: vars.switch("DEEPSEEK_CHECK_DEVICE", false, problems),
+        kept: settings.providers.kept.clone(),
     };
-    deepseek.accounts.replace(account::accounts(vars, problems));
+    let accounts = account::accounts(vars, &deepseek.kept, problems);
+    deepseek.accounts.replace(accounts);
     vec![Arc::new(deepseek)]
 }
 
@@ -113,7 +114,7 @@ impl Provider for DeepSeek {
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
-        let accounts = account::accounts(vars, problems);
+        let accounts = account::accounts(vars, &self.kept, problems);
         Box::new(move || self.accounts.replace(accounts))
     }
 
@@ -154,22 +155,22 @@ impl DeepSeek {
             let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
             let caller = Caller {
                 identity: &self.identity,
-                token: &token,
+                token: &token.secret,
                 device_id: &account.device_id,
             };
             match self.attempt(ask, turn, caller, &prompt, has_files).await {
                 Ok(()) => {
-                    account.session().await.served(&token);
+                    account.tokens.served(&token);
                     return Ok(());
                 }
                 Err(Refusal::Token) => {
-                    let mut session = account.session().await;
-                    // Also said when this turn may not log in again: the next one must not either.
-                    let is_renewable = session.refused(&token, &account, Instant::now());
-                    if !(is_renewable && may_log_in) {
-                        return Err(Refusal::Token.into_error(&account.variable));
+                    let error = Refusal::Token.into_error(&account.variable);
+                    if !may_log_in {
+                        account.tokens.refused(&token, &error);
+                        return Err(error);
                     }
                     may_log_in = false;
+                    login::replaced(&self.identity, turn, &account, &token, error).await?;
                 }
                 Err(Refusal::Stale) if may_restart => may_restart = false,
                 Err(refusal) => return Err(refusal.into_error(&account.variable)),

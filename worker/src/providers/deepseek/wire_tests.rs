@@ -1,5 +1,6 @@
 use super::*;
 use crate::{
+    accounts::Kept,
     providers::deepseek::account::accounts,
     settings::{Problems, Vars},
 };
@@ -163,7 +164,7 @@ fn a_login_has_both_names_and_the_page_that_it_comes_from() {
     ] {
         let pairs = pairs.into_iter().chain([("DEEPSEEK_PASSWORD", "p")]);
         let (vars, mut problems) = (Vars::new(pairs), Problems::default());
-        let (_, account) = accounts(&vars, &mut problems).remove(0);
+        let (_, account) = accounts(&vars, &Kept::default(), &mut problems).remove(0);
         let identity = Identity::read(&vars, &mut problems);
         let (headers, body) = seen(&login(&identity, &account, account.login.as_ref().unwrap()));
         assert_eq!(body, expected);
