@@ -4,16 +4,22 @@
 use super::{
     event::{ChatEvent, FinishReason},
     fields::{Field, Support},
+    filter::Filter,
     request::ChatRequest,
     tokens,
 };
 
 /// Watches one answer. Once it has pushed `Finish`, the upstream call is no longer needed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Limits {
     stop: Vec<String>,
+    most_tokens: Option<u64>,
+    /// Of `most_tokens`.
     tokens_left: Option<u64>,
+    /// Might be the beginning of a stop sequence.
     held: String,
+    /// The limit that the whole text met, where the provider rewrote it: tells how the answer ended.
+    met: Option<FinishReason>,
     done: bool,
     cut: bool,
 }
@@ -22,57 +28,50 @@ impl Limits {
     /// The limits that a request sets, as far as the provider does not obey them itself.
     pub fn new(request: &ChatRequest, support: impl Fn(Field) -> Support) -> Self {
         let is_ours = |field| support(field) == Support::Emulated;
+        let most_tokens = request.max_tokens.filter(|_| is_ours(Field::MaxTokens));
         Self {
             stop: if is_ours(Field::Stop) {
                 request.stop.clone()
             } else {
                 Vec::new()
             },
-            tokens_left: request.max_tokens.filter(|_| is_ours(Field::MaxTokens)),
-            held: String::new(),
-            done: false,
-            cut: false,
+            most_tokens,
+            tokens_left: most_tokens,
+            ..Self::default()
         }
     }
 
-    /// Whether a limit has ended the answer before the provider did.
-    pub fn is_cut(&self) -> bool {
-        self.cut
+    #[cfg(test)]
+    pub(super) fn at(stop: &[&str], most_tokens: Option<u64>) -> Self {
+        Self {
+            stop: stop.iter().map(|&stop| stop.to_owned()).collect(),
+            most_tokens,
+            tokens_left: most_tokens,
+            ..Self::default()
+        }
     }
 
-    /// Passes events on, as far as the limits allow. After the end nothing but usage passes, and sources that an
-    /// upstream names with it.
-    pub fn apply(
-        &mut self,
-        events: impl IntoIterator<Item = ChatEvent>,
-        passed: &mut Vec<ChatEvent>,
-    ) {
-        for event in events {
+    /// A text that is already whole, as far as the limits allow, and the one that it met.
+    fn whole(&self, text: String) -> (String, Option<FinishReason>) {
+        let mut anew = Self {
+            stop: self.stop.clone(),
+            most_tokens: self.most_tokens,
+            tokens_left: self.most_tokens,
+            ..Self::default()
+        };
+        let mut passed = Vec::new();
+        anew.text(text, &mut passed);
+        anew.release(&mut passed);
+        let mut kept = String::new();
+        let mut met = None;
+        for event in passed {
             match event {
-                ChatEvent::Usage(_) => passed.push(event),
-                ChatEvent::Extra(_) if self.done && !self.cut => passed.push(event),
-                _ if self.done => {}
-                ChatEvent::Text(text) => self.text(text, passed),
-                ChatEvent::Reasoning(text) => self.spend(text, ChatEvent::Reasoning, passed),
-                ChatEvent::Finish(reason) => {
-                    self.release(passed);
-                    self.end(reason, passed);
-                }
-                ChatEvent::Image { .. } | ChatEvent::Video { .. } | ChatEvent::ToolCall(_) => {
-                    self.release(passed);
-                    if !self.done {
-                        passed.push(event);
-                    }
-                }
-                // The last state of a rewritten text is measured by whoever uses it.
-                ChatEvent::Rewritten(_) => passed.push(event),
-                ChatEvent::Cited { .. }
-                | ChatEvent::Citation { .. }
-                | ChatEvent::Extra(_)
-                | ChatEvent::Unknown(_)
-                | ChatEvent::Logprobs(_) => passed.push(event),
+                ChatEvent::Text(text) => kept.push_str(&text),
+                ChatEvent::Finish(reason) => met = Some(reason),
+                _ => {}
             }
         }
+        (kept, met)
     }
 
     fn text(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
@@ -141,21 +140,50 @@ impl Limits {
     }
 }
 
-/// Applies limits to a text that is already complete: the text that remains and, if a limit was met, the reason.
-pub fn cut(mut limits: Limits, text: String) -> (String, Option<FinishReason>) {
-    let mut passed = Vec::new();
-    limits.apply([ChatEvent::Text(text)], &mut passed);
-    limits.release(&mut passed);
-    let mut kept = String::new();
-    let mut reason = None;
-    for event in passed {
+impl Filter for Limits {
+    /// Passes an event on, as far as the limits allow. After the end nothing but usage passes, and sources that an
+    /// upstream names with it.
+    #[inline]
+    fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>) {
         match event {
-            ChatEvent::Text(text) => kept.push_str(&text),
-            ChatEvent::Finish(met) => reason = Some(met),
-            _ => {}
+            ChatEvent::Usage(_) => passed.push(event),
+            ChatEvent::Extra(_) if self.done && !self.cut => passed.push(event),
+            _ if self.done => {}
+            ChatEvent::Text(text) => self.text(text, passed),
+            ChatEvent::Reasoning(text) => self.spend(text, ChatEvent::Reasoning, passed),
+            ChatEvent::Finish(reason) => {
+                self.release(passed);
+                self.end(self.met.unwrap_or(reason), passed);
+            }
+            ChatEvent::Image { .. } | ChatEvent::Video { .. } | ChatEvent::ToolCall(_) => {
+                self.release(passed);
+                if !self.done {
+                    passed.push(event);
+                }
+            }
+            ChatEvent::Rewritten(text) => {
+                let (text, met) = self.whole(text);
+                self.met = met;
+                passed.push(ChatEvent::Rewritten(text));
+            }
+            ChatEvent::Cited { .. }
+            | ChatEvent::Citation { .. }
+            | ChatEvent::Extra(_)
+            | ChatEvent::Unknown(_)
+            | ChatEvent::Logprobs(_) => passed.push(event),
         }
     }
-    (kept, reason)
+
+    fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
+        if !self.done {
+            self.apply(ChatEvent::Finish(FinishReason::Stop), passed);
+        }
+    }
+
+    #[inline]
+    fn is_cut(&self) -> bool {
+        self.cut
+    }
 }
 
 /// Length in bytes of the longest end of `text` that is a beginning of `stop`.
@@ -176,25 +204,12 @@ fn overlap(text: &str, stop: &str) -> usize {
 mod tests {
     use super::*;
 
-    fn limits(stop: &[&str], tokens_left: Option<u64>) -> Limits {
-        Limits {
-            stop: stop.iter().map(|&stop| stop.to_owned()).collect(),
-            tokens_left,
-            held: String::new(),
-            done: false,
-            cut: false,
-        }
-    }
-
     fn run(mut limits: Limits, pieces: &[&str]) -> (String, Option<FinishReason>) {
         let mut passed = Vec::new();
         for piece in pieces {
-            limits.apply([ChatEvent::Text((*piece).to_owned())], &mut passed);
+            limits.apply(ChatEvent::Text((*piece).to_owned()), &mut passed);
         }
-        limits.apply(
-            [ChatEvent::Finish(FinishReason::ContentFilter)],
-            &mut passed,
-        );
+        limits.apply(ChatEvent::Finish(FinishReason::ContentFilter), &mut passed);
         let mut text = String::new();
         let mut finish = None;
         for event in passed {
@@ -213,7 +228,7 @@ mod tests {
         for cut in (0..=text.len()).filter(|&cut| text.is_char_boundary(cut)) {
             let (head, tail) = text.split_at(cut);
             assert_eq!(
-                run(limits(&["STOP"], None), &[head, tail]),
+                run(Limits::at(&["STOP"], None), &[head, tail]),
                 ("ab你".to_owned(), Some(FinishReason::Stop)),
                 "cut at {cut}"
             );
@@ -223,7 +238,7 @@ mod tests {
     #[test]
     fn releases_what_only_looked_like_a_stop_sequence() {
         assert_eq!(
-            run(limits(&["STOP"], None), &["a ST", "O", "NE ST"]).0,
+            run(Limits::at(&["STOP"], None), &["a ST", "O", "NE ST"]).0,
             "a STONE ST"
         );
     }
@@ -231,12 +246,93 @@ mod tests {
     #[test]
     fn ends_at_the_token_limit() {
         assert_eq!(
-            run(limits(&[], Some(2)), &["one two", " three"]),
+            run(Limits::at(&[], Some(2)), &["one two", " three"]),
             ("one two".to_owned(), Some(FinishReason::Length))
         );
         assert_eq!(
-            run(limits(&[], Some(3)), &["one two", " three"]).1,
+            run(Limits::at(&[], Some(3)), &["one two", " three"]).1,
             Some(FinishReason::ContentFilter)
         );
+    }
+
+    #[test]
+    fn a_rewritten_text_is_cut_anew() {
+        let rewritten = |stop: &[&str], most_tokens, said: &str, whole: &str| {
+            let (mut limits, mut passed) = (Limits::at(stop, most_tokens), Vec::new());
+            for event in [
+                ChatEvent::Text(said.to_owned()),
+                ChatEvent::Rewritten(whole.to_owned()),
+                ChatEvent::Finish(FinishReason::ContentFilter),
+            ] {
+                limits.apply(event, &mut passed);
+            }
+            let text = passed.iter().find_map(|event| match event {
+                ChatEvent::Rewritten(text) => Some(text.clone()),
+                _ => None,
+            });
+            match passed.last() {
+                Some(ChatEvent::Finish(reason)) => (text, *reason),
+                other => panic!("{other:?}"),
+            }
+        };
+        let whole = |text: &str| Some(text.to_owned());
+        for (stop, most_tokens, said, text, expected) in [
+            (
+                &[][..],
+                None,
+                "a b",
+                "c d",
+                (whole("c d"), FinishReason::ContentFilter),
+            ),
+            (
+                &["D"],
+                None,
+                "a b",
+                "c D e",
+                (whole("c "), FinishReason::Stop),
+            ),
+            (
+                &["D"],
+                None,
+                "a b",
+                "c",
+                (whole("c"), FinishReason::ContentFilter),
+            ),
+            (
+                &[],
+                Some(2),
+                "one",
+                "one two three",
+                (whole("one two"), FinishReason::Length),
+            ),
+            // What is about to be said again costs nothing twice.
+            (
+                &[],
+                Some(3),
+                "one two three",
+                "one two three",
+                (whole("one two three"), FinishReason::ContentFilter),
+            ),
+            // The answer has ended already: there is nothing to put right.
+            (&["b"], None, "a b", "c d", (None, FinishReason::Stop)),
+        ] {
+            assert_eq!(
+                rewritten(stop, most_tokens, said, text),
+                expected,
+                "{said:?} {text:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_answer_without_an_end_is_given_one() {
+        let (mut limits, mut passed) = (Limits::at(&["STOP"], None), Vec::new());
+        limits.apply(ChatEvent::Text("a ST".to_owned()), &mut passed);
+        limits.finish(&mut passed);
+        limits.finish(&mut passed);
+        let text = |text: &str| ChatEvent::Text(text.to_owned());
+        let end = ChatEvent::Finish(FinishReason::Stop);
+        assert_eq!(passed, [text("a "), text("ST"), end]);
+        assert!(!limits.is_cut());
     }
 }

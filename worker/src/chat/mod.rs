@@ -6,6 +6,7 @@ pub mod delta;
 pub mod error;
 pub mod event;
 pub mod fields;
+pub mod filter;
 #[cfg(test)]
 pub(crate) mod growth;
 pub mod json;

@@ -1,5 +1,10 @@
 //! The dispatcher: tries accounts and candidates until the first output, never after it (design.md section 2
 //! step 7), and the [`Run`] that a door polls.
+//!
+//! ```text
+//!   Run ──► dispatch: the candidates, in order ──► attempt: one candidate, with its accounts and tries ──► work
+//! ```
+//! What is done with a candidate is handed in, and its retries, accounts and clean-up are the same whatever it is.
 
 use std::{
     cell::RefCell,
@@ -9,20 +14,23 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use tokio::sync::watch;
 
 use super::{
-    Janitor, Model, Provider,
+    Janitor,
     outbox::{Outbox, Served, Thread},
     registry::{Candidate, Route},
+    retry::{self, Failure, Next, Retries},
     turn::{Attached, Turn},
 };
 use crate::{
     budget::Memory,
-    chat::{ChatEvent, ChatRequest, Kind, ProviderError, fields, limits::Limits},
+    chat::{
+        ChatEvent, ChatRequest, Kind, ProviderError,
+        filter::{self, Chain},
+    },
     metrics::METRICS,
     settings::Settings,
     upstream::Client,
@@ -66,9 +74,15 @@ pub struct Run {
 impl Run {
     /// Starts nothing yet: the first poll does.
     pub fn new(job: Job, route: Route, request: Arc<ChatRequest>) -> Self {
+        // Of one thread and one task: the door that polls takes what the provider's future, polled by it, puts there.
         let outbox = Rc::<Outbox>::default();
-        let answer: Pin<Box<Answering>> =
-            Box::pin(dispatch(job, route, request, Rc::clone(&outbox)));
+        let shared = Rc::clone(&outbox);
+        let answer: Pin<Box<Answering>> = Box::pin(async move {
+            let work = async |candidate: &Candidate, turn: &mut Turn| {
+                chat(&request, candidate, turn).await
+            };
+            dispatch(&job, &route, &shared, work).await
+        });
         Self {
             answer: Some(answer),
             result: None,
@@ -122,12 +136,35 @@ impl fmt::Debug for Run {
     }
 }
 
-async fn dispatch(
-    job: Job,
-    route: Route,
-    request: Arc<ChatRequest>,
-    outbox: Rc<Outbox>,
+/// One turn of a chat.
+async fn chat(
+    request: &Arc<ChatRequest>,
+    candidate: &Candidate,
+    turn: &mut Turn,
 ) -> Result<(), ProviderError> {
+    let (ask, chain) = filter::prepare(request, |field| candidate.support(field));
+    turn.chain = chain;
+    let result = candidate.provider.chat(&ask, turn).await;
+    if turn.is_cut() {
+        // Whatever came of it after that: the caller has a whole answer.
+        return Ok(());
+    }
+    if result.is_ok() {
+        turn.finish();
+    }
+    result
+}
+
+/// Does `work` with the first candidate that can.
+///
+/// # Errors
+/// That of the first candidate, unless it is merely not there; a time-out; the end of the worker.
+pub(super) async fn dispatch<T>(
+    job: &Job,
+    route: &Route,
+    outbox: &Rc<Outbox>,
+    work: impl AsyncFn(&Candidate, &mut Turn) -> Result<T, ProviderError>,
+) -> Result<T, ProviderError> {
     let mut cut = job.cut.clone();
     let cut = async {
         // The sender lives as long as the process.
@@ -141,9 +178,9 @@ async fn dispatch(
             if at > 0 {
                 count_retry(candidate.provider.name(), "candidate");
             }
-            match attempt(&job, candidate, &request, &outbox).await {
-                Ok(()) => return Ok(()),
-                Err(error) if outbox.has_output() || error.kind.is_callers_fault() => {
+            match attempt(job, candidate, outbox, &work).await {
+                Ok(done) => return Ok(done),
+                Err(error) if retry::is_final(error.kind, outbox.has_output()) => {
                     return Err(error);
                 }
                 // The first candidate is what the caller asked for, so its error is the one to tell, unless it
@@ -174,93 +211,93 @@ async fn dispatch(
     }
 }
 
-/// One candidate, with as many of its accounts and tries as make sense.
-async fn attempt(
+/// Does `work` with one candidate, with as many of its accounts and tries as make sense ([`Retries`]).
+async fn attempt<T>(
     job: &Job,
     candidate: &Candidate,
-    request: &Arc<ChatRequest>,
     outbox: &Rc<Outbox>,
-) -> Result<(), ProviderError> {
-    let provider = &*candidate.provider;
-    let accounts = provider.accounts();
-    let name: Arc<str> = provider.name().into();
+    work: &impl AsyncFn(&Candidate, &mut Turn) -> Result<T, ProviderError>,
+) -> Result<T, ProviderError> {
+    let accounts = candidate.provider.accounts();
+    let name: Arc<str> = candidate.provider.name().into();
     let mut tried = Vec::new();
-    let mut delays = job.settings.providers.retry_delays.iter();
+    let mut retries = Retries::new(&job.settings.providers.retry_delays);
     loop {
-        let mut turn = turn(job, candidate, &name, request, outbox, tried.clone());
-        let result = provider.chat(request, &mut turn).await;
+        let mut turn = turn(job, candidate, &name, outbox, tried.clone());
+        let result = work(candidate, &mut turn).await;
         let (account, is_pinned) = (turn.account, turn.is_pinned);
-        // Whatever came of it after that: the caller has a whole answer, and the service may still be writing.
-        let is_cut = turn.limits.is_cut();
-        turn.is_over = result.is_ok() && !is_cut;
+        // A service whose answer was cut may still be writing.
+        turn.is_over = result.is_ok() && !turn.is_cut();
+        // The clean-up begins before any wait.
         drop(turn);
         let error = match result {
-            Err(error) if !is_cut => ProviderError {
-                provider: Some(Arc::clone(&name)),
-                account,
-                ..error.scrubbed()
-            },
-            Ok(()) | Err(_) => {
+            Ok(done) => {
                 if let Some(account) = account {
                     accounts.succeeded(account);
                 }
-                return Ok(());
+                return Ok(done);
             }
+            Err(error) => judged(candidate, &name, account, error),
         };
-        let mut error = if error.kind == Kind::NotConfigured {
-            let message = format!("{}: {}", error.message, provider.how_to_configure());
-            ProviderError { message, ..error }
-        } else {
-            error
+        tried.extend(account);
+        let failure = Failure {
+            kind: error.kind,
+            has_output: outbox.has_output(),
+            is_account_left: account.is_some() && !is_pinned && accounts.has_other(&tried),
         };
-        METRICS
-            .upstream_errors_total
-            .with_label_values(&[&*name, error.kind.label()])
-            .inc();
-        if let Some(shape) = error.shape {
-            METRICS.unknown_shape(&name, shape);
+        if !failure.has_output {
+            outbox.forget();
         }
-        tracing::warn!(
-            provider = &*name,
-            account,
-            kind = error.kind.label(),
-            code = error.code,
-            "turn failed"
-        );
-        if let Some(account) = account {
-            accounts.failed(account, &error);
-            tried.push(account);
-            // Where the provider named no time, the account's own rest is the best answer to "when again?".
-            if error.kind.blames_account() {
-                error.retry_after = error.retry_after.or_else(|| accounts.rest(account));
+        match retries.next(failure) {
+            Next::Tell => return Err(error),
+            Next::OtherAccount => count_retry(&name, "other_account"),
+            Next::Later(delay) => {
+                tokio::time::sleep(retry::jittered(delay, rand::random())).await;
+                count_retry(&name, "same_account");
             }
         }
-        if outbox.has_output() || error.kind.is_callers_fault() {
-            return Err(error);
-        }
-        outbox.forget();
-        let is_account_left = account.is_some() && !is_pinned && accounts.has_other(&tried);
-        if error.kind.blames_account() && is_account_left {
-            count_retry(&name, "other_account");
-            continue;
-        }
-        if !error.kind.is_passing() {
-            return Err(error);
-        }
-        // Another account at once; the same one after a while. Waiting out a time-out twice helps nobody.
-        let Some(&delay) = delays.next() else {
-            return Err(error);
-        };
-        if is_account_left {
-            count_retry(&name, "other_account");
-            continue;
-        }
-        if error.kind == Kind::Timeout {
-            return Err(error);
-        }
-        tokio::time::sleep(jittered(delay)).await;
-        count_retry(&name, "same_account");
     }
+}
+
+/// The error as it is told: counted, logged, laid to the account's charge, and with what only the dispatcher knows.
+fn judged(
+    candidate: &Candidate,
+    name: &Arc<str>,
+    account: Option<usize>,
+    error: ProviderError,
+) -> ProviderError {
+    let accounts = candidate.provider.accounts();
+    let mut error = ProviderError {
+        provider: Some(Arc::clone(name)),
+        account,
+        ..error.scrubbed()
+    };
+    if error.kind == Kind::NotConfigured {
+        let how = candidate.provider.how_to_configure();
+        error.message = format!("{}: {how}", error.message);
+    }
+    METRICS
+        .upstream_errors_total
+        .with_label_values(&[&**name, error.kind.label()])
+        .inc();
+    if let Some(shape) = error.shape {
+        METRICS.unknown_shape(name, shape);
+    }
+    tracing::warn!(
+        provider = &**name,
+        account,
+        kind = error.kind.label(),
+        code = error.code,
+        "turn failed"
+    );
+    if let Some(account) = account {
+        accounts.failed(account, &error);
+        // Where the provider named no time, the account's own rest is the best answer to "when again?".
+        if error.kind.blames_account() {
+            error.retry_after = error.retry_after.or_else(|| accounts.rest(account));
+        }
+    }
+    error
 }
 
 fn count_retry(provider: &str, to: &str) {
@@ -274,16 +311,16 @@ fn turn(
     job: &Job,
     candidate: &Candidate,
     name: &Arc<str>,
-    request: &Arc<ChatRequest>,
     outbox: &Rc<Outbox>,
     tried: Vec<usize>,
 ) -> Turn {
-    let provider = &*candidate.provider;
-    let model = label(provider, &candidate.model);
+    let model = candidate.model.id.as_str();
+    // A label never takes a value that a client made up.
+    let is_listed = candidate.provider.is_listed(model);
     outbox.set_served(Served {
         provider: Some(Arc::clone(name)),
         account: None,
-        model: Some(model.into()),
+        model: Some(if is_listed { model } else { "other" }.into()),
     });
     Turn {
         model: candidate.model.clone(),
@@ -292,9 +329,8 @@ fn turn(
         provider: Arc::clone(name),
         client: job.client.clone(),
         outbox: Rc::clone(outbox),
-        limits: Limits::new(request, |field| {
-            fields::support(provider.fields_of(&candidate.model), field)
-        }),
+        chain: Chain::default(),
+        passed: Vec::new(),
         fetch: Rc::new(job.settings.providers.fetch.clone()),
         attached: RefCell::new(Attached::new(job.memory.share())),
         conversations: job.settings.providers.conversations,
@@ -307,20 +343,6 @@ fn turn(
         held: Vec::new(),
         is_over: false,
     }
-}
-
-/// The value of the `model` label: a listed id, never what a client made up.
-fn label<'a>(provider: &dyn Provider, model: &'a Model) -> &'a str {
-    let is = |listed: &Model| listed.id == model.id;
-    if provider.models().iter().any(is) || provider.discovered().iter().any(is) {
-        &model.id
-    } else {
-        "other"
-    }
-}
-
-fn jittered(delay: Duration) -> Duration {
-    delay.mul_f64(0.9 + 0.2 * rand::random::<f64>())
 }
 
 /// Runs whose answer is a script, for tests of those who poll runs.
@@ -361,3 +383,7 @@ pub(crate) mod script {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "dispatch_tests.rs"]
+mod tests;

@@ -148,3 +148,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
         request = anew;
     }
 }
+
+#[cfg(test)]
+#[path = "janitor_tests.rs"]
+mod tests;

@@ -15,7 +15,10 @@ pub mod openai;
 mod outbox;
 pub mod qwen;
 pub mod registry;
+mod retry;
 mod said;
+#[cfg(test)]
+mod testing;
 mod turn;
 pub mod xinghuo;
 
@@ -78,6 +81,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// The models that the service itself lists beyond [`Provider::models`], as far as that is known.
     fn discovered(&self) -> Vec<Model> {
         Vec::new()
+    }
+
+    /// Whether a model is one of [`Provider::models`] or [`Provider::discovered`], and no id that a client made up.
+    fn is_listed(&self, id: &str) -> bool {
+        let is = |model: &Model| model.id == id;
+        self.models().iter().any(is) || self.discovered().iter().any(is)
     }
 
     /// What is worth doing at start and every hour, apart from any turn: reading the service's own list of models.

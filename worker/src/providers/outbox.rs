@@ -102,3 +102,55 @@ impl Outbox {
         self.served.borrow().clone()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::Usage;
+
+    fn text(text: &str) -> ChatEvent {
+        ChatEvent::Text(text.to_owned())
+    }
+
+    #[test]
+    fn events_leave_in_the_order_in_which_they_came() {
+        let (outbox, mut taken) = (Outbox::default(), Vec::new());
+        assert!(outbox.is_empty() && !outbox.take(&mut taken));
+        let mut pushed = vec![text("a"), text("b")];
+        outbox.append(&mut pushed);
+        assert!(pushed.is_empty() && !outbox.is_empty());
+        outbox.append(&mut vec![text("c")]);
+        assert!(outbox.take(&mut taken) && outbox.is_empty());
+        assert_eq!(taken, ["a", "b", "c"].map(text));
+        assert!(!outbox.take(&mut taken));
+    }
+
+    #[test]
+    fn there_is_no_way_back_from_output() {
+        let outbox = Outbox::default();
+        outbox.append(&mut vec![text(""), ChatEvent::Usage(Usage::default())]);
+        assert!(!outbox.has_output(), "nothing that a client sees");
+        outbox.append(&mut vec![text("a")]);
+        assert!(outbox.has_output());
+        outbox.forget();
+        assert!(outbox.is_empty() && outbox.has_output());
+    }
+
+    #[test]
+    fn an_answers_own_id_needs_a_conversation() {
+        let outbox = Outbox::default();
+        outbox.set_message("early");
+        assert_eq!(outbox.thread(), None);
+        outbox.set_thread("one");
+        outbox.set_message("m");
+        let thread = outbox.thread().unwrap();
+        assert_eq!(
+            (thread.id.as_str(), thread.message.as_deref()),
+            ("one", Some("m"))
+        );
+        outbox.set_thread("two");
+        assert_eq!(outbox.thread().unwrap().message, None);
+        outbox.forget();
+        assert_eq!(outbox.thread(), None);
+    }
+}

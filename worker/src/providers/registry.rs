@@ -36,7 +36,7 @@ pub struct Candidate {
 
 impl Candidate {
     /// What becomes of a request field here.
-    fn support(&self, field: Field) -> Support {
+    pub(super) fn support(&self, field: Field) -> Support {
         fields::support(self.provider.fields_of(&self.model), field)
     }
 }
@@ -97,6 +97,15 @@ impl Registry {
             .iter()
             .flat_map(|card| (card.configure)(vars, settings, problems))
             .collect();
+        Self::of(providers, &settings.providers.model_routes, problems)
+    }
+
+    /// These providers, and aliases (`MODEL_ROUTES`) that lead to them; what leads nowhere goes to `problems`.
+    fn of(
+        providers: Vec<Arc<dyn Provider>>,
+        aliases: &BTreeMap<String, Vec<String>>,
+        problems: &mut Problems,
+    ) -> Self {
         let mut listed = HashMap::<String, Vec<usize>>::new();
         for (place, provider) in providers.iter().enumerate() {
             for model in provider.models() {
@@ -108,7 +117,7 @@ impl Registry {
             listed,
             routes: BTreeMap::new(),
         };
-        for (alias, targets) in &settings.providers.model_routes {
+        for (alias, targets) in aliases {
             let mut candidates = Vec::new();
             for target in targets {
                 match registry.candidate(target) {
@@ -249,77 +258,5 @@ fn warn_of_placeholders(vars: &Vars, problems: &mut Problems) {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A web chat and an API, and an alias that leads to both.
-    fn registry() -> Registry {
-        let vars = Vars::new([
-            ("API_MASTER_KEY", "sk-1234567890"),
-            ("OPENAI_COMPAT_1_NAME", "api"),
-            ("OPENAI_COMPAT_1_BASE_URL", "https://api.example/v1"),
-            ("OPENAI_COMPAT_1_API_KEY", "sk-2345678901"),
-            ("OPENAI_COMPAT_1_MODELS", "large"),
-            (
-                "MODEL_ROUTES",
-                r#"{"both": ["qwen/qwen-max", "api/large"]}"#,
-            ),
-        ]);
-        let mut problems = Problems::default();
-        let settings = Settings::read(&vars, &mut problems);
-        let registry = Registry::new(&vars, &settings, &mut problems);
-        assert!(problems.errors.is_empty(), "{problems:?}");
-        registry
-    }
-
-    fn request(model: &str, content: &str, more: &str) -> ChatRequest {
-        let body = format!(
-            r#"{{"model":"{model}","messages":[{{"role":"user","content":{content}}}]{more}}}"#
-        );
-        crate::http::openai::body::read(body.into()).unwrap()
-    }
-
-    #[test]
-    fn only_candidates_that_can_do_it_are_left() {
-        const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f"}}]"#;
-        const ODD: &str = r#"[{"type":"video_url","video_url":{"url":"u"}}]"#;
-        let registry = registry();
-        let route = |model: &str, content: &str, more: &str| {
-            let route = registry.route_for(&request(model, content, more))?;
-            Ok(format!("{:?}", route.candidates))
-        };
-        assert_eq!(
-            route("both", r#""x""#, ""),
-            Ok("[qwen/qwen-max, api/large]".to_owned())
-        );
-        for (content, more) in [(r#""x""#, TOOLS), (ODD, ""), (ODD, TOOLS)] {
-            assert_eq!(
-                route("both", content, more),
-                Ok("[api/large]".to_owned()),
-                "{content} {more}"
-            );
-        }
-        assert_eq!(
-            route("qwen/qwen-max", r#""x""#, TOOLS),
-            Err(NoRoute::Unsupported("tools".to_owned()))
-        );
-        let odd = route("qwen/qwen-max", ODD, TOOLS);
-        assert!(matches!(odd, Err(NoRoute::OddPart(_))), "{odd:?}");
-        assert_eq!(route("nobody", r#""x""#, ""), Err(NoRoute::UnknownModel));
-    }
-
-    #[test]
-    fn what_has_no_effect_is_told_of_the_first_candidate() {
-        let registry = registry();
-        let ignored = |model: &str| {
-            let request = request(model, r#""x""#, r#","temperature":0.5,"stop":"a""#);
-            let route = registry.route_for(&request).unwrap();
-            route
-                .ignored(&request)
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(ignored("both"), ["temperature"]);
-        assert_eq!(ignored("large"), [""; 0]);
-    }
-}
+#[path = "registry_tests.rs"]
+mod tests;

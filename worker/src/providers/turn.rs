@@ -22,7 +22,9 @@ use crate::{
     },
     budget::Share,
     chat::{
-        ChatEvent, ChatRequest, Kind, Message, Part, ProviderError, aside::aside, limits::Limits,
+        ChatEvent, ChatRequest, Kind, Message, Part, ProviderError,
+        aside::aside,
+        filter::{Chain, Filter as _},
     },
     metrics::METRICS,
     settings::Conversations,
@@ -54,7 +56,9 @@ pub struct Turn {
     pub(super) provider: Arc<str>,
     pub(super) client: Client,
     pub(super) outbox: Rc<Outbox>,
-    pub(super) limits: Limits,
+    pub(super) chain: Chain,
+    /// On the way from `events` through `chain` to the outbox; empty between calls.
+    pub(super) passed: Vec<ChatEvent>,
     pub(super) fetch: Rc<fetch::Policy>,
     pub(super) attached: RefCell<Attached>,
     pub(super) conversations: Conversations,
@@ -92,6 +96,10 @@ impl Attached {
 pub struct Held(Rc<Cell<Option<Box<dyn Any>>>>);
 
 impl Held {
+    pub(super) fn of(guard: impl Any) -> Self {
+        Self(Rc::new(Cell::new(Some(Box::new(guard)))))
+    }
+
     /// Lets go of it now.
     pub fn release(&self) {
         self.0.take();
@@ -196,18 +204,14 @@ impl Turn {
         if self.events.is_empty() {
             return Ok(());
         }
-        let mut passed = Vec::with_capacity(self.events.len());
-        let provider = &self.provider;
-        let known = self.events.drain(..).filter(|event| match event {
-            ChatEvent::Unknown(place) => {
-                METRICS.unknown_shape(provider, place);
-                false
+        for event in self.events.drain(..) {
+            match event {
+                ChatEvent::Unknown(place) => METRICS.unknown_shape(&self.provider, place),
+                event => self.chain.apply(event, &mut self.passed),
             }
-            _ => true,
-        });
-        self.limits.apply(known, &mut passed);
-        if !passed.is_empty() {
-            self.outbox.append(&mut passed);
+        }
+        if !self.passed.is_empty() {
+            self.outbox.append(&mut self.passed);
             // No waker is needed: the door polls this future again as soon as it has taken the events.
             poll_fn(|_| {
                 if self.outbox.is_empty() {
@@ -218,11 +222,22 @@ impl Turn {
             })
             .await;
         }
-        if self.limits.is_cut() {
+        if self.is_cut() {
             Err(ProviderError::cut())
         } else {
             Ok(())
         }
+    }
+
+    /// Whether the gateway itself has ended the answer.
+    pub(super) fn is_cut(&self) -> bool {
+        self.chain.is_cut()
+    }
+
+    /// The provider has ended the answer: what the filters hold back goes out, and the end if it has said none.
+    pub(super) fn finish(&mut self) {
+        self.chain.finish(&mut self.passed);
+        self.outbox.append(&mut self.passed);
     }
 
     /// As [`Turn::emit`], and then what came of decoding: the events before an error are said before it.
@@ -268,7 +283,7 @@ impl Turn {
     /// Keeps a guard (a lock's) until it is released; at the latest until the clean-up after the turn is done, so
     /// that nobody meets what is about to be deleted.
     pub fn hold(&mut self, guard: impl Any) -> Held {
-        let held = Held(Rc::new(Cell::new(Some(Box::new(guard)))));
+        let held = Held::of(guard);
         self.held.push(held.clone());
         held
     }
@@ -500,3 +515,7 @@ impl From<crate::upstream::connect::Malformed> for ProviderError {
         Self::new(Kind::Protocol, error.to_string())
     }
 }
+
+#[cfg(test)]
+#[path = "turn_tests.rs"]
+mod tests;

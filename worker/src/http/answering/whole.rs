@@ -14,11 +14,7 @@ use super::{
     voice::{Item, Piece, Voice, Whole},
 };
 use crate::{
-    chat::{
-        ChatEvent, ChatRequest, FinishReason, Kind, ProviderError, fields,
-        limits::{self, Limits},
-        tokens,
-    },
+    chat::{ChatEvent, ChatRequest, FinishReason, Kind, ProviderError, tokens},
     http::error::ApiError,
     providers::{Run, dispatch::Progress},
 };
@@ -54,7 +50,7 @@ pub(super) async fn gather<V: Voice>(
             is_over: false,
         })
         .collect();
-    poll_fn(|cx| poll_all(&mut choices, request, record, cx)).await?;
+    poll_fn(|cx| poll_all(&mut choices, record, cx)).await?;
     let followers = choices.iter().map(|choice| &choice.follower);
     let usage = total_usage(followers, || tokens::count_messages(&request.messages));
     let choices = choices.into_iter().map(|choice| choice.gathered.done());
@@ -66,7 +62,6 @@ pub(super) async fn gather<V: Voice>(
 
 fn poll_all(
     choices: &mut [Choice],
-    request: &ChatRequest,
     record: &mut Record,
     cx: &mut Context<'_>,
 ) -> Poll<Result<(), ApiError>> {
@@ -77,7 +72,7 @@ fn poll_all(
                 record.piece(|| choice.run.served());
             }
             for event in events.drain(..) {
-                choice.take(event, request);
+                choice.take(event);
             }
             if choice.gathered.bytes > MOST_BYTES {
                 record.served = choice.run.served();
@@ -90,7 +85,7 @@ fn poll_all(
                 Progress::Over(Ok(())) => {
                     choice.is_over = true;
                     // For providers that do not end their answers themselves: a second end is none.
-                    choice.take(ChatEvent::Finish(FinishReason::Stop), request);
+                    choice.take(ChatEvent::Finish(FinishReason::Stop));
                     break;
                 }
                 Progress::Over(Err(error)) => {
@@ -108,10 +103,10 @@ fn poll_all(
 }
 
 impl Choice {
-    fn take(&mut self, event: ChatEvent, request: &ChatRequest) {
+    fn take(&mut self, event: ChatEvent) {
         match event {
             ChatEvent::Rewritten(text) if self.follower.takes_corrections() => {
-                self.gathered.correct(text, request);
+                self.gathered.correct(text);
             }
             event => self.follower.take(event, |piece| self.gathered.add(piece)),
         }
@@ -155,10 +150,7 @@ impl Gathered {
     }
 
     /// The whole text, corrected, in the place of what was said.
-    fn correct(&mut self, text: String, request: &ChatRequest) {
-        // Only providers whose limits the gateway watches correct themselves.
-        let limits = Limits::new(request, |field| fields::support(&[], field));
-        let (text, met) = limits::cut(limits, text);
+    fn correct(&mut self, text: String) {
         let items = &mut self.whole.items;
         let mut corrected = Some(text);
         for item in &mut *items {
@@ -169,7 +161,6 @@ impl Gathered {
             }
         }
         items.extend(corrected.map(Item::Text));
-        self.whole.finish = met;
     }
 
     fn done(mut self) -> Whole {
@@ -281,21 +272,19 @@ mod tests {
 
     #[test]
     fn a_correction_stands_in_the_place_of_all_text() {
-        let body = r#"{"model":"m","messages":[{"role":"user","content":"x"}],"stop":"!"}"#;
-        let request = crate::http::openai::body::read(body.into()).unwrap();
         let text = |text: &str| Piece::Text(text.into());
         let mut it = gathered([text("a"), call(0, "1"), text("b")]);
-        it.correct("c!d".into(), &request);
+        it.correct("c".into());
         it.add(call(0, "2"));
         it.add(Piece::Finish(FinishReason::Length));
         let whole = it.done();
-        assert_eq!(whole.finish, Some(FinishReason::Stop));
+        assert_eq!(whole.finish, Some(FinishReason::Length));
         assert!(
             matches!(whole.items.as_slice(), [Item::Text(text), Item::Call(call)] if text == "c" && call.arguments == "12"),
             "{whole:?}"
         );
         let mut it = gathered([]);
-        it.correct("c".into(), &request);
+        it.correct("c".into());
         assert_eq!(it.done().items, [Item::Text("c".into())]);
     }
 

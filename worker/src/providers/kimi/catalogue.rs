@@ -2,7 +2,7 @@
 //! `wire/kimi.md` section 3, GetAvailableModels.
 
 use std::{
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -39,13 +39,13 @@ pub(super) struct Offer {
 /// What is known, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Catalogue {
-    state: Mutex<(Option<u64>, Vec<Offer>)>,
+    state: Mutex<(Option<u64>, Arc<[Offer]>)>,
 }
 
 impl Catalogue {
     /// The rows as far as they are known.
-    pub(super) fn offers(&self) -> Vec<Offer> {
-        self.state().1.clone()
+    pub(super) fn offers(&self) -> Arc<[Offer]> {
+        Arc::clone(&self.state().1)
     }
 
     /// Whether the service has a list at all, as far as is known.
@@ -66,11 +66,11 @@ impl Catalogue {
     /// Takes the answer; one that cannot be read changes nothing.
     pub(super) fn learn(&self, body: &[u8]) {
         if let Some(offers) = read(body) {
-            self.state().1 = offers;
+            self.state().1 = offers.into();
         }
     }
 
-    fn state(&self) -> MutexGuard<'_, (Option<u64>, Vec<Offer>)> {
+    fn state(&self) -> MutexGuard<'_, (Option<u64>, Arc<[Offer]>)> {
         // A panic of another thread leaves these plain values in order.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -192,7 +192,7 @@ pub(super) mod tests {
         catalogue.learn(SAMPLE.as_bytes());
         for odd in ["", "[]", "{}", r#"{"availableModels":5}"#] {
             catalogue.learn(odd.as_bytes());
-            assert_eq!(catalogue.offers(), sample(), "{odd}");
+            assert_eq!(*catalogue.offers(), *sample(), "{odd}");
         }
         let row =
             |key: &str| format!(r#"{{"availableModels":[{{"key":"{key}","scenario":"S"}}]}}"#);

@@ -172,6 +172,14 @@ impl Provider for Kimi {
         found
     }
 
+    fn is_listed(&self, id: &str) -> bool {
+        let is_offered = |account: &Account| {
+            let offers = account.session.catalogue.offers();
+            models::is_discovered(id, &offers).then_some(())
+        };
+        self.models.iter().any(|model| model.id == id) || !self.accounts.read(is_offered).is_empty()
+    }
+
     fn upkeep(&self, messenger: Messenger, unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
         let accounts = self.accounts.read(|account| Some(account.clone()));
         Box::pin(async move {

@@ -108,6 +108,17 @@ pub(super) fn discovered(offers: &[Offer]) -> Vec<Model> {
     found
 }
 
+/// Whether the id is one of [`discovered`].
+pub(super) fn is_discovered(id: &str, offers: &[Offer]) -> bool {
+    let is = |offer: &Offer| match offer.key.as_str() {
+        K2D6 => false,
+        K3 => offer.has_long_context && id == "kimi-k3-long",
+        K3_SWARM => id == "kimi-k3-swarm",
+        key => id.strip_prefix("kimi-") == Some(key),
+    };
+    offers.iter().any(|offer| offer.is_usable && is(offer))
+}
+
 /// As [`find`], for the ids that only the service's list knows.
 pub(super) fn find_offered(id: &str, offers: &[Offer]) -> Option<Model> {
     let (base, thinking, search) = parts(id);
@@ -338,6 +349,10 @@ mod tests {
         });
         let ids: Vec<String> = discovered(&mine).into_iter().map(|it| it.id).collect();
         assert_eq!(ids, ["kimi-k3-long", "kimi-k3-swarm", "kimi-k4"]);
+        assert!(ids.iter().all(|id| is_discovered(id, &mine)));
+        for other in ["kimi-k2d6", "kimi-k3", "k4", "kimi-k5", ""] {
+            assert!(!is_discovered(other, &mine), "{other}");
+        }
         assert_eq!(shapes(K3, true, None, &mine)[0].scenario, "SCENARIO_NEW");
         let new = find_offered("Kimi-K4-Search", &mine).unwrap();
         assert!(new.search && new.id == "Kimi-K4-Search");

@@ -212,11 +212,15 @@ async fn ask(
     let mut decoder =
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
     let read = read(turn, answer, &mut decoder, &settings.repeats).await;
+    let keyring = &account.standing.keyring;
     let is_streak = match &read {
-        Ok(()) => settings.repeats.heard(asked.prompt, decoder.text()),
+        Ok(()) => {
+            settings.repeats.heard(asked.prompt, decoder.text())
+                && keyring.forget(&pass.device, || true)
+        }
         // Of many turns that are refused at once the first one registers anew; the others were signed before that.
         Err(Failure::Told(error)) if error.code.as_deref() == Some(refusal::REPEATED) => {
-            account.standing.keyring.is_current(&pass.device) && settings.repeats.was_refused()
+            keyring.forget(&pass.device, || settings.repeats.was_refused())
         }
         Err(_) => false,
     };
@@ -225,7 +229,6 @@ async fn ask(
             provider = super::NAME,
             "different questions get the same sentence: registering anew"
         );
-        account.standing.keyring.forget(&pass.device);
     }
     read
 }

@@ -188,25 +188,16 @@ impl Keyring {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The next question registers anew, unless that has been done since this device was registered.
-    pub(super) fn forget(&self, device: &str) {
+    /// The next question registers anew if `is_bad` says so; nobody asks it where that has been done since this device was
+    /// registered. Whether this call has brought it about.
+    pub(super) fn forget(&self, device: &str, is_bad: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
-        if state
-            .material
-            .as_ref()
-            .is_some_and(|it| it.device == device)
-        {
+        let is_current = |it: &Material| it.device == device;
+        let is_forgotten = state.material.as_ref().is_some_and(is_current) && is_bad();
+        if is_forgotten {
             state.material = None;
         }
-    }
-
-    /// Whether this is the device of the last registration.
-    pub(super) fn is_current(&self, device: &str) -> bool {
-        let state = self.state();
-        state
-            .material
-            .as_ref()
-            .is_some_and(|it| it.device == device)
+        is_forgotten
     }
 
     /// The grant of a scene that can be used, with the material around it and the service's time.

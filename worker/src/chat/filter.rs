@@ -1,0 +1,168 @@
+//! What stands between a provider's events and the door, for one attempt at an answer: what the gateway does in a
+//! provider's place. Today that is the watch over `stop` and `max_tokens`; the emulation of tools and formats is another
+//! filter, in front of it, as stop sequences and limits are about what the client sees.
+//!
+//! ```text
+//!   provider ──► Turn::emit ──► (emulation) ──► Limits ──► outbox ──► door
+//! ```
+
+use std::{fmt, sync::Arc};
+
+use super::{ChatEvent, ChatRequest, Field, Support, limits::Limits};
+
+/// One filter of an answer's events.
+pub trait Filter: fmt::Debug {
+    /// Takes the next event; what becomes of it is added to `passed`.
+    fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>);
+
+    /// The provider has ended the answer: adds what was held back, and the end if there was none.
+    fn finish(&mut self, passed: &mut Vec<ChatEvent>);
+
+    /// Whether it has ended the answer before the provider did, who need not go on.
+    fn is_cut(&self) -> bool;
+}
+
+/// The filters of one attempt, in their order. Most have the limits alone, so those are called without indirection and
+/// without a list in between.
+#[derive(Debug, Default)]
+pub struct Chain {
+    first: Option<Box<dyn Filter>>,
+    limits: Limits,
+    /// On the way from `first` to `limits`; empty between calls.
+    between: Vec<ChatEvent>,
+}
+
+impl Chain {
+    /// The limits, behind another filter where there is one.
+    pub fn new(first: Option<Box<dyn Filter>>, limits: Limits) -> Self {
+        Self {
+            first,
+            limits,
+            between: Vec::new(),
+        }
+    }
+
+    fn pass(&mut self, passed: &mut Vec<ChatEvent>) {
+        for event in self.between.drain(..) {
+            self.limits.apply(event, passed);
+        }
+    }
+}
+
+impl Filter for Chain {
+    #[inline]
+    fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>) {
+        match &mut self.first {
+            None => self.limits.apply(event, passed),
+            Some(first) => {
+                first.apply(event, &mut self.between);
+                self.pass(passed);
+            }
+        }
+    }
+
+    fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
+        if let Some(first) = &mut self.first {
+            first.finish(&mut self.between);
+            self.pass(passed);
+        }
+        self.limits.finish(passed);
+    }
+
+    #[inline]
+    fn is_cut(&self) -> bool {
+        self.limits.is_cut() || self.first.as_ref().is_some_and(|first| first.is_cut())
+    }
+}
+
+/// What a provider is asked in place of `request`, and what its answer goes through, where `support` says what becomes of
+/// a field with it. For one attempt: a filter remembers what it has seen.
+pub fn prepare(
+    request: &Arc<ChatRequest>,
+    support: impl Fn(Field) -> Support,
+) -> (Arc<ChatRequest>, Chain) {
+    let limits = Limits::new(request, support);
+    (Arc::clone(request), Chain::new(None, limits))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::FinishReason;
+
+    /// Says everything in capitals, and the last word only at the end.
+    #[derive(Debug, Default)]
+    struct Loud {
+        held: Option<String>,
+        is_cut: bool,
+    }
+
+    impl Filter for Loud {
+        fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>) {
+            match event {
+                ChatEvent::Text(text) => {
+                    self.is_cut |= text == "cut";
+                    let held = self.held.replace(text.to_uppercase());
+                    passed.extend(held.map(ChatEvent::Text));
+                }
+                other => passed.push(other),
+            }
+        }
+
+        fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
+            passed.extend(self.held.take().map(ChatEvent::Text));
+        }
+
+        fn is_cut(&self) -> bool {
+            self.is_cut
+        }
+    }
+
+    fn chain(stop: &str) -> Chain {
+        let limits = Limits::at(&[stop], None);
+        Chain::new(Some(Box::new(Loud::default())), limits)
+    }
+
+    fn text(text: &str) -> ChatEvent {
+        ChatEvent::Text(text.to_owned())
+    }
+
+    #[test]
+    fn limits_are_about_what_the_first_filter_says() {
+        let (mut chain, mut passed) = (chain("STOP"), Vec::new());
+        for piece in ["a stop ", "b sto", "p c", "d"] {
+            chain.apply(text(piece), &mut passed);
+        }
+        assert_eq!(passed, [text("A "), ChatEvent::Finish(FinishReason::Stop)]);
+        assert!(chain.is_cut());
+        chain.finish(&mut passed);
+        assert_eq!(passed.len(), 2, "nothing follows the end");
+    }
+
+    #[test]
+    fn the_end_releases_what_is_held_all_the_way() {
+        let (mut chain, mut passed) = (chain("XY"), Vec::new());
+        for piece in ["a", "bx"] {
+            chain.apply(text(piece), &mut passed);
+        }
+        assert_eq!(passed, [text("A")]);
+        chain.finish(&mut passed);
+        assert_eq!(
+            passed,
+            [
+                text("A"),
+                text("B"),
+                text("X"),
+                ChatEvent::Finish(FinishReason::Stop)
+            ]
+        );
+        assert!(!chain.is_cut());
+    }
+
+    #[test]
+    fn any_filter_may_cut() {
+        let mut chain = chain("never");
+        chain.apply(text("cut"), &mut Vec::new());
+        assert!(chain.is_cut());
+    }
+}
