@@ -75,7 +75,7 @@ struct Simulate {
     accounts: u8,
     /// The generation of the services: `both` (all at once), `oldest`, `newest`, or a name of its own as PROVIDER=NAME.
     ///
-    /// Repeatable, the last one that concerns a provider counts. deepseek: v2.0, v2.5; kimi: k2,
+    /// Repeatable, the last one that concerns a provider counts. deepseek: v2.0, v2.5; doubao: samantha, chat; kimi: k2,
     /// k3_scenario, k3; langfast: anonymous, session; metaso: searchv2, chat; minimax: matrix, archon, cloud;
     /// qwen: dialog, chat2; xinghuo: classic, spark; zhipu: cumulative, increments. While they run, `POST /__sim/generation` with `{"name":"newest"}` changes it.
     #[arg(long, value_name = "NAME", default_value = simulators::BOTH)]

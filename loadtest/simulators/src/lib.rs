@@ -9,9 +9,9 @@
 //! - `server`: the socket. Reads the whole request, asks the simulator for a `reply`, plays it to the client and
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
-//! - `request`, `form`: what came in, and the strict reading of multipart forms.
-//! - one module a provider (`deepseek`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`, `zhipu`):
-//!   the service as its wire page has it, as a plain function from request to reply.
+//! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
+//! - one module a provider (`deepseek`, `doubao`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`,
+//!   `zhipu`): the service as its wire page has it, as a plain function from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
@@ -21,6 +21,7 @@
 //! | simulator | generations, oldest first |
 //! | --- | --- |
 //! | deepseek | `v2.0` (a password is enough to log in), `v2.5` (logins want a real device; headers and body of 2026-11) |
+//! | doubao | `samantha` (its own body and stream), `chat` (events of blocks and patches) |
 //! | kimi | `k2` (no K3), `k3_scenario` (K3 as SCENARIO_K3), `k3` (K3 as ok-computer; options of 2026-09) |
 //! | langfast | `anonymous` (anyone signs up), `session` (a user's own session; sign-ups are closed) |
 //! | metaso | `searchv2` (a session, then its search), `chat` (one call) |
@@ -33,7 +34,9 @@
 
 pub mod control;
 mod deepseek;
+mod doubao;
 mod faults;
+mod fields;
 mod form;
 mod kimi;
 mod langfast;
@@ -64,6 +67,7 @@ pub use self::{
 /// Every simulator: its name and how it is made.
 const REGISTRY: &[(&str, New)] = &[
     ("deepseek", |base| Ok(deepseek::simulator(base))),
+    ("doubao", |base| Ok(doubao::simulator(base))),
     ("kimi", |base| Ok(kimi::simulator(base))),
     ("langfast", langfast::simulator),
     ("metaso", |base| Ok(metaso::simulator(base))),

@@ -2,9 +2,13 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::{Call, Turn, request::is_uuid};
+use crate::{
+    Call, Turn,
+    fields::{exactly, text},
+    request::is_uuid,
+};
 
 /// A question that has the right shape.
 #[derive(Clone, Debug)]
@@ -245,35 +249,6 @@ pub(super) fn long(body: &Value, base: &str, call: &mut Call) -> Result<Ask, Str
         call.violate("a POST, though a GET would hold it");
     }
     Ok(ask)
-}
-
-/// Everything is there with its value; what is there besides is noted.
-fn exactly(
-    object: &Map<String, Value>,
-    what: &str,
-    wanted: Value,
-    call: &mut Call,
-) -> Result<(), String> {
-    let Value::Object(wanted) = wanted else {
-        return Ok(());
-    };
-    for (name, value) in &wanted {
-        if object.get(name) != Some(value) {
-            return Err(format!("{name} of {what} is missing or not {value}"));
-        }
-    }
-    if let Some(extra) = object.keys().find(|name| !wanted.contains_key(*name)) {
-        call.violate(format!("{what} has the unknown field {extra:?}"));
-    }
-    Ok(())
-}
-
-fn text(object: &Map<String, Value>, key: &str) -> Result<String, String> {
-    match object.get(key) {
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(other) => Err(format!("{key} is {other}, not a string")),
-        None => Err(format!("{key} is missing")),
-    }
 }
 
 const ROLES: [&str; 3] = ["system", "user", "assistant"];

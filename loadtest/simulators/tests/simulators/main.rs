@@ -9,6 +9,7 @@
 mod client;
 mod control;
 mod deepseek;
+mod doubao;
 mod kimi;
 mod langfast;
 mod metaso;
