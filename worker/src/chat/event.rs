@@ -45,12 +45,13 @@ pub enum ChatEvent {
     /// rewrote what they had said. A gathering door uses it in place of the deltas; a streaming door cannot take
     /// words back and skips it (wire/qwen.md section 7.3).
     Rewritten(String),
-    /// Members of a delta that only an OpenAI-compatible upstream has (`refusal`, `annotations`, …): passed on.
+    /// The API lane's own: members of a delta that only an OpenAI-compatible upstream has (`refusal`, `annotations`, …).
+    /// The door of its dialect passes them on as they are; another door passes over what it has no word for.
     Extra(Map<String, Value>),
     /// Something in the answer that the decoder does not know and passes over; which part of it, never its content. Counted by
     /// the turn (`hive_unknown_shapes_total`), so that a service that has changed is seen the day it does.
     Unknown(&'static str),
-    /// The `logprobs` member of a choice, from an OpenAI-compatible upstream: passed on.
+    /// The API lane's own, as [`ChatEvent::Extra`]: the `logprobs` member of a choice.
     Logprobs(Value),
 }
 
