@@ -24,6 +24,8 @@
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
 //! Socket.IO, multipart, guarded fetching. It knows no provider.
 //!
+//! `impossible` is how the code says that something cannot be missing, and why.
+//!
 //! [`metrics`] has every metric in one place; whoever does something counts it there.
 //!
 //! [`doctor`], apart from all this, looks `.env`, nginx and compose files through for mistakes.
@@ -34,6 +36,7 @@ pub mod budget;
 pub mod chat;
 pub mod doctor;
 pub mod http;
+mod impossible;
 pub mod metrics;
 pub mod process;
 pub mod providers;

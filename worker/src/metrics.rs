@@ -3,6 +3,7 @@
 
 use std::sync::LazyLock;
 
+use crate::impossible::OrImpossible as _;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
@@ -276,7 +277,7 @@ impl Metrics {
         let mut page = Vec::new();
         // Writing to memory cannot fail.
         let _ = TextEncoder::new().encode(&self.registry.gather(), &mut page);
-        String::from_utf8(page).unwrap_or_default()
+        String::from_utf8(page).or_impossible("Prometheus' text format is UTF-8")
     }
 }
 

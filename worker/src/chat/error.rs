@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use crate::accounts::scrub;
+use crate::{accounts::scrub, impossible::OrImpossible as _};
 
 /// Most characters of a provider's own description.
 const MOST_DESCRIPTION: usize = 400;
@@ -275,8 +275,9 @@ fn bounded(text: &str) -> &str {
     }
     let end = (0..=MOST_SCRUBBED_BYTES)
         .rev()
-        .find(|&at| text.is_char_boundary(at));
-    let start = text.get(..end.unwrap_or_default()).unwrap_or_default();
+        .find(|&at| text.is_char_boundary(at))
+        .or_impossible("there is no character before the first");
+    let start = text.get(..end).or_impossible("it ends between characters");
     start
         .rsplit_once(char::is_whitespace)
         .map_or("", |(words, _)| words)

@@ -8,6 +8,7 @@ use super::{
     request::ChatRequest,
     tokens,
 };
+use crate::impossible::OrImpossible as _;
 
 /// Watches one answer. Once it has pushed `Finish`, the upstream call is no longer needed.
 #[derive(Debug, Default)]
@@ -193,9 +194,11 @@ fn overlap(text: &str, stop: &str) -> usize {
         .rev()
         .find(|&length| {
             stop.is_char_boundary(length)
-                && text
-                    .as_bytes()
-                    .ends_with(stop.as_bytes().get(..length).unwrap_or_default())
+                && text.as_bytes().ends_with(
+                    stop.as_bytes()
+                        .get(..length)
+                        .or_impossible("it is no longer than the sequence"),
+                )
         })
         .unwrap_or(0)
 }

@@ -6,6 +6,7 @@ use memchr::{memchr2, memchr3};
 
 pub use super::part::{Detail, File, Part, Url};
 use super::text::Text;
+use crate::impossible::OrImpossible as _;
 
 /// Who speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +151,11 @@ pub fn without_pictures(text: &str) -> Cow<'_, str> {
             // Where a picture is none, the next one cannot begin before the place that says so: no byte is read twice.
             Err(place) => from = place,
             Ok(end) => {
-                kept.push_str(text.get(copied..start).unwrap_or_default());
+                kept.push_str(
+                    text.get(copied..start).or_impossible(
+                        "pictures are found one after the other, between characters",
+                    ),
+                );
                 (copied, from) = (end, end);
             }
         }
@@ -158,7 +163,10 @@ pub fn without_pictures(text: &str) -> Cow<'_, str> {
     if copied == 0 {
         return Cow::Borrowed(text);
     }
-    kept.push_str(text.get(copied..).unwrap_or_default());
+    kept.push_str(
+        text.get(copied..)
+            .or_impossible("a picture ends between characters"),
+    );
     Cow::Owned(kept)
 }
 

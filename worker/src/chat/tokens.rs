@@ -4,6 +4,7 @@
 use tiktoken_rs::{CoreBPE, o200k_base_singleton};
 
 use super::message::Message;
+use crate::impossible::OrImpossible as _;
 
 /// Flush threshold of [`Counter`] in bytes: large enough that cutting a text there hardly changes the count.
 const FLUSH_BYTES: usize = 1024;
@@ -49,7 +50,7 @@ fn beginning(text: &str, most_bytes: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text.get(..end).unwrap_or_default()
+    text.get(..end).or_impossible("it ends between characters")
 }
 
 /// How many tokens a conversation has, texts only.
@@ -88,7 +89,7 @@ pub fn truncate(text: &str, limit: u64) -> &str {
     let bytes = tokens
         .get(..limit)
         .and_then(|tokens| vocabulary().decode_bytes(tokens).ok())
-        .unwrap_or_default();
+        .or_impossible("the vocabulary knows its own tokens");
     // A token may end inside a character; what is cut there does not count as said.
     beginning(text, bytes.len())
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
+use crate::impossible::OrImpossible as _;
 use serde::Serialize;
 
 /// How bad it is.
@@ -194,8 +195,8 @@ impl Report {
 
     /// For machines: one JSON object.
     pub fn json(&self) -> String {
-        // Strings and numbers only, which always serialise.
-        let mut json = serde_json::to_string_pretty(self).unwrap_or_default();
+        let mut json =
+            serde_json::to_string_pretty(self).or_impossible("strings and numbers serialise");
         json.push('\n');
         json
     }

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::error::ApiError;
+use crate::impossible::OrImpossible as _;
 
 /// More encodings than anybody means.
 const MOST_ENCODINGS: usize = 4;
@@ -96,7 +97,11 @@ pub(super) fn unpack(
                 grow(packed.len() + wanted)?;
                 unpacked.reserve_exact(wanted - unpacked.len());
             }
-            unpacked.extend_from_slice(piece.get(..read).unwrap_or_default());
+            unpacked.extend_from_slice(
+                piece
+                    .get(..read)
+                    .or_impossible("a read is no longer than its buffer"),
+            );
         }
         drop(reader);
         unpacked.shrink_to_fit();

@@ -26,6 +26,7 @@ use tracing_subscriber::{
 };
 
 use crate::{
+    impossible::OrImpossible as _,
     metrics::METRICS,
     settings::{Log, LogFormat},
 };
@@ -217,7 +218,11 @@ fn write_all(out: &mut impl Write, mut lines: &[u8]) {
     while !lines.is_empty() {
         match out.write(lines) {
             Ok(0) => return,
-            Ok(written) => lines = lines.get(written..).unwrap_or_default(),
+            Ok(written) => {
+                lines = lines
+                    .get(written..)
+                    .or_impossible("no more is written than was to be")
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // Some parents hand over a pipe that never waits.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => std::thread::sleep(WAIT),

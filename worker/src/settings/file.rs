@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::text::{is_odd_blank, is_unseen};
+use crate::impossible::OrImpossible as _;
 
 /// What is wrong with a line, without its content.
 const NO_ASSIGNMENT: &str =
@@ -29,7 +30,9 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
         _ => std::str::from_utf8(bytes)
             .map(str::to_owned)
             .map_err(|error| {
-                let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+                let before = bytes
+                    .get(..error.valid_up_to())
+                    .or_impossible("what is valid is a part of all");
                 let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
                 format!("line {line} is not in UTF-8: save the file as UTF-8")
             }),

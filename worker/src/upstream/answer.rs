@@ -19,6 +19,7 @@ use super::{
     pace::Pace,
     retry_after::retry_after,
 };
+use crate::impossible::OrImpossible as _;
 
 /// Most bytes of a short (not streamed) answer.
 const MOST_SHORT_BYTES: usize = 4 << 20;
@@ -170,7 +171,7 @@ impl Answer {
         value
             .split(';')
             .next()
-            .unwrap_or_default()
+            .or_impossible("a split has one part at least")
             .trim()
             .to_ascii_lowercase()
     }

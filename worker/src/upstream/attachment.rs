@@ -7,6 +7,7 @@ use base64::{
 use bytes::Bytes;
 
 use super::fetch::{FetchError, Policy};
+use crate::impossible::OrImpossible as _;
 
 /// Clients differ in whether they pad.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -85,7 +86,7 @@ pub(super) fn named(
     let content_type = content_type
         .split(';')
         .next()
-        .unwrap_or_default()
+        .or_impossible("a split has one part at least")
         .trim()
         .to_ascii_lowercase();
     // The caller wrote it, and it becomes a header of an upload.

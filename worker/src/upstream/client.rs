@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{answer::Answer, http1::Pool, proxy::Proxies, socket::Connector};
+use crate::impossible::OrImpossible as _;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -101,8 +102,9 @@ impl Request {
     /// Sets a JSON body; the content type is the caller's to set, as services differ in its spelling.
     #[must_use]
     pub fn json(self, body: &impl Serialize) -> Self {
-        // Serialising our own types with string keys cannot fail; an empty body would be refused upstream.
-        self.body(serde_json::to_vec(body).unwrap_or_default())
+        self.body(
+            serde_json::to_vec(body).or_impossible("our own types with string keys serialise"),
+        )
     }
 
     /// Sets a body.

@@ -2,6 +2,7 @@
 //! network order, then that many bytes of payload. Bytes may be torn anywhere. Source: the Connect protocol's
 //! streaming section; wire/kimi.md section 5.1.
 
+use crate::impossible::OrImpossible as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 /// The content type of a stream whose payloads are JSON.
@@ -76,7 +77,10 @@ impl Envelopes {
         reason = "the envelope borrows from the decoder, which Iterator cannot say"
     )]
     pub fn next(&mut self) -> Result<Option<Envelope<'_>>, Malformed> {
-        let unread = self.buffer.get(self.read..).unwrap_or_default();
+        let unread = self
+            .buffer
+            .get(self.read..)
+            .or_impossible("what has been read is a part of what has come");
         let Some((&flags, rest)) = unread.split_first() else {
             return Ok(None);
         };

@@ -17,6 +17,7 @@ use super::{
     attachment::{decode, named},
     client::{Client, Request, TransportError},
 };
+use crate::impossible::OrImpossible as _;
 
 const MOST_REDIRECTS: usize = 3;
 /// What may be fetched.
@@ -250,7 +251,10 @@ impl Target {
 
     /// Where a redirect leads, resolved as RFC 3986 section 5.2 says; what it leads to is judged when it is parsed.
     fn follow(&self, location: &str) -> Result<String, FetchError> {
-        let location = location.split('#').next().unwrap_or_default();
+        let location = location
+            .split('#')
+            .next()
+            .or_impossible("a split has one part at least");
         let (path, query) = match location.split_once('?') {
             Some((path, query)) => (path, format!("?{query}")),
             None => (location, String::new()),

@@ -3,6 +3,7 @@
 //! Servers that write JSON in ASCII and cut texts by UTF-16 units send half a surrogate pair at the end of one event and
 //! the other half in the next. Such a half becomes a [`mended`] text's private character, which [`Halves`] joins again.
 
+use crate::impossible::OrImpossible as _;
 use serde_json::{Map, Value};
 
 /// The private characters that stand for the 2,048 halves: nobody else's are found at this end of Unicode.
@@ -37,7 +38,9 @@ pub fn mended(bytes: &[u8]) -> Vec<u8> {
             Some(said) => out.extend_from_slice(&said),
             None => out.extend_from_slice(rest.get(..taken).unwrap_or(rest)),
         }
-        rest = rest.get(taken..).unwrap_or_default();
+        rest = rest
+            .get(taken..)
+            .or_impossible("what was taken is a part of what is left");
     }
     out
 }

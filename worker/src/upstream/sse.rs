@@ -2,6 +2,7 @@
 //! standard's event stream grammar (a byte order mark at the head, lines that end in CR, LF or both); of it the wire
 //! pages use `event:` and `data:` only.
 
+use crate::impossible::OrImpossible as _;
 use std::ops::Range;
 
 /// Most bytes of one event; more is no answer but an attack or a fault.
@@ -169,7 +170,10 @@ impl Sse {
             name: &self.name,
             data: match &self.data {
                 Data::None => &[],
-                Data::Line(line) => self.buffer.get(line.clone()).unwrap_or_default(),
+                Data::Line(line) => self
+                    .buffer
+                    .get(line.clone())
+                    .or_impossible("the buffer is kept for as long as a line in it counts"),
                 Data::Lines(lines) => lines,
             },
         }
@@ -177,7 +181,10 @@ impl Sse {
 
     /// Reads one line; `true` when it was the blank line that ends an event with data.
     fn take_line(&mut self, start: usize, end: usize) -> bool {
-        let line = self.buffer.get(start..end).unwrap_or_default();
+        let line = self
+            .buffer
+            .get(start..end)
+            .or_impossible("a line is a part of the buffer it was found in");
         if line.is_empty() {
             // Data without a character, and without a name, is how some services keep a connection alive.
             let is_blank = match &self.data {
@@ -196,7 +203,10 @@ impl Sse {
             self.data = match std::mem::take(&mut self.data) {
                 Data::None => Data::Line(end - data.len()..end),
                 Data::Line(first) => {
-                    let first = self.buffer.get(first).unwrap_or_default();
+                    let first = self
+                        .buffer
+                        .get(first)
+                        .or_impossible("the buffer is kept for as long as a line in it counts");
                     Data::Lines([first, data].join(&b'\n'))
                 }
                 Data::Lines(mut lines) => {

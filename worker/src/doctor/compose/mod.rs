@@ -14,6 +14,7 @@ use super::{
     finding::{Finding, Location, Rule},
     setup::{self, Lookup, Setup},
 };
+use crate::impossible::OrImpossible as _;
 
 const SYNTAX: Rule = Rule::error(
     "compose-syntax",
@@ -125,9 +126,18 @@ impl Service {
     /// By its name or its image; not what only looks at nginx (`nginx-exporter`).
     fn is_nginx(&self) -> bool {
         let image = self.image.as_ref().map_or("", |(image, _)| image.as_str());
-        let image = image.rsplit('/').next().unwrap_or_default();
+        let image = image
+            .rsplit('/')
+            .next()
+            .or_impossible("a split has one part at least");
         let is_it = |text: &str| text.contains("nginx") && !text.contains("exporter");
-        is_it(&self.name) || is_it(image.split(':').next().unwrap_or_default())
+        is_it(&self.name)
+            || is_it(
+                image
+                    .split(':')
+                    .next()
+                    .or_impossible("a split has one part at least"),
+            )
     }
 
     /// A piece that another compose file completes, so nothing is missing in it.

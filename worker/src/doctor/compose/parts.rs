@@ -1,9 +1,12 @@
 //! The parts of a service, whichever of compose's ways of writing them was chosen.
 
 use super::{Role, Service, yaml::Node};
-use crate::doctor::{
-    finding::Location,
-    setup::{Lookup, interpolated},
+use crate::{
+    doctor::{
+        finding::Location,
+        setup::{Lookup, interpolated},
+    },
+    impossible::OrImpossible as _,
 };
 
 /// One entry of `ports`.
@@ -120,7 +123,11 @@ fn port(node: &Node, filled: &dyn Fn(&str) -> String, place: Location) -> Port {
     let published = parts.pop().filter(|port| !port.is_empty());
     Port {
         published,
-        target: target.split('/').next().unwrap_or_default().to_owned(),
+        target: target
+            .split('/')
+            .next()
+            .or_impossible("a split has one part at least")
+            .to_owned(),
         is_loopback: is_loopback(&parts.join(":")),
         place,
     }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     doctor::finding::Location,
+    impossible::OrImpossible as _,
     settings::file::{Ending, ending, groups, plain},
 };
 
@@ -175,7 +176,11 @@ fn read(group: &str) -> Option<Result<(String, String), ()>> {
 }
 
 fn name(group: &str) -> (Option<String>, bool) {
-    let before = group.split('=').next().unwrap_or_default().trim();
+    let before = group
+        .split('=')
+        .next()
+        .or_impossible("a split has one part at least")
+        .trim();
     let own = before
         .strip_prefix("export")
         .map_or(before, str::trim_start);

@@ -16,6 +16,7 @@ use super::{
     setup::Setup,
     sources::Includes,
 };
+use crate::impossible::OrImpossible as _;
 
 /// Includes within includes.
 const DEEPEST_INCLUDE: usize = 8;
@@ -122,7 +123,12 @@ impl NginxFile {
         let listens = self.servers().flat_map(Directive::inside);
         listens
             .filter(|one| one.name == "listen")
-            .map(|one| one.value().rsplit(':').next().unwrap_or_default())
+            .map(|one| {
+                one.value()
+                    .rsplit(':')
+                    .next()
+                    .or_impossible("a split has one part at least")
+            })
             .collect()
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     app::App,
     chat::{Invalid, fields, request::MOST_MODEL_BYTES},
     http::{auth::Principal, dialect::Dialect, error::ApiError, openai::fields::FIELDS},
+    impossible::OrImpossible as _,
     providers::{Model, Provider},
 };
 
@@ -166,7 +167,7 @@ fn anthropic_list(entries: &[Entry], page: &Page) -> Value {
         .and_then(|id| entries.iter().position(|entry| entry.id == *id));
     let rest = entries
         .get(after.map_or(0, |at| at + 1)..)
-        .unwrap_or_default();
+        .or_impossible("behind an entry there is an end at least");
     let shown = rest
         .get(
             ..page
@@ -175,7 +176,7 @@ fn anthropic_list(entries: &[Entry], page: &Page) -> Value {
                 .clamp(1, 1000)
                 .min(rest.len()),
         )
-        .unwrap_or_default();
+        .or_impossible("no more than there are");
     json!({
         "data": shown.iter().map(Entry::to_anthropic).collect::<Vec<_>>(),
         "has_more": shown.len() < rest.len(),

@@ -1,5 +1,7 @@
 //! Where the model goes on by itself into the next turn, the answer is over. Source: `wire/deepseek.md` section 9.
 
+use crate::impossible::OrImpossible as _;
+
 /// What an answer cannot hold: the next question, and the end of its own.
 const MARKERS: [&str; 2] = ["<｜User｜>", "<｜end▁of▁sentence｜>"];
 
@@ -26,7 +28,9 @@ impl Watch {
             return text;
         }
         let begins_marker = |at: &usize| {
-            let tail = text.get(*at..).unwrap_or_default();
+            let tail = text
+                .get(*at..)
+                .or_impossible("`<` was found there, which is a character of its own");
             MARKERS.iter().any(|marker| marker.starts_with(tail))
         };
         // A marker has its only `<` at its beginning.

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     accounts::Secret,
     chat::ProviderError,
+    impossible::OrImpossible as _,
     upstream::{Request, fetch::Attachment, multipart::Form},
 };
 
@@ -339,8 +340,7 @@ impl Challenge {
             signature: &self.signature,
             target_path: self.target_path.as_deref().unwrap_or(target_path),
         };
-        // Serialising a struct of texts cannot fail; an empty header would be refused.
-        STANDARD.encode(serde_json::to_vec(&proof).unwrap_or_default())
+        STANDARD.encode(serde_json::to_vec(&proof).or_impossible("a struct of texts serialises"))
     }
 }
 

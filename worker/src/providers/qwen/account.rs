@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::chat2::Standing;
 use crate::{
     accounts::Secret,
+    impossible::OrImpossible as _,
     settings::{Problems, Vars},
 };
 
@@ -87,7 +88,11 @@ fn device(cookie: &str) -> Uuid {
     let ticket = value(cookie, TICKET).or_else(|| value(cookie, "login_aliyunid_ticket"));
     let seed = format!("hive2api device {}", ticket.unwrap_or(cookie));
     let digest = digest::digest(&digest::SHA256, seed.as_bytes());
-    let bytes = digest.as_ref().first_chunk().copied().unwrap_or_default();
+    let bytes = digest
+        .as_ref()
+        .first_chunk()
+        .copied()
+        .or_impossible("a SHA-256 digest has 32 bytes");
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 

@@ -1,5 +1,6 @@
 //! From base64 payloads to text, however they are torn. Source: `wire/xinghuo.md` section 6.3.
 
+use crate::impossible::OrImpossible as _;
 use base64::{
     Engine as _,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
@@ -82,10 +83,13 @@ pub(super) fn decode(chars: &[u8]) -> Vec<u8> {
     } else {
         chars.len()
     };
-    // Only what `is_base64` has seen comes here, so this does not fail.
     BASE64
-        .decode(chars.get(..whole).unwrap_or_default())
-        .unwrap_or_default()
+        .decode(
+            chars
+                .get(..whole)
+                .or_impossible("the whole groups are a part of all characters"),
+        )
+        .or_impossible("only what `is_base64` has seen comes here")
 }
 
 /// Rule 3: how many characters at the end wait for the next payload.
@@ -114,7 +118,9 @@ fn unfinished(bytes: &[u8]) -> usize {
 
 fn unpadded(chars: &[u8]) -> &[u8] {
     let padding = chars.iter().rev().take_while(|&&char| char == b'=').count();
-    chars.get(..chars.len() - padding).unwrap_or_default()
+    chars
+        .get(..chars.len() - padding)
+        .or_impossible("the padding is a part of all characters")
 }
 
 /// The six bits of a character.

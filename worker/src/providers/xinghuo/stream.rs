@@ -18,7 +18,10 @@ use super::{
     pieces::{self, Pieces},
     refusal::{self, Head, Refusal, Said},
 };
-use crate::chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns};
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns},
+    impossible::OrImpossible as _,
+};
 
 /// Most bytes of one line; more is no answer but an attack or a fault.
 const MOST_LINE_BYTES: usize = 16 << 20;
@@ -76,7 +79,7 @@ impl Decoder {
     pub fn feed(&mut self, mut bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         while let Some(at) = memchr::memchr2(b'\n', b'\r', bytes) {
             let (line, rest) = bytes.split_at(at);
-            bytes = rest.get(1..).unwrap_or_default();
+            bytes = rest.get(1..).or_impossible("the line's end stands there");
             if self.line.is_empty() {
                 self.answer.line(line, events)?;
             } else {

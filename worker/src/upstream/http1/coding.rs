@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 
+use crate::impossible::OrImpossible as _;
 use brotli_decompressor::DecompressorWriter;
 use bytes::BytesMut;
 use flate2::{Decompress, FlushDecompress, write::MultiGzDecoder};
@@ -296,10 +297,17 @@ fn inflate(
     while !*is_over {
         let (read, written) = (decoder.total_in(), decoder.total_out());
         let status = decoder.decompress(rest, &mut step, FlushDecompress::None)?;
-        let read = usize::try_from(decoder.total_in() - read).unwrap_or_default();
-        let written = usize::try_from(decoder.total_out() - written).unwrap_or_default();
-        sink.write_all(step.get(..written).unwrap_or_default())?;
-        rest = rest.get(read..).unwrap_or_default();
+        let read = usize::try_from(decoder.total_in() - read)
+            .or_impossible("a step reads no more than memory holds");
+        let written = usize::try_from(decoder.total_out() - written)
+            .or_impossible("a step writes no more than its buffer holds");
+        sink.write_all(
+            step.get(..written)
+                .or_impossible("a step writes no more than its buffer holds"),
+        )?;
+        rest = rest
+            .get(read..)
+            .or_impossible("a step reads no more than there is");
         *is_over = status == flate2::Status::StreamEnd;
         if written < STEP_BYTES && rest.is_empty() || read + written == 0 {
             break;

@@ -20,7 +20,7 @@ use super::{
     pool::{Connection, Permit, Pool},
     wire::Wire,
 };
-use crate::upstream::TransportError;
+use crate::{impossible::OrImpossible as _, upstream::TransportError};
 
 /// What is read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -91,7 +91,9 @@ impl Upload {
                 *slice = io::IoSlice::new(piece);
                 count += 1;
             }
-            let slices = slices.get(..count).unwrap_or_default();
+            let slices = slices
+                .get(..count)
+                .or_impossible("so many slices were made");
             let mut sent = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, slices))?;
             if sent == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
@@ -205,8 +207,10 @@ fn final_head(
         torn.extend_from_slice(bytes);
         // A head that comes byte by byte is not looked at for each of them, but where it may have ended.
         let new = torn.len() - bytes.len();
-        if !may_end(torn.get(new.saturating_sub(3)..).unwrap_or_default())
-            && torn.len() < MOST_HEAD_BYTES
+        if !may_end(
+            torn.get(new.saturating_sub(3)..)
+                .or_impossible("what is new is a part of all"),
+        ) && torn.len() < MOST_HEAD_BYTES
         {
             return Ok(None);
         }
@@ -218,9 +222,16 @@ fn final_head(
             rest = behind;
         }
         match head::parse(rest, is_head).map_err(|_| TransportError::Malformed)? {
-            Some(Read::Interim(length)) => rest = rest.get(length..).unwrap_or_default(),
+            Some(Read::Interim(length)) => {
+                rest = rest
+                    .get(length..)
+                    .or_impossible("a head is a part of what it was read from")
+            }
             Some(Read::Final(length, head)) => {
-                let behind = Bytes::copy_from_slice(rest.get(length..).unwrap_or_default());
+                let behind = Bytes::copy_from_slice(
+                    rest.get(length..)
+                        .or_impossible("a head is a part of what it was read from"),
+                );
                 return Ok(Some((head, behind)));
             }
             None => {
@@ -234,7 +245,9 @@ fn final_head(
 /// Whether these bytes hold an empty line.
 fn may_end(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'\n', bytes).any(|at| {
-        let behind = bytes.get(at + 1..).unwrap_or_default();
+        let behind = bytes
+            .get(at + 1..)
+            .or_impossible("behind a byte there is an end at least");
         behind.starts_with(b"\n") || behind.starts_with(b"\r\n")
     })
 }

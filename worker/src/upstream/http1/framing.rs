@@ -1,6 +1,7 @@
 //! Where a body ends, without sockets: bytes in, the body's own bytes out. Bytes may be torn anywhere; nothing is kept
 //! but where we are. Source: RFC 9112, sections 6.3 and 7.1.
 
+use crate::impossible::OrImpossible as _;
 use bytes::BytesMut;
 
 /// Most bytes of one line of a chunk's size and extensions, and of all trailers.
@@ -105,7 +106,9 @@ impl Chunked {
             if self.at == At::Data {
                 let taken = taken(rest, &mut self.left);
                 body.extend_from_slice(taken);
-                rest = rest.get(taken.len()..).unwrap_or_default();
+                rest = rest
+                    .get(taken.len()..)
+                    .or_impossible("what was taken is a part of what is left");
                 if self.left > 0 {
                     break;
                 }

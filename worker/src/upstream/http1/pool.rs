@@ -23,7 +23,10 @@ use super::{
     head::Head,
     wire::{self, Wire},
 };
-use crate::upstream::{Request, TransportError, proxy::Proxies, socket};
+use crate::{
+    impossible::OrImpossible as _,
+    upstream::{Request, TransportError, proxy::Proxies, socket},
+};
 
 /// Requests that one thread may have under way to all providers together.
 const MOST_AT_ONCE: usize = 10_000;
@@ -194,10 +197,12 @@ async fn sweep(pool: Weak<Pool>) {
 
 /// Scheme, host and port: what connections are known by.
 fn origin(url: &Uri) -> String {
-    let scheme = url.scheme_str().unwrap_or_default();
+    let scheme = url
+        .scheme_str()
+        .or_impossible("a URL without a scheme was refused");
     format!(
         "{scheme}://{}:{}",
-        url.host().unwrap_or_default(),
+        url.host().or_impossible("a URL without a host was refused"),
         socket::port(url)
     )
 }
@@ -219,7 +224,7 @@ fn written(request: &Request, url: &Uri) -> Bytes {
         b" HTTP/1.1\r\n",
     ]);
     if !request.headers.iter().any(|(name, _)| name == header::HOST) {
-        let host = url.host().unwrap_or_default();
+        let host = url.host().or_impossible("a URL without a host was refused");
         put(&[b"host: ", host.as_bytes()]);
         let is_tls = url.scheme_str() == Some("https");
         if let Some(port) = url

@@ -2,6 +2,7 @@
 //! once and instantiated by [`super::scalar`] and `super::x86`, so that all paths compute the same by construction.
 //! Sources: FIPS 202 section 3.2; `wire/deepseek.md` section 5; operation counts in `wire/deepseek-pow.md`.
 
+use crate::impossible::OrImpossible as _;
 use std::ops::Range;
 
 /// The words of a state; index `x + 5 * y`.
@@ -183,7 +184,10 @@ pub(super) fn rounds<I: Isa>(
     mut a: [I::Word; WORDS],
     which: Range<usize>,
 ) -> [I::Word; WORDS] {
-    for &rc in RC.get(which).unwrap_or_default() {
+    for &rc in RC
+        .get(which)
+        .or_impossible("nobody asks for rounds that Keccak has not")
+    {
         a = chi(isa, &linear(isa, &a), rc);
     }
     a

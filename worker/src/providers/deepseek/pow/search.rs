@@ -13,6 +13,7 @@ use super::{
     scalar::Scalar,
     target::{Filter, filter},
 };
+use crate::impossible::OrImpossible as _;
 
 /// Digits of the largest nonce.
 const MOST_DIGITS: usize = 20;
@@ -206,7 +207,12 @@ impl Text {
             *to = *byte;
         }
         let size = if is_one_block { RATE } else { 2 * RATE };
-        hash::pad(bytes.get_mut(..size).unwrap_or_default(), digits.end);
+        hash::pad(
+            bytes
+                .get_mut(..size)
+                .or_impossible("the array holds two blocks"),
+            digits.end,
+        );
         Self {
             state: blocks.iter().fold([0; WORDS], hash::absorb),
             bytes,
@@ -231,7 +237,13 @@ impl Text {
         let digits = self
             .bytes
             .get_mut(self.digits.start..self.digits.end - behind);
-        for digit in digits.unwrap_or_default().iter_mut().rev() {
+        for digit in digits
+            .or_impossible(
+                "the digits lie within the bytes, and fewer stand behind one than there are",
+            )
+            .iter_mut()
+            .rev()
+        {
             if *digit < b'9' {
                 *digit += 1;
                 return;

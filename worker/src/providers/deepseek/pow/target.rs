@@ -2,6 +2,7 @@
 //! Source: `wire/deepseek-pow.md`, trick (b).
 
 use super::rounds::{LAST, RC};
+use crate::impossible::OrImpossible as _;
 
 /// The bits that the first word must have before the last chi.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,5 +43,7 @@ fn undo_chi(row: u64) -> u64 {
             row | (bit(of, x) ^ (bit(of, x + 1) ^ 1) & bit(of, x + 2)) << x
         })
     };
-    (0..32).find(|&of| chi(of) == row).unwrap_or_default()
+    (0..32)
+        .find(|&of| chi(of) == row)
+        .or_impossible("chi permutes the rows")
 }

@@ -6,7 +6,10 @@ use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
 use super::wire::{Client, JSON_ACCEPT, ORIGIN, SHORT_CALL, Seal, signed_post};
-use crate::upstream::{Request, fetch::Attachment};
+use crate::{
+    impossible::OrImpossible as _,
+    upstream::{Request, fetch::Attachment},
+};
 
 /// `POST /1/oss_token` (section 11.7 step 1).
 pub(super) fn oss_token(client: Client<'_>, seal: &Seal<'_>, file: &Attachment) -> Request {
@@ -117,7 +120,7 @@ fn workspace(
     };
     let request = Request::post(step, format!("{}{path}", client.hosts.workspace));
     let request = client.page(request, JSON_ACCEPT, &format!("{ORIGIN}/"));
-    let body = serde_json::to_vec(body).unwrap_or_default();
+    let body = serde_json::to_vec(body).or_impossible("our own types with string keys serialise");
     signed_post(client, seal, request, &query, body).timeout(SHORT_CALL)
 }
 

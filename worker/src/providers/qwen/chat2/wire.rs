@@ -10,7 +10,10 @@ use super::{
     hosts::Hosts,
     sign::{Pass, Query, signed},
 };
-use crate::{accounts::Secret, providers::qwen::account::Account, upstream::Request};
+use crate::{
+    accounts::Secret, impossible::OrImpossible as _, providers::qwen::account::Account,
+    upstream::Request,
+};
 
 /// The page's own site.
 pub(super) const ORIGIN: &str = "https://www.qianwen.com";
@@ -227,7 +230,7 @@ pub(super) fn ask(client: Client<'_>, seal: &Seal<'_>, question: &Question<'_>) 
         .page(request, ASK_ACCEPT, &referer)
         .header("x-chat-id", question.request_id)
         .header("x-chat-biz", business);
-    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let body = serde_json::to_vec(&body).or_impossible("our own types with string keys serialise");
     signed_post(client, seal, request, &query, body)
 }
 
