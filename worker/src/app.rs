@@ -32,6 +32,7 @@ pub struct App {
     /// Set when the grace after SIGTERM is over: no chat is taken any more.
     pub is_closed: AtomicBool,
     /// Chats whose answer has not ended; see [`crate::http::place::Place`].
+    /// `SeqCst`, as are the two flags: a chat that has seen no flag is seen by whoever sets it and then counts.
     pub in_flight: AtomicUsize,
     /// What requests hold of `REQUEST_MEMORY_BYTES`.
     pub memory: Memory,

@@ -66,6 +66,7 @@ impl Memory {
 pub struct Share {
     free: Arc<Semaphore>,
     most_pages: usize,
+    /// Only grows, as a request's memory does; goes back as a whole.
     held: Option<OwnedSemaphorePermit>,
 }
 

@@ -3,11 +3,12 @@
 
 use std::sync::LazyLock;
 
-use crate::impossible::OrImpossible as _;
 use prometheus::{
     Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+
+use crate::impossible::OrImpossible as _;
 
 /// The process's metrics. Global, because there is one process and one `/metrics`.
 pub static METRICS: LazyLock<Metrics> = LazyLock::new(Metrics::new);

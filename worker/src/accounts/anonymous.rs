@@ -104,6 +104,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
                 Found::None(error) => return Err(error),
                 Found::Soon => {}
             }
+            // Counted before the calls are looked for: whoever waits is a reason to sign somebody up.
             waiting.get_or_insert_with(|| Waiting::new(self));
             self.make_calls(issuer);
             if started.elapsed() >= LONGEST_WAIT {

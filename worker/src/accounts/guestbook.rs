@@ -78,14 +78,22 @@ pub(super) struct Book<C> {
     pub(super) may_share: bool,
     /// How many turns wait for a guest.
     pub(super) waiting: usize,
+    /// `guests.len() + signing_up <= allowance.most`, unless the allowance has shrunk or the
+    /// owner's own has come since.
     guests: Vec<Guest<C>>,
+    /// Numbers are not used twice: a turn that ends late must not meet a stranger under its guest's number.
     last_number: usize,
+    /// Whoever comes behind it is lent next, so that all are lent in turn.
     last_lent: usize,
     /// Newcomers that were refused in a row.
     refused_newcomers: u32,
+    /// Calls under way. Each ends with `signed_up` or `sign_up_lost`.
     signing_up: usize,
+    /// When the sign-ups of the last [`BUDGET_WINDOW`] began, the oldest first.
     sign_ups: VecDeque<Instant>,
+    /// Sign-ups that failed in a row.
     failures: u32,
+    /// No sign-up before this time, and why.
     back_off: Option<(Instant, ProviderError)>,
 }
 

@@ -65,13 +65,17 @@ pub trait Accounts: fmt::Debug + Send + Sync {
 struct Entry<C> {
     number: usize,
     credential: C,
+    /// Taken after the pool's own lock or without it, never before it.
     health: Mutex<Health>,
+    /// Grows only under the pool's lock, so that `most_in_flight` holds; shrinks without it, where a lease ends.
     in_flight: AtomicUsize,
 }
 
 /// A provider's accounts. `C` is the provider's own credential type; two equal credentials are one account.
 pub struct Pool<C> {
+    /// std's lock, as all threads lease here, each for a look that waits for nothing.
     entries: Mutex<Vec<Arc<Entry<C>>>>,
+    /// Told whenever a lease ends or accounts are replaced.
     returned: Arc<Notify>,
     patience: Patience,
     most_in_flight: usize,
@@ -194,6 +198,7 @@ impl<C: PartialEq> Pool<C> {
         let free = usable
             .into_iter()
             .filter(|(_, entry)| entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight);
+        // Rendezvous hashing: the same caller meets the same account, and where accounts come or go the others' callers stay.
         let best = free.min_by_key(|(rank, entry)| {
             let mut hash = DefaultHasher::new();
             (sticky, entry.number).hash(&mut hash);

@@ -8,6 +8,7 @@ use super::{
     request::ChatRequest,
     tokens,
 };
+
 use crate::impossible::OrImpossible as _;
 
 /// Watches one answer. Once it has pushed `Finish`, the upstream call is no longer needed.

@@ -6,6 +6,7 @@ use memchr::{memchr2, memchr3};
 
 pub use super::part::{Detail, File, Part, Url};
 use super::text::Text;
+
 use crate::impossible::OrImpossible as _;
 
 /// Who speaks.

@@ -4,6 +4,7 @@
 use tiktoken_rs::{CoreBPE, o200k_base_singleton};
 
 use super::message::Message;
+
 use crate::impossible::OrImpossible as _;
 
 /// Flush threshold of [`Counter`] in bytes: large enough that cutting a text there hardly changes the count.

@@ -2,8 +2,9 @@
 
 use std::{fmt::Write as _, sync::Arc};
 
-use crate::impossible::OrImpossible as _;
 use serde::Serialize;
+
+use crate::impossible::OrImpossible as _;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

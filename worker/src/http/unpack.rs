@@ -7,6 +7,7 @@ use bytes::Bytes;
 use flate2::read::{DeflateDecoder, MultiGzDecoder, ZlibDecoder};
 
 use super::error::ApiError;
+
 use crate::impossible::OrImpossible as _;
 
 /// More encodings than anybody means.

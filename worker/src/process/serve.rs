@@ -62,12 +62,14 @@ pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Re
         "serving"
     );
     if app.registry.counts_tokens() {
+        // The vocabulary takes a while to load, which the first chat should not wait for.
         std::thread::spawn(tokens::warm_up);
     }
     allocator::watch(Arc::clone(&app), give_back);
     let renewal = actix_web::rt::spawn(renew::watch(Arc::clone(&app), sources));
     let upkeep = actix_web::rt::spawn(upkeep::run(Arc::clone(&app)));
     let handle = server.handle();
+    // Spawned, so that draining can stop it while it runs.
     let serving = actix_web::rt::spawn(server);
     drain::on_signal(app, handle).await?;
     renewal.abort();

@@ -112,6 +112,7 @@ impl Run {
                     self.result = Some(result);
                 }
                 Poll::Pending if self.outbox.is_empty() => return Poll::Pending,
+                // The provider waits until its events are taken, and nobody would wake it: round again.
                 Poll::Pending => {}
             }
         }
@@ -167,7 +168,7 @@ pub(super) async fn dispatch<T>(
 ) -> Result<T, ProviderError> {
     let mut cut = job.cut.clone();
     let cut = async {
-        // The sender lives as long as the process.
+        // The sender lives as long as the process; without one nobody can cut any more, and this never ends.
         if cut.wait_for(|is_cut| *is_cut).await.is_err() {
             future::pending::<()>().await;
         }
@@ -196,6 +197,7 @@ pub(super) async fn dispatch<T>(
         }))
     };
     tokio::select! {
+        // An answer that ends at the moment of the cut has ended.
         biased;
         result = tokio::time::timeout(job.settings.providers.request_timeout, all) => result.unwrap_or_else(|_| {
             Err(ProviderError::new(

@@ -88,6 +88,7 @@ impl Janitor {
         held: Vec<Held>,
         was_aborted: bool,
     ) {
+        // Counted here, not in the task: a worker that looks whether it may end must see it at once.
         self.pending.fetch_add(1, Ordering::Relaxed);
         actix_web::rt::spawn(async move {
             if was_aborted {
@@ -141,6 +142,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             Some(delay) => tokio::time::sleep(delay).await,
             None => tracing::warn!(provider, step, "clean-up failed"),
         }
+        // A credential that was refused and has not been replaced will be refused again.
         let anew = (errand.build)();
         if is_refused && anew.headers == request.headers {
             return;

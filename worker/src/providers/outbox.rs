@@ -29,11 +29,18 @@ pub struct Thread {
 }
 
 /// Shared by one [`super::Run`] and its [`super::Turn`]s.
+///
+/// Cells and no locks, in an `Rc` and no `Arc`: both ends live in one task, and no borrow is held across an `await`, so
+/// that none meets another.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
+    /// What the door has not taken. Empty again before the provider goes on ([`super::Turn::emit`]), so it never holds
+    /// more than one call of `emit` has brought.
     queue: RefCell<Vec<ChatEvent>>,
+    /// Never false again: what a client has seen cannot be taken back.
     has_output: Cell<bool>,
     served: RefCell<Served>,
+    /// `None` until the service has said so, and again when an attempt has come to nothing.
     thread: RefCell<Option<Thread>>,
 }
 
@@ -48,6 +55,7 @@ impl Outbox {
 
     /// Moves all waiting events to `events`; whether there were any.
     pub(super) fn take(&self, events: &mut Vec<ChatEvent>) -> bool {
+        // Appended, not swapped: both vectors keep their room from call to call.
         let mut queue = self.queue.borrow_mut();
         let had_any = !queue.is_empty();
         events.append(&mut queue);

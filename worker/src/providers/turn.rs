@@ -60,6 +60,7 @@ pub struct Turn {
     /// On the way from `events` through `chain` to the outbox; empty between calls.
     pub(super) passed: Vec<ChatEvent>,
     pub(super) fetch: Rc<fetch::Policy>,
+    /// A cell, because [`Turn::attachments`] is called while parts of the turn are lent out; borrowed between awaits only.
     pub(super) attached: RefCell<Attached>,
     pub(super) conversations: Conversations,
     pub(super) janitor: &'static Janitor,
@@ -91,7 +92,8 @@ impl Attached {
     }
 }
 
-/// Something that a turn holds on to; see [`Turn::hold`].
+/// Something that a turn holds on to; see [`Turn::hold`]. Shared by the turn and by whoever may let go of it earlier: the
+/// first of them empties the cell.
 #[derive(Clone)]
 pub struct Held(Rc<Cell<Option<Box<dyn Any>>>>);
 
@@ -470,6 +472,7 @@ async fn send(client: &Client, provider: &str, request: Request) -> Result<Answe
 }
 
 impl Drop for Turn {
+    /// A client that leaves drops the turn wherever it stands, so only here every end is met.
     fn drop(&mut self) {
         let mut errands = if self.is_over {
             Vec::new()

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::text::{is_odd_blank, is_unseen};
+
 use crate::impossible::OrImpossible as _;
 
 /// What is wrong with a line, without its content.

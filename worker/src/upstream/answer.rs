@@ -19,6 +19,7 @@ use super::{
     pace::Pace,
     retry_after::retry_after,
 };
+
 use crate::impossible::OrImpossible as _;
 
 /// Most bytes of a short (not streamed) answer.

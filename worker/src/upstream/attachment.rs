@@ -7,6 +7,7 @@ use base64::{
 use bytes::Bytes;
 
 use super::fetch::{FetchError, Policy};
+
 use crate::impossible::OrImpossible as _;
 
 /// Clients differ in whether they pad.

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::{answer::Answer, http1::Pool, proxy::Proxies, socket::Connector};
+
 use crate::impossible::OrImpossible as _;
 
 /// How long to wait for what.

@@ -2,8 +2,9 @@
 //! network order, then that many bytes of payload. Bytes may be torn anywhere. Source: the Connect protocol's
 //! streaming section; wire/kimi.md section 5.1.
 
-use crate::impossible::OrImpossible as _;
 use bytes::{BufMut as _, Bytes, BytesMut};
+
+use crate::impossible::OrImpossible as _;
 
 /// The content type of a stream whose payloads are JSON.
 pub const CONTENT_TYPE: &str = "application/connect+json";

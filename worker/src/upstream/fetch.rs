@@ -17,6 +17,7 @@ use super::{
     attachment::{decode, named},
     client::{Client, Request, TransportError},
 };
+
 use crate::impossible::OrImpossible as _;
 
 const MOST_REDIRECTS: usize = 3;

@@ -3,7 +3,6 @@
 //! Servers that write JSON in ASCII and cut texts by UTF-16 units send half a surrogate pair at the end of one event and
 //! the other half in the next. Such a half becomes a [`mended`] text's private character, which [`Halves`] joins again.
 
-use crate::impossible::OrImpossible as _;
 use serde_json::{Map, Value};
 
 /// The private characters that stand for the 2,048 halves: nobody else's are found at this end of Unicode.
@@ -24,6 +23,7 @@ pub fn mended(bytes: &[u8]) -> Vec<u8> {
                 is_string = !is_string;
                 (1, None)
             }
+            // Before anything else can see them: an escaped quote ends no string.
             b'\\' if is_string => escape(rest),
             0..=0x1F if is_string => (1, Some(format!("\\u{byte:04x}").into_bytes())),
             b'N' | b'I' | b'-' if !is_string => {
@@ -38,9 +38,8 @@ pub fn mended(bytes: &[u8]) -> Vec<u8> {
             Some(said) => out.extend_from_slice(&said),
             None => out.extend_from_slice(rest.get(..taken).unwrap_or(rest)),
         }
-        rest = rest
-            .get(taken..)
-            .or_impossible("what was taken is a part of what is left");
+        // An escape may be torn by the end, and then takes more than there is.
+        rest = rest.get(taken..).unwrap_or_default();
     }
     out
 }
@@ -60,6 +59,7 @@ fn escape(text: &[u8]) -> (usize, Option<Vec<u8>>) {
             .and_then(unit)
             .is_some_and(|next| is_low(&next))
     {
+        // Both halves are here: serde_json joins them.
         return (12, None);
     }
     let half = char::from_u32(FIRST_HALF + code - SURROGATES.start());

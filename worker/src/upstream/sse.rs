@@ -2,8 +2,9 @@
 //! standard's event stream grammar (a byte order mark at the head, lines that end in CR, LF or both); of it the wire
 //! pages use `event:` and `data:` only.
 
-use crate::impossible::OrImpossible as _;
 use std::ops::Range;
+
+use crate::impossible::OrImpossible as _;
 
 /// Most bytes of one event; more is no answer but an attack or a fault.
 const MOST_EVENT_BYTES: usize = 16 << 20;
@@ -23,9 +24,9 @@ pub struct Event<'a> {
 #[derive(Debug, Default)]
 pub struct Sse {
     buffer: Vec<u8>,
-    /// Start of the first line that has not been read.
+    /// Start of the first line that has not been read. `read <= searched <= buffer.len()`.
     read: usize,
-    /// Up to here there is no line end.
+    /// Up to here there is no line end: a line that comes byte by byte is not searched from its start each time.
     searched: usize,
     name: Vec<u8>,
     data: Data,
@@ -58,6 +59,7 @@ impl Sse {
     /// [`TooLarge`] when a single event outgrows the limit.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
         self.forget_last();
+        // All before the first line that still counts: it may be the one that the event's data points at.
         let done = match &self.data {
             Data::Line(line) => line.start,
             Data::None | Data::Lines(_) => self.read,
@@ -133,6 +135,7 @@ impl Sse {
         match self.buffer.get(end + 1) {
             Some(b'\n') => end + 2,
             Some(_) => end + 1,
+            // Whether an LF belongs to it is not known yet. The line counts now: its event may be the last for a while.
             None => {
                 self.is_after_cr = true;
                 end + 1

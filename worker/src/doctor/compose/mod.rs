@@ -14,6 +14,7 @@ use super::{
     finding::{Finding, Location, Rule},
     setup::{self, Lookup, Setup},
 };
+
 use crate::impossible::OrImpossible as _;
 
 const SYNTAX: Rule = Rule::error(

@@ -16,6 +16,7 @@ use super::{
     setup::Setup,
     sources::Includes,
 };
+
 use crate::impossible::OrImpossible as _;
 
 /// Includes within includes.

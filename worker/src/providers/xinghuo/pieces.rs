@@ -1,10 +1,11 @@
 //! From base64 payloads to text, however they are torn. Source: `wire/xinghuo.md` section 6.3.
 
-use crate::impossible::OrImpossible as _;
 use base64::{
     Engine as _,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
+
+use crate::impossible::OrImpossible as _;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,

@@ -3,11 +3,12 @@
 
 use std::io::{self, Write};
 
-use crate::impossible::OrImpossible as _;
 use brotli_decompressor::DecompressorWriter;
 use bytes::BytesMut;
 use flate2::{Decompress, FlushDecompress, write::MultiGzDecoder};
 use zstd::stream::raw::{DParameter, Decoder as Zstd, InBuffer, Operation as _, OutBuffer};
+
+use crate::impossible::OrImpossible as _;
 
 /// One packed answer never unpacks to more bytes than this …
 const MOST_BYTES: u64 = 256 << 20;
@@ -64,6 +65,8 @@ pub(in crate::upstream) enum Unreadable {
 pub(in crate::upstream) struct Unpacker {
     /// The one that was put on last comes first.
     layers: Vec<Layer>,
+    /// Bytes received, and bytes given out. `unpacked <= MOST_BYTES.min(FREE_BYTES + MOST_TIMES * packed)`: what is allowed
+    /// only grows, as `packed` does.
     packed: u64,
     unpacked: u64,
 }
@@ -221,6 +224,7 @@ impl Layer {
 
     fn sink(&mut self) -> &mut Sink {
         match &mut self.kind {
+            // These own the sink that they write to.
             Kind::Gzip(decoder) => decoder.get_mut(),
             Kind::Brotli(decoder) => decoder.get_mut(),
             _ => &mut self.sink,
@@ -240,6 +244,7 @@ impl Kind {
             Coding::Gzip | Coding::Deflate => 2,
             Coding::Zstd => 4,
         };
+        // A body so short that it cannot be packed is not packed.
         if first.len() < enough {
             return ends.then_some(Ok(Self::Plain));
         }
@@ -247,6 +252,7 @@ impl Kind {
             (Coding::Gzip, [0x1f, 0x8b, ..]) => {
                 Self::Gzip(Box::new(MultiGzDecoder::new(Sink::default())))
             }
+            // RFC 1950 section 2.2: method 8, a window of at most 32 KiB, and a check of both bytes.
             (Coding::Deflate, &[method, flags, ..]) => {
                 let is_zlib = method & 0x0f == 8
                     && method >> 4 <= 7
@@ -309,6 +315,7 @@ fn inflate(
             .get(read..)
             .or_impossible("a step reads no more than there is");
         *is_over = status == flate2::Status::StreamEnd;
+        // A full buffer may hide more output; without any progress there will be none.
         if written < STEP_BYTES && rest.is_empty() || read + written == 0 {
             break;
         }

@@ -32,7 +32,8 @@ thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_BYTES].into());
 }
 
-/// Reads what is there, and hands it on; nothing at the end of the connection.
+/// Reads what is there, and hands it on; nothing at the end of the connection. `take` must not read itself: the buffer is
+/// lent to it.
 fn read<T>(
     wire: &mut Wire,
     cx: &mut Context<'_>,
@@ -122,9 +123,9 @@ pub(super) struct Asked {
     connection: Option<Connection>,
     upload: Upload,
     is_head: bool,
-    /// The beginning of a head that did not come at once.
+    /// The beginning of a head that did not come at once. Empty for most answers, whose head is read where it arrived.
     torn: Vec<u8>,
-    /// Whether the other side has said anything at all.
+    /// Whether the other side has said anything at all: then it has seen the request, which must not be sent again.
     pub(super) has_heard: bool,
 }
 
@@ -146,6 +147,7 @@ impl Asked {
     ) -> Poll<Result<(Head, Bytes), TransportError>> {
         let connection = self.connection.as_mut().ok_or(TransportError::Broken)?;
         loop {
+            // Before each read: a service may answer only when it has the rest, and nobody else sends it.
             self.upload.poll(&mut connection.wire, cx);
             let (torn, has_heard, is_head) = (&mut self.torn, &mut self.has_heard, self.is_head);
             let found = ready!(read(&mut connection.wire, cx, |bytes| {
@@ -206,6 +208,7 @@ fn final_head(
     if !is_first {
         torn.extend_from_slice(bytes);
         // A head that comes byte by byte is not looked at for each of them, but where it may have ended.
+        // Three bytes before the new ones: the empty line may be torn as well.
         let new = torn.len() - bytes.len();
         if !may_end(
             torn.get(new.saturating_sub(3)..)
@@ -259,11 +262,13 @@ pub(in crate::upstream) struct Body {
     upload: Upload,
     framing: Framing,
     unpacker: Option<Box<Unpacker>>,
+    /// Whether the connection may be used again. Never true again: bytes behind the body's end make it false.
     keeps_alive: bool,
     /// What came with the head.
     early: BytesMut,
     /// What will be said when that has been read.
     fault: Option<TransportError>,
+    /// Where the connection goes back to. The permit lasts as long as the body is read, so that it counts open answers.
     home: Option<(Rc<Pool>, Permit)>,
 }
 

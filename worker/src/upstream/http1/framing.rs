@@ -1,8 +1,9 @@
 //! Where a body ends, without sockets: bytes in, the body's own bytes out. Bytes may be torn anywhere; nothing is kept
 //! but where we are. Source: RFC 9112, sections 6.3 and 7.1.
 
-use crate::impossible::OrImpossible as _;
 use bytes::BytesMut;
+
+use crate::impossible::OrImpossible as _;
 
 /// Most bytes of one line of a chunk's size and extensions, and of all trailers.
 const MOST_LINE_BYTES: usize = 16 << 10;

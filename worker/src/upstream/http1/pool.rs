@@ -69,8 +69,12 @@ impl Idle {
 }
 
 /// All connections of one thread.
+///
+/// A connection is read by the thread that opened it, so nothing here is shared: `Rc` and cells, borrowed for a look only.
 pub(in crate::upstream) struct Pool {
+    /// By origin, the one that was used last at the end.
     idle: RefCell<HashMap<Rc<str>, Vec<Idle>>>,
+    /// `Arc` only because an owned permit wants one.
     places: Arc<Semaphore>,
     /// Whether the task that closes what nobody needs is running.
     is_swept: Cell<bool>,
@@ -111,6 +115,7 @@ impl Pool {
         let head = written(request, &url);
         let permit = Arc::clone(&self.places).acquire_owned().await;
         let mut permit = Some(permit.map_err(|_| TransportError::Connect)?);
+        // One that was used before, at the first try only: the second must not meet the same fate.
         let mut used = request.address.is_none().then(|| self.take(&url)).flatten();
         loop {
             let is_used = used.is_some();
@@ -118,6 +123,7 @@ impl Pool {
                 Some(connection) => connection,
                 None => self.open(&url, request).await?,
             };
+            // Pieces are shared, so that a second try copies nothing.
             let upload = Upload::new(head.clone(), &request.body);
             let mut asked = Asked::new(connection, upload, request.method == Method::HEAD);
             match std::future::poll_fn(|cx| asked.poll(cx)).await {
@@ -186,6 +192,7 @@ impl Pool {
     }
 }
 
+/// `Weak`: this must not keep a pool that nobody uses.
 async fn sweep(pool: Weak<Pool>) {
     loop {
         tokio::time::sleep(MOST_IDLE).await;

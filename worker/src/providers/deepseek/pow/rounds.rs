@@ -2,8 +2,9 @@
 //! once and instantiated by [`super::scalar`] and `super::x86`, so that all paths compute the same by construction.
 //! Sources: FIPS 202 section 3.2; `wire/deepseek.md` section 5; operation counts in `wire/deepseek-pow.md`.
 
-use crate::impossible::OrImpossible as _;
 use std::ops::Range;
+
+use crate::impossible::OrImpossible as _;
 
 /// The words of a state; index `x + 5 * y`.
 pub(super) const WORDS: usize = 25;

@@ -13,6 +13,7 @@ use super::{
     scalar::Scalar,
     target::{Filter, filter},
 };
+
 use crate::impossible::OrImpossible as _;
 
 /// Digits of the largest nonce.

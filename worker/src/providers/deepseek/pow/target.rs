@@ -2,6 +2,7 @@
 //! Source: `wire/deepseek-pow.md`, trick (b).
 
 use super::rounds::{LAST, RC};
+
 use crate::impossible::OrImpossible as _;
 
 /// The bits that the first word must have before the last chi.
