@@ -61,7 +61,6 @@ const OLDER: &[&str] = &[
     "INTL_COOKIE",
     "MINIMAX_TOKEN",
     "SUPPORTED_MODELS",
-    "ZHIPU_TOKEN",
 ];
 
 /// Where a cluster would keep what its workers share, if this version had such a store.

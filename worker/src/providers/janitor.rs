@@ -21,10 +21,16 @@ const AFTER_ABORT: Duration = Duration::from_millis(100);
 /// the meantime.
 const RETRIES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
+/// Wait before a call is made again whose object is still at work, and how often (wire/minimax.md sections 7 and 12.6).
+const BUSY: Duration = Duration::from_secs(2);
+const MOST_BUSY: usize = 3;
+
 /// A call to be made after a turn, such as a deletion.
 pub struct Errand {
     build: Box<dyn Fn() -> Request>,
     otherwise: Option<Otherwise>,
+    /// Whether an answer (status, body) means that it is too early.
+    is_busy: Option<fn(u16, &[u8]) -> bool>,
 }
 
 /// Another call, made once where the first was answered but is not done.
@@ -40,6 +46,17 @@ impl Errand {
         Self {
             build: Box::new(build),
             otherwise: None,
+            is_busy: None,
+        }
+    }
+
+    /// Made again, two seconds later and three times at most, while its answer (status, body) means that what is to be done
+    /// away with is still at work.
+    #[must_use]
+    pub fn while_busy(self, is_busy: fn(u16, &[u8]) -> bool) -> Self {
+        Self {
+            is_busy: Some(is_busy),
+            ..self
         }
     }
 
@@ -106,13 +123,16 @@ impl Janitor {
 async fn clean_up(client: &Client, provider: &str, errand: Errand) {
     let mut request = (errand.build)();
     let step = request.step;
-    let mut is_elsewhere = false;
-    for delay in RETRIES.map(Some).into_iter().chain([None]) {
+    let (mut is_elsewhere, mut was_busy) = (false, 0);
+    let mut delays = RETRIES.into_iter();
+    loop {
+        let mut is_busy = false;
         let (outcome, is_refused) = match client.send(request.clone().timeout(TIMEOUT)).await {
             // The body is read so that the connection can be used again; mostly, what it says is of no consequence.
             Ok(mut answer) => {
                 let body = answer.short().await.unwrap_or_default();
                 let status = answer.status.as_u16();
+                is_busy = errand.is_busy.is_some_and(|is_busy| is_busy(status, &body));
                 if let Some(otherwise) = &errand.otherwise
                     && status < 500
                 {
@@ -135,12 +155,21 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
         if is_elsewhere && let Some(Otherwise { other, .. }) = errand.otherwise {
             return Box::pin(clean_up(client, provider, other.into())).await;
         }
+        if is_busy && was_busy < MOST_BUSY {
+            was_busy += 1;
+            tokio::time::sleep(BUSY).await;
+            request = (errand.build)();
+            continue;
+        }
         if outcome == "ok" || (outcome == "http_4xx" && !is_refused) {
             return;
         }
-        match delay {
+        match delays.next() {
             Some(delay) => tokio::time::sleep(delay).await,
-            None => tracing::warn!(provider, step, "clean-up failed"),
+            None => {
+                tracing::warn!(provider, step, "clean-up failed");
+                return;
+            }
         }
         // A credential that was refused and has not been replaced will be refused again.
         let anew = (errand.build)();

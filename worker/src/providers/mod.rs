@@ -21,6 +21,7 @@ mod said;
 mod testing;
 mod turn;
 pub mod xinghuo;
+pub mod zhipu;
 
 use std::{fmt, sync::Arc};
 

@@ -26,3 +26,4 @@ mod strangers;
 mod support;
 mod xinghuo;
 mod xinghuo_forms;
+mod zhipu;
