@@ -59,7 +59,6 @@ const OLDER: &[&str] = &[
     "INTL_AUTHORIZATION",
     "INTL_BX_UA",
     "INTL_COOKIE",
-    "MINIMAX_TOKEN",
     "SUPPORTED_MODELS",
 ];
 

@@ -11,6 +11,7 @@ mod janitor;
 pub mod kimi;
 pub mod langfast;
 pub mod metaso;
+pub mod minimax;
 pub mod openai;
 mod outbox;
 pub mod qwen;

@@ -22,6 +22,7 @@ pub const PROVIDERS: &[&Card] = &[
     &super::langfast::CARD,
     &super::doubao::CARD,
     &super::metaso::CARD,
+    &super::minimax::CARD,
     &super::zhipu::CARD,
     &super::openai::CARD,
 ];

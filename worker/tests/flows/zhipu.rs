@@ -29,8 +29,8 @@ fn count(control: &Control, step: &str) -> usize {
 async fn answers_in_one_piece_and_streamed() {
     let zhipu = simulator("zhipu", 1);
     for era in ERAS {
-        zhipu.control().set_generation(era).unwrap();
         reset(&zhipu).await;
+        zhipu.control().set_generation(era).unwrap();
         let hive = Hive::start(&[&zhipu], &[]);
         let long = "长🙂x ".repeat(5_000);
         for text in [NASTY, "你好", " l\n\n\ni ", "x", long.trim_end()] {
@@ -56,8 +56,8 @@ async fn answers_in_one_piece_and_streamed() {
 async fn thinks_searches_and_draws_when_asked() {
     let zhipu = simulator("zhipu", 1);
     for era in ERAS {
-        zhipu.control().set_generation(era).unwrap();
         reset(&zhipu).await;
+        zhipu.control().set_generation(era).unwrap();
         let hive = Hive::start(&[&zhipu], &[]);
         let answer = hive.ask("glm-5", "think:先想想 echo:42").await;
         let message = answer.message();
@@ -275,7 +275,6 @@ async fn every_fault_is_an_honest_status() {
 async fn faults_after_the_text_are_told_in_the_stream() {
     let zhipu = simulator("zhipu", 1);
     for era in ERAS {
-        zhipu.control().set_generation(era).unwrap();
         for fault in [
             "cut_off",
             "bad_frame_after_text",
@@ -283,6 +282,7 @@ async fn faults_after_the_text_are_told_in_the_stream() {
             "hang_after_text",
         ] {
             reset(&zhipu).await;
+            zhipu.control().set_generation(era).unwrap();
             let hive = Hive::start(&[&zhipu], &[("STALL_TIMEOUT", "0.4")]);
             zhipu.control().fault(fault, 1).unwrap();
             let reply = hive
@@ -305,6 +305,7 @@ async fn faults_after_the_text_are_told_in_the_stream() {
             settled(&zhipu.control(), SOON).await;
         }
         reset(&zhipu).await;
+        zhipu.control().set_generation(era).unwrap();
         let hive = Hive::start(&[&zhipu], &[]);
         zhipu.control().fault("moderated_after_text", 2).unwrap();
         let reply = hive.stream("zhipu", "echo:one two three four five").await;
@@ -467,8 +468,8 @@ async fn odd_streams_decode_to_the_same_text() {
 async fn one_refresh_serves_all_turns_that_wait_for_it() {
     let zhipu = simulator("zhipu", 1);
     for era in ERAS {
-        zhipu.control().set_generation(era).unwrap();
         reset(&zhipu).await;
+        zhipu.control().set_generation(era).unwrap();
         let hive = Hive::start(&[&zhipu], &[]);
         let asks = (0..5).map(|_| hive.ask("zhipu", "echo:fine"));
         let replies = futures_util::future::join_all(asks).await;
@@ -667,7 +668,7 @@ async fn mistakes_in_the_variables_are_named() {
         ("ZHIPU_TOKEN", ","),
         ("ALLOW_ANONYMOUS", "true"),
     ]);
-    let mut problems = Vec::new();
+    let mut problems = hive2api_worker::settings::Problems::default();
     let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
     hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
     for name in [
@@ -677,7 +678,7 @@ async fn mistakes_in_the_variables_are_named() {
         "ZHIPU_TOKEN",
     ] {
         assert!(
-            problems.iter().any(|problem| problem.contains(name)),
+            problems.errors.iter().any(|problem| problem.contains(name)),
             "{name} in {problems:?}"
         );
     }

@@ -20,7 +20,7 @@ use crate::{
     },
     chat::ProviderError,
     providers::Messenger,
-    settings::Vars,
+    settings::{Problems, Vars},
 };
 
 const VARIABLE: &str = "ZHIPU_TOKEN";
@@ -60,7 +60,7 @@ pub(super) fn accounts(
     vars: &Vars,
     kept: &Kept,
     patience: Patience,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<(usize, Account)> {
     let pasted = pasted::accounts(vars, VARIABLE, &SHAPES, problems);
     let accounts = pasted.into_iter().map(|(number, pasted)| {
@@ -180,9 +180,9 @@ mod tests {
     use crate::accounts::jwt::sample;
 
     fn read(pairs: &[(&str, &str)]) -> Vec<(usize, Account)> {
-        let (mut problems, vars) = (Vec::new(), Vars::new(pairs.iter().copied()));
+        let (mut problems, vars) = (Problems::default(), Vars::new(pairs.iter().copied()));
         let accounts = accounts(&vars, &Kept::default(), Patience::default(), &mut problems);
-        assert!(problems.is_empty(), "{problems:?}");
+        assert!(problems.errors.is_empty(), "{problems:?}");
         accounts
     }
 

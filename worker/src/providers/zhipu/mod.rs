@@ -38,7 +38,7 @@ use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
-    settings::{Settings, Vars},
+    settings::{Problems, Settings, Vars},
     upstream::{Answer, fetch::Attachment, linger},
 };
 
@@ -78,13 +78,13 @@ struct Asked<'a> {
 pub fn configure(
     vars: &Vars,
     settings: &Settings,
-    problems: &mut Vec<String>,
+    problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
     let secret = vars.get("ZHIPU_SIGN_SECRET").unwrap_or(sign::SECRET);
     let zhipu = Zhipu {
         // An account generates one answer at a time (section 8).
         accounts: Pool::new(
-            settings.patience,
+            settings.providers.patience,
             vars.number("ZHIPU_MAX_CONCURRENCY", 1, 1, 1000, problems),
         ),
         models: models::listed(),
@@ -94,8 +94,8 @@ pub fn configure(
             sign_secret: secret.to_owned(),
         },
         deletes_conversations: vars.switch("ZHIPU_DELETE_CONVERSATIONS", true, problems),
-        kept: settings.kept.clone(),
-        patience: settings.patience,
+        kept: settings.providers.kept.clone(),
+        patience: settings.providers.patience,
     };
     let accounts = account::accounts(vars, &zhipu.kept, zhipu.patience, problems);
     zhipu.accounts.replace(accounts);
@@ -150,7 +150,7 @@ impl Provider for Zhipu {
         self.accounts.read(Account::end)
     }
 
-    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Vec<String>) -> Box<dyn FnOnce() + 'a> {
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, &self.kept, self.patience, problems);
         Box::new(move || self.accounts.replace(accounts))
     }

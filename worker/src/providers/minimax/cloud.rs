@@ -1,0 +1,220 @@
+//! The cloud and archon generations: an account that is prepared, a session, a message whose answer is a stream. Source:
+//! `wire/minimax.md` section 12.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    Asked, MiniMax, NAME,
+    account::{Access, Account},
+    call::Call,
+    models::{self, Cloud},
+    refusal::{Refusal, Remedy},
+    standing::{self, Ask},
+    stream::Decoder,
+    upload,
+    wire::{self, Generation, Question},
+};
+use crate::{
+    chat::{Kind, ProviderError},
+    providers::{Errand, Turn},
+    upstream::{Answer, Request, TransportError, linger},
+};
+
+/// After an answer is complete: what may still come is its cost (section 12.5).
+const SETTLING: Duration = Duration::from_secs(2);
+
+impl MiniMax {
+    /// One question. `user`, `agent`: whether these are to be asked for anew.
+    #[expect(clippy::too_many_arguments, reason = "two states of one retry")]
+    pub(super) async fn ask_cloud(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        asked: &mut Asked,
+        generation: Generation,
+        user: Ask,
+        agent: Ask,
+    ) -> Result<(), Refusal> {
+        let mut call = Call {
+            messenger: turn.messenger(),
+            site: &self.site,
+            account,
+            access,
+            user: None,
+        };
+        let user = standing::user(&call, account, user).await?;
+        call.user = Some(&user);
+        let agent = standing::agent(&call, account, generation, agent).await?;
+        self.memory.has_answered(generation);
+        let upstream = turn.model.upstream.clone();
+        let offers = account.standing.offers();
+        let Some(model) = models::cloud(&upstream, asked.thinking, &offers) else {
+            return Err(self.not_offered(&upstream));
+        };
+        upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
+        let request = wire::open_session(call.caller(), generation, &agent, &model);
+        let opened = call.json(request).await?;
+        // An agent that is none is told of by what is missing (section 12.3).
+        let session = wire::session_id(&opened).ok_or_else(|| Refusal {
+            error: ProviderError::malformed("session"),
+            remedy: Remedy::Prepare,
+        })?;
+        let archival = self.archival(account, access, &user, generation, &session);
+        turn.opened(&session, archival);
+        let answer = self
+            .message(turn, &call, asked, generation, &session, &model)
+            .await?;
+        self.listen(turn, &call, answer).await
+    }
+
+    /// A model that the cloud generation does not list: another one may have it (section 12.3).
+    fn not_offered(&self, upstream: &str) -> Refusal {
+        let error = ProviderError {
+            param: Some("model".to_owned()),
+            ..ProviderError::new(Kind::ModelNotFound, "the service does not offer this model")
+        };
+        let may_be_had =
+            models::matrix(upstream).is_some() && self.memory.may_ask(Generation::Matrix);
+        Refusal {
+            error,
+            remedy: if may_be_had {
+                Remedy::OtherGeneration
+            } else {
+                Remedy::None
+            },
+        }
+    }
+
+    /// Asks in a session: on the stream host, and where that cannot be had, on the main one (section 9).
+    async fn message(
+        &self,
+        turn: &Turn,
+        call: &Call<'_>,
+        asked: &Asked,
+        generation: Generation,
+        session: &str,
+        model: &Cloud,
+    ) -> Result<Answer, Refusal> {
+        let items = upload::items(generation, &asked.files, &asked.paths);
+        let ask = |host: &str| {
+            let question = Question {
+                prompt: &asked.prompt,
+                model,
+                turn_id: turn.uuid().to_string(),
+                attachments: &items,
+            };
+            wire::message(call.caller(), generation, host, session, question)
+        };
+        let (own, main) = (&self.site.stream_base_url, &self.site.base_url);
+        let first = self.put(call, ask(own)).await;
+        match first {
+            Err((refusal, true)) if own != main => {
+                tracing::info!(provider = NAME, "asking the main host instead");
+                let second = self.put(call, ask(main)).await;
+                // What the host said that should do is nearer to the truth.
+                second.map_err(|_| refusal)
+            }
+            first => first.map_err(|(refusal, _)| refusal),
+        }
+    }
+
+    /// Sends a question. Of a refusal also, whether it is the host's fault rather than the question's.
+    async fn put(&self, call: &Call<'_>, request: Request) -> Result<Answer, (Refusal, bool)> {
+        let mut answer = match call.messenger.send(request).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                let is_hosts = error == TransportError::Connect;
+                return Err((ProviderError::from(error).into(), is_hosts));
+            }
+        };
+        if answer.status.as_u16() == 200 && answer.is_event_stream().await {
+            return Ok(answer);
+        }
+        let status = answer.status.as_u16();
+        match call.judged(answer).await {
+            // JSON without an error in a stream's place.
+            Ok(_) => Err((ProviderError::malformed("stream").into(), false)),
+            Err(refusal) => {
+                // The session exists, so the generation does: what is not there is the host.
+                let is_hosts =
+                    refusal.remedy == Remedy::OtherGeneration || matches!(status, 502..=504);
+                let remedy = match refusal.remedy {
+                    Remedy::OtherGeneration => Remedy::None,
+                    remedy => remedy,
+                };
+                Err((Refusal { remedy, ..refusal }, is_hosts))
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        turn: &mut Turn,
+        call: &Call<'_>,
+        mut answer: Answer,
+    ) -> Result<(), Refusal> {
+        let mut decoder = Decoder::new(&call.account.variable);
+        let (began, mut grown) = (Instant::now(), Instant::now());
+        while !decoder.is_over() {
+            let silence = if decoder.is_answered() {
+                SETTLING
+            } else {
+                self.waits.stall
+            };
+            // Signs of life are no growth: they come for as long as a sandbox takes to start.
+            let due = (grown + silence).min(began + self.waits.whole);
+            let bytes = match timeout_at(due, answer.chunk()).await {
+                Ok(Ok(Some(bytes))) => bytes,
+                Ok(Ok(None)) => break,
+                Err(_) | Ok(Err(_)) if decoder.is_answered() => break,
+                Ok(Err(error)) => return Err(ProviderError::from(error).into()),
+                Err(_) => return Err(late().into()),
+            };
+            let read = decoder.read(&bytes, &mut turn.events);
+            if !turn.events.is_empty() {
+                grown = Instant::now();
+            }
+            turn.emit_then(read).await?;
+        }
+        let is_over = decoder.is_over();
+        let ended = decoder.end(&mut turn.events);
+        if let Some(message) = decoder.message_id() {
+            turn.answered_as(message);
+        }
+        turn.emit_then(ended).await?;
+        if is_over {
+            linger::let_end(answer).await;
+        }
+        Ok(())
+    }
+
+    /// What hides a session, signed anew for every try with the account's token of that moment; while it is still at work,
+    /// again after a while (section 12.6).
+    fn archival(
+        &self,
+        account: &Account,
+        access: &Arc<Access>,
+        user: &Arc<str>,
+        generation: Generation,
+        session: &str,
+    ) -> Option<Errand> {
+        let (site, account) = (self.site.clone(), account.clone());
+        let (used, user, session) = (Arc::clone(access), Arc::clone(user), session.to_owned());
+        let build = move || {
+            let access = account.tokens.latest();
+            let access = access.unwrap_or_else(|| Arc::clone(&used));
+            let caller = account.caller(&site, &access, Some(&user));
+            wire::archive(caller, generation, &session)
+        };
+        self.deletes_chats
+            .then(|| Errand::new(build).while_busy(wire::is_busy))
+    }
+}
+
+/// Nothing new for too long, or not done in time.
+pub(super) fn late() -> ProviderError {
+    ProviderError::new(Kind::Timeout, "the service was too slow")
+}

@@ -1,0 +1,122 @@
+//! The matrix generation: a message that opens a chat, and looks at the chat until the answer is there. Source:
+//! `wire/minimax.md` sections 3, 4, 6 and 8.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{
+    Asked, MiniMax,
+    account::{Access, Account},
+    call::Call,
+    cloud::late,
+    models,
+    poll::{Growth, Look},
+    refusal::Refusal,
+    upload,
+    wire::{self, Generation},
+};
+use crate::{
+    chat::{Kind, ProviderError},
+    providers::{Errand, Turn},
+};
+
+/// Most bytes of a conversation.
+const MOST_BYTES: usize = 16 << 20;
+
+impl MiniMax {
+    /// One question.
+    pub(super) async fn ask_matrix(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        asked: &mut Asked,
+    ) -> Result<(), Refusal> {
+        let Some(model) = models::matrix(&turn.model.upstream) else {
+            return Err(ProviderError {
+                param: Some("model".to_owned()),
+                ..ProviderError::new(Kind::ModelNotFound, "the service does not offer this model")
+            }
+            .into());
+        };
+        let call = Call {
+            messenger: turn.messenger(),
+            site: &self.site,
+            account,
+            access,
+            user: None,
+        };
+        upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
+        let items = upload::items(Generation::Matrix, &asked.files, &asked.paths);
+        let request = wire::send_message(call.caller(), &asked.prompt, model, &items);
+        let sent = call.json(request).await?;
+        let chat_id = wire::chat_id(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
+        self.memory.has_answered(Generation::Matrix);
+        turn.opened(
+            &chat_id.to_string(),
+            self.deletion(account, access, chat_id),
+        );
+        self.watch(turn, &call, chat_id).await
+    }
+
+    /// Looks at the chat at the page's pace, the first time after one interval (section 6).
+    async fn watch(&self, turn: &mut Turn, call: &Call<'_>, chat_id: i64) -> Result<(), Refusal> {
+        let variable = call.account.variable.as_str();
+        let (mut growth, mut grown) = (Growth::new(variable), Instant::now());
+        let whole = Instant::now() + self.waits.whole;
+        tokio::time::sleep(self.waits.poll).await;
+        let left = whole.saturating_duration_since(Instant::now());
+        let look = async |turn: &mut Turn| {
+            let looked = look(turn, call, chat_id, &mut growth).await;
+            let looked = turn.emit_then(looked).await?;
+            match looked {
+                Look::Over => return Ok(Some(())),
+                Look::Grown => grown = Instant::now(),
+                Look::Goes if grown.elapsed() >= self.waits.stall => {
+                    return Err(Refusal::from(late()));
+                }
+                Look::Goes => {}
+            }
+            Ok(None)
+        };
+        match turn.until(self.waits.poll, left, look).await? {
+            Some(()) => Ok(()),
+            None => Err(late().into()),
+        }
+    }
+
+    /// The deletion of a chat, signed anew for every try; while it is at work, again after a while (section 8).
+    fn deletion(&self, account: &Account, access: &Arc<Access>, chat_id: i64) -> Option<Errand> {
+        let (site, account, used) = (self.site.clone(), account.clone(), Arc::clone(access));
+        let build = move || {
+            let access = account.tokens.latest();
+            let access = access.unwrap_or_else(|| Arc::clone(&used));
+            wire::delete_chat(account.caller(&site, &access, None), chat_id)
+        };
+        self.deletes_chats
+            .then(|| Errand::new(build).while_busy(wire::is_busy))
+    }
+}
+
+/// One look, signed anew. One that fails is made again (section 6, rule 7).
+async fn look(
+    turn: &mut Turn,
+    call: &Call<'_>,
+    chat_id: i64,
+    growth: &mut Growth,
+) -> Result<Look, Refusal> {
+    let sent = call
+        .messenger
+        .send(wire::chat_detail(call.caller(), chat_id))
+        .await;
+    let mut answer = match sent {
+        Ok(answer) => answer,
+        Err(error) => return growth.missed(error.into(), &mut turn.events),
+    };
+    let status = answer.status.as_u16();
+    match answer.bytes(MOST_BYTES).await {
+        Ok(body) => growth.take(status, &body, &mut turn.events),
+        Err(error) => growth.missed(error.into(), &mut turn.events),
+    }
+}

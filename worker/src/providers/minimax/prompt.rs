@@ -1,0 +1,102 @@
+//! The conversation as one text, for all generations. Source: `wire/minimax.md` section 4, "Prompt text".
+
+use std::fmt::Write as _;
+
+use crate::chat::{ChatRequest, Message, Role};
+
+/// The conversation as the one text that the service reads.
+pub(super) fn flattened(request: &ChatRequest) -> String {
+    if let [only] = request.messages.as_slice()
+        && only.role == Role::User
+    {
+        let text = only.text();
+        // Pictures alone: the turn's marks stand for a text.
+        if !text.is_empty() {
+            return text.into_owned();
+        }
+    }
+    let mut prompt = String::new();
+    for message in &request.messages {
+        prompt.push_str(match message.role {
+            Role::System | Role::Developer => "system:",
+            Role::User | Role::Tool | Role::Function => "user:",
+            Role::Assistant => "assistant:",
+        });
+        say(message, &mut prompt);
+        prompt.push('\n');
+    }
+    prompt.push_str("assistant:");
+    prompt
+}
+
+fn say(message: &Message, prompt: &mut String) {
+    let text = message.text();
+    prompt.push_str(&text);
+    // The page says nothing of them; without them the results that follow would answer nothing.
+    let calls = message.tool_calls.iter().flatten();
+    let calls = calls.filter_map(|call| Some((&call.id, call.function.as_ref()?)));
+    for (at, (id, call)) in calls.enumerate() {
+        let gap = if at == 0 && text.is_empty() { "" } else { "\n" };
+        // Memory cannot fail to be written.
+        let _ = write!(
+            prompt,
+            "{gap}Tool call {id}: {}({})",
+            call.name, call.arguments
+        );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn flat(messages: Value) -> String {
+        let body = json!({"model": "minimax", "messages": messages}).to_string();
+        flattened(&crate::http::openai::body::read(body.into()).unwrap())
+    }
+
+    #[test]
+    fn a_lone_question_goes_as_it_is() {
+        let text = "  user: \u{FEFF}\r\n ";
+        assert_eq!(flat(json!([{"role": "user", "content": text}])), text);
+        assert_eq!(
+            flat(json!([{"role": "user", "content": []}])),
+            "user:\nassistant:"
+        );
+        assert_eq!(
+            flat(json!([{"role": "system", "content": "x"}])),
+            "system:x\nassistant:"
+        );
+    }
+
+    /// The example of section 4.
+    #[test]
+    fn the_whole_conversation_is_one_text() {
+        let conversation = json!([
+            {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"},
+            {"role": "assistant", "content": "Hello"}, {"role": "user", "content": "Why?"},
+        ]);
+        assert_eq!(
+            flat(conversation),
+            "system:Be brief.\nuser:Hi\nassistant:Hello\nuser:Why?\nassistant:"
+        );
+        let with_tools = json!([
+            {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+            {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
+            {"role": "tool", "tool_call_id": "c", "content": "42"},
+        ]);
+        assert_eq!(
+            flat(with_tools),
+            "system:a\nb\nassistant:Tool call c: f({})\nuser:42\nassistant:"
+        );
+    }
+
+    #[test]
+    fn its_time_grows_with_the_conversation() {
+        crate::chat::growth::assert_linear(|chat| {
+            flattened(chat);
+        });
+    }
+}

@@ -1,0 +1,491 @@
+//! What the page of agent.minimaxi.com sends, as pure functions. Source: `wire/minimax.md` sections 3, 4 and 12.
+
+use std::time::Duration;
+
+use actix_web::http::Method;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    models::{Cloud, Matrix},
+    sign::{self, Form, Who},
+};
+use crate::upstream::Request;
+
+/// A desktop browser (section 4).
+const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
+const SHORT_CALL: Duration = Duration::from_secs(15);
+
+/// One generation of the private protocol (section 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Generation {
+    /// A stream.
+    Cloud = 0,
+    /// The same under an older prefix.
+    Archon = 1,
+    /// The answer grows in the conversation.
+    Matrix = 2,
+}
+
+impl Generation {
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Cloud => "/minimax-cloud/api/v1",
+            Self::Archon => "/archon/api/v1",
+            Self::Matrix => "/matrix/api/v1",
+        }
+    }
+}
+
+/// Where the service is (section 2).
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// `MINIMAX_BASE_URL`.
+    pub(super) base_url: String,
+    /// `MINIMAX_STREAM_BASE_URL`: of the cloud generations' message call.
+    pub(super) stream_base_url: String,
+    /// The query of the cloud generations, which differs between the two sites.
+    pub(super) form: Form,
+}
+
+impl Site {
+    /// A site. `stream_base_url`: where it is set.
+    pub(super) fn new(base_url: String, stream_base_url: Option<String>) -> Self {
+        let host = base_url.split("://").nth(1).unwrap_or(&base_url);
+        let derived = match host {
+            "agent.minimaxi.com" => "https://agent-stream.minimaxi.com",
+            "agent.minimax.io" => "https://agent-stream.minimax.io",
+            _ => &base_url,
+        };
+        Self {
+            stream_base_url: stream_base_url.unwrap_or_else(|| derived.to_owned()),
+            form: if host == "agent.minimax.io" {
+                Form::CloudAbroad
+            } else {
+                Form::Cloud
+            },
+            base_url,
+        }
+    }
+}
+
+/// Who asks where, and when.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Caller<'a> {
+    /// Where.
+    pub(super) site: &'a Site,
+    /// Who.
+    pub(super) who: Who<'a>,
+    /// One reading of the clock for all that is signed.
+    pub(super) unix_seconds: u64,
+}
+
+/// What of the URL is signed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// Path and query, as sent.
+    Path,
+    /// All of it.
+    Absolute,
+    /// Path and query, with a member that is not sent (section 12.2).
+    Ticket,
+}
+
+struct Call<'a> {
+    step: &'static str,
+    base_url: &'a str,
+    path: String,
+    form: Form,
+    target: Target,
+}
+
+/// `GET {p}/config`: the models; also creates the account's record (section 12.3).
+pub(super) fn config(caller: Caller<'_>, generation: Generation) -> Request {
+    get(caller, "config", format!("{}/config", generation.prefix()))
+}
+
+/// `GET {p}/agent` (section 12.3).
+pub(super) fn agents(caller: Caller<'_>, generation: Generation) -> Request {
+    get(caller, "agents", format!("{}/agent", generation.prefix()))
+}
+
+/// `GET {p}/channel/connections`, whose answer does not matter (section 12.3).
+pub(super) fn connections(caller: Caller<'_>, generation: Generation) -> Request {
+    let path = format!("{}/channel/connections", generation.prefix());
+    get(caller, "connections", path)
+}
+
+/// `POST {p}/agent/{name}/session` (section 12.4).
+pub(super) fn open_session(
+    caller: Caller<'_>,
+    generation: Generation,
+    agent: &str,
+    model: &Cloud,
+) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        model: Model<'a>,
+    }
+    #[derive(Serialize)]
+    struct Model<'a> {
+        provider_id: &'a str,
+        model_id: &'a str,
+        reasoning: bool,
+    }
+    let body = match generation {
+        Generation::Archon => text(&json!({"model": format!("minimax/{}", model.model_id)})),
+        Generation::Cloud | Generation::Matrix => text(&Body {
+            model: Model {
+                provider_id: PROVIDER,
+                model_id: &model.model_id,
+                reasoning: !model.variant.is_empty(),
+            },
+        }),
+    };
+    let call = Call {
+        step: "session",
+        base_url: &caller.site.base_url,
+        path: format!("{}/agent/{agent}/session", generation.prefix()),
+        form: caller.site.form,
+        target: Target::Path,
+    };
+    post(caller, call, body)
+}
+
+const PROVIDER: &str = "minimax";
+
+/// What is asked in a session.
+#[derive(Debug)]
+pub(super) struct Question<'a> {
+    /// The conversation as one text.
+    pub(super) prompt: &'a str,
+    /// Of whom.
+    pub(super) model: &'a Cloud,
+    /// New for every question.
+    pub(super) turn_id: String,
+    /// Uploaded pictures and documents.
+    pub(super) attachments: &'a [Value],
+}
+
+/// `POST {p}/session/{id}/message` on the stream host, or on the main one (section 9, last point);
+/// [`super::stream::Decoder`] reads the answer (sections 12.2, 12.4).
+pub(super) fn message(
+    caller: Caller<'_>,
+    generation: Generation,
+    host: &str,
+    session_id: &str,
+    question: Question<'_>,
+) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        content: &'a str,
+        model: Model<'a>,
+        turn_id: String,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        enable_team: Option<bool>,
+        #[serde(rename = "worktreeMode")]
+        worktree_mode: bool,
+        #[serde(skip_serializing_if = "<[Value]>::is_empty")]
+        attachments: &'a [Value],
+    }
+    #[derive(Serialize)]
+    struct Model<'a> {
+        provider_id: &'a str,
+        model_id: &'a str,
+        variant: &'a str,
+    }
+    let body = text(&Body {
+        content: question.prompt,
+        model: Model {
+            provider_id: PROVIDER,
+            model_id: &question.model.model_id,
+            variant: question.model.variant,
+        },
+        turn_id: question.turn_id,
+        enable_team: (generation == Generation::Archon).then_some(false),
+        worktree_mode: false,
+        attachments: question.attachments,
+    });
+    let call = Call {
+        step: "message",
+        base_url: host,
+        path: format!("{}/session/{session_id}/message", generation.prefix()),
+        form: caller.site.form,
+        target: Target::Absolute,
+    };
+    let mut request = post(caller, call, body).once();
+    request.timeout = None;
+    for (name, value) in &mut request.headers {
+        if *name == actix_web::http::header::ACCEPT {
+            *value = actix_web::http::header::HeaderValue::from_static("text/event-stream");
+        }
+    }
+    request
+}
+
+/// `POST {p}/session/{id}/archive`: hides the session; nothing is known that removes it (section 12.6).
+pub(super) fn archive(caller: Caller<'_>, generation: Generation, session_id: &str) -> Request {
+    let call = Call {
+        step: "delete",
+        base_url: &caller.site.base_url,
+        path: format!("{}/session/{session_id}/archive", generation.prefix()),
+        form: caller.site.form,
+        target: Target::Path,
+    };
+    post(caller, call, text(&json!({"archived": true})))
+}
+
+/// `POST /matrix/api/v1/chat/send_msg`: opens a chat and asks in it (section 4).
+pub(super) fn send_message(
+    caller: Caller<'_>,
+    prompt: &str,
+    (display_name, model_type): Matrix,
+    attachments: &[Value],
+) -> Request {
+    #[derive(Serialize)]
+    struct Body<'a> {
+        msg_type: u8,
+        text: &'a str,
+        chat_type: u8,
+        attachments: &'a [Value],
+        selected_mcp_tools: [u8; 0],
+        sub_agent_ids: [u8; 0],
+        model_option: ModelOption<'a>,
+    }
+    #[derive(Serialize)]
+    struct ModelOption<'a> {
+        display_name: &'a str,
+        model_type: u32,
+    }
+    let body = text(&Body {
+        msg_type: 1,
+        text: prompt,
+        chat_type: 2,
+        attachments,
+        selected_mcp_tools: [],
+        sub_agent_ids: [],
+        model_option: ModelOption {
+            display_name,
+            model_type,
+        },
+    });
+    let mut request = matrix(caller, "send", "send_msg", body).once();
+    // As long as any question may take.
+    request.timeout = None;
+    request
+}
+
+/// `POST /matrix/api/v1/chat/get_chat_detail`: looks at the conversation (section 6).
+pub(super) fn chat_detail(caller: Caller<'_>, chat_id: i64) -> Request {
+    #[derive(Serialize)]
+    struct Body {
+        chat_id: i64,
+        size: u32,
+        desc: bool,
+    }
+    let body = text(&Body {
+        chat_id,
+        size: 500,
+        desc: true,
+    });
+    matrix(caller, "poll", "get_chat_detail", body)
+}
+
+/// `POST /matrix/api/v1/chat/delete_chat` (section 8).
+pub(super) fn delete_chat(caller: Caller<'_>, chat_id: i64) -> Request {
+    matrix(
+        caller,
+        "delete",
+        "delete_chat",
+        text(&json!({"chat_id": chat_id})),
+    )
+}
+
+/// `GET /v1/api/user/info`: the account's real id (section 2).
+pub(super) fn user_info(caller: Caller<'_>, target: Target) -> Request {
+    let call = Call {
+        step: "user",
+        base_url: &caller.site.base_url,
+        path: "/v1/api/user/info".to_owned(),
+        form: caller.site.form,
+        target,
+    };
+    send(caller, call, None)
+}
+
+/// `POST /v1/api/user/renewal`: a token for 30 more days (section 2).
+pub(super) fn renewal(caller: Caller<'_>, target: Target) -> Request {
+    let call = Call {
+        step: "renewal",
+        base_url: &caller.site.base_url,
+        path: "/v1/api/user/renewal".to_owned(),
+        form: caller.site.form,
+        target,
+    };
+    post(caller, call, "{}".to_owned()).once()
+}
+
+/// `GET /v1/api/files/request_policy`: where and with which key a file is put (section 11).
+pub(super) fn upload_policy(caller: Caller<'_>) -> Request {
+    get(
+        caller,
+        "upload_policy",
+        "/v1/api/files/request_policy".to_owned(),
+    )
+}
+
+/// `POST /v1/api/files/policy_callback`: tells of a file that was put (section 11).
+pub(super) fn upload_callback(caller: Caller<'_>, body: &impl Serialize) -> Request {
+    let call = Call {
+        step: "upload_callback",
+        base_url: &caller.site.base_url,
+        path: "/v1/api/files/policy_callback".to_owned(),
+        form: caller.site.form,
+        target: Target::Path,
+    };
+    post(caller, call, text(body))
+}
+
+fn get(caller: Caller<'_>, step: &'static str, path: String) -> Request {
+    let call = Call {
+        step,
+        base_url: &caller.site.base_url,
+        path,
+        form: caller.site.form,
+        target: Target::Path,
+    };
+    send(caller, call, None)
+}
+
+fn matrix(caller: Caller<'_>, step: &'static str, name: &str, body: String) -> Request {
+    let call = Call {
+        step,
+        base_url: &caller.site.base_url,
+        path: format!("{}/chat/{name}", Generation::Matrix.prefix()),
+        form: Form::Matrix,
+        target: Target::Path,
+    };
+    post(caller, call, body)
+}
+
+fn post(caller: Caller<'_>, call: Call<'_>, body: String) -> Request {
+    send(caller, call, Some(body))
+}
+
+/// What is signed here is what is sent, to the byte.
+fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
+    let Caller {
+        who, unix_seconds, ..
+    } = caller;
+    let query = sign::query(call.form, who, unix_seconds);
+    let url = format!("{}{}?{query}", call.base_url, call.path);
+    // A base URL may have a path of its own.
+    let path = |url: &str| {
+        let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+        rest.find('/')
+            .and_then(|at| rest.get(at..))
+            .map(str::to_owned)
+    };
+    let target = match call.target {
+        Target::Absolute => url.clone(),
+        Target::Path => path(&url).unwrap_or_default(),
+        Target::Ticket => sign::with_ticket(&path(&url).unwrap_or_default()),
+    };
+    let bytes = body.as_deref().map(str::as_bytes);
+    let method = if body.is_some() {
+        Method::POST
+    } else {
+        Method::GET
+    };
+    let base_url = &caller.site.base_url;
+    let (x_signature, yy) = (
+        sign::x_signature(unix_seconds, bytes.unwrap_or_default()),
+        sign::yy(&target, bytes, unix_seconds),
+    );
+    let request = Request::new(call.step, method, url)
+        .header("token", who.token)
+        .header("x-timestamp", unix_seconds.to_string())
+        .header("x-signature", x_signature)
+        .header("yy", yy)
+        .headers(&[
+            ("content-type", "application/json"),
+            ("accept", "application/json, text/plain, */*"),
+            ("accept-language", "zh-CN,zh;q=0.9"),
+        ])
+        .header("origin", base_url)
+        .header("referer", format!("{base_url}/"))
+        .headers(&[
+            (
+                "sec-ch-ua",
+                "\"Chromium\";v=\"144\", \"Google Chrome\";v=\"144\", \"Not?A_Brand\";v=\"24\"",
+            ),
+            ("sec-ch-ua-mobile", "?0"),
+            ("sec-ch-ua-platform", "\"Windows\""),
+            ("user-agent", USER_AGENT),
+        ])
+        .timeout(SHORT_CALL);
+    match body {
+        Some(body) => request.body(body),
+        None => request,
+    }
+}
+
+/// Compact JSON in UTF-8. Serialising our own types with string keys cannot fail.
+fn text(body: &impl Serialize) -> String {
+    serde_json::to_string(body).unwrap_or_default()
+}
+
+/// `session_id`, as text or as a number; `None` is a failure (section 12.4).
+pub(super) fn session_id(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let id = answer
+        .get("session_id")
+        .or_else(|| answer.get("data")?.get("session_id"))?;
+    let id = match id {
+        Value::String(id) => id.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    // It becomes a part of a path.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    Some(id).filter(|id| !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain))
+}
+
+/// `chat_id` of the answer of [`send_message`].
+pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Sent {
+        chat_id: i64,
+    }
+    let sent: Sent = serde_json::from_slice(body).ok()?;
+    Some(sent.chat_id)
+}
+
+/// `realUserID` of the answer of [`user_info`].
+pub(super) fn real_user(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let data = answer.get("data")?;
+    let holder = data.get("userInfo").unwrap_or(data);
+    match holder.get("realUserID")? {
+        Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The token of the answer of [`renewal`].
+pub(super) fn renewed(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let token = answer.get("data")?.get("token")?.as_str()?;
+    Some(token.to_owned()).filter(|token| !token.is_empty())
+}
+
+/// Whether a session or a chat cannot be done away with yet, as it is still at work (sections 7, 12.6).
+pub(super) fn is_busy(status: u16, body: &[u8]) -> bool {
+    status == 409 || memchr::memmem::find(body, b"chat is running").is_some()
+}
+
+#[cfg(test)]
+#[path = "wire_tests.rs"]
+mod tests;
