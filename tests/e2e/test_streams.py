@@ -51,16 +51,8 @@ def test_every_upstream_conversation_is_deleted(gateway, client, provider, model
     assert simulator.state()["violations"] == []
 
 
-@pytest.mark.parametrize(
-    "providers",
-    [
-        pytest.param("others", id="others"),
-        # Seen in one of five runs since 2026-11-28: a run of langfast says nothing for a minute. Not understood yet; shown, not hidden.
-        pytest.param("langfast", id="langfast", marks=pytest.mark.xfail(strict=False, reason="a langfast run now and then says nothing")),
-    ],
-)
-def test_fifty_parallel_streams_do_not_mix(gateway, providers):
-    models = [model for provider, model in PLAIN if (provider == "langfast") == (providers == "langfast")]
+def test_fifty_parallel_streams_do_not_mix(gateway):
+    models = [model for _, model in PLAIN]
 
     async def one(client, n):
         tag = f"T{n}x"

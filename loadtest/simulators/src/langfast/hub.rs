@@ -118,8 +118,8 @@ impl Hub {
     }
 
     /// Cuts a client's connection, without a word.
-    fn cut(&self, owner: &Owner) {
-        if let Some(client) = self.clients().by_number.get_mut(&owner.number) {
+    fn cut(&self, owner: u64) {
+        if let Some(client) = self.clients().by_number.get_mut(&owner) {
             client.was_cut = true;
             // Whatever is wrong with the connection, it is over.
             let _cut = client.tcp.shutdown(Shutdown::Both);
@@ -130,26 +130,45 @@ impl Hub {
     pub(super) async fn play(
         &self,
         user: String,
-        mut owner: Owner,
+        owner: Owner,
         acts: Acts,
         mut answering: Answering,
     ) {
-        let mut gone = owner.gone.clone();
+        let (number, mut gone) = (watch::Sender::new(owner.number), owner.gone.clone());
+        let left = async {
+            loop {
+                // An error means that the sender is gone, and the client with it.
+                drop(gone.wait_for(|gone| *gone).await);
+                // Who owns a run is a guess: where another client of the user has none (any more), the run is that one's, and
+                // the client that left had been told its own to the end.
+                let Some(other) = self.owner(&user) else {
+                    break;
+                };
+                number.send_replace(other.number);
+                gone = other.gone;
+            }
+        };
         let aborted = tokio::select! {
             biased;
-            // An error means that the sender is gone, and the client with it.
-            _ = gone.wait_for(|gone| *gone) => true,
-            () = self.tell(&user, &mut owner, acts, &mut answering) => false,
+            () = left => true,
+            () = self.tell(&user, &number, acts, &mut answering) => false,
         };
+        let owner = *number.borrow();
         if !aborted {
             answering.over();
         }
-        if let Some(client) = self.clients().by_number.get_mut(&owner.number) {
+        if let Some(client) = self.clients().by_number.get_mut(&owner) {
             client.has_run = false;
         }
     }
 
-    async fn tell(&self, user: &str, owner: &mut Owner, acts: Acts, answering: &mut Answering) {
+    async fn tell(
+        &self,
+        user: &str,
+        owner: &watch::Sender<u64>,
+        acts: Acts,
+        answering: &mut Answering,
+    ) {
         for act in acts {
             match act {
                 Act::Send(bytes) if bytes == DISCONNECT => {
@@ -166,7 +185,7 @@ impl Hub {
                 Act::Hang => std::future::pending().await,
                 Act::Break => {
                     answering.over();
-                    return self.cut(owner);
+                    return self.cut(*owner.borrow());
                 }
             }
         }
