@@ -76,7 +76,7 @@ pub struct Metrics {
     /// `{provider,account}`: Unix time at which a credential ends, where it says so; `account` is its number. Set by
     /// [`Metrics::set_expiries`].
     account_expiry_timestamp_seconds: IntGaugeVec,
-    /// `{provider}`: upstream conversations that this worker has open.
+    /// `{provider}`: upstream conversations that this worker has opened, and neither deleted nor left to the account yet.
     pub conversations: IntGaugeVec,
     /// Seconds of one proof of work.
     pub pow_seconds: Histogram,

@@ -34,6 +34,8 @@ impl Template {
     /// text in its place; with `Repeats::Everything` it has the same text and more.
     pub fn learn(&mut self, event: &[u8], raw: &[u8], repeats: Repeats) {
         self.forget();
+        // By address, and not by a search: the same text may stand in the event more than once. A slice of something else
+        // lies outside the event, or has no quotes around it.
         let Some(start) = (raw.as_ptr() as usize).checked_sub(event.as_ptr() as usize) else {
             return;
         };

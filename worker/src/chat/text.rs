@@ -30,6 +30,8 @@ impl Text {
     /// A visitor's `visit_borrowed_str`: shares the body that is being read, or copies.
     pub(crate) fn borrowed(text: &str) -> Self {
         SOURCE.with_borrow(|source| {
+            // By address: serde lends slices of the body, and of a buffer of its own for texts with escapes, and nothing
+            // else tells the two apart.
             let inside = |source: &&ByteString| {
                 let (whole, part) = (
                     source.as_bytes().as_ptr_range(),

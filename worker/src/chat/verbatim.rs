@@ -7,6 +7,8 @@ use std::{fmt::Write as _, ops::Range};
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 
+use crate::impossible::OrImpossible as _;
+
 /// What the members that are said anew take, or hardly more.
 const ROOM_FOR_NEW: usize = 128;
 /// Shorter stretches of a body are copied, longer ones shared: a copy of so much costs less than one more piece.
@@ -97,16 +99,23 @@ impl Verbatim {
 
 /// The member whose value stands at `value`, with the comma that goes with it.
 fn member_around(body: &str, value: Range<usize>) -> Range<usize> {
-    let before = body.get(..value.start).unwrap_or_default();
+    let before = body
+        .get(..value.start)
+        .or_impossible("the value was found in this body");
     // Blanks, a colon, blanks, the closing quote of the name; a name has no quote in it that is not escaped.
     let before = before.trim_end().trim_end_matches(':').trim_end();
     let name = before.strip_suffix('"').unwrap_or(before);
     let start = name.rfind('"').unwrap_or(name.len());
-    let earlier = name.get(..start).unwrap_or_default().trim_end();
+    let earlier = name
+        .get(..start)
+        .or_impossible("a quote was found there, or it is the end")
+        .trim_end();
     if let Some(earlier) = earlier.strip_suffix(',') {
         return earlier.len()..value.end;
     }
-    let after = body.get(value.end..).unwrap_or_default();
+    let after = body
+        .get(value.end..)
+        .or_impossible("the value was found in this body");
     let rest = after.trim_start();
     let comma = usize::from(rest.starts_with(','));
     start..value.end + (after.len() - rest.len()) + comma
@@ -115,7 +124,9 @@ fn member_around(body: &str, value: Range<usize>) -> Range<usize> {
 /// A text that is put together of stretches of another one and of new ones.
 struct Pieces<'a> {
     source: &'a Bytes,
+    /// Those that are said already, in order.
     finished: Vec<Bytes>,
+    /// What short stretches and new texts are copied to, until a long one comes between.
     open: BytesMut,
 }
 
@@ -134,7 +145,10 @@ impl<'a> Pieces<'a> {
 
     fn share(&mut self, stretch: Range<usize>) {
         if stretch.len() < WORTH_SHARING {
-            let text = self.source.get(stretch).unwrap_or_default();
+            let text = self
+                .source
+                .get(stretch)
+                .or_impossible("the stretches lie between values that were found in it");
             self.open.extend_from_slice(text);
         } else {
             self.finished.push(self.open.split().freeze());

@@ -343,6 +343,7 @@ fn turn(
         afterwards: Vec::new(),
         on_abort: Vec::new(),
         held: Vec::new(),
+        open: None,
         is_over: false,
     }
 }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use prometheus::IntGauge;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
@@ -71,6 +72,8 @@ pub struct Turn {
     pub(super) afterwards: Vec<Errand>,
     pub(super) on_abort: Vec<Errand>,
     pub(super) held: Vec<Held>,
+    /// What counts the conversation that was opened last.
+    pub(super) open: Option<Held>,
     pub(super) is_over: bool,
 }
 
@@ -111,6 +114,23 @@ impl Held {
 impl fmt::Debug for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Held")
+    }
+}
+
+/// Counts an upstream conversation for as long as a turn holds it: until it is deleted, or left to the account.
+struct Open(IntGauge);
+
+impl Open {
+    fn at(provider: &str) -> Self {
+        let gauge = METRICS.conversations.with_label_values(&[provider]);
+        gauge.inc();
+        Self(gauge)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 
@@ -258,6 +278,7 @@ impl Turn {
     /// the turn however it ends, unless `CONVERSATIONS=keep`. `None` where a setting of the provider leaves it there.
     pub fn opened(&mut self, id: &str, deletion: Option<Errand>) {
         self.outbox.set_thread(id);
+        self.open = Some(self.hold(Open::at(&self.provider)));
         if let Some(deletion) = deletion {
             self.afterwards(deletion);
         }
@@ -279,6 +300,9 @@ impl Turn {
     /// Takes back the call that was registered last with [`Turn::opened`] or [`Turn::afterwards`].
     pub fn withdraw(&mut self) {
         self.outbox.forget_thread();
+        if let Some(open) = self.open.take() {
+            open.release();
+        }
         self.afterwards.pop();
     }
 

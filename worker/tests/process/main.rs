@@ -96,6 +96,23 @@ fn a_renewed_credential_is_taken_over_and_a_bad_file_is_refused() {
     );
 }
 
+#[test]
+fn a_conversation_counts_until_it_is_deleted() {
+    let (qwen, folder) = (qwen(), Folder::new("conversations"));
+    let path = folder.write(&qwen.env());
+    let worker = Worker::start(&[("ACCOUNTS_FILE", &path)]);
+    let open = || metric(&worker, r#"hive_conversations{provider="qwen"}"#);
+    let stream = worker
+        .send(
+            "POST /v1/chat/completions",
+            &question("pace:20 count:10000", true),
+        )
+        .unwrap();
+    until(Duration::from_secs(10), || open() == Some(1.0));
+    drop(stream);
+    until(Duration::from_secs(10), || open() == Some(0.0));
+}
+
 /// `KIMI_TOKEN` that ends at that time: `{"exp":…,"typ":"access","app_id":"kimi"}`, base64url without padding.
 const ENDS_IN_2033: &str =
     "eyJ.eyJleHAiOjIwMDAwMDAwMDAsInR5cCI6ImFjY2VzcyIsImFwcF9pZCI6ImtpbWkifQ.c2ln";

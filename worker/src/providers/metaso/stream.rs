@@ -23,11 +23,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Decoder {
     sse: Sse,
-    answer: Answer,
+    answer: Transcript,
 }
 
 #[derive(Debug)]
-struct Answer {
+struct Transcript {
     variable: String,
     may_lack_cookies: bool,
     marks: Marks,
@@ -92,7 +92,7 @@ impl Decoder {
     pub fn new(variable: &str, may_lack_cookies: bool, strips_single: bool) -> Self {
         Self {
             sse: Sse::default(),
-            answer: Answer {
+            answer: Transcript {
                 variable: variable.to_owned(),
                 may_lack_cookies,
                 marks: Marks::new(strips_single),
@@ -151,7 +151,7 @@ impl Decoder {
     }
 }
 
-impl Answer {
+impl Transcript {
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         if self.is_finished {
             return Ok(());

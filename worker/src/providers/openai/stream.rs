@@ -38,11 +38,11 @@ use crate::{
 #[derive(Debug)]
 pub struct Decoder {
     sse: Sse,
-    answer: Answer,
+    answer: Transcript,
 }
 
 #[derive(Debug, Default)]
-struct Answer {
+struct Transcript {
     variable: String,
     has_output: bool,
     is_finished: bool,
@@ -74,7 +74,7 @@ impl Decoder {
     pub fn new(variable: &str) -> Self {
         Self {
             sse: Sse::default(),
-            answer: Answer::new(variable),
+            answer: Transcript::new(variable),
         }
     }
 
@@ -152,7 +152,7 @@ pub(super) fn whole(
     takes_functions: bool,
     events: &mut Vec<ChatEvent>,
 ) -> Result<(), ProviderError> {
-    let mut answer = Answer::new(variable);
+    let mut answer = Transcript::new(variable);
     answer.takes_functions = takes_functions;
     answer.is_whole = true;
     let is_answer = answer.json(body, events)?;
@@ -165,7 +165,7 @@ pub(super) fn whole(
     Ok(())
 }
 
-impl Answer {
+impl Transcript {
     fn new(variable: &str) -> Self {
         Self {
             variable: variable.to_owned(),

@@ -36,6 +36,8 @@ impl<T> Member<'_, T> {
     /// Where the value stands in `body`, which it was read from.
     pub(super) fn place(&self, body: &str) -> Option<Range<usize>> {
         let text = self.text?;
+        // The text is a slice of the body, as raw values are lent and never copied; so its address is its place.
+        debug_assert!(body.as_bytes().as_ptr_range().contains(&text.as_ptr()));
         let start = text.as_ptr().addr() - body.as_ptr().addr();
         Some(start..start + text.len())
     }
