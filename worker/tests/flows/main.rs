@@ -17,6 +17,7 @@ mod door;
 mod generations;
 mod kimi;
 mod langfast;
+mod metaso;
 mod minimax;
 mod openai;
 mod places;
