@@ -120,6 +120,8 @@ pub struct ProviderError {
     pub shape: Option<&'static str>,
     /// When the provider said when to come back.
     pub retry_after: Option<Duration>,
+    /// Another try would hear the same, though faults of this kind mostly pass.
+    pub is_lasting: bool,
     /// Filled in by the dispatcher.
     pub provider: Option<Arc<str>>,
     /// The account's number, never its credential. Filled in by the dispatcher.
@@ -136,6 +138,7 @@ impl ProviderError {
             param: None,
             shape: None,
             retry_after: None,
+            is_lasting: false,
             provider: None,
             account: None,
         }
@@ -212,6 +215,15 @@ impl ProviderError {
         self
     }
 
+    /// The same error, which another try would hear as well.
+    #[must_use]
+    pub fn lasting(self) -> Self {
+        Self {
+            is_lasting: true,
+            ..self
+        }
+    }
+
     /// The same error with the provider's own short description appended: one line, at most 400 characters, without
     /// any secret of the process, and whatever else looks like a credential made unreadable, in case the provider
     /// quotes what it was sent.
@@ -246,6 +258,7 @@ impl ProviderError {
     /// knows others; so the message of a fault that passes holds those that fit.
     pub fn words(&self) -> Cow<'_, str> {
         let fitting: &[&str] = match self.kind {
+            _ if self.is_lasting => return Cow::Borrowed(&self.message),
             Kind::Unavailable => &["ECONNRESET", "overloaded", "temporarily unavailable"],
             Kind::Timeout => &["timeout", "ETIMEDOUT"],
             _ => return Cow::Borrowed(&self.message),

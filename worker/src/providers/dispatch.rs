@@ -244,6 +244,7 @@ async fn attempt<T>(
         tried.extend(account);
         let failure = Failure {
             kind: error.kind,
+            is_lasting: error.is_lasting,
             has_output: outbox.has_output(),
             is_account_left: account.is_some() && !is_pinned && accounts.has_other(&tried),
         };

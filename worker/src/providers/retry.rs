@@ -4,6 +4,7 @@
 //! | --- | --- | --- |
 //! | after output, or the caller's fault | told | told |
 //! | the account's fault | at once, as often as there are accounts | told |
+//! | passing, but said to last | told | told |
 //! | passing | at once, as long as there are delays | after the next delay; a time-out is told |
 //! | anything else | told | told |
 
@@ -16,6 +17,8 @@ use crate::chat::Kind;
 pub(super) struct Failure {
     /// Why.
     pub(super) kind: Kind,
+    /// Another try would hear the same, though the kind is one that passes.
+    pub(super) is_lasting: bool,
     /// The client has (or is about to get) some of its output.
     pub(super) has_output: bool,
     /// An account that has not been tried could be leased now, and the request may use it.
@@ -52,6 +55,7 @@ impl<'a> Retries<'a> {
     pub(super) fn next(&mut self, failure: Failure) -> Next {
         let Failure {
             kind,
+            is_lasting,
             has_output,
             is_account_left,
         } = failure;
@@ -62,7 +66,7 @@ impl<'a> Retries<'a> {
         if kind.blames_account() && is_account_left {
             return Next::OtherAccount;
         }
-        if !kind.is_passing() {
+        if is_lasting || !kind.is_passing() {
             return Next::Tell;
         }
         match self.delays.next() {
@@ -114,6 +118,7 @@ mod tests {
     fn failure(kind: Kind, is_account_left: bool) -> Failure {
         Failure {
             kind,
+            is_lasting: false,
             has_output: false,
             is_account_left,
         }
@@ -139,6 +144,17 @@ mod tests {
                 };
                 assert_eq!(verdicts(failure, 9), [Next::Tell], "{failure:?}");
             }
+        }
+    }
+
+    #[test]
+    fn what_lasts_is_not_waited_for() {
+        for is_account_left in [true, false] {
+            let failure = Failure {
+                is_lasting: true,
+                ..failure(Kind::Unavailable, is_account_left)
+            };
+            assert_eq!(verdicts(failure, 9), [Next::Tell]);
         }
     }
 

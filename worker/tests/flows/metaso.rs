@@ -65,7 +65,11 @@ async fn cites_where_the_marks_stood() {
         }
         let streamed = hive.stream("metaso-detail", "cite:2 echo:found").await;
         assert_eq!(streamed.streamed("content"), content);
-        assert!(streamed.text.contains(r#""annotations""#), "{}", streamed.text);
+        assert!(
+            streamed.text.contains(r#""annotations""#),
+            "{}",
+            streamed.text
+        );
         assert_no_violations(&metaso.control());
     }
     let (metaso, hive) = only("chat");
@@ -91,7 +95,11 @@ async fn every_model_asks_for_its_mode_and_engine() {
             ("metaso-fast", if is_chat { "concise" } else { "fast" }, ""),
             (
                 "metaso-strong-research",
-                if is_chat { "strong-research" } else { "research" },
+                if is_chat {
+                    "strong-research"
+                } else {
+                    "research"
+                },
                 "",
             ),
             ("metaso-research-podcast", "research", "podcast"),
@@ -102,7 +110,10 @@ async fn every_model_asks_for_its_mode_and_engine() {
         let mut body = question("metaso", "echo:x");
         body["temperature"] = json!(1.0);
         assert_eq!(hive.post(&body).await.content(), "x");
-        assert_eq!(hive.ask("metaso", "学术简洁搜索：echo:x").await.content(), "x");
+        assert_eq!(
+            hive.ask("metaso", "学术简洁搜索：echo:x").await.content(),
+            "x"
+        );
         let asked = metaso.control().calls("ask");
         let asked = asked.iter().filter(|call| call.ok);
         let asked: Vec<(String, Value)> = asked
@@ -117,7 +128,11 @@ async fn every_model_asks_for_its_mode_and_engine() {
         assert_eq!(asked, expected, "{generation}");
         assert_eq!(
             hive.ask("metaso-nonsense", "x").await.error(),
-            (404, "invalid_request_error".into(), "model_not_found".into())
+            (
+                404,
+                "invalid_request_error".into(),
+                "model_not_found".into()
+            )
         );
         assert_no_violations(&metaso.control());
     }
@@ -155,7 +170,12 @@ async fn carries_the_whole_conversation_and_refuses_pictures() {
 
 #[actix_web::test]
 async fn finds_out_which_generation_is_there_and_remembers() {
-    for fault in ["chat_gone_405", "chat_gone_html", "chat_gone_json", "http_404"] {
+    for fault in [
+        "chat_gone_405",
+        "chat_gone_html",
+        "chat_gone_json",
+        "http_404",
+    ] {
         let metaso = simulator("metaso", 1);
         metaso.control().fault(fault, 1).unwrap();
         let hive = Hive::start(&[&metaso], &[]);
@@ -211,7 +231,12 @@ async fn every_refusal_is_told_as_what_it_is() {
                 // Learnt before, so that the fault strikes the call that answers.
                 hive.ask("metaso", "echo:x").await.content();
             }
-            let is_first = ["no_meta_token", "empty_meta_token", "my_info_stranger", "slider"];
+            let is_first = [
+                "no_meta_token",
+                "empty_meta_token",
+                "my_info_stranger",
+                "slider",
+            ];
             if generation == "searchv2" && is_first.contains(&fault) {
                 continue;
             }
@@ -223,7 +248,12 @@ async fn every_refusal_is_told_as_what_it_is() {
                 assert_ne!(answer.status, 200, "{fault}: {}", answer.text);
                 continue;
             }
-            assert_eq!(&answer.error(), expected, "{generation} {fault}: {}", answer.text);
+            assert_eq!(
+                &answer.error(),
+                expected,
+                "{generation} {fault}: {}",
+                answer.text
+            );
             let times = calls(&metaso, "ask") - before;
             match expected.2.as_str() {
                 "upstream_unavailable" => assert!(times > 1, "{fault}"),
@@ -262,7 +292,11 @@ async fn too_many_requests_names_a_time_and_the_missing_cookies() {
     metaso.control().fault("cookie_gate", 9).unwrap();
     let answer = hive.ask("metaso", "echo:x").await;
     assert_eq!(answer.status, 429);
-    assert!(answer.text.contains("whole Cookie header"), "{}", answer.text);
+    assert!(
+        answer.text.contains("whole Cookie header"),
+        "{}",
+        answer.text
+    );
     let (metaso, hive) = only("chat");
     hive.ask("metaso", "echo:x").await.content();
     metaso.control().fault("too_many", 1).unwrap();
@@ -274,7 +308,14 @@ async fn too_many_requests_names_a_time_and_the_missing_cookies() {
 
 #[actix_web::test]
 async fn another_account_answers_where_the_first_may_not() {
-    for fault in ["too_many", "unauthorized", "quota_spent", "captcha", "empty", "strange"] {
+    for fault in [
+        "too_many",
+        "unauthorized",
+        "quota_spent",
+        "captcha",
+        "empty",
+        "strange",
+    ] {
         let metaso = simulator("metaso", 3);
         let hive = Hive::start(&[&metaso], &[("METASO_PROTOCOL", "chat")]);
         metaso.control().fault(fault, 1).unwrap();
@@ -287,7 +328,11 @@ async fn another_account_answers_where_the_first_may_not() {
 
 #[actix_web::test]
 async fn a_session_is_opened_again_with_a_new_token_once() {
-    for (fault, answers) in [("session_token", true), ("session_refused", true), ("session_login", false)] {
+    for (fault, answers) in [
+        ("session_token", true),
+        ("session_refused", true),
+        ("session_login", false),
+    ] {
         let (metaso, hive) = only("searchv2");
         hive.ask("metaso", "echo:x").await.content();
         let before = (calls(&metaso, "home"), calls(&metaso, "session"));
@@ -296,7 +341,11 @@ async fn a_session_is_opened_again_with_a_new_token_once() {
         let tries = calls(&metaso, "session") - before.1;
         if answers {
             assert_eq!(answer.content(), "y", "{fault}");
-            assert_eq!((calls(&metaso, "home") - before.0, tries), (1, 2), "{fault}");
+            assert_eq!(
+                (calls(&metaso, "home") - before.0, tries),
+                (1, 2),
+                "{fault}"
+            );
         } else {
             assert_eq!((answer.status, tries), (502, 1), "{}", answer.text);
         }
@@ -351,10 +400,23 @@ async fn odd_streams_mean_the_same() {
             };
             metaso.control().script(script).unwrap();
             let answer = hive.ask("metaso", "cite:2 echo:found 👋🏽").await;
-            assert!(answer.content().contains("found 👋🏽"), "{quirk}: {}", answer.text);
-            assert!(!answer.content().contains("AI生成"), "{quirk}: {}", answer.text);
+            assert!(
+                answer.content().contains("found 👋🏽"),
+                "{quirk}: {}",
+                answer.text
+            );
+            assert!(
+                !answer.content().contains("AI生成"),
+                "{quirk}: {}",
+                answer.text
+            );
             let annotations = &answer.message()["annotations"];
-            assert_eq!(annotations.as_array().map(Vec::len), Some(2), "{quirk}: {}", answer.text);
+            assert_eq!(
+                annotations.as_array().map(Vec::len),
+                Some(2),
+                "{quirk}: {}",
+                answer.text
+            );
         }
         assert_no_violations(&metaso.control());
     }

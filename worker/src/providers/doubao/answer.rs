@@ -271,6 +271,7 @@ fn no_picture(words: &str) -> ProviderError {
         "the service made no picture",
     )
     .with_code("upstream_no_picture")
+    .lasting()
     .saying(words)
 }
 

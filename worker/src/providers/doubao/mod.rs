@@ -7,9 +7,12 @@
 
 mod account;
 mod answer;
+mod attachment;
+mod blocks;
 mod card;
 mod device;
 mod found;
+mod loose;
 mod models;
 mod prompt;
 mod refusal;

@@ -191,6 +191,7 @@ fn country() -> ProviderError {
         "Doubao refuses the country of this server's address",
     )
     .with_code("upstream_country_refused")
+    .lasting()
 }
 
 /// The service's moderation stopped the answer.
@@ -284,6 +285,8 @@ mod tests {
             let names = error.message.contains(VARIABLE);
             assert_eq!(names, kind == Kind::AuthExpired, "{error:?}");
         }
+        let country = refusal(200, br#"{"code":710022017,"msg":"x"}"#, VARIABLE);
+        assert!(country.is_lasting);
         let blocked = refusal(200, br#"{"code":710022002,"msg":"block"}"#, VARIABLE);
         assert_eq!(blocked.retry_after, Some(BLOCKED));
     }

@@ -6,8 +6,9 @@ use uuid::Uuid;
 
 use super::{
     answer::{Change, Channel},
+    loose::{number, text, unpacked},
     refusal,
-    stream::{End, State, number, text, unpacked},
+    stream::{End, State},
     wire::{Caller, Question, RATIO},
 };
 use crate::{
