@@ -22,6 +22,8 @@ PROVIDERS = [
     Provider("deepseek", "deepseek-chat", "deepseek-reasoner"),
     Provider("kimi", "kimi", "kimi-thinking"),
     Provider("langfast", "gpt-4o-mini"),
+    Provider("doubao", "doubao", "doubao-thinking"),
+    Provider("metaso", "metaso", "metaso-research"),
     Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL"),
 ]
 

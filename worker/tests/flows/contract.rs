@@ -332,5 +332,9 @@ contract! {
     kimi: Service { name: "kimi", model: "kimi", thinking: Some("kimi-thinking"), ..ANY };
     kimi_websocket: Service { name: "kimi", model: "kimi", thinking: Some("kimi-thinking"), settings: &[("KIMI_TRANSPORT", "websocket")], is_http: false, ..ANY };
     langfast: Service { name: "langfast", model: "gpt-4o-mini", keeps_conversations: false, ..ANY };
+    doubao: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), ..ANY };
+    doubao_samantha: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), generation: "samantha", settings: &[("DOUBAO_PROTOCOL", "samantha")], ..ANY };
+    metaso: Service { name: "metaso", model: "metaso", thinking: Some("metaso-research"), generation: "chat", keeps_conversations: false, ..ANY };
+    metaso_searchv2: Service { name: "metaso", model: "metaso", generation: "searchv2", keeps_conversations: false, ..ANY };
     openai: Service { name: "openai", model: "sim-chat", thinking: Some("sim-reasoner"), is_web_chat: false, keeps_conversations: false, ..ANY };
 }

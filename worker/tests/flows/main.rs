@@ -14,6 +14,7 @@ mod deepseek_login;
 mod deepseek_today;
 mod desk;
 mod door;
+mod doubao;
 mod generations;
 mod kimi;
 mod langfast;

@@ -264,7 +264,8 @@ impl Doubao {
         if let Some(id) = decoder.message_id() {
             turn.answered_as(id);
         }
-        if decoder.wants_pictures() {
+        // How the older route's are looked for, nobody has shown.
+        if decoder.wants_pictures() && self.protocol == Protocol::Chat {
             self.wait_for_pictures(turn, account, &mut decoder).await?;
         }
         if decoder.has_rewrites() {
