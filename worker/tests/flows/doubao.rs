@@ -364,10 +364,7 @@ async fn draws_pictures_and_looks_for_those_that_come_later() {
     doubao.control().fault("pictures_later", 1).unwrap();
     let answer = hive.ask("doubao-seedream", "a cat").await;
     assert!(answer.content().contains("](http"), "{}", answer.text);
-    assert!(
-        calls(&doubao, "chain") >= 1,
-        "nobody looked"
-    );
+    assert!(calls(&doubao, "chain") >= 1, "nobody looked");
     settled(&doubao.control(), SOON).await;
     assert_no_violations(&doubao.control());
 }
