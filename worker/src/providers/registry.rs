@@ -199,9 +199,12 @@ impl Registry {
         {
             return Some(of(provider, model));
         }
-        self.providers
-            .iter()
-            .find_map(|provider| provider.find(id).map(|model| of(provider, model)))
+        // As with listed ones: bare numbers are bots of several services.
+        let accepting = self.providers.iter();
+        let accepting = accepting.filter_map(|provider| Some((provider, provider.find(id)?)));
+        accepting
+            .min_by_key(|(provider, _)| !provider.accounts().is_configured())
+            .map(|(provider, model)| of(provider, model))
     }
 
     /// All providers.

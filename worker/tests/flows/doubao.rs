@@ -83,9 +83,22 @@ async fn every_model_is_taken_and_no_other() {
         "doubao-expert",
         "doubao-1.5-pro-thinking",
         "doubao/7234781073513644036",
+        "7234781073513644036",
     ] {
         assert_eq!(hive.ask(model, "echo:x").await.content(), "x", "{model}");
     }
+    let bots: Vec<_> = doubao
+        .control()
+        .calls("ask")
+        .into_iter()
+        .filter_map(|call| call.model)
+        .collect();
+    assert_eq!(
+        bots.iter()
+            .filter(|bot| *bot == "7234781073513644036")
+            .count(),
+        2
+    );
     for model in ["doubao-9", "doubao/123"] {
         assert_eq!(
             hive.ask(model, "x").await.error().2,
@@ -147,6 +160,23 @@ async fn pictures_and_documents_go_along() {
         settled(&doubao.control(), SOON).await;
         assert_no_violations(&doubao.control());
     }
+}
+
+/// A question about an earlier picture needs it.
+#[actix_web::test]
+async fn attachments_of_the_whole_conversation_go_along() {
+    let doubao = simulator("doubao", 1);
+    let hive = hive(&doubao, "chat");
+    let body = json!({"model": "doubao", "messages": [
+        {"role": "user", "content": [{"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": PIXEL}}]},
+        {"role": "assistant", "content": "seen"},
+        {"role": "user", "content": "echo:again"},
+    ]});
+    assert_eq!(hive.post(&body).await.content(), "again");
+    let asked = doubao.control().calls("ask").pop().unwrap();
+    assert_eq!(asked.params["attachments"], 1);
+    settled(&doubao.control(), SOON).await;
+    assert_no_violations(&doubao.control());
 }
 
 #[actix_web::test]

@@ -423,6 +423,29 @@ async fn odd_streams_mean_the_same() {
 }
 
 #[actix_web::test]
+async fn single_marks_are_taken_out_where_it_is_wanted() {
+    for generation in GENERATIONS {
+        let (metaso, _) = only(generation);
+        let hive = Hive::start(&[&metaso], &[("METASO_STRIP_SINGLE", "1")]);
+        let script = || Script {
+            quirks: vec!["single_marks".to_owned()],
+            ..Script::default()
+        };
+        hive.ask("metaso", "echo:x").await.content();
+        metaso.control().script(script()).unwrap();
+        let answer = hive.ask("metaso", "cite:2 echo:found").await;
+        assert!(!answer.content().contains('['), "{}", answer.text);
+        let annotations = &answer.message()["annotations"];
+        assert_eq!(
+            annotations.as_array().map(Vec::len),
+            Some(2),
+            "{}",
+            answer.text
+        );
+    }
+}
+
+#[actix_web::test]
 async fn the_login_cannot_be_changed_by_the_site() {
     let metaso = simulator("metaso", 1);
     metaso.control().fault("cookie_trap", 1).unwrap();

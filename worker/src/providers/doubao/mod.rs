@@ -121,11 +121,6 @@ impl Provider for Doubao {
     }
 
     fn find(&self, id: &str) -> Option<Model> {
-        // Bare digits could be anybody's: see `accept`.
-        models::find(id).filter(|_| !id.bytes().all(|byte| byte.is_ascii_digit()))
-    }
-
-    fn accept(&self, id: &str) -> Option<Model> {
         models::find(id)
     }
 
@@ -192,7 +187,7 @@ impl Doubao {
     async fn asked(&self, ask: &Arc<ChatRequest>, turn: &Turn) -> Result<Asked, ProviderError> {
         // Ids that mean nothing do not come this far.
         let wanted = models::read(&turn.model.upstream).unwrap_or(Wanted::Pictures);
-        let files = attachments(ask, turn).await?;
+        let files = attachments(ask, turn, &wanted).await?;
         let has_text = ask.messages.iter().any(|message| {
             message.has_words() || message.tool_calls.iter().flatten().next().is_some()
         });
@@ -326,14 +321,24 @@ impl Doubao {
     }
 }
 
-/// The pictures and documents of the last user message (section 4.3).
-async fn attachments(ask: &ChatRequest, turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
-    let last = ask
-        .messages
-        .iter()
-        .rposition(|message| message.role == Role::User);
-    match last.and_then(|at| Some((at, ask.messages.get(at)?))) {
-        Some((at, message)) => turn.attachments(at, message).await,
-        None => Ok(Vec::new()),
+/// The pictures and documents that go along: of the whole conversation, as its text does; for a new picture, of the message that
+/// asks for it (section 4.3).
+async fn attachments(
+    ask: &ChatRequest,
+    turn: &Turn,
+    wanted: &Wanted,
+) -> Result<Vec<Attachment>, ProviderError> {
+    let first = match wanted {
+        Wanted::Answer { .. } => 0,
+        Wanted::Pictures => {
+            let mut messages = ask.messages.iter();
+            let last = messages.rposition(|message| message.role == Role::User);
+            last.unwrap_or(ask.messages.len())
+        }
+    };
+    let mut files = Vec::new();
+    for (at, message) in ask.messages.iter().enumerate().skip(first) {
+        files.append(&mut turn.attachments(at, message).await?);
     }
+    Ok(files)
 }
