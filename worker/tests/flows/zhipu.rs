@@ -125,6 +125,7 @@ async fn every_model_is_one_that_the_service_knows() {
         "glm-5-nothink",
         "glm-deepresearch",
         "cogview-3-plus",
+        "cogvideox",
     ] {
         assert!(listed.contains(&id), "{id} in {listed:?}");
     }
@@ -616,6 +617,31 @@ async fn pictures_and_documents_go_along() {
         reply.text,
         zhipu.control().state().violations
     );
+    settled(&zhipu.control(), SOON).await;
+    assert_no_violations(&zhipu.control());
+}
+
+#[actix_web::test]
+async fn videos_are_made_waited_for_and_deleted() {
+    let zhipu = simulator("zhipu", 1);
+    let hive = Hive::start(&[&zhipu], &[]);
+    let made = hive.ask("cogvideox", "a cat that runs").await;
+    let violations = zhipu.control().state().violations;
+    assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
+    assert!(made.content().contains("](http"), "{}", made.content());
+    // From a picture.
+    let message = json!([{"type": "text", "text": "let it run"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
+    let body = json!({"model": "cogvideox", "messages": [{"role": "user", "content": message}]});
+    let made = hive.post(&body).await;
+    let violations = zhipu.control().state().violations;
+    assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
+    for fault in ["video_refused", "video_failed"] {
+        zhipu.control().fault(fault, 0).unwrap();
+        let reply = hive.ask("cogvideox", "x").await;
+        assert_ne!(reply.status, 200, "{fault}: {}", reply.text);
+        zhipu.control().clear_faults();
+    }
+    assert!(count(&zhipu.control(), "video_delete") >= 2);
     settled(&zhipu.control(), SOON).await;
     assert_no_violations(&zhipu.control());
 }

@@ -14,6 +14,7 @@ mod sign;
 mod sources;
 pub mod stream;
 mod upload;
+mod video;
 mod voices;
 mod wire;
 
@@ -185,10 +186,10 @@ impl Zhipu {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let upstream = turn.model.upstream.clone();
         let route = models::route(&upstream, ask.thinking.unwrap_or(turn.model.thinking));
-        let build = if route.mode == Mode::Draw {
-            prompt::drawing
-        } else {
-            prompt::flattened
+        let build = match route.mode {
+            Mode::Draw => prompt::drawing,
+            Mode::Film => prompt::question,
+            Mode::Think | Mode::Research | Mode::Plain => prompt::flattened,
         };
         let mut asked = Asked {
             route,
@@ -259,6 +260,9 @@ impl Zhipu {
         access: &Arc<Access>,
         asked: &mut Asked<'_>,
     ) -> Result<(), Refusal> {
+        if asked.route.mode == Mode::Film {
+            return self.film(turn, account, access, asked).await;
+        }
         let caller = self.caller(access);
         let variable = &account.variable;
         upload::upload(turn, caller, variable, &asked.files, &mut asked.items).await?;

@@ -10,7 +10,7 @@ pub(super) const CHAT: &str = "65940acff94777010aa6b796";
 /// The site's drawing agent.
 const DRAWING: &str = "65a232c082ff90a2ad2f15e2";
 
-/// The listed models. `cogview-3-plus` draws; all others talk.
+/// The listed models. `cogview-3-plus` draws and `cogvideox` films; all others talk.
 const LISTED: &[&str] = &[
     "zhipu",
     "glm-5",
@@ -25,7 +25,11 @@ const LISTED: &[&str] = &[
     "glm-5-nothink",
     "glm-deepresearch",
     "cogview-3-plus",
+    "cogvideox",
 ];
+
+/// Videos are not made by an assistant.
+const FILMING: &str = "cogvideox";
 
 /// Ends of an id that are switches and no part of the service's own name for the model: what they say of thinking and of
 /// searching.
@@ -48,6 +52,8 @@ pub(super) enum Mode {
     Plain,
     /// The drawing agent's empty word.
     Draw,
+    /// No question to an assistant at all (section 4.4).
+    Film,
 }
 
 impl Mode {
@@ -56,7 +62,7 @@ impl Mode {
         match self {
             Self::Think => "zero",
             Self::Research => "deep_research",
-            Self::Plain | Self::Draw => "",
+            Self::Plain | Self::Draw | Self::Film => "",
         }
     }
 }
@@ -82,6 +88,7 @@ pub(super) fn find(id: &str) -> Option<Model> {
     let base = base(id);
     let is_ours = is_family(&base)
         || base.starts_with("cogview")
+        || base == FILMING
         || (is_agent_id(&base) && base.bytes().any(|byte| byte.is_ascii_digit()));
     is_ours.then(|| model(id, base))
 }
@@ -102,7 +109,13 @@ pub(super) fn route(upstream: &str, thinking: bool) -> Route<'_> {
         mode,
         selected_model: is_versioned(upstream).then_some(upstream),
     };
-    if upstream.starts_with("cogview") {
+    if upstream == FILMING {
+        Route {
+            assistant_id: "",
+            mode: Mode::Film,
+            selected_model: None,
+        }
+    } else if upstream.starts_with("cogview") {
         Route {
             assistant_id: DRAWING,
             mode: Mode::Draw,
@@ -131,11 +144,12 @@ fn model(id: &str, base: String) -> Model {
         rest = shorter;
     }
     let known = LISTED.iter().find(|known| id.eq_ignore_ascii_case(known));
-    let draws = base.starts_with("cogview");
+    let films = base == FILMING;
+    let draws = films || base.starts_with("cogview");
     Model {
         thinking: !draws && thinking.unwrap_or(true),
         search: !draws && search.unwrap_or(false),
-        vision: !draws,
+        vision: films || !draws,
         files: !draws,
         ..Model::new(known.copied().unwrap_or(id), base, CREATED)
     }
@@ -238,6 +252,8 @@ mod tests {
                 "cogview-3-plus",
                 Some((DRAWING.to_owned(), Mode::Draw, None)),
             ),
+            ("cogvideox", Some((String::new(), Mode::Film, None))),
+            ("cogvideox-pro", None),
             ("glm-x", None),
             ("gpt-4", None),
             ("", None),

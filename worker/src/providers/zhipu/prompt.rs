@@ -52,13 +52,19 @@ fn say(message: &Message, prompt: &mut String) {
     }
 }
 
-/// What a drawing is asked with: the last question, which says that it is one.
-pub(super) fn drawing(request: &ChatRequest) -> String {
+/// What a video is asked with: the last question.
+pub(super) fn question(request: &ChatRequest) -> String {
     let is_question = |message: &&Message| message.role == Role::User;
     let asked = request.messages.iter().rev().find(is_question);
     let text = asked.map(|message| message.text()).unwrap_or_default();
+    text.into_owned()
+}
+
+/// What a drawing is asked with: the last question, which says that it is one.
+pub(super) fn drawing(request: &ChatRequest) -> String {
+    let text = question(request);
     if text.contains('画') || text.trim().is_empty() {
-        text.into_owned()
+        text
     } else {
         format!("请画：{text}")
     }

@@ -137,6 +137,13 @@ pub(super) fn expired(variable: &str) -> Refusal {
     )
 }
 
+/// Words for points, times and allowances.
+pub(super) fn speaks_of_quota(words: &str) -> bool {
+    ["积分", "次数", "额度"]
+        .iter()
+        .any(|word| words.contains(word))
+}
+
 fn unknown_assistant() -> Refusal {
     Refusal::from(ProviderError {
         param: Some("model".to_owned()),
@@ -207,7 +214,7 @@ impl Said {
         if self.says(&["系统繁忙"]) {
             return Some(Refusal::new(Kind::Unavailable, "the service is overloaded"));
         }
-        if number != 0 && self.says(&["积分", "次数", "额度"]) {
+        if number != 0 && speaks_of_quota(&self.message) {
             let error = Refusal::new(
                 Kind::QuotaSpent,
                 format!("the quota of the account of {variable} is spent"),

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actix_web::http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
@@ -105,7 +106,9 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
         Mode::Draw => json!({
             "aspect_ratio": "1:1", "style": "none", "scene": "none", "chat_model": "", "rm_label_watermark": false,
         }),
-        Mode::Think | Mode::Research | Mode::Plain => json!({"rm_label_watermark": false}),
+        Mode::Think | Mode::Research | Mode::Plain | Mode::Film => {
+            json!({"rm_label_watermark": false})
+        }
     };
     let text = Item::Text {
         kind: "text",
@@ -206,6 +209,93 @@ pub(super) fn upload(caller: Caller<'_>, file: &Attachment, boundary: String) ->
         .timeout(UPLOAD)
 }
 
+/// `POST …/video-api/v1/chat`: asks for a video, of these pictures where there are any (section 4.4).
+pub(super) fn video(
+    caller: Caller<'_>,
+    prompt: &str,
+    sources: &[String],
+    moment: Moment,
+) -> Request {
+    let mut body = json!({
+        "conversation_id": "", "prompt": prompt,
+        "advanced_parameter_extra": {"emotional_atmosphere": "", "mirror_mode": "", "video_style": ""},
+    });
+    if !sources.is_empty() {
+        body["source_list"] = json!(sources);
+    }
+    let url = format!("{}/chatglm/video-api/v1/chat", caller.site.base_url);
+    signed(caller, Request::post("video", url), moment)
+        .headers(&[
+            ("accept", "*/*"),
+            ("content-type", JSON),
+            ("referer", VIDEO),
+        ])
+        .json(&body)
+        .timeout(SHORT_CALL)
+        .once()
+}
+
+/// `GET …/video-api/v1/chat/status/{chat_id}` (section 4.4).
+pub(super) fn video_status(caller: Caller<'_>, chat_id: &str, moment: Moment) -> Request {
+    let url = format!(
+        "{}/chatglm/video-api/v1/chat/status/{}",
+        caller.site.base_url,
+        segment(chat_id)
+    );
+    signed(caller, Request::get("video_status", url), moment)
+        .headers(&[
+            ("accept", "*/*"),
+            ("content-type", JSON),
+            ("referer", VIDEO),
+        ])
+        .timeout(SHORT_CALL)
+        .once()
+}
+
+/// `DELETE …/video-api/v1/chat/{chat_id}` (section 4.4).
+pub(super) fn delete_video(caller: Caller<'_>, chat_id: &str, moment: Moment) -> Request {
+    let url = format!(
+        "{}/chatglm/video-api/v1/chat/{}",
+        caller.site.base_url,
+        segment(chat_id)
+    );
+    signed(caller, Request::new("delete", Method::DELETE, url), moment)
+        .headers(&[
+            ("accept", "*/*"),
+            ("content-type", JSON),
+            ("referer", VIDEO),
+        ])
+        .timeout(SHORT_CALL)
+        .once()
+}
+
+/// `POST …/video-api/v1/static/upload`: the picture of a video; no signature (section 3).
+pub(super) fn video_source(caller: Caller<'_>, file: &Attachment, boundary: String) -> Request {
+    let form = Form::new(boundary).file("file", &file.name, &file.content_type, &file.bytes);
+    let url = format!(
+        "{}/chatglm/video-api/v1/static/upload",
+        caller.site.base_url
+    );
+    browser(caller, Request::post("upload", url))
+        .headers(&[("accept", "*/*"), ("referer", VIDEO)])
+        .header("content-type", form.content_type())
+        .body(form.finish())
+        .timeout(UPLOAD)
+}
+
+/// What a part of a path has encoded.
+const SEGMENT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
+
+/// The service's own id as a part of a path.
+fn segment(id: &str) -> percent_encoding::PercentEncode<'_> {
+    percent_encoding::utf8_percent_encode(id, SEGMENT)
+}
+
+const VIDEO: &str = "https://chatglm.cn/video";
 const MAIN: &str = "https://chatglm.cn/main/alltoolsdetail";
 
 /// The page that an assistant is talked to on.
@@ -262,7 +352,8 @@ struct Envelope<T> {
     result: Option<T>,
 }
 
-fn result<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
+/// What is in it; `None` where there is nothing, or something else.
+pub(super) fn result<T: serde::de::DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice::<Envelope<T>>(body).ok()?.result
 }
 

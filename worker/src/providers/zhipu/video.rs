@@ -1,0 +1,163 @@
+//! Videos: asked for, waited for, deleted. Source: `wire/zhipu.md` section 4.4.
+
+use std::{sync::Arc, time::Duration};
+
+use serde::Deserialize;
+
+use super::{
+    Asked, Zhipu,
+    account::{Access, Account, moment},
+    refusal::{self, Refusal},
+    wire::{self, Caller},
+};
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError},
+    providers::{Errand, Turn},
+    upstream::Request,
+};
+
+/// Between two looks; the page allows 1 to 10 s.
+const EVERY: Duration = Duration::from_secs(2);
+/// Longest wait for a video.
+const MOST: Duration = Duration::from_secs(600);
+
+#[derive(Deserialize)]
+struct Created {
+    chat_id: String,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    source_id: String,
+}
+
+#[derive(Deserialize)]
+struct Progress {
+    status: Option<String>,
+    msg: Option<String>,
+    video_url: Option<String>,
+}
+
+impl Zhipu {
+    /// One video: of the question's words, and of its first picture where it has one.
+    pub(super) async fn film(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        asked: &Asked<'_>,
+    ) -> Result<(), Refusal> {
+        let (caller, variable) = (self.caller(access), account.variable.as_str());
+        let mut sources = Vec::new();
+        if let Some(picture) = asked.files.iter().find(|file| file.is_image()) {
+            let boundary = turn.uuid().simple().to_string();
+            let request = wire::video_source(caller, picture, boundary);
+            let source: Source = call(turn, request, variable).await?;
+            sources.push(source.source_id);
+        }
+        let request = wire::video(caller, &asked.prompt, &sources, moment());
+        let created: Created = call(turn, request, variable).await?;
+        let chat_id = created.chat_id;
+        turn.opened(&chat_id, self.undoing(account, access, &chat_id));
+        let look = async |turn: &mut Turn| {
+            let request = wire::video_status(caller, &chat_id, moment());
+            let progress: Progress = call(turn, request, variable).await?;
+            judged(progress)
+        };
+        let Some(url) = turn.until(EVERY, MOST, look).await? else {
+            return Err(ProviderError::new(Kind::Timeout, "the video took too long").into());
+        };
+        turn.events.push(ChatEvent::Video { url });
+        turn.events.push(ChatEvent::Finish(FinishReason::Stop));
+        turn.emit().await?;
+        Ok(())
+    }
+
+    fn undoing(&self, account: &Account, access: &Arc<Access>, chat_id: &str) -> Option<Errand> {
+        let (site, tokens) = (self.site.clone(), account.tokens.clone());
+        let (used, chat_id) = (Arc::clone(access), chat_id.to_owned());
+        let build = move || {
+            let access = tokens.latest().unwrap_or_else(|| Arc::clone(&used));
+            let caller = Caller {
+                site: &site,
+                token: &access.token,
+                device: &access.device,
+            };
+            wire::delete_video(caller, &chat_id, moment())
+        };
+        self.deletes_conversations.then(|| Errand::new(build))
+    }
+}
+
+/// The video's address, once there is one.
+fn judged(progress: Progress) -> Result<Option<String>, Refusal> {
+    let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
+    match progress.status.as_deref() {
+        Some("init" | "processing") => Ok(None),
+        Some("finished") => match progress.video_url.filter(is_web) {
+            Some(url) => Ok(Some(url)),
+            None => Err(ProviderError::malformed("video").into()),
+        },
+        Some(_) | None => {
+            let words = progress.msg.unwrap_or_default();
+            let kind = if refusal::speaks_of_quota(&words) {
+                Kind::QuotaSpent
+            } else {
+                Kind::Unavailable
+            };
+            let error = ProviderError::new(kind, "the service made no video");
+            Err(error.saying(&words).into())
+        }
+    }
+}
+
+/// A short call: its result, or what its refusal means.
+async fn call<T: serde::de::DeserializeOwned>(
+    turn: &Turn,
+    request: Request,
+    variable: &str,
+) -> Result<T, Refusal> {
+    let mut answer = turn.send(request).await?;
+    let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
+    let body = answer.short().await.map_err(ProviderError::from)?;
+    if status == 200
+        && let Some(result) = wire::result(&body)
+    {
+        return Ok(result);
+    }
+    let refusal = refusal::refusal(status, &body, variable);
+    let is_unread = status == 200 && refusal.error.kind == Kind::ModelNotFound;
+    if is_unread {
+        return Err(ProviderError::malformed("answer").into());
+    }
+    Err(Refusal {
+        error: refusal.error.with_retry_after(retry_after),
+        ..refusal
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_pages_words_mean_that_it_goes_on() {
+        let judge = |json: &str| judged(serde_json::from_str(json).unwrap());
+        for going in [
+            r#"{"status":"init"}"#,
+            r#"{"status":"processing","msg":"x"}"#,
+        ] {
+            assert!(matches!(judge(going), Ok(None)), "{going}");
+        }
+        let done = judge(r#"{"status":"finished","video_url":"https://e/v.mp4","cover_url":"c"}"#);
+        assert_eq!(done.unwrap().as_deref(), Some("https://e/v.mp4"));
+        for (failed, kind) in [
+            (r#"{"status":"failed","msg":"积分不足"}"#, Kind::QuotaSpent),
+            (r#"{"status":"failed"}"#, Kind::Unavailable),
+            ("{}", Kind::Unavailable),
+            (r#"{"status":"finished"}"#, Kind::Protocol),
+        ] {
+            assert_eq!(judge(failed).unwrap_err().error.kind, kind, "{failed}");
+        }
+    }
+}
