@@ -336,5 +336,9 @@ contract! {
     doubao_samantha: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), generation: "samantha", settings: &[("DOUBAO_PROTOCOL", "samantha")], ..ANY };
     metaso: Service { name: "metaso", model: "metaso", thinking: Some("metaso-research"), generation: "chat", keeps_conversations: false, ..ANY };
     metaso_searchv2: Service { name: "metaso", model: "metaso", generation: "searchv2", keeps_conversations: false, ..ANY };
+    minimax: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "cloud", ..ANY };
+    minimax_archon: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "archon", settings: &[("MINIMAX_PROTOCOL", "archon")], ..ANY };
+    zhipu: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "increments", ..ANY };
+    zhipu_cumulative: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "cumulative", ..ANY };
     openai: Service { name: "openai", model: "sim-chat", thinking: Some("sim-reasoner"), is_web_chat: false, keeps_conversations: false, ..ANY };
 }

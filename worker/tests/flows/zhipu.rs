@@ -192,8 +192,6 @@ async fn every_fault_is_an_honest_status() {
     let human = (502, "upstream_error", "upstream_verification_required");
     let unknown = (404, "invalid_request_error", "model_not_found");
     let protocol = (502, "upstream_error", "upstream_protocol_error");
-    let signature = (502, "upstream_error", "upstream_bad_signature");
-    let headers = (502, "upstream_error", "upstream_bad_headers");
     let moderated = (400, "invalid_request_error", "content_filter");
     let late = (504, "upstream_error", "upstream_timeout");
     for (fault, expected) in [
@@ -202,10 +200,10 @@ async fn every_fault_is_an_honest_status() {
         ("guest", auth),
         ("refresh_expired", auth),
         ("refresh_malformed", auth),
-        ("sign_missing", signature),
-        ("sign_wrong", signature),
-        ("identity_missing", headers),
-        ("agent_missing", headers),
+        ("sign_missing", protocol),
+        ("sign_wrong", protocol),
+        ("identity_missing", protocol),
+        ("agent_missing", protocol),
         ("rate_limited", limited),
         ("rate_limited_retry_after", limited),
         ("http_429", limited),
@@ -219,7 +217,7 @@ async fn every_fault_is_an_honest_status() {
         ("overloaded", unavailable),
         ("overloaded_200", unavailable),
         ("overload_frame", unavailable),
-        ("strange", (502, "upstream_error", "upstream_45678")),
+        ("strange", protocol),
         ("html_200", protocol),
         ("garbage", protocol),
         ("empty", unavailable),

@@ -224,13 +224,9 @@ impl Said {
             Some(1_400_010_501) => return Some(unprepared()),
             // The status says more.
             Some(_) if matches!(status, 401 | 402 | 404 | 409 | 429) => {}
-            Some(number) => {
+            Some(_) => {
                 let failed = Refusal::new(Kind::Unavailable, "the service failed");
-                return Some(
-                    failed
-                        .code(&format!("upstream_{number}"))
-                        .saying(&self.text),
-                );
+                return Some(failed.saying(&self.text));
             }
         }
         match self.info {
@@ -278,7 +274,6 @@ fn not_accepted() -> Refusal {
         Kind::Protocol,
         "the service did not accept the request's signature or form",
     )
-    .code("upstream_bad_request")
 }
 
 fn unprepared() -> Refusal {

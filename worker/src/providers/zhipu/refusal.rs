@@ -230,20 +230,16 @@ impl Said {
                 Kind::Protocol,
                 "the service did not accept the signature; check the clock of this machine",
             )
-            .code("upstream_bad_signature")
             .with(Remedy::NewSignature),
             40001 | 40002 => Refusal::new(
                 Kind::Protocol,
                 "the service did not accept the headers of the request",
-            )
-            .code("upstream_bad_headers"),
+            ),
             500..600 => Refusal::new(Kind::Unavailable, "the service failed").saying(&self.message),
             _ if self.says(&["quota exceeded"]) => {
                 Refusal::new(Kind::RateLimited, "too many requests")
             }
-            _ => Refusal::new(Kind::Protocol, "the service refused")
-                .code(&format!("upstream_{number}"))
-                .saying(&self.message),
+            _ => Refusal::new(Kind::Protocol, "the service refused").saying(&self.message),
         })
     }
 }
