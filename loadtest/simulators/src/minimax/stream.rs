@@ -68,13 +68,14 @@ pub(super) fn acts(answer: &Answer, prompt: &str, end: &End) -> Acts {
     let send = |value: &str| Act::Send(record(value).into());
     let say = |value: &str| Act::Say(record(value).into());
     let mut acts = vec![send(r#"{"type":10}"#)];
-    if answer.quirk("echo_chunks") {
-        acts.push(send(&chunk(ECHO, None, Some(prompt))));
-    }
     acts.push(send(&format!(
         r#"{{"type":2,"agent_message":{{"msg_id":"{ECHO}","role":"user","msg_type":1,"msg_content":{}}}}}"#,
         json!(prompt)
     )));
+    if answer.quirk("echo_chunks") {
+        // Behind the message whose id they have: before it, nobody could tell them from the answer.
+        acts.push(send(&chunk(ECHO, None, Some(prompt))));
+    }
     if answer.quirk("unknown_records") {
         acts.extend(
             [
