@@ -2,7 +2,7 @@
 //! and may be replaced itself each time. What every provider with such a credential needs stands here once: one renewal
 //! at a time for an account, however many turns wait for it, ahead of the token's end or after its refusal; run to its end
 //! whoever leaves, as its answer may hold the only valid successor; that one kept over restarts before anybody uses it;
-//! and a refused renewal remembered instead of repeated. The policy is pure: [`super::rotation`].
+//! and a refused renewal remembered instead of repeated. The policy is pure: `rotation`.
 //!
 //! ```ignore
 //! // Once, where the variables are read. Equal pasted credentials are equal accounts, so a pool keeps their state.

@@ -53,7 +53,7 @@ pub struct Admission {
 /// calls) that it may have; on another thread where it is long.
 ///
 /// # Errors
-/// 503 where there is no place or no memory, what [`body::read`] and `parse` say.
+/// 503 where there is no place or no memory, what `body::read` and `parse` say.
 pub async fn take_in<T: Send + 'static>(
     http: &HttpRequest,
     app: &Data<App>,

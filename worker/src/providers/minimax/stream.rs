@@ -132,7 +132,7 @@ impl Decoder {
         Some(self.answer.message_id.as_str()).filter(|id| !id.is_empty())
     }
 
-    /// As [`Decoder::read`], without what may be done about an error.
+    /// As `read`, without what may be done about an error.
     ///
     /// # Errors
     /// As there.
@@ -140,7 +140,7 @@ impl Decoder {
         self.read(bytes, events).map_err(|refusal| refusal.error)
     }
 
-    /// As [`Decoder::end`], without what may be done about an error.
+    /// As `end`, without what may be done about an error.
     ///
     /// # Errors
     /// As there.
