@@ -620,6 +620,28 @@ async fn pictures_and_documents_go_along() {
 }
 
 #[actix_web::test]
+async fn a_drawing_without_pictures_is_an_error() {
+    let zhipu = simulator("zhipu", 1);
+    for (fault, expected) in [
+        ("no_pictures", (502, "upstream_unavailable")),
+        ("no_points", (429, "upstream_rate_limited")),
+        ("empty", (502, "upstream_unavailable")),
+    ] {
+        for stream in [false, true] {
+            zhipu.reset();
+            let hive = Hive::start(&[&zhipu], &[]);
+            zhipu.control().fault(fault, 0).unwrap();
+            let mut body = question("cogview-3-plus", "a cat");
+            body["stream"] = json!(stream);
+            let error = hive.post(&body).await.error();
+            assert_eq!((error.0, error.2.as_str()), expected, "{fault}");
+            settled(&zhipu.control(), SOON).await;
+        }
+    }
+    assert_no_violations(&zhipu.control());
+}
+
+#[actix_web::test]
 async fn videos_are_made_waited_for_and_deleted() {
     let zhipu = simulator("zhipu", 1);
     let hive = Hive::start(&[&zhipu], &[]);

@@ -273,7 +273,9 @@ impl Zhipu {
             items: &asked.items,
         };
         let mut answer = turn.send(wire::ask(caller, &question, moment())).await?;
-        let mut decoder = Decoder::new(variable).streamed(asked.is_streamed);
+        let mut decoder = Decoder::new(variable)
+            .streamed(asked.is_streamed)
+            .drawing(asked.route.mode == Mode::Draw);
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             return self.whole(turn, answer, account, asked, decoder).await;
         }

@@ -37,6 +37,8 @@ struct Answer {
     sources: Sources,
     pictures: Pictures,
     is_streamed: bool,
+    /// Of a drawing: all its events, until it is known whether there are pictures.
+    held: Option<Vec<ChatEvent>>,
     is_over: bool,
     unknown: Unknowns,
 }
@@ -60,6 +62,13 @@ impl Decoder {
         self
     }
 
+    /// For a drawing: one without pictures is no answer, whatever it says (section 6.5).
+    #[must_use]
+    pub(super) fn drawing(mut self, is_drawing: bool) -> Self {
+        self.answer.held = is_drawing.then(Vec::new);
+        self
+    }
+
     /// Takes the next bytes.
     ///
     /// # Errors
@@ -71,7 +80,7 @@ impl Decoder {
     ) -> Result<(), Refusal> {
         self.sse.push(bytes)?;
         while let Some(event) = self.sse.next() {
-            self.answer.data(event.data, events)?;
+            self.answer.take(event.data, events)?;
         }
         Ok(())
     }
@@ -82,7 +91,7 @@ impl Decoder {
     /// An answer that was not finished: the service says when it is.
     pub(super) fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         if let Some(event) = self.sse.finish() {
-            self.answer.data(event.data, events)?;
+            self.answer.take(event.data, events)?;
         }
         let answer = &self.answer;
         if answer.is_over {
@@ -154,6 +163,42 @@ impl Decoder {
 impl Answer {
     fn has_output(&self) -> bool {
         self.voices.has_output() || !self.pictures.is_empty()
+    }
+
+    /// As [`Answer::data`]; the events of a drawing come with its end.
+    fn take(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
+        let Some(mut held) = self.held.take() else {
+            return self.data(data, events);
+        };
+        let is_drawing = !self.is_over;
+        let result = self.data(data, &mut held);
+        if is_drawing && self.is_over && result.is_ok() {
+            self.drawn(&held)?;
+            events.append(&mut held);
+        }
+        self.held = Some(held);
+        result
+    }
+
+    /// Whether a drawing holds a picture: some hold its address in the text alone.
+    fn drawn(&self, events: &[ChatEvent]) -> Result<(), Refusal> {
+        let has_picture = |event: &ChatEvent| matches!(event, ChatEvent::Image { .. });
+        let texts = events.iter().filter_map(|event| match event {
+            ChatEvent::Text(text) => Some(text.as_str()),
+            _ => None,
+        });
+        let text: String = texts.collect();
+        let was_moderated = events.contains(&ChatEvent::Finish(FinishReason::ContentFilter));
+        if was_moderated || events.iter().any(has_picture) || text.contains("(https://") {
+            return Ok(());
+        }
+        let kind = if refusal::speaks_of_quota(&text) {
+            Kind::QuotaSpent
+        } else {
+            Kind::Unavailable
+        };
+        let error = ProviderError::new(kind, "the service made no picture");
+        Err(error.saying(&text).into())
     }
 
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {

@@ -393,6 +393,37 @@ fn pictures_come_when_they_are_finished_and_in_order() {
 }
 
 #[test]
+fn a_drawing_without_pictures_is_no_answer() {
+    let drawn = |frames: &[String]| {
+        let (mut decoder, mut events) = (Decoder::new("V").drawing(true), Vec::new());
+        let read = decoder.feed(frames.concat().as_bytes(), &mut events);
+        let read = read.and_then(|()| decoder.finish(&mut events));
+        (read.map_err(|error| error.kind), events)
+    };
+    let said = |said: &str| {
+        [
+            frame(Some(true), "init", &[("L", "init", text_item(said))]),
+            frame(Some(false), "finish", &[("L", "finish", text_item(said))]),
+        ]
+    };
+    assert_eq!(drawn(&said("sorry")), (Err(Kind::Unavailable), Vec::new()));
+    assert_eq!(
+        drawn(&said("您的积分不足")),
+        (Err(Kind::QuotaSpent), Vec::new())
+    );
+    let (read, events) = drawn(&said("![x](https://e/x.png)"));
+    assert!(read.is_ok() && events.len() == 2, "{events:?}");
+    let item = json!([{"type": "image", "image": [{"image_url": "https://e/0.png"}]}]);
+    let (read, events) = drawn(&[
+        frame(None, "init", &[("T", "init", text_item("here"))]),
+        frame(None, "finish", &[("A", "finish", item)]),
+    ]);
+    assert!(read.is_ok(), "{read:?}");
+    assert_eq!(events.first(), Some(&ChatEvent::Text("here".to_owned())));
+    assert!(matches!(events.last(), Some(ChatEvent::Finish(_))));
+}
+
+#[test]
 fn unknown_items_and_states_never_fail() {
     let said = decoded(&[
         frame(None, "queued", &[("L", "init", json!([{"type": "hologram", "hologram": [1]}, {"type": null}, {}]))]),
