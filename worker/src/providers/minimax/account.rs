@@ -7,12 +7,13 @@ use sha3::{Digest as _, Sha3_256};
 use uuid::Uuid;
 
 use super::{
-    NAME,
+    NAME, answers,
     call::Call,
     refusal::{Refusal, Remedy},
     sign::Who,
+    site::Site,
     standing::Standing,
-    wire::{self, Caller, Site, Target},
+    wire::{self, Caller, Target},
 };
 use crate::{
     accounts::{
@@ -215,7 +216,7 @@ async fn renewed(call: &Call<'_>, attempt: &Attempt) -> Result<Renewed<Access>, 
         }
         plain => plain?,
     };
-    let token = wire::renewed(&body).ok_or_else(|| ProviderError::malformed("renewal"))?;
+    let token = answers::renewed(&body).ok_or_else(|| ProviderError::malformed("renewal"))?;
     let access = Access::new(Secret::new(token));
     let soonest = attempt.unix_ms / 1000 + MARGIN.as_secs() + PAUSE_SECONDS;
     Ok(Renewed {

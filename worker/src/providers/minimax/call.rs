@@ -6,7 +6,8 @@ use bytes::Bytes;
 use super::{
     account::{Access, Account},
     refusal::{self, Refusal},
-    wire::{self, Caller, Site, Target},
+    site::Site,
+    wire::{self, Caller, Target},
 };
 use crate::{
     chat::ProviderError,

@@ -8,13 +8,15 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     Asked, MiniMax, NAME,
     account::{Access, Account},
+    answers,
     call::Call,
     models::{self, Cloud},
     refusal::{Refusal, Remedy},
+    site::Generation,
     standing::{self, Ask},
     stream::Decoder,
     upload,
-    wire::{self, Generation, Question},
+    wire::{self, Question},
 };
 use crate::{
     chat::{Kind, ProviderError},
@@ -58,7 +60,7 @@ impl MiniMax {
         let request = wire::open_session(call.caller(), generation, &agent, &model);
         let opened = call.json(request).await?;
         // An agent that is none is told of by what is missing (section 12.3).
-        let session = wire::session_id(&opened).ok_or_else(|| Refusal {
+        let session = answers::session_id(&opened).ok_or_else(|| Refusal {
             error: ProviderError::malformed("session"),
             remedy: Remedy::Prepare,
         })?;
@@ -210,7 +212,7 @@ impl MiniMax {
             wire::archive(caller, generation, &session)
         };
         self.deletes_chats
-            .then(|| Errand::new(build).while_busy(wire::is_busy))
+            .then(|| Errand::new(build).while_busy(answers::is_busy))
     }
 }
 

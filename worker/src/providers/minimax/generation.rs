@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::wire::Generation;
+use super::site::Generation;
 use crate::settings::Problems;
 
 const ALL: [Generation; 3] = [Generation::Cloud, Generation::Archon, Generation::Matrix];

@@ -8,13 +8,14 @@ use tokio::time::Instant;
 use super::{
     Asked, MiniMax,
     account::{Access, Account},
+    answers,
     call::Call,
     cloud::late,
     models,
     poll::{Growth, Look},
     refusal::Refusal,
-    upload,
-    wire::{self, Generation},
+    site::Generation,
+    upload, wire,
 };
 use crate::{
     chat::{Kind, ProviderError},
@@ -51,7 +52,7 @@ impl MiniMax {
         let items = upload::items(Generation::Matrix, &asked.files, &asked.paths);
         let request = wire::send_message(call.caller(), &asked.prompt, model, &items);
         let sent = call.json(request).await?;
-        let chat_id = wire::chat_id(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
+        let chat_id = answers::chat_id(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
         self.memory.has_answered(Generation::Matrix);
         turn.opened(
             &chat_id.to_string(),
@@ -95,7 +96,7 @@ impl MiniMax {
             wire::delete_chat(account.caller(&site, &access, None), chat_id)
         };
         self.deletes_chats
-            .then(|| Errand::new(build).while_busy(wire::is_busy))
+            .then(|| Errand::new(build).while_busy(answers::is_busy))
     }
 }
 

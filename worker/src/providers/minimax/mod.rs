@@ -2,11 +2,13 @@
 //! older prefix, and `matrix`, whose answer is polled. Source: `wire/minimax.md`.
 
 mod account;
+mod answers;
 mod call;
 mod card;
 mod cloud;
 mod generation;
 mod matrix;
+mod messages;
 mod models;
 mod offers;
 mod oss;
@@ -15,6 +17,7 @@ mod prompt;
 mod record;
 mod refusal;
 mod sign;
+mod site;
 mod standing;
 pub mod stream;
 mod upload;
@@ -32,8 +35,8 @@ use self::{
     generation::{Memory, Protocol},
     offers::Offer,
     refusal::{Refusal, Remedy},
+    site::{Generation, Site},
     standing::Ask,
-    wire::{Generation, Site},
 };
 use super::{Messenger, Model, Provider, Turn};
 use crate::{

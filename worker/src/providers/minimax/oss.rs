@@ -11,7 +11,7 @@ use ring::hmac;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::wire::Generation;
+use super::site::Generation;
 use crate::{
     accounts::Secret,
     upstream::{Request, fetch::Attachment},

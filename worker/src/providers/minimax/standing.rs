@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{
     account::Account,
+    answers,
     call::Call,
     offers::{self, Offer},
     refusal::{Refusal, Remedy},
-    wire::{self, Generation, Target},
+    site::Generation,
+    wire::{self, Target},
 };
 use crate::chat::{Kind, ProviderError};
 
@@ -71,7 +73,7 @@ pub(super) async fn user(
         asked => asked,
     };
     let user: Arc<str> = match asked {
-        Ok(body) => match wire::real_user(&body) {
+        Ok(body) => match answers::real_user(&body) {
             Some(user) => user.into(),
             None => return Err(ProviderError::malformed("user info").into()),
         },

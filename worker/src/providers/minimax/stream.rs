@@ -4,15 +4,13 @@
 use serde_json::value::RawValue;
 
 use super::{
+    messages::{Part, Said, Voice},
     record::{Chunk, Message, Record, word},
     refusal::{self, Refusal},
 };
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns, Usage},
-    upstream::{
-        json::{self, Halves},
-        sse::Sse,
-    },
+    upstream::{json, sse::Sse},
 };
 
 /// More messages than this are no answer.
@@ -51,24 +49,6 @@ struct Answer {
     message_id: String,
     unreadable: u32,
     unknown: Unknowns,
-}
-
-/// What one message has said so far.
-#[derive(Debug)]
-struct Said {
-    id: String,
-    /// The question, which comes back.
-    is_echo: bool,
-    text: Voice,
-    thinking: Voice,
-}
-
-#[derive(Debug, Default)]
-struct Voice {
-    said: String,
-    /// What it really is, where that does not go on from what was said.
-    otherwise: Option<String>,
-    halves: Halves,
 }
 
 impl Decoder {
@@ -308,57 +288,30 @@ impl Answer {
         if known.is_some() || self.messages.len() == MOST_MESSAGES {
             return known;
         }
-        self.messages.push(Said {
-            id: id.into_owned(),
-            is_echo: false,
-            text: Voice::default(),
-            thinking: Voice::default(),
-        });
+        self.messages.push(Said::new(id.into_owned()));
         Some(self.messages.len() - 1)
     }
 
     fn voice(&mut self, at: usize, part: Part) -> Option<&mut Voice> {
-        let said = self.messages.get_mut(at)?;
-        Some(match part {
-            Part::Text => &mut said.text,
-            Part::Thinking => &mut said.thinking,
-        })
+        Some(self.messages.get_mut(at)?.voice(part))
     }
 
     fn append(&mut self, at: usize, part: Part, content: &str, events: &mut Vec<ChatEvent>) {
         let has_halves = self.has_halves;
-        let Some(voice) = self.voice(at, part) else {
-            return;
-        };
-        let new = if has_halves && (voice.halves.is_waiting() || json::has_half(content)) {
-            voice.halves.join(content)
-        } else {
-            content.to_owned()
-        };
-        voice.said.push_str(&new);
-        self.say(at, part, new, events);
+        if let Some(voice) = self.voice(at, part) {
+            let new = voice.append(content, has_halves);
+            self.say(at, part, new, events);
+        }
     }
 
     /// All that a message says: what goes on from what was said is passed on.
     fn settle(&mut self, at: usize, part: Part, content: &str, events: &mut Vec<ChatEvent>) {
         let has_halves = self.has_halves;
-        let Some(voice) = self.voice(at, part) else {
-            return;
-        };
-        let whole = if has_halves && json::has_half(content) {
-            json::whole(content).into()
-        } else {
-            std::borrow::Cow::Borrowed(content)
-        };
-        voice.halves = Halves::default();
-        match whole.strip_prefix(voice.said.as_str()) {
-            Some(new) => {
-                let new = new.to_owned();
-                voice.said.push_str(&new);
-                voice.otherwise = None;
-                self.say(at, part, new, events);
-            }
-            None => voice.otherwise = Some(whole.into_owned()),
+        let new = self
+            .voice(at, part)
+            .and_then(|voice| voice.settle(content, has_halves));
+        if let Some(new) = new {
+            self.say(at, part, new, events);
         }
     }
 
@@ -437,12 +390,6 @@ impl Answer {
 
 /// Between two messages of one answer.
 pub(super) const GAP: &str = "\n\n";
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Text,
-    Thinking,
-}
 
 fn finish_reason(word: Option<&str>) -> FinishReason {
     match word {

@@ -5,13 +5,7 @@ use bytes::Bytes;
 use md5::{Digest as _, Md5};
 use serde_json::Value;
 
-use super::{
-    call::Call,
-    oss,
-    refusal::Refusal,
-    sign,
-    wire::{self, Generation},
-};
+use super::{call::Call, oss, refusal::Refusal, sign, site::Generation, wire};
 use crate::{
     chat::{ChatRequest, Kind, ProviderError, aside::aside},
     providers::Turn,

@@ -3,72 +3,19 @@
 use std::time::Duration;
 
 use actix_web::http::Method;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{
     models::{Cloud, Matrix},
     sign::{self, Form, Who},
+    site::{Generation, Site},
 };
 use crate::upstream::Request;
 
 /// A desktop browser (section 4).
 const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 const SHORT_CALL: Duration = Duration::from_secs(15);
-
-/// One generation of the private protocol (section 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub(super) enum Generation {
-    /// A stream.
-    Cloud = 0,
-    /// The same under an older prefix.
-    Archon = 1,
-    /// The answer grows in the conversation.
-    Matrix = 2,
-}
-
-impl Generation {
-    fn prefix(self) -> &'static str {
-        match self {
-            Self::Cloud => "/minimax-cloud/api/v1",
-            Self::Archon => "/archon/api/v1",
-            Self::Matrix => "/matrix/api/v1",
-        }
-    }
-}
-
-/// Where the service is (section 2).
-#[derive(Clone, Debug)]
-pub(super) struct Site {
-    /// `MINIMAX_BASE_URL`.
-    pub(super) base_url: String,
-    /// `MINIMAX_STREAM_BASE_URL`: of the cloud generations' message call.
-    pub(super) stream_base_url: String,
-    /// The query of the cloud generations, which differs between the two sites.
-    pub(super) form: Form,
-}
-
-impl Site {
-    /// A site. `stream_base_url`: where it is set.
-    pub(super) fn new(base_url: String, stream_base_url: Option<String>) -> Self {
-        let host = base_url.split("://").nth(1).unwrap_or(&base_url);
-        let derived = match host {
-            "agent.minimaxi.com" => "https://agent-stream.minimaxi.com",
-            "agent.minimax.io" => "https://agent-stream.minimax.io",
-            _ => &base_url,
-        };
-        Self {
-            stream_base_url: stream_base_url.unwrap_or_else(|| derived.to_owned()),
-            form: if host == "agent.minimax.io" {
-                Form::CloudAbroad
-            } else {
-                Form::Cloud
-            },
-            base_url,
-        }
-    }
-}
 
 /// Who asks where, and when.
 #[derive(Clone, Copy, Debug)]
@@ -434,56 +381,6 @@ fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
 /// Compact JSON in UTF-8. Serialising our own types with string keys cannot fail.
 fn text(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default()
-}
-
-/// `session_id`, as text or as a number; `None` is a failure (section 12.4).
-pub(super) fn session_id(body: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let id = answer
-        .get("session_id")
-        .or_else(|| answer.get("data")?.get("session_id"))?;
-    let id = match id {
-        Value::String(id) => id.clone(),
-        Value::Number(number) => number.to_string(),
-        _ => return None,
-    };
-    // It becomes a part of a path.
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    Some(id).filter(|id| !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain))
-}
-
-/// `chat_id` of the answer of [`send_message`].
-pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Sent {
-        chat_id: i64,
-    }
-    let sent: Sent = serde_json::from_slice(body).ok()?;
-    Some(sent.chat_id)
-}
-
-/// `realUserID` of the answer of [`user_info`].
-pub(super) fn real_user(body: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let data = answer.get("data")?;
-    let holder = data.get("userInfo").unwrap_or(data);
-    match holder.get("realUserID")? {
-        Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
-        Value::Number(number) => Some(number.to_string()),
-        _ => None,
-    }
-}
-
-/// The token of the answer of [`renewal`].
-pub(super) fn renewed(body: &[u8]) -> Option<String> {
-    let answer: Value = serde_json::from_slice(body).ok()?;
-    let token = answer.get("data")?.get("token")?.as_str()?;
-    Some(token.to_owned()).filter(|token| !token.is_empty())
-}
-
-/// Whether a session or a chat cannot be done away with yet, as it is still at work (sections 7, 12.6).
-pub(super) fn is_busy(status: u16, body: &[u8]) -> bool {
-    status == 409 || memchr::memmem::find(body, b"chat is running").is_some()
 }
 
 #[cfg(test)]

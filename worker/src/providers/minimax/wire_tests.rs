@@ -1,4 +1,4 @@
-use super::*;
+use super::{super::answers::*, *};
 
 const TOKEN: &str = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJleHAiOjE4OTM0NTYwMDAsInVzZXIiOnsiaWQiOiI0NDAwMTEyMjMzNDQ1NTY2NzciLCJuYW1lIjoidGVzdGVyIiwiYXZhdGFyIjoiIiwiZGV2aWNlSUQiOiIzMTIzNDU2Nzg5MDEyMzQ1NjciLCJpc0Fub255bW91cyI6ZmFsc2V9fQ.c2lnbmF0dXJl";
 

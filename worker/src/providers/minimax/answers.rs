@@ -1,0 +1,54 @@
+//! What of the service's short answers is read. Pure. Source: `wire/minimax.md` sections 2, 3 and 12.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+/// `session_id`, as text or as a number; `None` is a failure (section 12.4).
+pub(super) fn session_id(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let id = answer
+        .get("session_id")
+        .or_else(|| answer.get("data")?.get("session_id"))?;
+    let id = match id {
+        Value::String(id) => id.clone(),
+        Value::Number(number) => number.to_string(),
+        _ => return None,
+    };
+    // It becomes a part of a path.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    Some(id).filter(|id| !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain))
+}
+
+/// `chat_id` of the answer of [`send_message`].
+pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
+    #[derive(Deserialize)]
+    struct Sent {
+        chat_id: i64,
+    }
+    let sent: Sent = serde_json::from_slice(body).ok()?;
+    Some(sent.chat_id)
+}
+
+/// `realUserID` of the answer of [`user_info`].
+pub(super) fn real_user(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let data = answer.get("data")?;
+    let holder = data.get("userInfo").unwrap_or(data);
+    match holder.get("realUserID")? {
+        Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
+}
+
+/// The token of the answer of [`renewal`].
+pub(super) fn renewed(body: &[u8]) -> Option<String> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let token = answer.get("data")?.get("token")?.as_str()?;
+    Some(token.to_owned()).filter(|token| !token.is_empty())
+}
+
+/// Whether a session or a chat cannot be done away with yet, as it is still at work (sections 7, 12.6).
+pub(super) fn is_busy(status: u16, body: &[u8]) -> bool {
+    status == 409 || memchr::memmem::find(body, b"chat is running").is_some()
+}
