@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::{Problems, Vars, text};
 use crate::{
     accounts::{Secret, pasted::credential},
@@ -10,6 +12,13 @@ use crate::{
 
 /// What fits into one header of nginx's and the worker's with room for the rest.
 const MOST_KEY_BYTES: usize = 4096;
+
+/// The texts among them.
+#[derive(Default, Deserialize)]
+struct Texts {
+    api_master_key: Option<String>,
+    api_keys: Option<String>,
+}
 
 /// How thinking reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,8 +70,9 @@ pub struct Http {
 impl Http {
     pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
         let allow_anonymous = vars.switch("ALLOW_ANONYMOUS", false, problems);
-        let master_key = vars.get("API_MASTER_KEY");
-        let api_keys = api_keys(master_key, vars.get("API_KEYS"), problems);
+        let texts: Texts = vars.texts(problems);
+        let master_key = texts.api_master_key.as_deref();
+        let api_keys = api_keys(master_key, texts.api_keys.as_deref(), problems);
         // A key that is refused has its own sentence.
         if api_keys.is_empty() && !allow_anonymous && master_key.is_none() {
             problems.push("API_MASTER_KEY is empty: set a key, or ALLOW_ANONYMOUS=true to serve everybody who can reach the port");

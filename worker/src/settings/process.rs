@@ -2,7 +2,16 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
+
 use super::{Problems, Vars};
+
+/// The texts among them.
+#[derive(Default, Deserialize)]
+struct Texts {
+    host: Option<String>,
+    log_level: Option<String>,
+}
 
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +52,10 @@ pub struct Process {
 
 impl Process {
     pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
+        let texts: Texts = vars.texts(problems);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
-            host: vars.get("HOST").unwrap_or("0.0.0.0").to_owned(),
+            host: texts.host.unwrap_or_else(|| "0.0.0.0".to_owned()),
             port: vars.number("PORT", 8080, 0, u16::MAX, problems),
             threads: vars.number("WORKER_THREADS", cores, 1, 256, problems),
             keep_alive: vars.seconds("KEEP_ALIVE_TIMEOUT", 75.0, problems),
@@ -58,7 +68,7 @@ impl Process {
                     LogFormat::Json,
                     problems,
                 ),
-                level: vars.get("LOG_LEVEL").unwrap_or("info").to_owned(),
+                level: texts.log_level.unwrap_or_else(|| "info".to_owned()),
             },
         }
     }

@@ -1,6 +1,8 @@
 //! What the providers and the dispatcher read.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+use serde::Deserialize;
 
 use super::{Problems, Vars};
 use crate::{
@@ -38,11 +40,21 @@ pub struct Providers {
     pub kept: Kept,
 }
 
+/// The texts among them.
+#[derive(Default, Deserialize)]
+struct Texts {
+    retry_delays_ms: Option<String>,
+    fetch_allow_hosts: Option<String>,
+    model_routes: Option<String>,
+    tokens_file: Option<PathBuf>,
+}
+
 impl Providers {
     pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
+        let texts: Texts = vars.texts(problems);
         Self {
             request_timeout: vars.seconds("REQUEST_TIMEOUT", 600.0, problems),
-            retry_delays: retry_delays(vars.get("RETRY_DELAYS_MS"), problems),
+            retry_delays: retry_delays(texts.retry_delays_ms.as_deref(), problems),
             patience: Patience {
                 base: vars.seconds("COOLDOWN_BASE_SECONDS", 2.0, problems),
                 probe: vars.seconds("ACCOUNT_PROBE_SECONDS", 600.0, problems),
@@ -59,13 +71,10 @@ impl Providers {
             fetch: fetch::Policy {
                 most_bytes: vars.number("FETCH_MAX_BYTES", 100 << 20, 1024, 1 << 30, problems),
                 timeout: vars.seconds("FETCH_TIMEOUT", 60.0, problems),
-                allowed_hosts: hosts(vars.get("FETCH_ALLOW_HOSTS")),
+                allowed_hosts: hosts(texts.fetch_allow_hosts.as_deref()),
             },
-            model_routes: model_routes(vars.get("MODEL_ROUTES"), problems),
-            kept: vars
-                .get("TOKENS_FILE")
-                .map(|path| Kept::in_file(path.into()))
-                .unwrap_or_default(),
+            model_routes: model_routes(texts.model_routes.as_deref(), problems),
+            kept: texts.tokens_file.map(Kept::in_file).unwrap_or_default(),
         }
     }
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use actix_web::http::Uri;
+use serde::de::DeserializeOwned;
 
 use super::{Problems, file, placeholder, text};
 use crate::accounts::pasted;
@@ -128,6 +129,23 @@ impl Vars {
         tests::note(name);
         let value = self.values.get(name)?;
         Some(value.as_str()).filter(|value| !value.is_empty())
+    }
+
+    /// The variables that are texts as they stand, into a struct with a field for each: a group of settings can be read in
+    /// one go. envy finds a field by its name in any capitals; of two spellings, the one in capitals counts.
+    pub(super) fn texts<T: DeserializeOwned + Default>(&self, problems: &mut Problems) -> T {
+        let is_first = |name: &str| {
+            let capitals = name.to_ascii_uppercase();
+            capitals == name || !self.values.contains_key(&capitals)
+        };
+        let filled = self.values.iter().filter_map(|(name, value)| {
+            let value = value.trim();
+            (!value.is_empty() && is_first(name)).then(|| (name.clone(), value.to_owned()))
+        });
+        envy::from_iter(filled).unwrap_or_else(|error| {
+            problems.push(error.to_string());
+            T::default()
+        })
     }
 
     /// A credential as a web page or a request shows it and people paste it, in one line; see [`pasted::credential`].
