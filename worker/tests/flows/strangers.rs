@@ -411,6 +411,44 @@ async fn half_an_answer_never_looks_like_a_whole_one() {
     }
 }
 
+/// A body that begins as JSON is over with its first value, and that one may be a piece of the answer only.
+#[actix_web::test]
+async fn half_a_body_never_looks_like_a_whole_one() {
+    const JSON: &str =
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n";
+    let chunk = |text: &str| json!({"object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": null}]});
+    let answer = json!({"choices": [{"index": 0, "message": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}]}).to_string();
+    let aborted = answer.replace("stop", "aborted");
+    let cut = &answer[..answer.len() - 20];
+    for bytes in [
+        format!("{JSON}{}", chunk("Hel")),
+        format!("{JSON}{}\n{}\n", chunk("Hel"), chunk("lo")),
+        format!("{JSON}[{},{}]", chunk("Hel"), chunk("lo")),
+        format!("{JSON}{aborted}"),
+        format!("{JSON}{cut}"),
+        http("200 OK", "application/json", answer.as_bytes())
+            .strip_suffix(b"}]}")
+            .map(|half| String::from_utf8_lossy(half).into_owned())
+            .unwrap(),
+    ] {
+        for is_stream in [false, true] {
+            let upstream = Stranger::start(vec![("", bytes.clone().into_bytes(), End::Close)]);
+            let hive = upstream.hive(&[]);
+            let reply = if is_stream {
+                hive.stream("m", "hi").await
+            } else {
+                hive.ask("m", "hi").await
+            };
+            assert_eq!(reply.status, 502, "{bytes}: {}", reply.text);
+        }
+    }
+    // The same pieces as an answer that says that it is over.
+    let over =
+        json!({"choices": [{"index": 0, "delta": {"content": "Hello"}, "finish_reason": "stop"}]});
+    let reply = asked(format!("{JSON}{over}").into_bytes()).await;
+    assert_eq!(reply.content(), "Hello");
+}
+
 #[actix_web::test]
 async fn members_as_servers_fill_them() {
     let parts = r#"[{"type":"thinking","thinking":[{"type":"text","text":"hm"}]},{"type":"text","text":"Hello"}]"#;

@@ -44,6 +44,8 @@ pub(super) struct Choice<'a> {
     pub(super) delta: Option<Delta<'a>>,
     /// It stood in `message`: in a stream, that may be all that was said so far.
     pub(super) is_message: bool,
+    /// There is a `delta` and no `message` beside it: a piece of an answer.
+    pub(super) is_piece: bool,
     /// As it is written; empty for none.
     pub(super) finish_reason: Cow<'a, str>,
     pub(super) logprobs: Option<Value>,
@@ -117,6 +119,7 @@ pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
             .map(|choice| Choice {
                 index: choice.index.unwrap_or_default(),
                 is_message: choice.delta.is_none(),
+                is_piece: choice.delta.is_some(),
                 delta: choice.delta.or(choice.message),
                 finish_reason: choice.finish_reason.unwrap_or_default(),
                 logprobs: choice.logprobs,
@@ -219,6 +222,7 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     };
     let (delta, message) = (part("delta"), part("message"));
     let text = part("text");
+    let is_piece = delta.is_some() && message.is_none();
     let (first, second) = if is_whole {
         (message, delta)
     } else {
@@ -234,6 +238,7 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     Choice {
         index: members.get("index").map_or(0, index),
         is_message: is_message && text.is_none(),
+        is_piece,
         delta: delta.or(text),
         finish_reason,
         logprobs: members.remove("logprobs"),

@@ -57,6 +57,8 @@ struct Transcript {
     is_reasoning: bool,
     /// Pieces came as `delta`: a `message` repeats them.
     has_deltas: bool,
+    /// The last choice was a piece of an answer, which says itself when it is the last one.
+    is_piece: bool,
     /// Which choice is ours: the first one that is named.
     index: Option<u64>,
     /// The texts of the event being read may hold halves of characters.
@@ -142,10 +144,11 @@ impl Decoder {
     }
 }
 
-/// A completion that came in one piece. One without a finish reason is complete all the same.
+/// A completion that came in one piece. One without a finish reason is complete all the same, but not a chunk of a stream:
+/// the last chunk has one.
 ///
 /// # Errors
-/// An error object, or a body that is no completion.
+/// An error object, a body that is no completion, or one that broke off.
 pub(super) fn whole(
     body: &[u8],
     variable: &str,
@@ -159,6 +162,9 @@ pub(super) fn whole(
     if !answer.is_finished {
         if !is_answer {
             return Err(ProviderError::malformed("answer"));
+        }
+        if answer.is_piece {
+            return Err(ProviderError::broken_stream());
         }
         answer.end(FinishReason::Stop, events);
     }
@@ -291,6 +297,7 @@ impl Transcript {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
         let before = events.len();
+        self.is_piece = choice.is_piece;
         let repeats = choice.is_message && self.has_deltas;
         if let Some(delta) = choice.delta.filter(|_| !repeats && !self.is_finished) {
             self.has_deltas |= !choice.is_message && !delta.is_empty();
