@@ -37,7 +37,7 @@ pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,
-    chat::{ChatRequest, Field, ProviderError, Support},
+    chat::{ChatRequest, Dialect, Field, ProviderError, Support},
     settings::{Problems, Settings, Vars},
 };
 
@@ -70,8 +70,9 @@ pub trait Provider: fmt::Debug + Send + Sync {
         self.fields()
     }
 
-    /// Whether it takes content parts of any type, as APIs of the same dialect do that get the caller's own body.
-    fn takes_any_part(&self) -> bool {
+    /// Whether it is asked with the caller's own body where that is in this dialect. Then it gets content parts of every
+    /// type as they are written; of anybody else's request only what [`ChatRequest`] says.
+    fn takes_body_in(&self, _dialect: Dialect) -> bool {
         false
     }
 

@@ -141,9 +141,11 @@ impl Registry {
     pub fn route_for(&self, request: &ChatRequest) -> Result<Route, NoRoute> {
         let mut route = self.resolve(&request.model).ok_or(NoRoute::UnknownModel)?;
         if let Some(odd) = &request.odd_part {
-            route
-                .candidates
-                .retain(|candidate| candidate.provider.takes_any_part());
+            // Whoever is asked in other words than the caller's has none for this part, and it would vanish in silence.
+            let dialect = request.verbatim.as_ref().map(|body| body.dialect);
+            route.candidates.retain(|candidate| {
+                dialect.is_some_and(|dialect| candidate.provider.takes_body_in(dialect))
+            });
             if route.candidates.is_empty() {
                 return Err(NoRoute::OddPart(odd.clone()));
             }

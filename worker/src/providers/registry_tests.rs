@@ -164,6 +164,14 @@ fn only_candidates_that_can_do_it_are_left() {
         route("qwen/qwen-max", r#""x""#, TOOLS),
         Err(NoRoute::Unsupported("tools".to_owned()))
     );
+    // Another door's request is put into words anew, and there are none for such a part.
+    let mut foreign = request("both", ODD, "");
+    foreign.verbatim = None;
+    let route_of_foreign = registry.route_for(&foreign).map(|_| ());
+    assert_eq!(
+        route_of_foreign,
+        Err(NoRoute::OddPart(foreign.odd_part.unwrap()))
+    );
     let odd = route("qwen/qwen-max", ODD, TOOLS);
     assert!(matches!(odd, Err(NoRoute::OddPart(_))), "{odd:?}");
     assert_eq!(route("nobody", r#""x""#, ""), Err(NoRoute::UnknownModel));

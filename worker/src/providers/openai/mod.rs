@@ -33,7 +33,7 @@ use self::{account::Account, body::Manner, stream::Decoder};
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, Field, ProviderError, Support},
+    chat::{ChatRequest, Dialect, Field, ProviderError, Support},
     settings::{Problems, Settings, Vars, text},
     upstream::{Answer, TransportError, json::Scan, linger},
 };
@@ -174,8 +174,8 @@ impl Provider for OpenAi {
         &[FIELDS]
     }
 
-    fn takes_any_part(&self) -> bool {
-        true
+    fn takes_body_in(&self, dialect: Dialect) -> bool {
+        dialect == Dialect::ChatCompletions
     }
 
     fn reports_usage(&self) -> bool {
