@@ -84,6 +84,9 @@ pub trait Pace: Send + 'static {
     /// A renewal failed: with every credential that there is, where it was refused.
     fn failed(&mut self, failure: &Failure, now: Instant);
 
+    /// The token that is in use was accepted, for the first time.
+    fn served(&mut self) {}
+
     /// The token that is in use was refused. `has_served`: it was accepted before.
     fn refused(&mut self, error: &ProviderError, has_served: bool, now: Instant);
 }
@@ -143,6 +146,10 @@ impl Pace for HalfOpen {
             }
             Failure::Failed(_) => None,
         };
+    }
+
+    fn served(&mut self) {
+        self.useless = 0;
     }
 
     fn refused(&mut self, error: &ProviderError, has_served: bool, now: Instant) {
@@ -282,8 +289,9 @@ impl<T, P: Pace> Rotation<T, P> {
     pub(super) fn served(&mut self, token: &Arc<T>) {
         if let Some(held) = &mut self.held
             && Arc::ptr_eq(&held.token, token)
+            && !std::mem::replace(&mut held.has_served, true)
         {
-            held.has_served = true;
+            self.pace.served();
         }
     }
 

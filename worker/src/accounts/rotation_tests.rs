@@ -96,6 +96,26 @@ fn tokens_that_never_serve_are_not_renewed_for_ever() {
     assert_eq!(said(&rotation.refused(&token, &refusal, later)), "renew 0");
 }
 
+/// A token that served and was followed by another at its end, refused by nobody, breaks the row as well.
+#[test]
+fn useless_tokens_count_only_in_a_row() {
+    let (start, mut rotation) = (Instant::now(), rotation());
+    let refusal = error(Kind::AuthExpired);
+    let mut token_at = |at: u64, is_served: bool| {
+        let now = moment(start, at);
+        let token = rotation.hold(1, None, now.instant);
+        if is_served {
+            rotation.served(&token);
+            return "served".to_owned();
+        }
+        said(&rotation.refused(&token, &refusal, now))
+    };
+    assert_eq!(token_at(1, false), "renew 0");
+    assert_eq!(token_at(2, true), "served");
+    assert_eq!(token_at(3600, false), "renew 0");
+    assert_eq!(token_at(3601, false), "fail auth_expired");
+}
+
 #[test]
 fn only_what_the_service_asks_for_paces_other_failures() {
     let start = Instant::now();
