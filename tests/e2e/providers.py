@@ -24,6 +24,8 @@ PROVIDERS = [
     Provider("langfast", "gpt-4o-mini"),
     Provider("doubao", "doubao", "doubao-thinking"),
     Provider("metaso", "metaso", "metaso-research"),
+    Provider("minimax", "MiniMax-M3", "MiniMax-M3-thinking"),
+    Provider("zhipu", "glm-5-nothink", "glm-5"),
     Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL"),
 ]
 

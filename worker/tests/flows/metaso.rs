@@ -63,8 +63,13 @@ async fn cites_where_the_marks_stood() {
             assert_eq!(citation["start_index"], citation["end_index"]);
             assert!(citation["start_index"].as_u64().unwrap() <= content.chars().count() as u64);
         }
+        let listed = answer.json()["citations"].clone();
+        assert_eq!(listed.as_array().map(Vec::len), Some(2), "{}", answer.text);
         let streamed = hive.stream("metaso-detail", "cite:2 echo:found").await;
         assert_eq!(streamed.streamed("content"), content);
+        let given = streamed.chunks();
+        let told = given.iter().filter_map(|chunk| chunk.get("citations"));
+        assert_eq!(told.collect::<Vec<_>>(), [&listed]);
         assert!(
             streamed.text.contains(r#""annotations""#),
             "{}",

@@ -621,12 +621,18 @@ async fn usage_and_sources_reach_the_caller() {
         ),
     ] {
         let reply = streamed(stream(&body), End::Open).await;
-        assert_eq!(
-            reply.text.matches("https://news.example/1").count(),
-            1,
-            "{name}: {}",
-            reply.text
-        );
+        let given = reply.chunks();
+        let of = |pointer: &str| -> Vec<Value> {
+            let lists = given.iter().filter_map(|chunk| chunk.pointer(pointer));
+            lists
+                .filter_map(Value::as_array)
+                .flatten()
+                .cloned()
+                .collect()
+        };
+        let annotations = of("/choices/0/delta/annotations");
+        assert_eq!(annotations.len(), 1, "{name}: {}", reply.text);
+        assert_eq!(of("/citations"), ["https://news.example/1"], "{name}");
     }
 }
 

@@ -33,7 +33,8 @@ impl Sources {
 
     /// One for each place, in order; then those that are cited nowhere in particular.
     pub(super) fn in_order(self) -> Vec<Source> {
-        let source = |(_, url, title): &(u32, String, String), at: usize| Source {
+        let source = |(number, url, title): &(u32, String, String), at: usize| Source {
+            number: *number,
             url: url.clone(),
             title: title.clone(),
             at,

@@ -95,6 +95,8 @@ fn size(value: &Value) -> usize {
 /// A place of the text and the source that it rests on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Source {
+    /// The provider's number of it, from 1.
+    pub number: u32,
     /// Where the source is.
     pub url: String,
     /// What it is called.

@@ -3,6 +3,7 @@
 //! into the buffer. Source: conformance section 2.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
@@ -132,9 +133,15 @@ impl Voice for ChatVoice {
             Piece::ToolCall(call) => self.chunk(out, choice, |out| {
                 put_json(out, &json!({"tool_calls": [tool_call(&call)]}));
             }),
-            Piece::Sources(sources) => self.chunk(out, choice, |out| {
+            Piece::Sources(sources) => {
+                self.begin_chunk(out, choice);
                 put_json(out, &json!({"annotations": annotations(&sources)}));
-            }),
+                out.put_slice(b",\"logprobs\":null,\"finish_reason\":null}],\"citations\":");
+                put_json(out, &citations(sources.iter()));
+                // All tails begin with the end of the list of choices.
+                let rest = self.tail.strip_prefix(']').unwrap_or(self.tail);
+                out.put_slice(rest.as_bytes());
+            }
             Piece::Extra(members) => self.chunk(out, choice, |out| put_json(out, &members)),
             Piece::Logprobs(logprobs) => self.bare_chunk(out, choice, None, &logprobs),
             Piece::Finish(reason) => self.bare_chunk(out, choice, Some(reason), &Value::Null),
@@ -178,8 +185,18 @@ fn tool_call(call: &ToolCallDelta) -> Value {
 
 /// The `annotations` member: a source stands at a place, not over a stretch.
 pub(super) fn annotations(sources: &[Source]) -> Vec<Value> {
-    let annotation = |Source { url, title, at }: &Source| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
+    let annotation = |Source { url, title, at, .. }: &Source| json!({"type": "url_citation", "url_citation": {"url": url, "title": title, "start_index": at, "end_index": at}});
     sources.iter().map(annotation).collect()
+}
+
+/// The `citations` member beside the choices: the sources' addresses by their numbers, each once. Search APIs have it, and
+/// chat clients show it as footnotes (wire/metaso.md section 6).
+pub(super) fn citations<'a>(sources: impl Iterator<Item = &'a Source>) -> Vec<&'a str> {
+    let mut sources: Vec<&Source> = sources.collect();
+    sources.sort_by_key(|source| source.number);
+    let mut seen = HashSet::new();
+    let urls = sources.into_iter().map(|source| source.url.as_str());
+    urls.filter(|url| seen.insert(*url)).collect()
 }
 
 fn put_member(out: &mut BytesMut, name: &str, text: &str) {

@@ -3,10 +3,13 @@
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::{usage::UsageMember, voice::annotations};
+use super::{
+    usage::UsageMember,
+    voice::{annotations, citations},
+};
 use crate::{
     chat::{FinishReason, ToolCallDelta, Usage},
-    http::answering::{Item, Whole},
+    http::answering::{Item, Source, Whole},
 };
 
 #[derive(Serialize)]
@@ -18,6 +21,8 @@ struct Completion<'a> {
     choices: Vec<Choice>,
     usage: UsageMember,
     system_fingerprint: (),
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    citations: Vec<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -49,6 +54,10 @@ pub(super) fn render(
     choices: Vec<Whole>,
     usage: Usage,
 ) -> Vec<u8> {
+    let sources: Vec<Source> = choices
+        .iter()
+        .flat_map(|whole| whole.sources.iter().cloned())
+        .collect();
     let choices = choices.into_iter().enumerate();
     let completion = Completion {
         id,
@@ -58,6 +67,7 @@ pub(super) fn render(
         choices: choices.map(|(index, whole)| choice(index, whole)).collect(),
         usage: usage.into(),
         system_fingerprint: (),
+        citations: citations(sources.iter()),
     };
     let body = serde_json::to_vec(&completion);
     // Our own types with string keys cannot fail to serialise.
