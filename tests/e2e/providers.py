@@ -10,6 +10,10 @@ class Provider(NamedTuple):
     thinking: str | None = None
     # The variable that leads to its simulator.
     address: str = ""
+    # Its conversations can be deleted, and have to be.
+    deletes: bool = True
+    # The service takes questions of one account from several workers at once.
+    is_shared: bool = True
 
     @property
     def variable(self):
@@ -21,12 +25,12 @@ PROVIDERS = [
     Provider("xinghuo", "spark-lite", "spark-x1"),
     Provider("deepseek", "deepseek-chat", "deepseek-reasoner"),
     Provider("kimi", "kimi", "kimi-thinking"),
-    Provider("langfast", "gpt-4o-mini"),
+    Provider("langfast", "gpt-4o-mini", deletes=False),
     Provider("doubao", "doubao", "doubao-thinking"),
-    Provider("metaso", "metaso", "metaso-research"),
+    Provider("metaso", "metaso", "metaso-research", deletes=False),
     Provider("minimax", "MiniMax-M3", "MiniMax-M3-thinking"),
-    Provider("zhipu", "glm-5-nothink", "glm-5"),
-    Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL"),
+    Provider("zhipu", "glm-5-nothink", "glm-5", is_shared=False),
+    Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL", deletes=False),
 ]
 
 # Provider, and a model of it that answers at once.

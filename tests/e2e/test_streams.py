@@ -6,7 +6,7 @@ import time
 import httpx
 import pytest
 from edge import wait_until
-from providers import PLAIN
+from providers import PLAIN, PROVIDERS
 from test_clients import ask, collect
 
 LONG = "pace:100 count:200"
@@ -32,7 +32,7 @@ def test_leaving_before_the_whole_answer_stops_it_too(gateway, provider, model):
     wait_until(lambda: simulator.state()["open_streams"] == 0, 2)
 
 
-@pytest.mark.parametrize(("provider", "model"), [pair for pair in PLAIN if pair[0] not in ("openai", "langfast")])
+@pytest.mark.parametrize(("provider", "model"), [(one.name, one.plain) for one in PROVIDERS if one.deletes])
 def test_every_upstream_conversation_is_deleted(gateway, client, provider, model):
     simulator = gateway.simulators[provider]
     for streamed in (False, True, False):
@@ -52,7 +52,7 @@ def test_every_upstream_conversation_is_deleted(gateway, client, provider, model
 
 
 def test_fifty_parallel_streams_do_not_mix(gateway):
-    models = [model for _, model in PLAIN]
+    models = [one.plain for one in PROVIDERS if one.is_shared]
 
     async def one(client, n):
         tag = f"T{n}x"

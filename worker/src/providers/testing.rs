@@ -321,3 +321,23 @@ pub(super) fn errand(service: &Service, method: &str, path: &str) -> Errand {
     let method = method.parse().unwrap();
     Request::new("test", method, format!("{}/{path}", service.base_url)).into()
 }
+
+/// What every decoder must do with a sample of its service's stream: each split in two and byte by byte give the same, and each
+/// prefix ends in an answer or in an error (`is_ended`: in exactly one of them).
+pub(crate) fn decodes_however_it_is_torn<T: PartialEq + std::fmt::Debug>(
+    sample: &[u8],
+    decode: impl Fn(&[&[u8]]) -> T,
+    is_ended: impl Fn(&T) -> bool,
+) {
+    let whole = decode(&[sample]);
+    for at in 0..=sample.len() {
+        let (head, tail) = sample.split_at(at);
+        assert_eq!(decode(&[head, tail]), whole, "split at byte {at}");
+        if at < sample.len() {
+            let said = decode(&[head]);
+            assert!(is_ended(&said), "cut at byte {at}: {said:?}");
+        }
+    }
+    let bytes: Vec<&[u8]> = sample.chunks(1).collect();
+    assert_eq!(decode(&bytes), whole, "byte by byte");
+}

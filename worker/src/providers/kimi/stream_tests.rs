@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::providers::testing::decodes_however_it_is_torn;
 use crate::{chat::Kind, upstream::connect};
 
 /// The samples A, B and C of wire/kimi.md section 6, to the byte.
@@ -123,27 +124,13 @@ fn decodes_the_samples_of_the_wire_page() {
 }
 
 #[test]
-fn every_split_gives_the_same_events() {
+fn it_may_be_torn_anywhere() {
     for sample in [ANSWER, SEARCH, OVERLOADED] {
-        let whole = decode([sample]);
-        for at in 0..=sample.len() {
-            let (head, tail) = sample.split_at(at);
-            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
-        }
-        assert_eq!(decode(sample.chunks(1)), whole);
-    }
-}
-
-#[test]
-fn every_prefix_ends_in_an_answer_or_an_error() {
-    for sample in [ANSWER, SEARCH, OVERLOADED] {
-        for at in 0..sample.len() {
-            let said = decode([&sample[..at]]);
-            assert!(
-                said.finish().is_some() != said.error.is_some(),
-                "cut at byte {at}: {said:?}"
-            );
-        }
+        decodes_however_it_is_torn(
+            sample,
+            |pieces| decode(pieces.iter().copied()),
+            |said| said.finish().is_some() != said.error.is_some(),
+        );
     }
 }
 

@@ -484,6 +484,7 @@ fn reason(word: &str) -> Option<Reason> {
 mod tests {
     use super::*;
     use crate::chat::{ToolCallDelta, Usage};
+    use crate::providers::testing::decodes_however_it_is_torn;
 
     const SAMPLE: &str = concat!(
         ": comment\n\n",
@@ -538,18 +539,17 @@ mod tests {
     }
 
     #[test]
-    fn every_split_gives_the_same_events_and_every_prefix_an_end() {
-        let whole = decode([SAMPLE.as_bytes()]);
-        for at in 0..=SAMPLE.len() {
-            let (head, tail) = SAMPLE.as_bytes().split_at(at);
-            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
-            let (events, error) = decode([head]);
-            let is_answer = events
-                .iter()
-                .any(|event| matches!(event, ChatEvent::Finish(_)));
-            assert!(is_answer || error.is_some(), "cut at byte {at}");
-        }
-        assert_eq!(decode(SAMPLE.as_bytes().chunks(1)), whole);
+    fn it_may_be_torn_anywhere() {
+        decodes_however_it_is_torn(
+            SAMPLE.as_bytes(),
+            |pieces| decode(pieces.iter().copied()),
+            |(events, error)| {
+                let is_answer = events
+                    .iter()
+                    .any(|event| matches!(event, ChatEvent::Finish(_)));
+                is_answer || error.is_some()
+            },
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use sha2::{Digest as _, Sha256};
 
 use super::*;
+use crate::providers::testing::decodes_however_it_is_torn;
 use crate::providers::xinghuo::refusal::Window;
 
 const A: &str = include_str!("../../../tests/fixtures/xinghuo/text.sse");
@@ -163,26 +164,16 @@ fn what_is_noted_about_the_user_is_not_said_however_it_is_torn() {
 }
 
 #[test]
-fn every_split_gives_the_same_events() {
+fn it_may_be_torn_anywhere() {
     for sample in [A, B, C, D, E, V3] {
-        let (bytes, whole) = (sample.as_bytes(), decode([sample.as_bytes()]));
-        for at in 0..=bytes.len() {
-            let (head, tail) = bytes.split_at(at);
-            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
-        }
-        assert_eq!(decode(bytes.chunks(1)), whole, "byte by byte");
-    }
-}
-
-#[test]
-fn every_prefix_ends_in_an_answer_or_an_error() {
-    for sample in [A, B, C, D, E, V3] {
-        let bytes = sample.as_bytes();
-        let whole = decode([bytes]);
-        for at in 0..bytes.len() {
-            let said = decode([&bytes[..at]]);
-            let is_answered = matches!(said.rest.last(), Some(ChatEvent::Finish(_)));
-            assert!(is_answered != said.error.is_some(), "{at}: {said:?}");
+        decodes_however_it_is_torn(
+            sample.as_bytes(),
+            |pieces| decode(pieces.iter().copied()),
+            |said| matches!(said.rest.last(), Some(ChatEvent::Finish(_))) != said.error.is_some(),
+        );
+        let whole = decode([sample.as_bytes()]);
+        for at in 0..sample.len() {
+            let said = decode([&sample.as_bytes()[..at]]);
             assert!(whole.text.starts_with(&said.text), "{at}: {said:?}");
         }
     }

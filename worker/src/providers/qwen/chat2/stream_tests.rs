@@ -1,4 +1,5 @@
 use super::*;
+use crate::providers::testing::decodes_however_it_is_torn;
 
 const D: &str = include_str!("../../../../tests/fixtures/qwen_chat2/panels.sse");
 const E: &str = include_str!("../../../../tests/fixtures/qwen_chat2/workflow.sse");
@@ -94,28 +95,13 @@ fn decodes_the_samples_of_the_wire_page() {
 }
 
 #[test]
-fn every_split_gives_the_same_events() {
+fn it_may_be_torn_anywhere() {
     for sample in [D, E] {
-        let whole = one(sample);
-        for at in 0..=sample.len() {
-            let (head, tail) = sample.as_bytes().split_at(at);
-            assert_eq!(decode([head, tail]), whole, "split at byte {at}");
-        }
-        assert_eq!(decode(sample.as_bytes().chunks(1)), whole);
-    }
-}
-
-#[test]
-fn every_prefix_ends_in_an_answer_or_an_error() {
-    for sample in [D, E] {
-        for at in 0..sample.len() {
-            let told = decode([&sample.as_bytes()[..at]]);
-            let is_answer = matches!(told.rest.last(), Some(ChatEvent::Finish(_)));
-            assert!(
-                is_answer != told.error.is_some(),
-                "cut at byte {at}: {told:?}"
-            );
-        }
+        decodes_however_it_is_torn(
+            sample.as_bytes(),
+            |pieces| decode(pieces.iter().copied()),
+            |said| matches!(said.rest.last(), Some(ChatEvent::Finish(_))) != said.error.is_some(),
+        );
     }
 }
 
