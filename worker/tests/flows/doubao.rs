@@ -3,9 +3,7 @@
 use hive2api_simulators::{Running, Script};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
-};
+use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
 const PROTOCOLS: [&str; 2] = ["chat", "samantha"];
 
@@ -177,17 +175,6 @@ async fn attachments_of_the_whole_conversation_go_along() {
     assert_eq!(asked.params["attachments"], 1);
     settled(&doubao.control(), SOON).await;
     assert_no_violations(&doubao.control());
-}
-
-#[actix_web::test]
-async fn fifty_streams_do_not_mix_and_leave_nothing_behind() {
-    let doubao = simulator("doubao", 1);
-    for protocol in PROTOCOLS {
-        let hive = hive(&doubao, protocol);
-        fifty_streams_do_not_mix(&hive, "doubao-pro", "").await;
-        settled(&doubao.control(), SOON).await;
-        assert_no_violations(&doubao.control());
-    }
 }
 
 #[actix_web::test]

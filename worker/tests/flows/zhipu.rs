@@ -6,8 +6,7 @@ use hive2api_simulators::{Running, Script, control::Control};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Hive, PIXEL, Reply, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled,
-    simulator,
+    Hive, PIXEL, Reply, SOON, assert_no_violations, question, settled, simulator,
 };
 
 const ERAS: [&str; 2] = ["increments", "cumulative"];
@@ -686,21 +685,6 @@ async fn pasted_in_any_shape() {
         let reply: Reply = hive.ask("zhipu", "echo:fine").await;
         assert_eq!(reply.content(), "fine");
     }
-    settled(&zhipu.control(), SOON).await;
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn many_streams_do_not_mix() {
-    let zhipu = simulator("zhipu", 50);
-    let accounts = zhipu
-        .env()
-        .iter()
-        .filter(|(name, _)| name.starts_with("ZHIPU_TOKEN"))
-        .count();
-    println!("{accounts} accounts");
-    let hive = Hive::start(&[&zhipu], &[]);
-    fifty_streams_do_not_mix(&hive, "zhipu", "").await;
     settled(&zhipu.control(), SOON).await;
     assert_no_violations(&zhipu.control());
 }
