@@ -19,7 +19,7 @@ pub(super) fn session_id(body: &[u8]) -> Option<String> {
     Some(id).filter(|id| !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain))
 }
 
-/// `chat_id` of the answer of [`send_message`].
+/// `chat_id` of the answer of `wire::send_message`.
 pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     struct Sent {
@@ -29,7 +29,7 @@ pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
     Some(sent.chat_id)
 }
 
-/// `realUserID` of the answer of [`user_info`].
+/// `realUserID` of the answer of `wire::user_info`.
 pub(super) fn real_user(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let data = answer.get("data")?;
@@ -41,7 +41,7 @@ pub(super) fn real_user(body: &[u8]) -> Option<String> {
     }
 }
 
-/// The token of the answer of [`renewal`].
+/// The token of the answer of `wire::renewal`.
 pub(super) fn renewed(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let token = answer.get("data")?.get("token")?.as_str()?;
