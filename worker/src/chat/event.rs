@@ -1,6 +1,6 @@
 //! The events that an answer is made of. Source: design.md section 3.
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, Serializer};
 use serde_json::{Map, Value};
 
 /// One step of an answer. Texts are deltas: each holds only what is new.
@@ -98,12 +98,14 @@ pub struct ToolCallDelta {
     pub arguments: String,
 }
 
-/// Why an answer ended, in OpenAI's words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
-    /// The provider was done, or a stop sequence was met.
+    /// The provider was done.
     Stop,
+    /// A text was met that the client had named for this: its place in [`super::ChatRequest::stop`]. A place and no text,
+    /// so that a reason stays a word that costs nothing to pass on; only doors that tell the text look it up.
+    StopText(usize),
     /// `max_tokens` was reached.
     Length,
     /// Moderation cut the answer off.
@@ -113,14 +115,20 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
-    /// The word on the wire.
+    /// OpenAI's word for it.
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Stop => "stop",
+            Self::Stop | Self::StopText(_) => "stop",
             Self::Length => "length",
             Self::ContentFilter => "content_filter",
             Self::ToolCalls => "tool_calls",
         }
+    }
+}
+
+impl Serialize for FinishReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
     }
 }
 

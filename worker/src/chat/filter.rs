@@ -133,7 +133,10 @@ mod tests {
         for piece in ["a stop ", "b sto", "p c", "d"] {
             chain.apply(text(piece), &mut passed);
         }
-        assert_eq!(passed, [text("A "), ChatEvent::Finish(FinishReason::Stop)]);
+        assert_eq!(
+            passed,
+            [text("A "), ChatEvent::Finish(FinishReason::StopText(0))]
+        );
         assert!(chain.is_cut());
         chain.finish(&mut passed);
         assert_eq!(passed.len(), 2, "nothing follows the end");

@@ -154,6 +154,6 @@ fn parsing_is_linear() {
 fn counting_tokens_takes_no_longer_for_longer_chats() {
     super::tokens::warm_up();
     assert_linear(|chat| {
-        super::tokens::count_messages(&chat.messages);
+        super::tokens::count_request(chat);
     });
 }

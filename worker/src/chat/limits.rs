@@ -81,16 +81,16 @@ impl Limits {
             return self.spend(text, ChatEvent::Text, passed);
         }
         self.held.push_str(&text);
-        let first = self
-            .stop
-            .iter()
-            .filter_map(|stop| self.held.find(stop.as_str()))
-            .min();
-        if let Some(at) = first {
-            self.held.truncate(at);
+        // The one that is complete first, however the text is torn; of two that end together the longer.
+        let found = self.stop.iter().enumerate().filter_map(|(place, stop)| {
+            let start = self.held.find(stop.as_str())?;
+            Some((start + stop.len(), start, place))
+        });
+        if let Some((_, start, place)) = found.min() {
+            self.held.truncate(start);
             let said = std::mem::take(&mut self.held);
             self.spend(said, ChatEvent::Text, passed);
-            return self.cut(FinishReason::Stop, passed);
+            return self.cut(FinishReason::StopText(place), passed);
         }
         let keep = self
             .stop
@@ -233,9 +233,32 @@ mod tests {
             let (head, tail) = text.split_at(cut);
             assert_eq!(
                 run(Limits::at(&["STOP"], None), &[head, tail]),
-                ("ab你".to_owned(), Some(FinishReason::Stop)),
+                ("ab你".to_owned(), Some(FinishReason::StopText(0))),
                 "cut at {cut}"
             );
+        }
+    }
+
+    #[test]
+    fn tells_which_stop_sequence_was_met_however_it_is_cut() {
+        for (text, expected) in [
+            ("xSTOPy", ("x", 1)),
+            ("xENDy STOP", ("x", 0)),
+            // Complete before the longer one is.
+            ("a bcd", ("a b", 3)),
+            // They end together.
+            ("a yz", ("a ", 4)),
+        ] {
+            for cut in 0..=text.len() {
+                let (head, tail) = text.split_at(cut);
+                let limits = Limits::at(&["END", "STOP", "bcd", "c", "yz", "z"], None);
+                let met = Some(FinishReason::StopText(expected.1));
+                assert_eq!(
+                    run(limits, &[head, tail]),
+                    (expected.0.to_owned(), met),
+                    "{text} cut at {cut}"
+                );
+            }
         }
     }
 
@@ -293,7 +316,7 @@ mod tests {
                 None,
                 "a b",
                 "c D e",
-                (whole("c "), FinishReason::Stop),
+                (whole("c "), FinishReason::StopText(0)),
             ),
             (
                 &["D"],
@@ -318,7 +341,13 @@ mod tests {
                 (whole("one two three"), FinishReason::ContentFilter),
             ),
             // The answer has ended already: there is nothing to put right.
-            (&["b"], None, "a b", "c d", (None, FinishReason::Stop)),
+            (
+                &["b"],
+                None,
+                "a b",
+                "c d",
+                (None, FinishReason::StopText(0)),
+            ),
         ] {
             assert_eq!(
                 rewritten(stop, most_tokens, said, text),

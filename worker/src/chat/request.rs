@@ -25,11 +25,14 @@
 //!
 //! What only the answer's form depends on (`reasoning.summary`, `thinking.display`, what is echoed) stays with the door.
 
+use std::sync::OnceLock;
+
 use super::{
     fields::{Asked, Field},
     json::Json,
     message::Message,
     text::Text,
+    tokens,
     tools::{Format, Tool, ToolChoice},
     verbatim::Verbatim,
 };
@@ -223,6 +226,8 @@ pub struct ChatRequest {
     pub bytes: usize,
     /// The body as it came, for an upstream of the same dialect. Everybody else has all that it says in the fields above.
     pub verbatim: Option<Verbatim>,
+    /// What [`ChatRequest::prompt_tokens`] has counted.
+    pub counted: OnceLock<u64>,
 }
 
 impl ChatRequest {
@@ -251,7 +256,13 @@ impl ChatRequest {
             odd_part: None,
             bytes: 0,
             verbatim: None,
+            counted: OnceLock::new(),
         }
+    }
+
+    /// About how many tokens the request has: counted once, as some doors tell it before the answer and after it.
+    pub fn prompt_tokens(&self) -> u64 {
+        *self.counted.get_or_init(|| tokens::count_request(self))
     }
 
     /// Whether the client asks for `field`.

@@ -3,12 +3,17 @@
 
 use tiktoken_rs::{CoreBPE, o200k_base_singleton};
 
-use super::message::Message;
+use super::{
+    request::ChatRequest,
+    tools::{Format, ToolKind},
+};
 
 use crate::impossible::OrImpossible as _;
 
 /// Flush threshold of [`Counter`] in bytes: large enough that cutting a text there hardly changes the count.
 const FLUSH_BYTES: usize = 1024;
+/// What a picture costs with most services, as far as they tell; its size is not known here.
+const TOKENS_PER_PICTURE: u64 = 1000;
 /// What OpenAI's own recipe adds for the frame around each message.
 const TOKENS_PER_MESSAGE: u64 = 3;
 /// Of a longer text only the beginning is counted, and the rest taken to be like it, and so of a longer conversation:
@@ -35,14 +40,42 @@ pub fn count(text: &str) -> u64 {
     }
 }
 
-/// About as many, from the length alone: four bytes a token, which is right for English and a little high for Chinese.
-pub fn estimate_messages(messages: &[Message]) -> u64 {
-    sum(messages, |text| text.len() as u64 / 4)
+/// About as many as [`count_request`], from the length alone: four bytes a token, which is right for English and a little
+/// high for Chinese.
+pub fn estimate_request(request: &ChatRequest) -> u64 {
+    sum(request, |text| text.len() as u64 / 4)
 }
 
-fn sum(messages: &[Message], mut tokens: impl FnMut(&str) -> u64) -> u64 {
-    let each = |message: &Message| TOKENS_PER_MESSAGE + tokens(&message.text());
-    messages.iter().map(each).sum::<u64>() + TOKENS_PER_MESSAGE
+/// All that is sent besides the texts, with what `tokens` makes of each text.
+fn sum(request: &ChatRequest, mut tokens: impl FnMut(&str) -> u64) -> u64 {
+    let mut total = TOKENS_PER_MESSAGE;
+    for message in &request.messages {
+        total += TOKENS_PER_MESSAGE + tokens(&message.text());
+        for call in message.tool_calls.iter().flatten() {
+            if let Some(function) = &call.function {
+                total += TOKENS_PER_MESSAGE + tokens(&function.name) + tokens(&function.arguments);
+            }
+        }
+        total += TOKENS_PER_PICTURE * message.attachments().count() as u64;
+    }
+    for tool in &request.tools {
+        total += TOKENS_PER_MESSAGE + tokens(&tool.name);
+        let (ToolKind::Function { parameters: form } | ToolKind::Custom { format: form }) =
+            &tool.kind
+        else {
+            continue;
+        };
+        // As it is written: near enough, and nothing need be read for it.
+        for json in [&tool.description, form].into_iter().flatten() {
+            total += tokens(json.get());
+        }
+    }
+    if let Format::JsonSchema(form) = &request.format
+        && let Some(schema) = &form.schema
+    {
+        total += tokens(schema.get());
+    }
+    total
 }
 
 /// The longest beginning of whole characters that has at most `most_bytes`.
@@ -54,10 +87,10 @@ fn beginning(text: &str, most_bytes: usize) -> &str {
     text.get(..end).or_impossible("it ends between characters")
 }
 
-/// How many tokens a conversation has, texts only.
-pub fn count_messages(messages: &[Message]) -> u64 {
+/// How many tokens a request has: the conversation, and the tools that the model is told of.
+pub fn count_request(request: &ChatRequest) -> u64 {
     let (mut counted, mut tokens, mut rest) = (0, 0, 0);
-    let frames = sum(messages, |text| {
+    let frames = sum(request, |text| {
         let part = beginning(text, MOST_COUNTED_BYTES.saturating_sub(counted));
         counted += part.len();
         rest += text.len() - part.len();
@@ -172,6 +205,11 @@ impl Counter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::{
+        Content, Json, Message, Part, Role, Tool, Url,
+        message::{FunctionCall, ToolCall},
+        tools::JsonSchema,
+    };
 
     #[test]
     fn counts_in_pieces_about_as_a_whole() {
@@ -206,12 +244,57 @@ mod tests {
     #[test]
     fn of_a_long_conversation_the_beginning_is_counted() {
         let text = "a word or two, 两三个字. ".repeat(500);
-        let many = vec![Message::new(crate::chat::Role::User, &*text); 40];
-        let (one, all) = (count(&text), count_messages(&many));
+        let chat = |messages| {
+            let message = Message::new(Role::User, &*text);
+            ChatRequest::new("m", vec![message; messages])
+        };
+        let (one, all) = (count(&text), count_request(&chat(40)));
         assert!(40 * text.len() > 4 * MOST_COUNTED_BYTES);
         let exact = 40 * (one + TOKENS_PER_MESSAGE) + TOKENS_PER_MESSAGE;
         assert!(all.abs_diff(exact) < exact / 100, "{all} for {exact}");
-        assert_eq!(count_messages(&many[..1]), one + 2 * TOKENS_PER_MESSAGE);
+        assert_eq!(count_request(&chat(1)), one + 2 * TOKENS_PER_MESSAGE);
+    }
+
+    /// A prompt of an agent is for the most part its tools, and what they have found.
+    #[test]
+    fn all_that_is_sent_is_counted() {
+        let text = "a word or two";
+        let bare = ChatRequest::new("m", vec![Message::new(Role::User, "hi")]);
+        let call = ToolCall {
+            id: "c".into(),
+            is_custom: false,
+            function: Some(FunctionCall {
+                name: "f".into(),
+                arguments: text.into(),
+            }),
+        };
+        let picture = Part::ImageUrl {
+            image_url: Url::new("u"),
+            detail: None,
+        };
+        let schema = || Some(Json::string(text));
+        let mut counts = vec![count_request(&bare)];
+        for add in [
+            (|chat, call, _, _| chat.messages[0].tool_calls = Some(vec![call]))
+                as fn(&mut ChatRequest, ToolCall, Part, Option<Json>),
+            |chat, _, picture, _| chat.messages[0].content = Content::Parts(vec![picture]),
+            |chat, _, _, schema| chat.tools = vec![Tool::function("f", "", schema)],
+            |chat, _, _, schema| {
+                chat.format = Format::JsonSchema(Box::new(JsonSchema {
+                    schema,
+                    ..JsonSchema::default()
+                }));
+            },
+        ] {
+            let mut chat = bare.clone();
+            add(&mut chat, call.clone(), picture.clone(), schema());
+            counts.push(count_request(&chat));
+            assert_eq!(chat.prompt_tokens(), count_request(&chat));
+        }
+        let least = count(text);
+        for more in &counts[1..] {
+            assert!(*more >= counts[0] + least, "{counts:?}");
+        }
     }
 
     #[test]

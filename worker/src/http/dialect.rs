@@ -11,33 +11,42 @@ use actix_web::{
 };
 use serde_json::{Value, json};
 
-use super::{error::ApiError, place};
+use super::{
+    error::{ApiError, Overflow},
+    place,
+};
+use crate::chat::Kind;
 
 /// A dialect that clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
     /// OpenAI's; also of everybody who does not say.
     OpenAi,
-    /// Anthropic's: by its version header, or by the path of its one door.
+    /// OpenAI's at the door of Responses, whose clients know other codes.
+    Responses,
+    /// Anthropic's: by its version header, or by the path of its door.
     Anthropic,
 }
 
 impl Dialect {
     /// The dialect that a request is answered in.
     pub fn of(request: &HttpRequest) -> Self {
-        let is_anthropic = request.headers().contains_key("anthropic-version")
-            || request.path().trim_end_matches('/').ends_with("/messages");
-        if is_anthropic {
-            Self::Anthropic
-        } else {
-            Self::OpenAi
+        if request.headers().contains_key("anthropic-version") {
+            return Self::Anthropic;
+        }
+        // The door is what follows the base, and what lies below a door speaks as it does.
+        let mut steps = request.path().split('/').filter(|step| !step.is_empty());
+        match steps.find(|step| *step != "v1") {
+            Some("messages" | "anthropic") => Self::Anthropic,
+            Some("responses") => Self::Responses,
+            Some(_) | None => Self::OpenAi,
         }
     }
 
     /// The headers that tell a request's id.
     pub fn id_headers(self) -> &'static [&'static str] {
         match self {
-            Self::OpenAi => &["x-request-id"],
+            Self::OpenAi | Self::Responses => &["x-request-id"],
             // Whoever looks for the gateway's own header finds it at every door.
             Self::Anthropic => &["request-id", "x-request-id"],
         }
@@ -46,12 +55,21 @@ impl Dialect {
     /// The body of an error. `request_id` is told only where the dialect has a member for it.
     pub fn error_body(self, error: &ApiError, request_id: &str) -> Value {
         match self {
-            Self::OpenAi => {
-                json!({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}})
+            Self::OpenAi => openai(error, error.code.as_deref()),
+            Self::Responses => openai(error, responses_code(error).or(error.code.as_deref())),
+            Self::Anthropic => anthropic(error, anthropic_kind(error.status), request_id),
+        }
+    }
+
+    /// The same once a stream has begun, where no status says any more whether another attempt may help.
+    pub fn error_in_stream(self, error: &ApiError, request_id: &str) -> Value {
+        match (self, error.fault) {
+            // `api_error` is the end of a session for agents that decide by the type alone.
+            (Self::Anthropic, Some(Kind::Unavailable)) => {
+                anthropic(error, "overloaded_error", request_id)
             }
-            Self::Anthropic => {
-                let kind = anthropic_kind(error.status);
-                json!({"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id})
+            (Self::OpenAi | Self::Responses | Self::Anthropic, _) => {
+                self.error_body(error, request_id)
             }
         }
     }
@@ -90,6 +108,37 @@ impl Dialect {
     }
 }
 
+fn openai(error: &ApiError, code: Option<&str>) -> Value {
+    json!({"error": {"message": error.message, "type": error.kind, "param": error.param, "code": code}})
+}
+
+/// The codes that clients of Responses act on, where they are others than the gateway's own.
+fn responses_code(error: &ApiError) -> Option<&'static str> {
+    match error.fault? {
+        Kind::RateLimited => Some("rate_limit_exceeded"),
+        Kind::QuotaSpent => Some("insufficient_quota"),
+        _ => None,
+    }
+}
+
+/// `error.code` of a `response.failed`: Codex acts on these words, and asks again after any other.
+pub fn failed_code(error: &ApiError) -> &'static str {
+    match error.fault {
+        Some(Kind::ContextLength) => "context_length_exceeded",
+        Some(Kind::BadRequest | Kind::FileRejected) => "invalid_prompt",
+        Some(_) | None => responses_code(error).unwrap_or("server_error"),
+    }
+}
+
+fn anthropic(error: &ApiError, kind: &str, request_id: &str) -> Value {
+    // Claude Code looks for these words alone, from the first to the last, and compacts the conversation then.
+    let overflow = error.overflow.map(|Overflow { tokens, most }| {
+        format!("prompt is too long: {tokens} tokens > {most} maximum")
+    });
+    let message = overflow.as_ref().unwrap_or(&error.message);
+    json!({"type": "error", "error": {"type": kind, "message": message}, "request_id": request_id})
+}
+
 /// `error.type` in Anthropic's words (conformance E6).
 fn anthropic_kind(status: StatusCode) -> &'static str {
     match status.as_u16() {
@@ -121,7 +170,17 @@ mod tests {
             ("/v1/messages", None, Dialect::Anthropic),
             ("/messages/?beta=true", None, Dialect::Anthropic),
             ("/v1/some-messages", None, Dialect::OpenAi),
-            ("/v1/messages/x", None, Dialect::OpenAi),
+            ("/v1/messages/x", None, Dialect::Anthropic),
+            ("/v1/messages/count_tokens", None, Dialect::Anthropic),
+            ("//v1/v1//messages//x/", None, Dialect::Anthropic),
+            ("/anthropic/v1/messages", None, Dialect::Anthropic),
+            ("/anthropic/v1/models", None, Dialect::Anthropic),
+            ("/v1/threads/1/messages", None, Dialect::OpenAi),
+            ("/messages2", None, Dialect::OpenAi),
+            ("/v1/responses", None, Dialect::Responses),
+            ("/responses/r1/cancel", None, Dialect::Responses),
+            ("/v1/responses", Some("2023-06-01"), Dialect::Anthropic),
+            ("/", None, Dialect::OpenAi),
         ] {
             let mut request = TestRequest::with_uri(path);
             if let Some(version) = version {
@@ -171,6 +230,84 @@ mod tests {
             body,
             json!({"type": "error", "error": {"type": "rate_limit_error", "message": "no more today"}, "request_id": "r1"})
         );
+    }
+
+    #[test]
+    fn the_door_of_responses_has_codes_of_its_own() {
+        for (kind, before, after) in [
+            (
+                Kind::RateLimited,
+                "rate_limit_exceeded",
+                "rate_limit_exceeded",
+            ),
+            (Kind::QuotaSpent, "insufficient_quota", "insufficient_quota"),
+            (
+                Kind::ContextLength,
+                "context_length_exceeded",
+                "context_length_exceeded",
+            ),
+            (Kind::FileRejected, "file_rejected", "invalid_prompt"),
+            (Kind::Unavailable, "upstream_unavailable", "server_error"),
+            (Kind::AuthExpired, "upstream_auth_expired", "server_error"),
+        ] {
+            let error = ApiError::from(ProviderError::new(kind, "x"));
+            let body = Dialect::Responses.error_body(&error, "r1");
+            assert_eq!(body["error"]["code"], before, "{kind:?}");
+            assert_eq!(failed_code(&error), after, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_is_told_as_claude_code_reads_it() {
+        let provider = Some("kimi".into());
+        let long = ProviderError {
+            provider,
+            ..ProviderError::new(Kind::ContextLength, "the conversation is too long")
+        };
+        for (tokens, window, expected) in [
+            (
+                5000,
+                Some(4096),
+                "prompt is too long: 5000 tokens > 4096 maximum",
+            ),
+            (
+                3000,
+                Some(4096),
+                "prompt is too long: 3000 tokens > 2700 maximum",
+            ),
+            (1001, None, "prompt is too long: 1001 tokens > 900 maximum"),
+            (0, None, "prompt is too long: 2 tokens > 1 maximum"),
+        ] {
+            let error = ApiError::from(long.clone()).measured(|| Overflow::of(tokens, window));
+            let body = Dialect::Anthropic.error_body(&error, "r1");
+            assert_eq!(body["error"]["message"], expected);
+            assert_eq!(body["error"]["type"], "invalid_request_error");
+            let body = Dialect::OpenAi.error_body(&error, "r1");
+            assert_eq!(
+                body["error"]["message"],
+                "kimi: the conversation is too long"
+            );
+        }
+        let other = ApiError::from(ProviderError::new(Kind::BadRequest, "x"));
+        assert_eq!(other.measured(|| Overflow::of(9, None)).overflow, None);
+    }
+
+    #[test]
+    fn an_error_amid_a_stream_says_by_its_type_that_it_passes() {
+        for (kind, before, after) in [
+            (Kind::Unavailable, "api_error", "overloaded_error"),
+            (Kind::Timeout, "api_error", "api_error"),
+            (Kind::Protocol, "api_error", "api_error"),
+            (Kind::Overloaded, "overloaded_error", "overloaded_error"),
+            (Kind::RateLimited, "rate_limit_error", "rate_limit_error"),
+        ] {
+            let error = ApiError::from(ProviderError::new(kind, "x"));
+            let dialect = Dialect::Anthropic;
+            let told = dialect.error_body(&error, "r1");
+            assert_eq!(told["error"]["type"], before, "{kind:?}");
+            let told = dialect.error_in_stream(&error, "r1");
+            assert_eq!(told["error"]["type"], after, "{kind:?}");
+        }
     }
 
     #[actix_web::test]

@@ -30,6 +30,33 @@ pub struct ApiError {
     pub should_retry: Option<bool>,
     /// Nothing has been done for the request, and another worker may fare better: nginx asks the next one.
     pub is_refusal: bool,
+    /// What went wrong upstream, for dialects whose words are finer than these, or others once a stream has begun.
+    pub fault: Option<Kind>,
+    /// Of a conversation that is too long, for dialects that tell it.
+    pub overflow: Option<Overflow>,
+}
+
+/// By how much a conversation is too long. Both are estimates, and the first is the larger one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// Tokens that it has.
+    pub tokens: u64,
+    /// Tokens that it may have.
+    pub most: u64,
+}
+
+impl Overflow {
+    /// `window`: how many tokens the model takes, where somebody knows. The service has refused the conversation, so an
+    /// estimate that says that it would fit is wrong, and so is a window that it would fit into.
+    pub fn of(tokens: u64, window: Option<u64>) -> Self {
+        let tokens = tokens.max(2);
+        let window = window.filter(|window| *window < tokens);
+        Self {
+            tokens,
+            // Agents drop as much as is said to be too much: of a window that nobody knows a tenth is a step that helps.
+            most: window.unwrap_or(tokens - tokens.div_ceil(10)),
+        }
+    }
 }
 
 /// What a refused client, or whoever stands between, had better wait.
@@ -46,7 +73,18 @@ impl ApiError {
             retry_after: None,
             should_retry: None,
             is_refusal: false,
+            fault: None,
+            overflow: None,
         }
+    }
+
+    /// The same error, with `overflow` where it says that the conversation is too long.
+    #[must_use]
+    pub fn measured(mut self, overflow: impl FnOnce() -> Overflow) -> Self {
+        if self.fault == Some(Kind::ContextLength) {
+            self.overflow = self.overflow.or_else(|| Some(overflow()));
+        }
+        self
     }
 
     /// 401: no key, or a wrong one.
@@ -293,6 +331,8 @@ impl From<ProviderError> for ApiError {
             retry_after,
             should_retry,
             is_refusal: false,
+            fault: Some(error.kind),
+            overflow: None,
         }
     }
 }

@@ -124,11 +124,12 @@ impl Follower {
         if !sources.is_empty() {
             out(Piece::Sources(sources));
         }
-        let is_tool_turn = self.has_tool_call && reason == FinishReason::Stop;
-        out(Piece::Finish(if is_tool_turn {
-            FinishReason::ToolCalls
-        } else {
-            reason
+        out(Piece::Finish(match reason {
+            // Whoever has asked for calls answers them, whatever else ended the turn (conformance T5).
+            FinishReason::Stop | FinishReason::StopText(_) if self.has_tool_call => {
+                FinishReason::ToolCalls
+            }
+            reason => reason,
         }));
     }
 

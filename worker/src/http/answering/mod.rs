@@ -30,7 +30,13 @@ use actix_web::{
 use bytes::Bytes;
 
 use self::{follow::Follower, record::Record, stream::StreamBody};
-use super::{auth::Principal, body, edge::RequestId, error::ApiError, place::Place};
+use super::{
+    auth::Principal,
+    body,
+    edge::RequestId,
+    error::{ApiError, Overflow},
+    place::Place,
+};
 use crate::{
     app::App,
     budget::Share,
@@ -111,6 +117,9 @@ pub async fn answer<V: Voice>(
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
     let ignored = ignored_header(&route, &request);
+    let window = route.candidates.first();
+    let window = window.and_then(|first| first.model.context).map(u64::from);
+    let overflow = || Overflow::of(request.prompt_tokens(), window);
     // Counting costs more than all else that is done to a piece, so it is done where somebody sees the number.
     let leaves_counting_to_us = |candidate: &Candidate| !candidate.provider.reports_usage();
     let is_counted = request.wants_usage() && route.candidates.iter().any(leaves_counting_to_us);
@@ -125,17 +134,26 @@ pub async fn answer<V: Voice>(
     if request.stream {
         let held = stream::hold(runs, app.settings.http.head_timeout, &mut record)
             .await
-            .inspect_err(|error| record.fail(error))?;
+            .inspect_err(|error| record.fail(error))
+            .map_err(|error| error.measured(overflow))?;
         let ping_interval = app.settings.http.ping_interval;
         return Ok(response
             .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
             .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
             .insert_header(("x-accel-buffering", "no"))
-            .body(StreamBody::new(held, request, voice, record, ping_interval)));
+            .body(StreamBody::new(
+                held,
+                Arc::clone(&request),
+                window,
+                voice,
+                record,
+                ping_interval,
+            )));
     }
     let body = whole::gather(runs, &request, voice, &mut record)
         .await
-        .inspect_err(|error| record.fail(error))?;
+        .inspect_err(|error| record.fail(error))
+        .map_err(|error| error.measured(overflow))?;
     // Log line and metrics after the answer has gone out, which this task does before others run.
     actix_web::rt::spawn(async move { drop(record) });
     Ok(response

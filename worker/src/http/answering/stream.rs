@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     chat::{ChatEvent, ChatRequest, FinishReason, tokens},
-    http::error::ApiError,
+    http::error::{ApiError, Overflow},
     providers::{Run, dispatch::Progress},
 };
 
@@ -145,6 +145,8 @@ pub(super) async fn hold(
 pub(super) struct StreamBody<V> {
     choices: Vec<Choice>,
     request: Arc<ChatRequest>,
+    /// How many tokens the model takes, where somebody knows.
+    window: Option<u64>,
     voice: V,
     ping: Pin<Box<Sleep>>,
     ping_interval: Duration,
@@ -162,6 +164,7 @@ impl<V: Voice> StreamBody<V> {
     pub(super) fn new(
         held: Held,
         request: Arc<ChatRequest>,
+        window: Option<u64>,
         voice: V,
         record: Record,
         ping_interval: Duration,
@@ -169,6 +172,7 @@ impl<V: Voice> StreamBody<V> {
         Self {
             choices: held.choices,
             request,
+            window,
             voice,
             ping: Box::pin(tokio::time::sleep(ping_interval)),
             ping_interval,
@@ -206,23 +210,24 @@ impl<V: Voice> StreamBody<V> {
 
     fn finish(&mut self, out: &mut BytesMut) {
         self.is_done = true;
-        let messages = &self.request.messages;
+        let request = &self.request;
         let followers = self.choices.iter().map(|choice| &choice.follower);
         let usage = total_usage(followers, || {
-            if self.request.wants_usage() {
-                tokens::count_messages(messages)
+            if request.wants_usage() {
+                request.prompt_tokens()
             } else {
-                tokens::estimate_messages(messages)
+                tokens::estimate_request(request)
             }
         });
         self.voice.finish(out, usage);
         self.record.complete(usage);
     }
 
-    fn fail(&mut self, error: &ApiError, out: &mut BytesMut) {
+    fn fail(&mut self, error: ApiError, out: &mut BytesMut) {
         self.is_done = true;
-        self.voice.fail(out, error);
-        self.record.fail(error);
+        let error = error.measured(|| Overflow::of(self.request.prompt_tokens(), self.window));
+        self.voice.fail(out, &error);
+        self.record.fail(&error);
         // Stop the other choices now rather than when the connection has been closed.
         self.choices.clear();
     }
@@ -253,7 +258,7 @@ impl<V: Voice> MessageBody for StreamBody<V> {
         loop {
             if !is_to_go {
                 match this.advance(cx, &mut out) {
-                    Err(error) => this.fail(&error, &mut out),
+                    Err(error) => this.fail(error, &mut out),
                     Ok(()) if this.choices.iter().all(Choice::has_ended) => this.finish(&mut out),
                     Ok(()) => {}
                 }

@@ -14,7 +14,7 @@ use super::{
     voice::{Item, Piece, Voice, Whole},
 };
 use crate::{
-    chat::{ChatEvent, ChatRequest, FinishReason, Kind, ProviderError, tokens},
+    chat::{ChatEvent, ChatRequest, FinishReason, Kind, ProviderError},
     http::error::ApiError,
     providers::{Run, dispatch::Progress},
 };
@@ -52,7 +52,7 @@ pub(super) async fn gather<V: Voice>(
         .collect();
     poll_fn(|cx| poll_all(&mut choices, record, cx)).await?;
     let followers = choices.iter().map(|choice| &choice.follower);
-    let usage = total_usage(followers, || tokens::count_messages(&request.messages));
+    let usage = total_usage(followers, || request.prompt_tokens());
     let choices = choices.into_iter().map(|choice| choice.gathered.done());
     let body = voice.whole(choices.collect(), usage);
     record.bytes = body.len();

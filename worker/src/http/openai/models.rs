@@ -80,7 +80,7 @@ pub async fn one(
     let entry = entry.ok_or_else(|| ApiError::model_not_found(&id))?;
     Ok(HttpResponse::Ok().json(match Dialect::of(&http) {
         Dialect::Anthropic => entry.to_anthropic(),
-        Dialect::OpenAi => entry.to_json(),
+        Dialect::OpenAi | Dialect::Responses => entry.to_json(),
     }))
 }
 

@@ -160,7 +160,7 @@ impl Voice for ChatVoice {
 
     fn fail(&mut self, out: &mut BytesMut, error: &ApiError) {
         out.put_slice(b"data: ");
-        put_json(out, &Dialect::OpenAi.error_body(error, ""));
+        put_json(out, &Dialect::OpenAi.error_in_stream(error, ""));
         out.put_slice(b"\n\n");
     }
 

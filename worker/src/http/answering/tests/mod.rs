@@ -85,7 +85,7 @@ async fn hold(app: &Data<App>, runs: Vec<Run>) -> Result<(Held, Record), ApiErro
 
 async fn body<V: Voice>(app: &Data<App>, runs: Vec<Run>, voice: V) -> StreamBody<V> {
     let (held, record) = hold(app, runs).await.unwrap();
-    StreamBody::new(held, request(true), voice, record, PING)
+    StreamBody::new(held, request(true), None, voice, record, PING)
 }
 
 /// What goes out next; `None` at the end.
