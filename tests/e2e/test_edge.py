@@ -342,12 +342,21 @@ def test_a_caller_of_http_1_0_gets_no_chunks(edge):
     assert b"transfer-encoding" not in headers.lower() and body == WHOLE_STREAM
 
 
-@pytest.mark.parametrize(("path", "headers"), [("/v1/messages", {}), ("/v1/messages?beta=true", {}), ("/v1/models", {"anthropic-version": "2023-06-01"})])
+@pytest.mark.parametrize(
+    ("path", "headers"),
+    [(path, {}) for path in ("/v1/messages", "/v1/messages?beta=true", "//v1//messages/", "/messages", "/v1/messages/count_tokens", "/anthropic/v1/messages")]
+    + [("/v1/models", {"anthropic-version": "2023-06-01"})],
+)
 def test_anthropics_clients_get_their_own_dialect(edge, path, headers):
     answer = edge.post(path, {**headers, "X-Request-Id": "mine"}, b"a" * 100001)
     assert answer.status == 413 and answer.headers["Request-Id"] == "mine"
     body = answer.json()
     assert body["error"].pop("message") and body == {"type": "error", "error": {"type": "request_too_large"}, "request_id": "mine"}
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/responses", "/v1/messages2", "/v1/threads/1/messages", "/x?to=/v1/messages"])
+def test_nobody_else_gets_anthropics_dialect(edge, path):
+    assert error_of(edge.post(path, body=b"a" * 100001)) == (413, "invalid_request_error", "request_too_large")
 
 
 def test_a_body_of_the_limit_passes(edge, stubs):

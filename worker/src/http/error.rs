@@ -54,7 +54,7 @@ impl Overflow {
         Self {
             tokens,
             // Agents drop as much as is said to be too much: of a window that nobody knows a tenth is a step that helps.
-            most: window.unwrap_or(tokens - tokens.div_ceil(10)),
+            most: window.unwrap_or_else(|| tokens - tokens.div_ceil(10)),
         }
     }
 }
