@@ -12,6 +12,7 @@ pub mod openai;
 mod path;
 pub mod place;
 pub mod probes;
+mod reading;
 mod unpack;
 
 use actix_web::web;

@@ -5,16 +5,17 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
-    loose::{Modalities, Passed, Stop, Thinking},
-    member::Member,
+    loose::{Modalities, Stop, Thinking},
     message::{Message as Said, counted},
-    quoted,
     tools::{self, ResponseFormat, Tools},
 };
-use crate::chat::{
-    Asked, ChatRequest, Content, Dialect, Effort, Field, Invalid, Message, Part, Role, Text,
-    Verbatim,
-    request::{Extras, MAX_CHOICES, MOST_MODEL_BYTES, Sampling},
+use crate::{
+    chat::{
+        Asked, ChatRequest, Content, Dialect, Effort, Field, Invalid, Message, Part, Role, Text,
+        Verbatim,
+        request::{Extras, MAX_CHOICES, MOST_MODEL_BYTES, Sampling},
+    },
+    http::reading::{Member, Passed, quoted},
 };
 
 /// Most stop sequences, as in OpenAI's API.

@@ -10,8 +10,11 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::{loose::Word, part};
-use crate::chat::{self, Content, Role, Text, message::Reasoning, text};
+use super::part;
+use crate::{
+    chat::{self, Content, Role, Text, message::Reasoning, text},
+    http::reading::Word,
+};
 
 /// One message of the conversation.
 #[derive(Deserialize)]

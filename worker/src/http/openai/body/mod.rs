@@ -2,21 +2,19 @@
 //! (conformance H7).
 
 mod loose;
-mod member;
 mod members;
 mod message;
 mod part;
-mod tidy;
 mod tools;
 
 use bytes::Bytes;
 use bytestring::ByteString;
 
 use self::members::Body;
-use crate::chat::{ChatRequest, Invalid, request::MOST_PIECES, text};
-
-/// Most characters of the caller's that an error repeats.
-const MOST_QUOTED: usize = 100;
+use crate::{
+    chat::{ChatRequest, Invalid, request::MOST_PIECES},
+    http::reading::{self, Form},
+};
 
 /// Reads and checks a body.
 ///
@@ -31,109 +29,17 @@ pub fn read(body: Bytes) -> Result<ChatRequest, Invalid> {
 /// # Errors
 /// As [`read`].
 pub fn read_within(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
-    let mut body = ByteString::try_from(body).map_err(|error| Invalid {
-        message: format!("The body is not UTF-8: {error}."),
-        param: None,
-        code: None,
-    })?;
-    if let Some(rest) = body.strip_prefix('\u{FEFF}') {
-        body = body.slice_ref(rest);
-    }
-    if tidy::has_half(&body)
-        && let Some(tidied) = tidy::tidied(&body)
-    {
-        body = tidied.into();
-    }
-    // Only a body that is wrong is read a second time: put right where that is all it needs, else to say what is wrong.
-    match parse(&body, most_pieces) {
-        Ok(request) => return Ok(request),
-        Err(Refused::Value(invalid)) => return Err(invalid),
-        Err(Refused::Form) => {}
-    }
-    match tidy::tidied(&body).map(ByteString::from) {
-        None => Err(complaint(&body, most_pieces)),
-        Some(body) => match parse(&body, most_pieces) {
-            Ok(request) => Ok(request),
-            Err(Refused::Value(invalid)) => Err(invalid),
-            Err(Refused::Form) => Err(complaint(&body, most_pieces)),
-        },
-    }
+    reading::read::<ChatForm>(body, most_pieces)
 }
 
-/// Why a body was not taken.
-enum Refused {
-    /// It has the right form.
-    Value(Invalid),
-    /// JSON or types; a second reading says where.
-    Form,
-}
+struct ChatForm;
 
-fn parse(body: &ByteString, most_pieces: usize) -> Result<ChatRequest, Refused> {
-    match text::reading(body, most_pieces, serde_json::from_str::<Body<'_>>) {
-        // serde would also take the fields' values as an array.
-        Ok(fields) if body.trim_start().starts_with('{') => {
-            fields.check(body).map_err(Refused::Value)
-        }
-        Ok(_) => Err(Refused::Value(not_an_object("line 1 column 1"))),
-        Err(_) => Err(Refused::Form),
-    }
-}
+impl Form for ChatForm {
+    type Body<'a> = Body<'a>;
+    type Read = ChatRequest;
 
-fn complaint(body: &ByteString, most_pieces: usize) -> Invalid {
-    text::reading(body, most_pieces, |body| {
-        let mut json = serde_json::Deserializer::from_str(body);
-        match serde_path_to_error::deserialize::<_, Body<'_>>(&mut json) {
-            Err(error) => explain(&error),
-            Ok(_) => Invalid {
-                message: "The body holds something after the JSON object.".to_owned(),
-                param: None,
-                code: None,
-            },
-        }
-    })
-}
-
-fn explain(error: &serde_path_to_error::Error<serde_json::Error>) -> Invalid {
-    let path = quoted(&error.path().to_string());
-    let inner = error.inner();
-    let words = inner.to_string();
-    if inner.is_data() && path != "." {
-        // serde's own words ("invalid type: integer `5`, expected a string at line 1 column 20"), less the place.
-        let words = words
-            .rsplit_once(" at line ")
-            .map_or(&*words, |(words, _)| words);
-        return Invalid::field(
-            &path,
-            format!("Invalid value for '{path}': {}.", quoted(words)),
-        );
-    }
-    let place = format!("line {} column {}", inner.line(), inner.column());
-    if words.starts_with("recursion limit") {
-        return Invalid {
-            message: format!("The body is nested too deeply ({place})."),
-            param: None,
-            code: None,
-        };
-    }
-    not_an_object(&place)
-}
-
-/// What may be as long as the caller likes, shortened in its middle, as the end is ours.
-fn quoted(text: &str) -> String {
-    let count = text.chars().count();
-    if count <= MOST_QUOTED {
-        return text.to_owned();
-    }
-    let half = MOST_QUOTED / 2;
-    let (head, tail) = (text.chars().take(half), text.chars().skip(count - half));
-    head.chain(['…']).chain(tail).collect()
-}
-
-fn not_an_object(place: &str) -> Invalid {
-    Invalid {
-        message: format!("The body is not a valid JSON object ({place})."),
-        param: None,
-        code: None,
+    fn check(body: Body<'_>, text: &ByteString) -> Result<ChatRequest, Invalid> {
+        body.check(text)
     }
 }
 
@@ -142,7 +48,7 @@ fn not_an_object(place: &str) -> Invalid {
 pub mod fuzz {
     /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
     pub fn tidied(body: &str) -> Option<String> {
-        super::tidy::tidied(body)
+        crate::http::reading::tidied(body)
     }
 }
 

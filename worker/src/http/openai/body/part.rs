@@ -69,7 +69,7 @@ impl Loose {
     }
 
     /// Takes a member that has not been there yet. One that stands twice is an error here and is put right elsewhere
-    /// ([`super::tidy`]), so that nobody reads another one than we do.
+    /// ([`crate::http::reading`]), so that nobody reads another one than we do.
     fn fill<'de, A: MapAccess<'de>>(
         &mut self,
         map: &mut A,

@@ -9,10 +9,12 @@ use serde::{
 };
 use serde_json::value::RawValue;
 
-use super::loose::Word;
-use crate::chat::{
-    Format, Json, Text, Tool, ToolChoice, text,
-    tools::{JsonSchema, ToolKind},
+use crate::{
+    chat::{
+        Format, Json, Text, Tool, ToolChoice, text,
+        tools::{JsonSchema, ToolKind},
+    },
+    http::reading::Word,
 };
 
 /// Longer choices are none that anybody makes: the names of a hundred tools have 8 KiB.

@@ -8,8 +8,8 @@ use serde_json::value::RawValue;
 
 /// A member of the body: its value, and how it is written there. Absent and null are no value.
 #[derive(Debug)]
-pub(super) struct Member<'a, T> {
-    pub(super) value: Option<T>,
+pub(in crate::http) struct Member<'a, T> {
+    pub(in crate::http) value: Option<T>,
     text: Option<&'a str>,
 }
 
@@ -34,7 +34,7 @@ impl<'de: 'a, 'a, T: DeserializeOwned> Deserialize<'de> for Member<'a, T> {
 
 impl<T> Member<'_, T> {
     /// Where the value stands in `body`, which it was read from.
-    pub(super) fn place(&self, body: &str) -> Option<Range<usize>> {
+    pub(in crate::http) fn place(&self, body: &str) -> Option<Range<usize>> {
         let text = self.text?;
         // The text is a slice of the body, as raw values are lent and never copied; so its address is its place.
         debug_assert!(body.as_bytes().as_ptr_range().contains(&text.as_ptr()));
