@@ -13,6 +13,7 @@ use crate::{
     http::auth::Keys,
     metrics::METRICS,
     providers::{Janitor, Registry},
+    seal::Sealer,
     settings::Settings,
 };
 
@@ -27,6 +28,8 @@ pub struct App {
     pub janitor: &'static Janitor,
     /// The keys that open the door.
     pub keys: Keys,
+    /// Makes and reads the ids of jobs that any worker answers for.
+    pub sealer: Sealer,
     /// Set by SIGTERM: `/ready` says 503 from now on.
     pub is_draining: AtomicBool,
     /// Set when the grace after SIGTERM is over: no chat is taken any more.
@@ -45,6 +48,7 @@ impl App {
     pub fn new(settings: Settings, registry: Registry) -> Self {
         Self {
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
+            sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),
             settings: Arc::new(settings),
             registry,

@@ -24,6 +24,8 @@
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
 //! Socket.IO, multipart, guarded fetching. It knows no provider.
 //!
+//! [`seal`] makes ids that hold what they stand for, so that any worker answers for what another one has begun.
+//!
 //! `impossible` is how the code says that something cannot be missing, and why.
 //!
 //! [`metrics`] has every metric in one place; whoever does something counts it there.
@@ -40,5 +42,6 @@ mod impossible;
 pub mod metrics;
 pub mod process;
 pub mod providers;
+pub mod seal;
 pub mod settings;
 pub mod upstream;

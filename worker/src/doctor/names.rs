@@ -41,6 +41,7 @@ pub(crate) const GENERAL: &[&str] = &[
     "REQUEST_MEMORY_BYTES",
     "REQUEST_TIMEOUT",
     "RETRY_DELAYS_MS",
+    "SEAL_SECRET",
     "STALL_TIMEOUT",
     "STICKY_SPREAD",
     "TOKENS_FILE",

@@ -8,6 +8,7 @@ pub mod dialect;
 pub mod docs;
 pub mod edge;
 pub mod error;
+pub mod form;
 pub mod openai;
 mod path;
 pub mod place;

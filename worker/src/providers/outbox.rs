@@ -71,6 +71,11 @@ impl Outbox {
         self.has_output.get()
     }
 
+    /// What the request holds has gone out and cannot be sent again: there is no way back either.
+    pub(super) fn use_up(&self) {
+        self.has_output.set(true);
+    }
+
     /// Events and conversation of an attempt that failed before any output are not the answer's.
     pub(super) fn forget(&self) {
         self.queue.borrow_mut().clear();

@@ -30,7 +30,7 @@ use crate::{
     metrics::METRICS,
     settings::Conversations,
     upstream::{
-        Answer, Client, Request, TransportError,
+        Answer, Client, Request, Rest, TransportError,
         fetch::{self, Attachment, FetchError},
         websocket::{HandshakeError, WebSocket},
     },
@@ -176,7 +176,24 @@ impl Turn {
     /// # Errors
     /// Transport faults only; an HTTP error status is an answer, for the provider's `wire::refusal` to judge.
     pub async fn send(&self, request: Request) -> Result<Answer, ProviderError> {
-        Ok(send(&self.client, &self.provider, request).await?)
+        Ok(send(&self.client, &self.provider, request, None).await?)
+    }
+
+    /// As [`Turn::send`], with the rest of a body that comes while it is sent. Once some of that has gone out, nothing can be
+    /// tried again.
+    ///
+    /// # Errors
+    /// As [`Turn::send`], and a body that breaks off.
+    pub async fn send_with(
+        &self,
+        request: Request,
+        rest: Option<Rest>,
+    ) -> Result<Answer, ProviderError> {
+        let answer = send(&self.client, &self.provider, request, rest.clone()).await;
+        if rest.is_some_and(|rest| rest.has_begun()) {
+            self.outbox.use_up();
+        }
+        Ok(answer?)
     }
 
     /// For calls that outlive this turn, on the same thread.
@@ -467,13 +484,18 @@ impl Messenger {
     /// # Errors
     /// [`TransportError`], when no head came.
     pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
-        send(&self.client, &self.provider, request).await
+        send(&self.client, &self.provider, request, None).await
     }
 }
 
-async fn send(client: &Client, provider: &str, request: Request) -> Result<Answer, TransportError> {
+async fn send(
+    client: &Client,
+    provider: &str,
+    request: Request,
+    rest: Option<Rest>,
+) -> Result<Answer, TransportError> {
     let step = request.step;
-    let result = client.send(request).await;
+    let result = client.send_with(request, rest).await;
     let outcome = match &result {
         Ok(answer) if answer.status.is_server_error() => "http_5xx",
         Ok(answer) if answer.status.is_client_error() => "http_4xx",
@@ -485,6 +507,7 @@ async fn send(client: &Client, provider: &str, request: Request) -> Result<Answe
             | TransportError::TooLarge
             | TransportError::NotJson
             | TransportError::Malformed
+            | TransportError::Torn
             | TransportError::Redirected,
         ) => "broken",
     };
@@ -521,6 +544,8 @@ impl From<TransportError> for ProviderError {
         let kind = match error {
             TransportError::Connect | TransportError::Broken => Kind::Unavailable,
             TransportError::Timeout => Kind::Timeout,
+            // Of what the caller sends; the account has nothing to do with it.
+            TransportError::Torn => Kind::BadRequest,
             TransportError::BadUrl
             | TransportError::TooLarge
             | TransportError::NotJson

@@ -18,7 +18,13 @@ const MOST_KEY_BYTES: usize = 4096;
 struct Texts {
     api_master_key: Option<String>,
     api_keys: Option<String>,
+    seal_secret: Option<String>,
 }
+
+/// What ids are sealed with where everybody may come in and there is no key to derive a secret from. Anybody could make up
+/// such an id, but there is nobody whose jobs could be kept apart from another's either; and what an id names is asked for
+/// with the account that it names by a fingerprint, which cannot be guessed.
+const OPEN_SECRET: &str = "hive2api: everybody may come in";
 
 /// How thinking reaches the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,6 +55,8 @@ pub struct Http {
     pub api_keys: Vec<ApiKey>,
     /// `ALLOW_ANONYMOUS`: a request without a key is served.
     pub allow_anonymous: bool,
+    /// `SEAL_SECRET`, else the first of the keys; a constant where neither is there ([`OPEN_SECRET`]).
+    pub seal_secret: Secret,
     /// `MAX_BODY_BYTES`.
     pub most_body_bytes: usize,
     /// `BODY_TIMEOUT`: for a body to arrive, and a second more for each 8 KiB of it.
@@ -77,9 +85,15 @@ impl Http {
         if api_keys.is_empty() && !allow_anonymous && master_key.is_none() {
             problems.push("API_MASTER_KEY is empty: set a key, or ALLOW_ANONYMOUS=true to serve everybody who can reach the port");
         }
+        let seal_secret = match (texts.seal_secret, api_keys.first()) {
+            (Some(secret), _) => Secret::new(secret),
+            (None, Some(key)) => key.key.clone(),
+            (None, None) => Secret::new(OPEN_SECRET),
+        };
         Self {
             api_keys,
             allow_anonymous,
+            seal_secret,
             most_body_bytes: vars.number("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 30, problems),
             body_timeout: vars.seconds("BODY_TIMEOUT", 15.0, problems),
             most_messages: vars.number("MAX_MESSAGES", MOST_PIECES, 1, 10_000_000, problems),

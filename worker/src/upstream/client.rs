@@ -11,9 +11,13 @@ use awc::error::{ConnectError, SendRequestError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::{answer::Answer, http1::Pool, proxy::Proxies, socket::Connector};
+use super::{answer::Answer, http1::Pool, proxy::Proxies, rest::Rest, socket::Connector};
 
 use crate::impossible::OrImpossible as _;
+
+/// How fast a body that is passed on goes out at the least, and how long it is taken to be where nobody says.
+const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
+const LONGEST_REST: u64 = 64 << 20;
 
 /// How long to wait for what.
 #[derive(Clone, Copy, Debug)]
@@ -174,6 +178,9 @@ pub enum TransportError {
     /// What came is no HTTP, or contradicts itself about where it ends.
     #[error("the provider's answer is not proper HTTP")]
     Malformed,
+    /// The request's own body broke off while it was passed on.
+    #[error("the request's body broke off before its end")]
+    Torn,
     /// A redirect. Following it would take credentials and questions to where nobody has sent them.
     #[error(
         "the provider's address redirects elsewhere, which is not followed; the base URL may be wrong"
@@ -225,7 +232,20 @@ impl Client {
     /// # Errors
     /// [`TransportError`], when no head came, or one that only points elsewhere. Any other HTTP status is an answer.
     pub async fn send(&self, request: Request) -> Result<Answer, TransportError> {
-        let answer = self.send_anywhere(request).await?;
+        self.send_with(request, None).await
+    }
+
+    /// As [`Client::send`], with a body whose rest comes while it is sent. The wait for the answer is then longer by the time
+    /// that a slow line takes for it.
+    ///
+    /// # Errors
+    /// As [`Client::send`], and [`TransportError::Torn`].
+    pub async fn send_with(
+        &self,
+        request: Request,
+        rest: Option<Rest>,
+    ) -> Result<Answer, TransportError> {
+        let answer = self.send_whole(request, rest).await?;
         match answer.status.as_u16() {
             301 | 302 | 303 | 307 | 308 => Err(TransportError::Redirected),
             _ => Ok(answer),
@@ -235,8 +255,19 @@ impl Client {
     /// As [`Client::send`], but a redirect is an answer: for requests without credentials, whose sender looks at where it
     /// leads.
     pub(super) async fn send_anywhere(&self, request: Request) -> Result<Answer, TransportError> {
+        self.send_whole(request, None).await
+    }
+
+    async fn send_whole(
+        &self,
+        request: Request,
+        rest: Option<Rest>,
+    ) -> Result<Answer, TransportError> {
         let stall = request.timeout.unwrap_or(self.timeouts.stall);
-        let (head, body) = tokio::time::timeout(stall, self.pool.send(&request))
+        let upload = rest.as_ref().map_or(Duration::ZERO, |rest| {
+            Duration::from_secs(rest.left().unwrap_or(LONGEST_REST) / SLOWEST_BYTES_PER_SECOND)
+        });
+        let (head, body) = tokio::time::timeout(stall + upload, self.pool.send(&request, rest))
             .await
             .map_err(|_| TransportError::Timeout)??;
         Ok(Answer::new(head, body, stall))

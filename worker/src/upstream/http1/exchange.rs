@@ -20,7 +20,10 @@ use super::{
     pool::{Connection, Permit, Pool},
     wire::Wire,
 };
-use crate::{impossible::OrImpossible as _, upstream::TransportError};
+use crate::{
+    impossible::OrImpossible as _,
+    upstream::{Rest, TransportError},
+};
 
 /// What is read at once.
 const READ_BYTES: usize = 16 << 10;
@@ -51,6 +54,10 @@ fn read<T>(
 pub(super) struct Upload {
     /// What is still to be sent; none of them is empty.
     pieces: VecDeque<Bytes>,
+    /// What comes while it is sent; `None` again at its end.
+    rest: Option<Rest>,
+    /// Whether the pieces are chunks of their own (RFC 9112, section 7.1), as nobody knows how much is to come.
+    is_chunked: bool,
     state: Sent,
 }
 
@@ -60,14 +67,33 @@ enum Sent {
     Wholly,
     /// The other side takes no more of it, or has answered without it.
     Never,
+    /// It broke off on our side: the connection is of no use, and no answer is one to it.
+    Torn,
 }
 
 impl Upload {
-    pub(super) fn new(head: Bytes, body: &[Bytes]) -> Self {
-        let pieces = std::iter::once(&head).chain(body);
-        Self {
-            pieces: pieces.filter(|piece| !piece.is_empty()).cloned().collect(),
+    pub(super) fn new(head: Bytes, body: &[Bytes], rest: Option<Rest>) -> Self {
+        let is_chunked = rest.as_ref().is_some_and(|rest| rest.left().is_none());
+        let mut upload = Self {
+            pieces: VecDeque::from([head]),
+            rest,
+            is_chunked,
             state: Sent::Partly,
+        };
+        for piece in body.iter().filter(|piece| !piece.is_empty()) {
+            upload.add(piece.clone());
+        }
+        upload
+    }
+
+    fn add(&mut self, piece: Bytes) {
+        if self.is_chunked {
+            self.pieces
+                .push_back(format!("{:x}\r\n", piece.len()).into());
+            self.pieces.push_back(piece);
+            self.pieces.push_back(Bytes::from_static(b"\r\n"));
+        } else {
+            self.pieces.push_back(piece);
         }
     }
 
@@ -85,6 +111,34 @@ impl Upload {
     }
 
     fn poll_sent(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_pieces(wire, cx))?;
+            // The next piece is taken only when the last one is out, so that one at a time is held.
+            let Some(rest) = &self.rest else { break };
+            match rest.poll(cx) {
+                Poll::Ready(Some(Ok(piece))) => self.add(piece),
+                Poll::Ready(Some(Err(_))) => {
+                    self.give_up();
+                    self.state = Sent::Torn;
+                    return Poll::Pending;
+                }
+                Poll::Ready(None) => {
+                    self.rest = None;
+                    if self.is_chunked {
+                        self.pieces.push_back(Bytes::from_static(b"0\r\n\r\n"));
+                    }
+                }
+                Poll::Pending => {
+                    // What has been written must not wait for what is to come.
+                    ready!(Pin::new(wire).poll_flush(cx))?;
+                    return Poll::Pending;
+                }
+            }
+        }
+        Pin::new(wire).poll_flush(cx)
+    }
+
+    fn poll_pieces(&mut self, wire: &mut Wire, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.pieces.is_empty() {
             let mut slices = [io::IoSlice::new(&[]); MOST_SLICES];
             let mut count = 0;
@@ -109,11 +163,12 @@ impl Upload {
                 self.pieces.pop_front();
             }
         }
-        Pin::new(wire).poll_flush(cx)
+        Poll::Ready(Ok(()))
     }
 
     fn give_up(&mut self) {
         self.pieces.clear();
+        self.rest = None;
         self.state = Sent::Never;
     }
 }
@@ -149,6 +204,9 @@ impl Asked {
         loop {
             // Before each read: a service may answer only when it has the rest, and nobody else sends it.
             self.upload.poll(&mut connection.wire, cx);
+            if self.upload.state == Sent::Torn {
+                return Poll::Ready(Err(TransportError::Torn));
+            }
             let (torn, has_heard, is_head) = (&mut self.torn, &mut self.has_heard, self.is_head);
             let found = ready!(read(&mut connection.wire, cx, |bytes| {
                 *has_heard |= !bytes.is_empty();
@@ -291,6 +349,10 @@ impl Body {
             return Poll::Ready(Ok(false));
         };
         self.upload.poll(&mut connection.wire, cx);
+        if self.upload.state == Sent::Torn {
+            self.fault = Some(TransportError::Torn);
+            return Poll::Ready(Err(TransportError::Torn));
+        }
         let wire = &mut connection.wire;
         let polled = read(wire, cx, |bytes| {
             if bytes.is_empty() {

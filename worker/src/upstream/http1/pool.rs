@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     impossible::OrImpossible as _,
-    upstream::{Request, TransportError, proxy::Proxies, socket},
+    upstream::{Request, Rest, TransportError, proxy::Proxies, socket},
 };
 
 /// Requests that one thread may have under way to all providers together.
@@ -107,16 +107,18 @@ impl Pool {
     pub(in crate::upstream) async fn send(
         self: &Rc<Self>,
         request: &Request,
+        rest: Option<Rest>,
     ) -> Result<(Head, Body), TransportError> {
         let url: Uri = request.url.parse().map_err(|_| TransportError::BadUrl)?;
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
             return Err(TransportError::BadUrl);
         }
-        let head = written(request, &url);
+        let head = written(request, &url, rest.as_ref());
         let permit = Arc::clone(&self.places).acquire_owned().await;
         let mut permit = Some(permit.map_err(|_| TransportError::Connect)?);
         // One that was used before, at the first try only: the second must not meet the same fate.
-        let mut used = request.address.is_none().then(|| self.take(&url)).flatten();
+        let may_wait = request.address.is_none() && rest.is_none();
+        let mut used = may_wait.then(|| self.take(&url)).flatten();
         loop {
             let is_used = used.is_some();
             let connection = match used.take() {
@@ -124,7 +126,7 @@ impl Pool {
                 None => self.open(&url, request).await?,
             };
             // Pieces are shared, so that a second try copies nothing.
-            let upload = Upload::new(head.clone(), &request.body);
+            let upload = Upload::new(head.clone(), &request.body, rest.clone());
             let mut asked = Asked::new(connection, upload, request.method == Method::HEAD);
             match std::future::poll_fn(|cx| asked.poll(cx)).await {
                 Err(TransportError::Broken) if is_used && !asked.has_heard && !request.once => {}
@@ -215,7 +217,7 @@ fn origin(url: &Uri) -> String {
 }
 
 /// The request's head, as it goes out.
-fn written(request: &Request, url: &Uri) -> Bytes {
+fn written(request: &Request, url: &Uri, rest: Option<&Rest>) -> Bytes {
     let target = url.path_and_query().map_or("/", |target| target.as_str());
     let headers: usize = request
         .headers
@@ -243,9 +245,21 @@ fn written(request: &Request, url: &Uri) -> Bytes {
         put(&[b"\r\n"]);
     }
     let length: usize = request.body.iter().map(Bytes::len).sum();
+    let left = rest.map_or(Some(0), Rest::left);
+    let length = left.map(|left| left + u64::try_from(length).unwrap_or(u64::MAX));
+    let Some(length) = length else {
+        put(&[b"transfer-encoding: chunked\r\n"]);
+        return with_headers(head, request);
+    };
     if length > 0 || !matches!(request.method, Method::GET | Method::HEAD) {
         put(&[b"content-length: ", length.to_string().as_bytes(), b"\r\n"]);
     }
+    with_headers(head, request)
+}
+
+/// The head with the request's own headers, and its end.
+fn with_headers(mut head: Vec<u8>, request: &Request) -> Bytes {
+    let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     for (name, value) in &request.headers {
         // The length is ours to say: a second one would make two requests of one.
         if name != header::CONTENT_LENGTH && name != header::TRANSFER_ENCODING {

@@ -28,7 +28,7 @@ async fn ask(stream: DuplexStream) -> Result<(Head, Body), TransportError> {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let pool = Pool::new(Arc::default(), Duration::from_secs(1));
     let connection = Connection::new(Wire::Memory(stream), None);
-    let mut asked = Asked::new(connection, Upload::new("GET".into(), &[]), false);
+    let mut asked = Asked::new(connection, Upload::new("GET".into(), &[], None), false);
     let (head, first) = poll_fn(|cx| asked.poll(cx)).await?;
     let permit = Arc::new(tokio::sync::Semaphore::new(1))
         .acquire_owned()
