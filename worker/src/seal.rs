@@ -164,7 +164,7 @@ mod tests {
         }
         for end in 0..id.len() {
             assert_eq!(
-                opened("s", "video", "alice", &id[..end]),
+                opened("s", "video", "alice", id.get(..end).unwrap()),
                 None,
                 "cut at {end}"
             );
