@@ -3,6 +3,7 @@
 
 pub mod aside;
 pub mod delta;
+pub mod emulate;
 pub mod error;
 pub mod event;
 pub mod fields;
@@ -12,6 +13,7 @@ pub(crate) mod growth;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod normal;
 mod part;
 pub mod reasoning;
 pub mod refusals;
