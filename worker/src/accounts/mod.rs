@@ -5,6 +5,7 @@
 //! Source: design.md sections 2 and 4.
 
 pub mod anonymous;
+mod fingerprint;
 mod guest;
 mod guestbook;
 mod health;
@@ -16,6 +17,7 @@ pub mod rotating;
 mod rotation;
 mod secret;
 
+pub use fingerprint::{Fingerprint, Known};
 pub use health::{Condition, Patience};
 pub use kept::Kept;
 pub use pool::{Accounts, Census, Choice, Lease, Pool};

@@ -27,6 +27,9 @@ pub enum Choice {
     Any(u64),
     /// This one and no other.
     Only(usize),
+    /// This one and no other, beside its turns: a short call about a job that it has already (is the video there?). Neither
+    /// the limit of turns at a time nor a rest stands in the way, as the job is there whatever else the account may do.
+    Beside(usize),
 }
 
 /// How many accounts are in which condition, for `hive_accounts`.
@@ -157,7 +160,7 @@ impl<C: PartialEq> Pool<C> {
         let entries = lock(&self.entries);
         let (sticky, mut candidates): (u64, Vec<&Arc<Entry<C>>>) = match choice {
             Choice::Any(sticky) => (sticky, entries.iter().collect()),
-            Choice::Only(number) => (
+            Choice::Only(number) | Choice::Beside(number) => (
                 0,
                 entries
                     .iter()
@@ -167,11 +170,13 @@ impl<C: PartialEq> Pool<C> {
         };
         if candidates.is_empty() {
             return Err(match choice {
-                Choice::Only(number) if !entries.is_empty() => ProviderError::new(
-                    Kind::AccountNotConfigured,
-                    format!("account {number} of this provider is not configured"),
-                ),
-                Choice::Only(_) | Choice::Any(_) => ProviderError::new(
+                Choice::Only(number) | Choice::Beside(number) if !entries.is_empty() => {
+                    ProviderError::new(
+                        Kind::AccountNotConfigured,
+                        format!("account {number} of this provider is not configured"),
+                    )
+                }
+                Choice::Only(_) | Choice::Beside(_) | Choice::Any(_) => ProviderError::new(
                     Kind::NotConfigured,
                     "no account of this provider is configured",
                 ),
@@ -184,20 +189,22 @@ impl<C: PartialEq> Pool<C> {
         {
             candidates.retain(|entry| !tried.contains(&entry.number));
         }
+        let is_beside = matches!(choice, Choice::Beside(_));
         let usable = candidates
             .iter()
             .filter_map(|entry| match lock(&entry.health).condition(now) {
                 Condition::Ready => Some((0_u8, *entry)),
                 Condition::Resting => Some((1, *entry)),
+                Condition::Cooling(_) if is_beside => Some((2, *entry)),
                 Condition::Cooling(_) | Condition::Disabled => None,
             })
             .collect::<Vec<_>>();
         if usable.is_empty() {
             return Err(why_none(&candidates, now));
         }
-        let free = usable
-            .into_iter()
-            .filter(|(_, entry)| entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight);
+        let free = usable.into_iter().filter(|(_, entry)| {
+            is_beside || entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight
+        });
         // Rendezvous hashing: the same caller meets the same account, and where accounts come or go the others' callers stay.
         let best = free.min_by_key(|(rank, entry)| {
             let mut hash = DefaultHasher::new();
@@ -210,7 +217,10 @@ impl<C: PartialEq> Pool<C> {
         });
         Ok(best.map(|(_, entry)| {
             entry.in_flight.fetch_add(1, Ordering::Relaxed);
-            lock(&entry.health).taken(now, self.patience);
+            // Whoever comes beside says nothing of whether the account is well again.
+            if !is_beside {
+                lock(&entry.health).taken(now, self.patience);
+            }
             Lease {
                 entry: Arc::clone(entry),
                 returned: Arc::clone(&self.returned),

@@ -438,6 +438,13 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
     }
 }
 
+impl<T, P> Rotating<T, P> {
+    /// The provider, and what identifies the account there as long as nobody pastes another one.
+    pub(super) fn pasted(&self) -> (&'static str, &Secret) {
+        (self.0.grant.provider, &self.0.grant.known_by)
+    }
+}
+
 impl<T, P> Clone for Rotating<T, P> {
     fn clone(&self) -> Self {
         Self(Arc::clone(&self.0))

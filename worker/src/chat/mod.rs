@@ -12,6 +12,7 @@ pub mod filter;
 pub(crate) mod growth;
 pub mod json;
 pub mod limits;
+pub mod media;
 pub mod message;
 pub mod normal;
 mod part;

@@ -7,7 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 
 use crate::{
     budget::Full,
-    chat::{Invalid, Kind, ProviderError},
+    chat::{Invalid, Kind, ProviderError, media::Makes},
     providers::NoRoute,
 };
 
@@ -103,6 +103,7 @@ impl ApiError {
             NoRoute::UnknownModel => Self::model_not_found(model),
             NoRoute::OddPart(part) => part.into(),
             NoRoute::Unsupported(field) => Self::unsupported(&field, model),
+            NoRoute::Unable(what) => Self::unable(what, model),
         }
     }
 
@@ -131,6 +132,29 @@ impl ApiError {
                 StatusCode::BAD_REQUEST,
                 "invalid_request_error",
                 "unsupported_parameter",
+                message,
+            )
+        }
+    }
+
+    /// 400: a model that is there, and makes nothing of the kind.
+    pub fn unable(what: Makes, id: &str) -> Self {
+        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let what = match what {
+            Makes::Text => "answers no chats",
+            Makes::Image => "makes no pictures",
+            Makes::Video => "makes no videos",
+            Makes::Speech => "does not speak",
+        };
+        let message = format!(
+            "The model '{id}' {what}; GET /v1/models says what each model can be asked at (hive.endpoints)."
+        );
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "model_not_supported",
                 message,
             )
         }

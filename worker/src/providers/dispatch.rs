@@ -227,19 +227,24 @@ async fn attempt<T>(
     loop {
         let mut turn = turn(job, candidate, &name, outbox, tried.clone());
         let result = work(candidate, &mut turn).await;
-        let (account, is_pinned) = (turn.account, turn.is_pinned);
+        let (account, is_pinned, is_beside) = (turn.account, turn.is_pinned, turn.is_beside);
         // A service whose answer was cut may still be writing.
         turn.is_over = result.is_ok() && !turn.is_cut();
         // The clean-up begins before any wait.
         drop(turn);
         let error = match result {
             Ok(done) => {
-                if let Some(account) = account {
+                // That a video is there does not mean that the account may make another one.
+                if let Some(account) = account.filter(|_| !is_beside) {
                     accounts.succeeded(account);
                 }
                 return Ok(done);
             }
-            Err(error) => judged(candidate, &name, account, error),
+            Err(error) => {
+                // Of a look at a job, only a refused credential is the account's affair.
+                let is_blamed = !is_beside || error.kind == Kind::AuthExpired;
+                judged(candidate, &name, account.filter(|_| is_blamed), error)
+            }
         };
         tried.extend(account);
         let failure = Failure {
@@ -341,6 +346,7 @@ fn turn(
         tried,
         account: None,
         is_pinned: false,
+        is_beside: false,
         afterwards: Vec::new(),
         on_abort: Vec::new(),
         held: Vec::new(),

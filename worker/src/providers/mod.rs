@@ -10,6 +10,7 @@ pub mod doubao;
 mod janitor;
 pub mod kimi;
 pub mod langfast;
+pub mod media;
 pub mod metaso;
 pub mod minimax;
 pub mod openai;
@@ -31,13 +32,14 @@ use futures_util::future::LocalBoxFuture;
 pub use card::Card;
 pub use dispatch::{Job, Run};
 pub use janitor::{Errand, Janitor};
+pub use media::{Images, Speech, Videos};
 pub use outbox::{Served, Thread};
 pub use registry::{NoRoute, Registry, Route};
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,
-    chat::{ChatRequest, Dialect, Field, ProviderError, Support},
+    chat::{ChatRequest, Dialect, Field, ProviderError, Support, media::Makes},
     settings::{Problems, Settings, Vars},
 };
 
@@ -116,6 +118,22 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// place and is only called when nobody had a problem.
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a>;
 
+    /// What it draws with, where its service draws. Models that do nothing else say so in [`Model::makes`]; others may draw
+    /// as well ([`Images::draws`]).
+    fn images(&self) -> Option<&dyn Images> {
+        None
+    }
+
+    /// What it makes videos with.
+    fn videos(&self) -> Option<&dyn Videos> {
+        None
+    }
+
+    /// What it speaks with.
+    fn speech(&self) -> Option<&dyn Speech> {
+        None
+    }
+
     /// One turn: lease an account, ask what `ask` asks, pass the answer on as events, register the clean-up. Dropping
     /// the future stops the upstream call.
     ///
@@ -151,6 +169,8 @@ pub struct Model {
     pub files: bool,
     /// Context window in tokens, where the wire page names one.
     pub context: Option<u32>,
+    /// What it is there for.
+    pub makes: Makes,
 }
 
 impl Model {
@@ -165,6 +185,7 @@ impl Model {
             vision: false,
             files: false,
             context: None,
+            makes: Makes::Text,
         }
     }
 }

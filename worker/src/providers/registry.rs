@@ -9,7 +9,7 @@ use std::{
 
 use super::{Model, Provider, card::Card};
 use crate::{
-    chat::{Asked, ChatRequest, Field, Invalid, Support, fields},
+    chat::{Asked, ChatRequest, Field, Invalid, Support, fields, media::Makes},
     settings::{Problems, Settings, Vars, problems},
 };
 
@@ -80,6 +80,8 @@ pub enum NoRoute {
     OddPart(Invalid),
     /// Every candidate refuses some field; this is the one that the first of them refuses, as the caller spells it.
     Unsupported(String),
+    /// The model is known, and makes nothing of the kind.
+    Unable(Makes),
 }
 
 /// All providers and aliases.
@@ -163,6 +165,70 @@ impl Registry {
             }
             Some(_) | None => Ok(route),
         }
+    }
+
+    /// The candidates for a model id that draw.
+    ///
+    /// # Errors
+    /// Why there is none: 404 or 400.
+    pub fn route_to_draw(&self, id: &str) -> Result<Route, NoRoute> {
+        self.route_to(Makes::Image, id, |it| {
+            it.provider
+                .images()
+                .is_some_and(|images| images.draws(&it.model).is_some())
+        })
+    }
+
+    /// The candidates for a model id that make videos.
+    ///
+    /// # Errors
+    /// As [`Registry::route_to_draw`].
+    pub fn route_to_film(&self, id: &str) -> Result<Route, NoRoute> {
+        self.route_to(Makes::Video, id, |it| {
+            it.provider
+                .videos()
+                .is_some_and(|videos| videos.films(&it.model).is_some())
+        })
+    }
+
+    /// The candidates for a model id that speak.
+    ///
+    /// # Errors
+    /// As [`Registry::route_to_draw`].
+    pub fn route_to_speak(&self, id: &str) -> Result<Route, NoRoute> {
+        self.route_to(Makes::Speech, id, |it| {
+            it.provider
+                .speech()
+                .is_some_and(|speech| speech.speaks(&it.model))
+        })
+    }
+
+    fn route_to(
+        &self,
+        what: Makes,
+        id: &str,
+        is_able: impl Fn(&Candidate) -> bool,
+    ) -> Result<Route, NoRoute> {
+        let mut route = self.resolve(id).ok_or(NoRoute::UnknownModel)?;
+        route.candidates.retain(is_able);
+        if route.candidates.is_empty() {
+            return Err(NoRoute::Unable(what));
+        }
+        Ok(route)
+    }
+
+    /// The way back to a job: the provider of this name and no other, with the model that it was asked for. `None` where
+    /// this worker has neither.
+    pub fn route_back(&self, provider: &str, model: &str) -> Option<Route> {
+        let named = |it: &&Arc<dyn Provider>| it.name() == provider;
+        let provider = self.providers.iter().find(named)?;
+        let model = provider.accept(model)?;
+        Some(Route {
+            candidates: vec![Candidate {
+                provider: Arc::clone(provider),
+                model,
+            }],
+        })
     }
 
     /// The route of a model id; `None` when nobody knows it.

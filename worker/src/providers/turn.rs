@@ -18,7 +18,7 @@ use uuid::Uuid;
 use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
 use crate::{
     accounts::{
-        Choice, Lease, Pool,
+        Choice, Known, Lease, Pool,
         anonymous::{GuestLease, Guests, Issuer},
     },
     budget::Share,
@@ -26,6 +26,7 @@ use crate::{
         ChatEvent, ChatRequest, Kind, Message, Part, ProviderError,
         aside::aside,
         filter::{Chain, Filter as _},
+        media::Input,
     },
     metrics::METRICS,
     settings::Conversations,
@@ -69,6 +70,8 @@ pub struct Turn {
     pub(super) account: Option<usize>,
     /// The request may use one account only.
     pub(super) is_pinned: bool,
+    /// It came beside the account's turns ([`Choice::Beside`]), and how it goes says little of the account.
+    pub(super) is_beside: bool,
     pub(super) afterwards: Vec<Errand>,
     pub(super) on_abort: Vec<Errand>,
     pub(super) held: Vec<Held>,
@@ -144,11 +147,33 @@ impl Turn {
         pool: &Pool<C>,
         choice: Choice,
     ) -> Result<Lease<C>, ProviderError> {
-        self.is_pinned = matches!(choice, Choice::Only(_));
+        self.is_pinned = matches!(choice, Choice::Only(_) | Choice::Beside(_));
+        self.is_beside = matches!(choice, Choice::Beside(_));
         let lease = pool.lease(choice, &self.tried).await?;
         self.account = Some(lease.number());
         self.outbox.set_account(lease.number());
         Ok(lease)
+    }
+
+    /// Leases the account that has a job, for a look at it ([`Choice::Beside`]): `account` is a
+    /// [`crate::chat::media::Ticket`]'s.
+    ///
+    /// # Errors
+    /// 503 where none of this worker's accounts is it, 502 where its credential was refused; no other account is tried.
+    pub async fn lease_known<C: Known + PartialEq>(
+        &mut self,
+        pool: &Pool<C>,
+        account: &str,
+    ) -> Result<Lease<C>, ProviderError> {
+        let is_it = |known: &C| (known.fingerprint().as_str() == account).then_some(());
+        let Some((number, ())) = pool.read(is_it).into_iter().next() else {
+            self.is_pinned = true;
+            return Err(ProviderError::new(
+                Kind::AccountNotConfigured,
+                "the account that this was made with is not configured (any more)",
+            ));
+        };
+        self.lease(pool, Choice::Beside(number)).await
     }
 
     /// As [`Turn::lease`], from a pool of guests.
@@ -449,6 +474,69 @@ impl Turn {
         Ok(attachments)
     }
 
+    /// A picture (or another file) that came with a request, as a file. `field` is blamed for it (`image[0]`).
+    ///
+    /// # Errors
+    /// 400 that names the field; 503 where all requests together hold too much memory.
+    pub async fn input(&self, field: &str, input: &Input) -> Result<Attachment, ProviderError> {
+        let stem = self.uuid().to_string();
+        let url = match input {
+            // It came with the body, whose size is limited and counted.
+            Input::File { name, mime, bytes } => {
+                return Ok(fetch::file(name, mime, bytes.clone(), &stem));
+            }
+            Input::Url(url) => url,
+        };
+        let had = self.attached.borrow().bytes;
+        let policy = fetch::Policy {
+            most_bytes: self.fetch.most_bytes.saturating_sub(had),
+            ..(*self.fetch).clone()
+        };
+        let room = |bytes: usize| {
+            let share = &mut self.attached.borrow_mut().share;
+            share.grow_to((had + bytes) * COPIES_OF_ATTACHMENTS).is_ok()
+        };
+        let file = fetch::attachment(&self.client, &policy, url, None, &stem, &room).await;
+        let file = file.map_err(|error| match error {
+            FetchError::NoRoom => ProviderError::new(Kind::Overloaded, error.to_string()),
+            _ => ProviderError::bad_request(field, format!("It cannot be used: {error}.")),
+        })?;
+        self.attached.borrow_mut().bytes += file.bytes.len();
+        Ok(file)
+    }
+
+    /// Opens what the service has made, behind the guard, without any credential: any public address, and what the owner's
+    /// own settings point to. To be read as it comes; each silence of it is limited, its size is the caller's to limit.
+    /// `range` goes along as the `Range` header; 200, 206 and 416 are answers.
+    ///
+    /// # Errors
+    /// Where it cannot be had. None of it is the account's fault, and to make it again would not help.
+    pub async fn open(&self, url: &str, range: Option<&str>) -> Result<Answer, ProviderError> {
+        let mut policy = self.fetch.for_results();
+        // The head is waited for as any service's is; a video may well be on a slow store.
+        policy.timeout = self.client.stall();
+        let opened = fetch::open(&self.client, &policy, url, range).await;
+        METRICS
+            .upstream_requests_total
+            .with_label_values(&[&*self.provider, "result", fetch::outcome(&opened)])
+            .inc();
+        opened.map_err(not_fetched)
+    }
+
+    /// The file behind a link that the service has made, whole. `room` says whether there is memory for so many bytes.
+    ///
+    /// # Errors
+    /// As [`Turn::open`], and for a file of more than `FETCH_MAX_BYTES` or a longer time than `FETCH_TIMEOUT`.
+    pub async fn download(
+        &self,
+        answer: Answer,
+        room: &dyn Fn(usize) -> bool,
+    ) -> Result<Attachment, ProviderError> {
+        let stem = self.uuid().to_string();
+        let file = fetch::whole(answer, &self.fetch, &stem, room).await;
+        file.map_err(not_fetched)
+    }
+
     /// A fresh random UUID. Randomness is had from the turn, so that codecs stay pure.
     pub fn uuid(&self) -> Uuid {
         Uuid::new_v4()
@@ -537,6 +625,19 @@ impl Drop for Turn {
             );
         }
     }
+}
+
+/// Why what a service has made could not be had from where it said.
+fn not_fetched(error: FetchError) -> ProviderError {
+    let kind = match error {
+        FetchError::NoRoom => Kind::Overloaded,
+        FetchError::Timeout => Kind::Timeout,
+        FetchError::Refused | FetchError::NoSuchHost | FetchError::TooLarge => Kind::Unavailable,
+        FetchError::BadUrl | FetchError::BadData | FetchError::NotPublic => Kind::Protocol,
+    };
+    ProviderError::new(kind, format!("the result could not be fetched: {error}"))
+        .with_code("result_not_fetched")
+        .lasting()
 }
 
 impl From<TransportError> for ProviderError {

@@ -72,6 +72,7 @@ impl Providers {
                 most_bytes: vars.number("FETCH_MAX_BYTES", 100 << 20, 1024, 1 << 30, problems),
                 timeout: vars.seconds("FETCH_TIMEOUT", 60.0, problems),
                 allowed_hosts: hosts(texts.fetch_allow_hosts.as_deref()),
+                own_hosts: vars.own_hosts(),
             },
             model_routes: model_routes(texts.model_routes.as_deref(), problems),
             kept: texts.tokens_file.map(Kept::in_file).unwrap_or_default(),

@@ -247,6 +247,19 @@ impl Vars {
         url.to_owned()
     }
 
+    /// `host:port` of every address that is set (`…_BASE_URL`): the owner trusts what is there. Each is checked by who
+    /// reads it; what is no URL has no host.
+    pub fn own_hosts(&self) -> Vec<String> {
+        let addresses = self
+            .values
+            .iter()
+            .filter(|(name, _)| name.contains("BASE_URL"));
+        let mut hosts: Vec<String> = addresses.filter_map(|(_, url)| host_of(url)).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
     /// A number within bounds, `default` when it is absent.
     pub fn number<T: std::str::FromStr + PartialOrd + fmt::Display + Copy>(
         &self,
@@ -307,6 +320,18 @@ impl Vars {
         problems.push(format!("{name} must be one of: {}", words.join(", ")));
         default
     }
+}
+
+fn host_of(url: &str) -> Option<String> {
+    let uri: Uri = url.trim().parse().ok()?;
+    let default = match uri.scheme_str()? {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let host = uri.host()?.trim_start_matches('[').trim_end_matches(']');
+    let port = uri.port_u16().unwrap_or(default);
+    Some(format!("{}:{port}", host.to_ascii_lowercase()))
 }
 
 impl fmt::Debug for Vars {

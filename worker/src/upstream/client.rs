@@ -273,6 +273,11 @@ impl Client {
         Ok(Answer::new(head, body, stall))
     }
 
+    /// How long a head, and then each silence, is waited for where a request says nothing else.
+    pub fn stall(&self) -> Duration {
+        self.timeouts.stall
+    }
+
     pub(super) fn awc(&self) -> &awc::Client {
         &self.awc
     }

@@ -21,6 +21,8 @@ use super::{
 use crate::impossible::OrImpossible as _;
 
 const MOST_REDIRECTS: usize = 3;
+const MOST_NAME_BYTES: usize = 128;
+
 /// What may be fetched.
 #[derive(Clone, Debug)]
 pub struct Policy {
@@ -30,6 +32,21 @@ pub struct Policy {
     pub timeout: Duration,
     /// `host:port` pairs that may be private and may speak plain http: the operator's own stores.
     pub allowed_hosts: Vec<String>,
+    /// `host:port` pairs of the services' addresses in the settings: what a service has made may lie there, too. No caller
+    /// may point there.
+    pub own_hosts: Vec<String>,
+}
+
+impl Policy {
+    /// For what a service has made, at the address that it says.
+    #[must_use]
+    pub fn for_results(&self) -> Self {
+        let allowed = self.allowed_hosts.iter().chain(&self.own_hosts);
+        Self {
+            allowed_hosts: allowed.cloned().collect(),
+            ..self.clone()
+        }
+    }
 }
 
 impl Default for Policy {
@@ -38,6 +55,7 @@ impl Default for Policy {
             most_bytes: 100 << 20,
             timeout: Duration::from_secs(60),
             allowed_hosts: Vec::new(),
+            own_hosts: Vec::new(),
         }
     }
 }
@@ -121,6 +139,61 @@ fn encoded(address: &str) -> String {
     percent_encoding::utf8_percent_encode(&joined, UNSAFE).to_string()
 }
 
+/// A file that came with a request, with the name and the type that it goes by. `stem` names it when nothing else does.
+pub fn file(name: &str, content_type: &str, bytes: Bytes, stem: &str) -> Attachment {
+    let is_name = !name.is_empty()
+        && name.len() <= MOST_NAME_BYTES
+        && !name.contains(|c: char| c.is_control() || "/\\\"".contains(c));
+    let name = is_name.then(|| name.to_owned());
+    named(name, content_type, bytes, stem)
+}
+
+/// Opens an https URL behind the guard, to be read as it comes. `range` is the value of a `Range` header.
+///
+/// # Errors
+/// [`FetchError`]; an answer is 200, or 206 and 416 to a range.
+pub async fn open(
+    client: &Client,
+    policy: &Policy,
+    url: &str,
+    range: Option<&str>,
+) -> Result<Answer, FetchError> {
+    let opening = follow(client, policy, url, range);
+    let (answer, _) = tokio::time::timeout(policy.timeout, opening)
+        .await
+        .map_err(|_| FetchError::Timeout)??;
+    Ok(answer)
+}
+
+/// The rest of what [`open`] has opened, as a file.
+///
+/// # Errors
+/// [`FetchError`].
+pub async fn whole(
+    mut answer: Answer,
+    policy: &Policy,
+    stem: &str,
+    room: &dyn Fn(usize) -> bool,
+) -> Result<Attachment, FetchError> {
+    let content_type = answer.content_type();
+    let reading = within(&mut answer, policy.most_bytes, room);
+    let bytes = tokio::time::timeout(policy.timeout, reading)
+        .await
+        .map_err(|_| FetchError::Timeout)??;
+    Ok(named(None, &content_type, bytes, stem))
+}
+
+/// The `outcome` label of `hive_upstream_requests_total`.
+pub fn outcome<T>(result: &Result<T, FetchError>) -> &'static str {
+    match result {
+        Ok(_) => "ok",
+        Err(FetchError::Timeout) => "timeout",
+        Err(FetchError::NoSuchHost | FetchError::BadUrl | FetchError::NotPublic) => "connect",
+        Err(FetchError::Refused) => "http_4xx",
+        Err(FetchError::BadData | FetchError::TooLarge | FetchError::NoRoom) => "broken",
+    }
+}
+
 async fn fetch(
     client: &Client,
     policy: &Policy,
@@ -129,6 +202,20 @@ async fn fetch(
     stem: &str,
     room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
+    let (mut answer, target) = follow(client, policy, source, None).await?;
+    let content_type = answer.content_type();
+    let bytes = within(&mut answer, policy.most_bytes, room).await?;
+    let name = file_name.map_or_else(|| target.file_name(), |name| Some(name.to_owned()));
+    Ok(named(name, &content_type, bytes, stem))
+}
+
+/// The answer at the end of all redirects, and where that is.
+async fn follow(
+    client: &Client,
+    policy: &Policy,
+    source: &str,
+    range: Option<&str>,
+) -> Result<(Answer, Target), FetchError> {
     let mut url = encoded(source);
     for _ in 0..=MOST_REDIRECTS {
         let target = Target::parse(&url, policy)?;
@@ -136,8 +223,11 @@ async fn fetch(
             .header("accept", "*/*")
             .header("user-agent", "hive2api")
             .timeout(policy.timeout);
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
         request.address = Some(target.resolve().await?);
-        let mut answer = client
+        let answer = client
             .send_anywhere(request)
             .await
             .map_err(|error| match error {
@@ -149,13 +239,11 @@ async fn fetch(
             url = target.follow(&encoded(location))?;
             continue;
         }
-        if answer.status.as_u16() != 200 {
-            return Err(FetchError::Refused);
-        }
-        let content_type = answer.content_type();
-        let bytes = within(&mut answer, policy.most_bytes, room).await?;
-        let name = file_name.map_or_else(|| target.file_name(), |name| Some(name.to_owned()));
-        return Ok(named(name, &content_type, bytes, stem));
+        return match answer.status.as_u16() {
+            200 => Ok((answer, target)),
+            206 | 416 if range.is_some() => Ok((answer, target)),
+            _ => Err(FetchError::Refused),
+        };
     }
     Err(FetchError::Refused)
 }
@@ -289,7 +377,7 @@ impl Target {
             .decode_utf8()
             .ok()?;
         let is_name = decoded.contains('.')
-            && decoded.len() <= 128
+            && decoded.len() <= MOST_NAME_BYTES
             && !decoded.contains(|c: char| c.is_control() || "/\\\"".contains(c));
         is_name.then(|| decoded.into_owned())
     }

@@ -148,8 +148,32 @@ impl Entry {
                 "provider": self.provider.name(), "model": self.model.id, "available": self.provider.accounts().is_usable(),
                 "context_window": self.model.context, "vision": self.model.vision, "files": self.model.files,
                 "thinking": self.model.thinking, "search": self.model.search, "fields": support,
+                "makes": self.model.makes, "endpoints": self.endpoints(),
             },
         })
+    }
+
+    /// Where it can be asked, as paths.
+    fn endpoints(&self) -> Vec<&'static str> {
+        let (provider, model) = (&self.provider, &self.model);
+        // Every model answers chats; one that draws answers with a picture.
+        let mut endpoints = vec!["/v1/chat/completions"];
+        if let Some(draws) = provider.images().and_then(|it| it.draws(model)) {
+            endpoints.push("/v1/images/generations");
+            if draws.inputs > 0 {
+                endpoints.push("/v1/images/edits");
+            }
+        }
+        if provider
+            .videos()
+            .is_some_and(|it| it.films(model).is_some())
+        {
+            endpoints.push("/v1/videos");
+        }
+        if provider.speech().is_some_and(|it| it.speaks(model)) {
+            endpoints.push("/v1/audio/speech");
+        }
+        endpoints
     }
 
     fn to_anthropic(&self) -> Value {

@@ -1,7 +1,7 @@
 //! Our model ids, and what each of them asks for. The service knows no models: an id chooses how deep it thinks, another
 //! bot, or pictures. Source: `wire/doubao.md` section 4.3.
 
-use crate::providers::Model;
+use crate::{chat::media::Makes, providers::Model};
 
 /// 2026-03-01, the date of the page's main source; constant, so that listings are stable.
 const CREATED: i64 = 1_772_323_200;
@@ -78,6 +78,11 @@ pub(super) fn find(id: &str) -> Option<Model> {
         thinking: matches!(wanted, Wanted::Answer { depth, .. } if thinks(depth)),
         vision: true,
         files: wanted != Wanted::Pictures,
+        makes: if wanted == Wanted::Pictures {
+            Makes::Image
+        } else {
+            Makes::Text
+        },
         ..Model::new(id.clone(), id, CREATED)
     })
 }

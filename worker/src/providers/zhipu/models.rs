@@ -1,6 +1,6 @@
 //! Our model ids and what they mean upstream. Source: `wire/zhipu.md` section 4.2.
 
-use crate::providers::Model;
+use crate::{chat::media::Makes, providers::Model};
 
 /// 2026-03-01, the age of the seed's list; constant, so that listings are stable.
 const CREATED: i64 = 1_772_323_200;
@@ -151,6 +151,11 @@ fn model(id: &str, base: String) -> Model {
         search: !draws && search.unwrap_or(false),
         vision: films || !draws,
         files: !draws,
+        makes: match (films, draws) {
+            (true, _) => Makes::Video,
+            (false, true) => Makes::Image,
+            (false, false) => Makes::Text,
+        },
         ..Model::new(known.copied().unwrap_or(id), base, CREATED)
     }
 }

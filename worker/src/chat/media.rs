@@ -1,0 +1,524 @@
+//! Pictures, videos and speech, in nobody's dialect: what a caller asks for, and what a service has made of it. The doors
+//! (`http::openai::images` and its like) read their bodies into these; the providers' traits
+//! ([`crate::providers::Images`], [`crate::providers::Videos`], [`crate::providers::Speech`]) answer them. Source:
+//! design.md section 12.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::stream::LocalBoxStream;
+use serde::{Deserialize, Serialize};
+
+use super::ProviderError;
+
+/// Most pictures that one request may ask for, as OpenAI's own limit.
+pub const MOST_PICTURES: u32 = 10;
+/// Longest prompt in bytes: what the most patient of the services reads (OpenAI's limit is 32 000 characters).
+pub const MOST_PROMPT_BYTES: usize = 128 << 10;
+
+/// What a model is there for: most talk. Says nothing of what else it can do (models that talk may also draw).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Makes {
+    /// Answers in words.
+    #[default]
+    Text,
+    /// Pictures.
+    Image,
+    /// Videos.
+    Video,
+    /// Sound.
+    Speech,
+}
+
+/// Width and height in pixels; or, where only their ratio counts, a ratio.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Size {
+    /// At least 1.
+    pub width: u32,
+    /// At least 1.
+    pub height: u32,
+}
+
+impl Size {
+    /// A size that the program itself names.
+    pub const fn of(width: u32, height: u32) -> Self {
+        Self { width, height }
+    }
+
+    /// Reads `1024x1536`, and a ratio such as `2:3`; `None` for anything else (`auto` is none).
+    pub fn read(text: &str) -> Option<Self> {
+        let (width, height) = text.trim().split_once(['x', 'X', ':', '*', '×'])?;
+        let side = |text: &str| {
+            let side: u32 = text.trim().parse().ok()?;
+            // Whatever is larger is no picture, and products of two sides stay far from overflow.
+            (1..=100_000).contains(&side).then_some(side)
+        };
+        Some(Self::of(side(width)?, side(height)?))
+    }
+
+    /// The one of `offered` whose shape is the nearest; of several of one shape, the one whose area is. `None` where nothing
+    /// is offered.
+    ///
+    /// Shapes are compared by the logarithm of the ratio, so that 2:1 is as far from 1:1 as 1:2 is.
+    pub fn nearest(self, offered: &[Self]) -> Option<Self> {
+        let far = |it: &Self| {
+            let shape = (it.ratio().ln() - self.ratio().ln()).abs();
+            // Rounded, or two that are the same shape differ in the last bit.
+            let shape = (shape * 1e6).round();
+            let area = (it.area().ln() - self.area().ln()).abs();
+            (shape, area)
+        };
+        let nearer = |a: &Self, b: &Self| {
+            let (a, b) = (far(a), far(b));
+            a.0.total_cmp(&b.0).then(a.1.total_cmp(&b.1))
+        };
+        offered.iter().copied().min_by(nearer)
+    }
+
+    /// The same shape in the smallest numbers: 1024x1536 is 2:3.
+    #[must_use]
+    pub fn reduced(self) -> Self {
+        let (mut a, mut b) = (self.width, self.height);
+        while b > 0 {
+            (a, b) = (b, a % b);
+        }
+        let common = a.max(1);
+        Self::of(self.width / common, self.height / common)
+    }
+
+    fn ratio(self) -> f64 {
+        f64::from(self.width) / f64::from(self.height)
+    }
+
+    fn area(self) -> f64 {
+        f64::from(self.width) * f64::from(self.height)
+    }
+}
+
+/// `1024x1536`.
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}x{}", self.width, self.height)
+    }
+}
+
+/// A picture (or a video, or a sound) that comes with a request. A turn makes a file of it, whichever it is:
+/// [`crate::providers::Turn::input`].
+#[derive(Clone, PartialEq, Eq)]
+pub enum Input {
+    /// A file of a multipart form.
+    File {
+        /// As the caller calls it; not to be trusted with anything.
+        name: String,
+        /// As the caller says; what the bytes say counts.
+        mime: String,
+        /// The file.
+        bytes: Bytes,
+    },
+    /// A data URL, or an https URL that is fetched behind the guard.
+    Url(String),
+}
+
+impl fmt::Debug for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { bytes, .. } => write!(f, "File({} bytes)", bytes.len()),
+            Self::Url(url) => write!(f, "Url({} bytes)", url.len()),
+        }
+    }
+}
+
+/// What a caller asks of `POST /v1/images/generations` and `/edits`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRequest {
+    /// The model exactly as the caller wrote it.
+    pub model: String,
+    /// What is to be drawn; never empty.
+    pub prompt: String,
+    /// How many pictures are wanted: 1 to [`MOST_PICTURES`] of the caller. A provider is handed the share of one turn: 1 to
+    /// [`Draws::per_turn`].
+    pub n: u32,
+    /// The size that is wanted. A provider is handed one of [`Draws::sizes`] (or the caller's own where that is
+    /// [`Sizes::Any`]). `None`: as the service does by itself.
+    pub size: Option<Size>,
+    /// `low`, `medium`, `high`, `standard`, `hd`; not checked.
+    pub quality: Option<String>,
+    /// `vivid`, `natural`; not checked.
+    pub style: Option<String>,
+    /// The pictures to be changed, in their order; empty: a new picture is drawn.
+    pub images: Vec<Input>,
+    /// Where the first of them may be changed.
+    pub mask: Option<Input>,
+    /// The end user's id.
+    pub user: Option<String>,
+    /// How long the request is as its caller wrote it.
+    pub bytes: usize,
+}
+
+impl ImageRequest {
+    /// One picture, of which nothing is said but what is on it.
+    pub fn new(model: impl Into<String>, prompt: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            prompt: prompt.into(),
+            n: 1,
+            size: None,
+            quality: None,
+            style: None,
+            images: Vec::new(),
+            mask: None,
+            user: None,
+            bytes: 0,
+        }
+    }
+
+    /// Whether given pictures are to be changed.
+    pub fn is_edit(&self) -> bool {
+        !self.images.is_empty()
+    }
+}
+
+/// Which sizes a model can draw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sizes {
+    /// Nobody asks: each picture has the size that the service likes.
+    Own,
+    /// These and no others. Where the service knows shapes only, ratios (`Size::of(2, 3)`).
+    Only(&'static [Size]),
+    /// Whatever is asked.
+    Any,
+}
+
+/// What a model does with an [`ImageRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draws {
+    /// Most pictures of one turn; a request for more is shared among several.
+    pub per_turn: u32,
+    /// Most turns of one request at a time.
+    pub at_once: u32,
+    /// Which sizes.
+    pub sizes: Sizes,
+    /// Most pictures that may be given along; 0: it changes none.
+    pub inputs: usize,
+    /// Whether it can be told where to change a picture.
+    pub mask: bool,
+    /// Whether quality and style reach the service; else they are told as ignored.
+    pub finish: bool,
+}
+
+impl Draws {
+    /// One picture a turn, of the service's own size, from words alone; four turns of a request at a time.
+    pub const PLAIN: Self = Self {
+        per_turn: 1,
+        at_once: 4,
+        sizes: Sizes::Own,
+        inputs: 0,
+        mask: false,
+        finish: false,
+    };
+}
+
+/// Where something that was made is.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A link of the service.
+    Link {
+        /// https, or http to the owner's own hosts. Whoever fetches it goes through the guard
+        /// ([`crate::providers::Turn::download`]).
+        url: String,
+        /// Whether a client can open it: no cookie, no header. Where it cannot, the gateway fetches it and hands on bytes.
+        is_public: bool,
+    },
+    /// Here, as a file.
+    Bytes(Bytes),
+}
+
+impl Place {
+    /// The link, where a client can open it.
+    pub fn public_link(&self) -> Option<&str> {
+        match self {
+            Self::Link {
+                url,
+                is_public: true,
+            } => Some(url),
+            Self::Link { .. } | Self::Bytes(_) => None,
+        }
+    }
+}
+
+impl fmt::Debug for Place {
+    /// A link's query may be its key.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Link { is_public, .. } => write!(f, "Link(is_public: {is_public})"),
+            Self::Bytes(bytes) => write!(f, "Bytes({})", bytes.len()),
+        }
+    }
+}
+
+/// A picture that was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Picture {
+    /// Where it is.
+    pub place: Place,
+    /// Its type where the service says it; what the bytes say counts.
+    pub mime: Option<String>,
+    /// The prompt as the service rewrote it.
+    pub revised_prompt: Option<String>,
+}
+
+impl Picture {
+    /// A picture behind a link that any client can open.
+    pub fn public(url: impl Into<String>) -> Self {
+        Self {
+            place: Place::Link {
+                url: url.into(),
+                is_public: true,
+            },
+            mime: None,
+            revised_prompt: None,
+        }
+    }
+}
+
+/// What a caller asks of `POST /v1/videos`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoRequest {
+    /// The model exactly as the caller wrote it.
+    pub model: String,
+    /// What is to be seen; never empty.
+    pub prompt: String,
+    /// How long it is to last. `None`: as the service does by itself.
+    pub seconds: Option<u32>,
+    /// As [`ImageRequest::size`].
+    pub size: Option<Size>,
+    /// The picture that it begins with.
+    pub input_reference: Option<Input>,
+    /// The end user's id.
+    pub user: Option<String>,
+    /// How long the request is as its caller wrote it.
+    pub bytes: usize,
+}
+
+impl VideoRequest {
+    /// A video of which nothing is said but what is to be seen.
+    pub fn new(model: impl Into<String>, prompt: impl Into<String>) -> Self {
+        Self {
+            model: model.into(),
+            prompt: prompt.into(),
+            seconds: None,
+            size: None,
+            input_reference: None,
+            user: None,
+            bytes: 0,
+        }
+    }
+}
+
+/// What a model does with a [`VideoRequest`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Films {
+    /// The lengths in seconds that can be asked for; empty: the service's own.
+    pub seconds: &'static [u32],
+    /// Which sizes.
+    pub sizes: Sizes,
+    /// Whether it takes a picture to begin with.
+    pub input: bool,
+}
+
+/// A video that a provider has begun to make: all that another worker needs to ask for it again. Opaque to everybody but the
+/// provider. It is no secret, but who has it can ask for the video: doors seal it into the id.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ticket {
+    /// The account that has it: [`crate::accounts::Fingerprint`] of its credential, so that a changed setting is never asked
+    /// for another's video.
+    pub account: String,
+    /// The model's id on our side, for metrics and answers.
+    pub model: String,
+    /// What the provider needs besides; short (it travels in the id).
+    pub task: String,
+}
+
+/// How far a video is, in OpenAI's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VideoStatus {
+    /// Not begun.
+    Queued,
+    /// Being made.
+    InProgress,
+    /// There.
+    Completed,
+    /// Never to be there.
+    Failed,
+}
+
+/// What a look at a video finds.
+#[derive(Clone, Debug)]
+pub struct VideoState {
+    /// How far it is.
+    pub status: VideoStatus,
+    /// 0 to 100. Of a service that tells nothing: 0, and 100 when it is there.
+    pub progress: u8,
+    /// Why it failed: [`super::Kind::Moderated`], [`super::Kind::QuotaSpent`] … With [`VideoStatus::Failed`] only.
+    pub error: Option<ProviderError>,
+    /// Where it is, with [`VideoStatus::Completed`].
+    pub file: Option<Place>,
+    /// How long it is and how large, where the service says so.
+    pub seconds: Option<u32>,
+    /// See `seconds`.
+    pub size: Option<Size>,
+}
+
+impl VideoState {
+    /// Not there yet.
+    pub fn running(status: VideoStatus, progress: u8) -> Self {
+        Self {
+            status,
+            // There is more to come, whatever the service says.
+            progress: progress.min(99),
+            error: None,
+            file: None,
+            seconds: None,
+            size: None,
+        }
+    }
+
+    /// There.
+    pub fn completed(file: Place) -> Self {
+        Self {
+            status: VideoStatus::Completed,
+            progress: 100,
+            error: None,
+            file: Some(file),
+            seconds: None,
+            size: None,
+        }
+    }
+
+    /// Never to be there.
+    pub fn failed(error: ProviderError) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::running(VideoStatus::Failed, 0)
+        }
+    }
+}
+
+/// What a caller asks of `POST /v1/audio/speech`, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpeechRequest {
+    /// The model exactly as the caller wrote it.
+    pub model: String,
+    /// What is to be said; never empty.
+    pub input: String,
+    /// Whose voice; not checked.
+    pub voice: String,
+    /// `mp3`, `opus`, `aac`, `flac`, `wav`, `pcm`. `None`: mp3.
+    pub format: Option<String>,
+    /// 0.25 to 4.
+    pub speed: Option<f64>,
+    /// How it is to be said.
+    pub instructions: Option<String>,
+    /// The end user's id.
+    pub user: Option<String>,
+    /// How long the request is as its caller wrote it.
+    pub bytes: usize,
+}
+
+/// A sound on its way, with what keeps it coming: whatever must live as long as the stream (a lease, an answer) is moved into
+/// it, as the turn is over by then.
+pub struct Sound {
+    /// `audio/mpeg` …
+    pub mime: String,
+    /// The file, piece by piece. An error ends it.
+    pub bytes: LocalBoxStream<'static, Result<Bytes, ProviderError>>,
+}
+
+impl fmt::Debug for Sound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sound")
+            .field("mime", &self.mime)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes_as_people_write_them() {
+        for (text, size) in [
+            ("1024x1024", Some(Size::of(1024, 1024))),
+            (" 1024 X 1536 ", Some(Size::of(1024, 1536))),
+            ("16:9", Some(Size::of(16, 9))),
+            ("512*768", Some(Size::of(512, 768))),
+            ("auto", None),
+            ("1024", None),
+            ("0x1", None),
+            ("-1x1", None),
+            ("1x1x1", None),
+            ("100001x1", None),
+            ("", None),
+        ] {
+            assert_eq!(Size::read(text), size, "{text}");
+        }
+    }
+
+    #[test]
+    fn the_nearest_shape_is_the_same_lying_and_standing() {
+        const SHAPES: &[Size] = &[
+            Size::of(1, 1),
+            Size::of(4, 3),
+            Size::of(3, 4),
+            Size::of(16, 9),
+            Size::of(9, 16),
+        ];
+        for (asked, nearest) in [
+            ("1024x1024", "1x1"),
+            ("1536x1024", "4x3"),
+            ("1024x1536", "3x4"),
+            ("1792x1024", "16x9"),
+            ("1024x1792", "9x16"),
+            ("9999x1", "16x9"),
+            ("1x9999", "9x16"),
+        ] {
+            let size = Size::read(asked).unwrap().nearest(SHAPES).unwrap();
+            assert_eq!(size.to_string(), nearest, "{asked}");
+        }
+        assert_eq!(Size::of(1, 1).nearest(&[]), None);
+    }
+
+    #[test]
+    fn of_one_shape_the_nearest_area_is_taken() {
+        let offered = [
+            Size::of(512, 512),
+            Size::of(1024, 1024),
+            Size::of(2048, 2048),
+        ];
+        assert_eq!(Size::of(900, 900).nearest(&offered), Some(offered[1]));
+        assert_eq!(Size::of(1, 1).nearest(&offered), Some(offered[0]));
+    }
+
+    #[test]
+    fn reduces_to_the_smallest_numbers() {
+        for (size, reduced) in [
+            ("1024x1536", "2x3"),
+            ("1920x1080", "16x9"),
+            ("7x5", "7x5"),
+            ("1024x1024", "1x1"),
+        ] {
+            assert_eq!(Size::read(size).unwrap().reduced().to_string(), reduced);
+        }
+    }
+
+    #[test]
+    fn a_video_that_is_not_there_is_never_at_a_hundred() {
+        assert_eq!(
+            VideoState::running(VideoStatus::InProgress, 100).progress,
+            99
+        );
+    }
+}
