@@ -14,9 +14,9 @@ pub enum Tree {
     /// A string, without quotes and escapes.
     Text(String),
     /// An array.
-    List(Vec<Tree>),
+    List(Vec<Self>),
     /// An object. A name may stand twice: the last one counts, as for most readers of JSON.
-    Object(Vec<(String, Tree)>),
+    Object(Vec<(String, Self)>),
 }
 
 impl Tree {

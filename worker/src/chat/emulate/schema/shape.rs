@@ -151,11 +151,11 @@ pub struct Shape {
     /// `pattern`, of a text.
     pub pattern: Option<String>,
     /// What the elements of a list are; `None`: anything.
-    pub items: Option<Box<Shape>>,
+    pub items: Option<Box<Self>>,
     /// The members of an object; `None`: anything.
     pub fields: Option<Box<Fields>>,
     /// Of a union the shapes that it has apart from null; none where one shape says it all.
-    pub branches: Vec<Shape>,
+    pub branches: Vec<Self>,
 }
 
 impl Shape {
