@@ -10,7 +10,7 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
-//! - one module a provider (`deepseek`, `doubao`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`,
+//! - one module a provider (`deepseek`, `doubao`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`,
 //!   `zhipu`): the service as its wire page has it, as a plain function from request to reply.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -37,6 +37,7 @@ mod deepseek;
 mod doubao;
 mod faults;
 mod fields;
+mod flowgpt;
 mod form;
 mod kimi;
 mod langfast;
@@ -68,6 +69,7 @@ pub use self::{
 const REGISTRY: &[(&str, New)] = &[
     ("deepseek", |base| Ok(deepseek::simulator(base))),
     ("doubao", |base| Ok(doubao::simulator(base))),
+    ("flowgpt", |base| Ok(flowgpt::simulator(base))),
     ("kimi", |base| Ok(kimi::simulator(base))),
     ("langfast", langfast::simulator),
     ("metaso", |base| Ok(metaso::simulator(base))),

@@ -10,6 +10,7 @@ mod client;
 mod control;
 mod deepseek;
 mod doubao;
+mod flowgpt;
 mod kimi;
 mod langfast;
 mod metaso;
