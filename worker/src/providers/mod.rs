@@ -7,6 +7,7 @@ pub mod card;
 pub mod deepseek;
 pub mod dispatch;
 pub mod doubao;
+pub mod flowgpt;
 mod janitor;
 pub mod kimi;
 pub mod langfast;

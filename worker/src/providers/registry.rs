@@ -24,6 +24,7 @@ pub const PROVIDERS: &[&Card] = &[
     &super::metaso::CARD,
     &super::minimax::CARD,
     &super::zhipu::CARD,
+    &super::flowgpt::CARD,
     &super::openai::CARD,
 ];
 
