@@ -180,7 +180,7 @@ async fn a_preamble_never_reaches_the_client() {
 async fn concurrent_answers_do_not_share_a_preamble() {
     let (flowgpt, hive) = started(&[]);
     let ask = |at: usize| {
-        let model = if at % 2 == 0 {
+        let model = if at.is_multiple_of(2) {
             "aisuperior"
         } else {
             "gpt-4-free"

@@ -159,7 +159,7 @@ fn what_goes_wrong_has_its_kind() {
             long.clone() + &error("\"x\""),
             failed(&"x".repeat(200), Kind::Unavailable),
         ),
-        (long.clone() + "oops\n", whole(&"x".repeat(200))),
+        (long + "oops\n", whole(&"x".repeat(200))),
         (
             "{\"statusCode\":401,\"message\":\"Unauthorized\",\"error\":\"Unauthorized\"}\n"
                 .to_owned(),
