@@ -11,7 +11,11 @@
 //! | blanks at the end of the assistant's texts | not there |
 //! | Claude Code's billing line in the system text | not there |
 
-use std::{borrow::Cow, slice};
+use std::{
+    borrow::Cow,
+    collections::{HashMap, HashSet, VecDeque},
+    slice,
+};
 
 use serde_json::Value;
 
@@ -97,39 +101,45 @@ fn push_results<'a>(
     is_answered: bool,
     steps: &mut Vec<Step<'a>>,
 ) {
-    let results: Vec<&Message> = turn.iter().filter(|message| is_result(message)).collect();
-    let mut is_taken = vec![false; results.len()];
-    let known = calls.iter().filter(|call| call.function.is_some());
-    for (at, call) in known.enumerate() {
-        let found = results
-            .iter()
-            .zip(&mut is_taken)
-            .find(|(result, is_taken)| !**is_taken && answers(result, call));
-        let message = found.map(|(result, is_taken)| {
-            *is_taken = true;
-            *result
-        });
+    let results = || turn.iter().filter(|message| is_result(message));
+    // The places of the results that answer to an id, or a name: looking for each call's among all would take time with
+    // the product.
+    let mut waiting: HashMap<Answers<'_>, VecDeque<&Message>> = HashMap::new();
+    for result in results() {
+        let answers = match &result.tool_call_id {
+            Some(id) => Answers::Id(id),
+            None => Answers::Name(result.name.as_deref().unwrap_or_default()),
+        };
+        waiting.entry(answers).or_default().push_back(result);
+    }
+    let mut next = |answers| waiting.get_mut(&answers).and_then(VecDeque::pop_front);
+    let known = calls
+        .iter()
+        .filter_map(|call| Some((call, call.function.as_ref()?)));
+    for (at, (call, function)) in known.enumerate() {
+        let message = next(Answers::Id(&call.id)).or_else(|| next(Answers::Name(&function.name)));
         if message.is_some() || is_answered {
             let call = Some(at + 1);
             steps.push(Step::Result { call, message });
         }
     }
-    let orphans = results.iter().zip(&is_taken).filter(|(_, taken)| !**taken);
-    steps.extend(orphans.map(|(result, _)| Step::Result {
+    let left: HashSet<*const Message> = waiting
+        .values()
+        .flatten()
+        .map(|it| &raw const **it)
+        .collect();
+    let orphans = results().filter(|result| left.contains(&(&raw const **result)));
+    steps.extend(orphans.map(|result| Step::Result {
         call: None,
         message: Some(result),
     }));
 }
 
-/// By id; OpenAI's older form has none and goes by name.
-fn answers(result: &Message, call: &ToolCall) -> bool {
-    match &result.tool_call_id {
-        Some(id) => *id == call.id,
-        None => {
-            let function = call.function.as_ref();
-            function.is_some_and(|function| result.name.as_deref() == Some(&*function.name))
-        }
-    }
+/// What a result says that it is of: the call's id, or in OpenAI's older form the function's name.
+#[derive(PartialEq, Eq, Hash)]
+enum Answers<'a> {
+    Id(&'a str),
+    Name(&'a str),
 }
 
 /// A system text without the line that says who pays: it changes with every request, means nothing to a model, and would

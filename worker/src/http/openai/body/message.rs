@@ -27,6 +27,9 @@ pub(super) struct Message {
     name: Option<String>,
     #[serde(default, deserialize_with = "counted::<_, ToolCall<'_>, _>")]
     tool_calls: Option<Vec<chat::message::ToolCall>>,
+    /// OpenAI's older form of one call, without an id.
+    #[serde(default, deserialize_with = "older_call")]
+    function_call: Option<FunctionCall>,
     tool_call_id: Option<String>,
     /// Where the services that think keep it.
     #[serde(default)]
@@ -75,7 +78,14 @@ impl From<Message> for chat::Message {
             role: read.role,
             content: read.content.0,
             name: read.name,
-            tool_calls: read.tool_calls,
+            tool_calls: read.tool_calls.or_else(|| {
+                let FunctionCall { name, arguments } = read.function_call?;
+                Some(vec![chat::message::ToolCall {
+                    id: String::new(),
+                    is_custom: false,
+                    function: Some(chat::message::FunctionCall { name, arguments }),
+                }])
+            }),
             tool_call_id: read.tool_call_id,
             is_error: false,
             reasoning: thought.map(|text| {
@@ -147,6 +157,14 @@ pub(super) fn counted<'de, D: Deserializer<'de>, R: Deserialize<'de> + Into<T>, 
     }
 
     deserializer.deserialize_any(CountedVisitor::<R, T>(PhantomData))
+}
+
+/// What has another form is a call that we do not know, as before there was any.
+fn older_call<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<FunctionCall>, D::Error> {
+    let raw = <&RawValue>::deserialize(deserializer)?;
+    Ok(serde_json::from_str(raw.get()).ok())
 }
 
 /// A call's arguments. What is no string is taken as it is written.
