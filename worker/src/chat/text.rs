@@ -1,6 +1,7 @@
 //! A long text of a request: where the body has it without escapes, the body itself is shared and nothing is copied.
 
 use std::{
+    borrow::Borrow,
     cell::{Cell, RefCell},
     fmt,
     ops::Deref,
@@ -23,7 +24,7 @@ thread_local! {
 const UNLIMITED: (usize, usize) = (usize::MAX, usize::MAX);
 
 /// Text that is cheap to clone. Reads as `str`.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub struct Text(ByteString);
 
 impl Text {
@@ -121,6 +122,13 @@ impl Deref for Text {
 
     fn deref(&self) -> &str {
         &self.0
+    }
+}
+
+/// For maps: it is hashed and compared as the `str` that it holds.
+impl Borrow<str> for Text {
+    fn borrow(&self) -> &str {
+        self
     }
 }
 

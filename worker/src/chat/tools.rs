@@ -2,7 +2,14 @@
 
 use std::borrow::Cow;
 
+use md5::{Digest as _, Md5};
+
 use super::{json::Json, text::Text};
+
+/// Longest name of a function, as APIs take it.
+const MOST_NAME_CHARS: usize = 64;
+/// What is left of a longer one; the rest tells it from others that begin alike.
+const NAME_HASH_CHARS: usize = 6;
 
 /// Something that the caller runs for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +61,22 @@ impl Tool {
     }
 }
 
+/// The one name of a tool that stands in a namespace, as models and APIs know only one: the namespace, `__`, the name; of a
+/// longer one than they take the beginning and a hash. Whoever hears of a call in two words says it with this name.
+/// Source: doors.md section 5.
+pub fn qualified(namespace: &str, name: &str) -> String {
+    let whole = format!("{namespace}__{name}");
+    if whole.chars().count() <= MOST_NAME_CHARS {
+        return whole;
+    }
+    let hash = Md5::digest(whole.as_bytes());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let kept = MOST_NAME_CHARS - NAME_HASH_CHARS - 1;
+    let beginning = whole.chars().take(kept);
+    let end = hash.chars().take(NAME_HASH_CHARS);
+    beginning.chain(['_']).chain(end).collect()
+}
+
 /// Which tool a turn calls.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ToolChoice {
@@ -103,4 +126,20 @@ pub struct JsonSchema {
     pub schema: Option<Json>,
     /// The caller wants no answer that does not fit.
     pub is_strict: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_stay_apart() {
+        assert_eq!(qualified("clock", "now"), "clock__now");
+        let fits = "n".repeat(64 - "ns__".len());
+        assert_eq!(qualified("ns", &fits), format!("ns__{fits}"));
+        let long = |end: &str| qualified("ns", &format!("{fits}{end}"));
+        assert_eq!(long("a").chars().count(), 64);
+        assert_ne!(long("a"), long("b"));
+        assert_eq!(long("a"), long("a"));
+    }
 }

@@ -19,6 +19,8 @@ const WORTH_SHARING: usize = 16 << 10;
 pub enum Dialect {
     /// OpenAI's chat completions.
     ChatCompletions,
+    /// OpenAI's Responses.
+    Responses,
 }
 
 /// A body that was read, and found to be right.

@@ -123,6 +123,28 @@ impl ApiError {
         }
     }
 
+    /// 404: no response is kept.
+    pub fn response_not_found(id: &str) -> Self {
+        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let message = format!("The response '{id}' is not kept here: this gateway keeps none.");
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "response_not_found",
+            message,
+        )
+    }
+
+    /// 426: the door speaks HTTP only.
+    pub fn no_upgrade() -> Self {
+        Self::new(
+            StatusCode::UPGRADE_REQUIRED,
+            "invalid_request_error",
+            "websocket_not_supported",
+            "There is no WebSocket here: send a POST.",
+        )
+    }
+
     /// 400: a field that the model's provider cannot honour and that must not be dropped in silence.
     pub fn unsupported(field: &str, model: &str) -> Self {
         let message = format!("'{field}' is not supported for the model '{model}'.");

@@ -31,6 +31,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .default_service(web::to(error::method_not_allowed)),
             )
             .service(
+                web::resource(format!("{base}/responses"))
+                    .route(web::post().to(openai::responses::create))
+                    .default_service(web::to(openai::responses::other_method)),
+            )
+            .service(
                 web::resource(format!("{base}/models"))
                     .route(web::get().to(openai::models::list))
                     .default_service(web::to(error::method_not_allowed)),
@@ -44,11 +49,33 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/", web::get().to(probes::hello))
         .route("/api/hello", web::get().to(probes::hello));
     for base in ["/v1", "", "/v1/v1"] {
-        config.service(
-            web::resource(format!("{base}/models/{{id:.+}}"))
-                .route(web::get().to(openai::models::one))
-                .default_service(web::to(error::method_not_allowed)),
-        );
+        config
+            .service(
+                web::resource(format!("{base}/models/{{id:.+}}"))
+                    .route(web::get().to(openai::models::one))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/responses/compact"))
+                    .route(web::post().to(openai::responses::compact))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/responses/{{id}}"))
+                    .route(web::get().to(openai::responses::stored))
+                    .route(web::delete().to(openai::responses::stored))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/responses/{{id}}/cancel"))
+                    .route(web::post().to(openai::responses::stored))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/responses/{{id}}/input_items"))
+                    .route(web::get().to(openai::responses::stored))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
     }
     config
         .app_data(web::PathConfig::default().error_handler(|error, _| {

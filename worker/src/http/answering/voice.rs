@@ -63,7 +63,7 @@ pub enum Piece {
 
 impl Piece {
     /// Bytes of its text; of other values about as many as they have when written.
-    pub(super) fn text_bytes(&self) -> usize {
+    pub(in crate::http) fn text_bytes(&self) -> usize {
         match self {
             Self::Text(text) | Self::Reasoning(text) => text.len(),
             Self::ToolCall(call) => {

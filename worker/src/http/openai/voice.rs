@@ -207,7 +207,7 @@ fn put_member(out: &mut BytesMut, name: &str, text: &str) {
     out.put_u8(b'}');
 }
 
-fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+pub(super) fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
     let written = serde_json::to_writer(out.writer(), value);
     // Strings, numbers and our own types cannot fail to serialise, and memory cannot fail to be written.
     debug_assert!(written.is_ok(), "{written:?}");

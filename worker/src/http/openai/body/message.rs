@@ -179,7 +179,7 @@ fn arguments<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Text, D::Erro
 
 /// A content, as it is read.
 #[derive(Default)]
-struct Said(Content);
+pub(in crate::http::openai) struct Said(pub(in crate::http::openai) Content);
 
 impl<'de> Deserialize<'de> for Said {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

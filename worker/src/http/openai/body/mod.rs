@@ -3,7 +3,7 @@
 
 mod loose;
 mod members;
-mod message;
+pub(super) mod message;
 mod part;
 mod tools;
 

@@ -1,0 +1,82 @@
+//! `POST /v1/responses`, the door that Codex and the newer SDKs speak, and what stands around it. A response is answered
+//! and forgotten: whatever needs a memory of it is told that there is none. Source: doors.md sections 4 to 10.
+
+mod body;
+mod builtin;
+mod echo;
+mod toolbox;
+mod unwrap;
+mod voice;
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::header,
+    web::{Data, Path, Payload},
+};
+
+use self::voice::ResponsesVoice;
+use crate::{
+    app::App,
+    http::{
+        answering::{self, Question},
+        auth::Principal,
+        error::{self, ApiError},
+    },
+    settings::ReasoningFormat,
+};
+
+/// Answers a response, streamed or in one piece.
+///
+/// # Errors
+/// Every error before the first output, with its real status.
+pub async fn create(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (asked, admission) = answering::take_in(&http, &app, payload, body::read).await?;
+    let request = Arc::new(asked.request);
+    // Thinking is told where a summary of it is asked for, and in no other form: clients take a text for the answer.
+    let reasoning = match asked.echo.summary {
+        Some(_) => ReasoningFormat::Field,
+        None => ReasoningFormat::Hidden,
+    };
+    let voice = ResponsesVoice::new(asked.echo, asked.toolbox);
+    let question = Question {
+        request,
+        reasoning,
+        admission,
+    };
+    answering::answer(&http, &caller, &app, question, voice).await
+}
+
+/// A response that was answered before, and whatever can be asked of it: none is kept.
+///
+/// # Errors
+/// 401; 404 `response_not_found`.
+pub async fn stored(_: Principal, id: Path<String>) -> Result<HttpResponse, ApiError> {
+    Err(ApiError::response_not_found(&id))
+}
+
+/// `POST /v1/responses/compact`, which only the service's own clients ask for.
+///
+/// # Errors
+/// 401; 404 `not_found`.
+pub async fn compact(http: HttpRequest, _: Principal) -> Result<HttpResponse, ApiError> {
+    error::not_found(http).await
+}
+
+/// What asks for the door with another method. Codex tries a WebSocket where a provider claims to have one; it is told at
+/// once that this one has none.
+///
+/// # Errors
+/// 426 for an upgrade, else 405.
+pub async fn other_method(http: HttpRequest) -> Result<HttpResponse, ApiError> {
+    if http.headers().contains_key(header::UPGRADE) {
+        return Err(ApiError::no_upgrade());
+    }
+    error::method_not_allowed(http).await
+}
