@@ -224,7 +224,7 @@ mod tests {
         ] {
             assert_eq!(
                 there_and_back(&origin, given),
-                [given.clone()],
+                std::slice::from_ref(given),
                 "{origin:?}"
             );
         }

@@ -29,8 +29,11 @@ fn refused(members: Value) -> (Option<String>, Option<&'static str>) {
     (invalid.param, invalid.code)
 }
 
-/// Role, text and calls (name, arguments, id) of each message.
-fn said(input: Value) -> Vec<(Role, String, Vec<(String, String, String)>)> {
+/// Name, arguments and id of a call.
+type Called = (String, String, String);
+
+/// Role, text and calls of each message.
+fn said(input: Value) -> Vec<(Role, String, Vec<Called>)> {
     let request = asked(json!({"input": input})).request;
     let call = |call: &crate::chat::message::ToolCall| {
         let called = call.function.as_ref().unwrap();

@@ -546,7 +546,7 @@ fn pieces() -> impl Strategy<Value = Vec<Piece>> {
                     let index = at.index(begun);
                     let rest: Vec<char> = left[index].chars().collect();
                     let taken: String = rest.iter().take(1 + step * 3).collect();
-                    left[index] = &left[index][taken.len()..];
+                    left[index] = left[index].strip_prefix(&taken).unwrap();
                     pieces.push(more(u32::try_from(index).unwrap(), &taken));
                 }
                 4 => pieces.push(begin_custom(pieces.len())),
