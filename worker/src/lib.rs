@@ -44,4 +44,5 @@ pub mod process;
 pub mod providers;
 pub mod seal;
 pub mod settings;
+pub mod store;
 pub mod upstream;

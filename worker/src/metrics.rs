@@ -31,6 +31,9 @@ pub const SIGNS: [&str; 7] = [
     "address",
     "none",
 ];
+const STORE_BUCKETS: &[f64] = &[
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.25, 1.0, 10.0,
+];
 const POW_BUCKETS: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
 
 /// See the field names: each is the metric without `hive_`.
@@ -45,6 +48,12 @@ pub struct Metrics {
     pub http_responses_total: IntCounterVec,
     /// Log lines that nobody read in time.
     pub log_lines_dropped_total: IntCounter,
+    /// 1 while the store answers.
+    pub store_up: IntGauge,
+    /// `{operation}`: times that the store could not do it, or not in time.
+    pub store_errors_total: IntCounterVec,
+    /// `{operation}`: seconds that whoever asked the store has waited.
+    pub store_seconds: HistogramVec,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
     /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `memory`, `draining`.
@@ -120,6 +129,31 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hive_http_responses_total", "HTTP answers, without probes."),
                     &["status"],
+                ),
+            ),
+            store_up: register(
+                &registry,
+                IntGauge::new("hive_store_up", "1 while the store answers."),
+            ),
+            store_errors_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_store_errors_total",
+                        "What the store could not do, or not in time.",
+                    ),
+                    &["operation"],
+                ),
+            ),
+            store_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "hive_store_seconds",
+                        "How long the store was waited for.",
+                    )
+                    .buckets(STORE_BUCKETS.to_vec()),
+                    &["operation"],
                 ),
             ),
             log_lines_dropped_total: register(

@@ -1,0 +1,144 @@
+//! The store at its worst: a file that is deleted, damaged, newer, not to be written to; a server that is silent or gone.
+//! Whoever asks is never kept longer than it can afford, and all is well again by itself.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Expect, Place, Put, Space, Store, StoreError,
+    contract::{Folder, server::Server},
+};
+
+/// [`super::PATIENCE`], and what a busy machine adds.
+const SOON: Duration = Duration::from_millis(150);
+
+async fn put(store: &Store) -> Result<Option<u64>, StoreError> {
+    let put = Put {
+        space: Space::Keys,
+        key: "a".to_owned(),
+        value: b"x".to_vec(),
+        ends_ms: None,
+        expect: Expect::Anything,
+        under: None,
+    };
+    let started = Instant::now();
+    let result = store.put(put).await;
+    assert!(started.elapsed() < SOON, "{:?}", started.elapsed());
+    result
+}
+
+async fn wait_until_up(store: &Store) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while put(store).await.is_err() {
+        assert!(Instant::now() < deadline, "it has not come back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(store.is_up());
+}
+
+#[actix_web::test]
+async fn a_deleted_file_is_made_anew() {
+    let folder = Folder::new();
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    assert!(put(&store).await.is_ok());
+    fs::remove_file(folder.file()).unwrap();
+    let error = put(&store).await.unwrap_err();
+    assert!(error.to_string().contains("deleted"), "{error}");
+    wait_until_up(&store).await;
+    assert!(folder.file().exists());
+}
+
+#[actix_web::test]
+async fn a_damaged_file_stops_nobody() {
+    let folder = Folder::new();
+    fs::write(folder.file(), "this is no database, it only lies here\n".repeat(99)).unwrap();
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    assert!(!store.is_up());
+    assert!(put(&store).await.is_err());
+    // Put right by its owner while the worker runs.
+    fs::remove_file(folder.file()).unwrap();
+    wait_until_up(&store).await;
+}
+
+#[test]
+fn a_newer_file_is_refused_and_left_as_it_is() {
+    let folder = Folder::new();
+    drop(Store::open(Place::Sqlite(folder.file())).unwrap());
+    let file = rusqlite::Connection::open(folder.file()).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    let refused = Store::open(Place::Sqlite(folder.file())).unwrap_err();
+    assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
+    let file = rusqlite::Connection::open(folder.file()).unwrap();
+    let version: i64 = file
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 99);
+}
+
+#[actix_web::test]
+async fn a_file_that_another_holds_stops_nobody_for_long() {
+    let folder = Folder::new();
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let error = put(&store).await.unwrap_err();
+    assert!(error.to_string().contains("in time"), "{error}");
+    other.execute_batch("COMMIT").unwrap();
+    wait_until_up(&store).await;
+}
+
+#[test]
+fn only_its_owner_can_read_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = Folder::new();
+    let _store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    for entry in fs::read_dir(folder.file().parent().unwrap()).unwrap() {
+        let entry = entry.unwrap();
+        let mode = entry.metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{:?}", entry.path());
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs a Valkey or Redis server: scripts/test installs one"]
+async fn a_silent_server_stops_nobody_for_long() {
+    let server = Server::start();
+    let store = Store::open(server.place()).unwrap();
+    assert!(put(&store).await.is_ok());
+    server.stop();
+    for _ in 0..20 {
+        assert!(put(&store).await.is_err());
+    }
+    server.go_on();
+    wait_until_up(&store).await;
+}
+
+#[actix_web::test]
+#[ignore = "needs a Valkey or Redis server: scripts/test installs one"]
+async fn a_server_that_was_gone_is_found_again() {
+    let server = Server::start();
+    let (place, port) = (server.place(), server.port);
+    let store = Store::open(place.clone()).unwrap();
+    assert!(put(&store).await.is_ok());
+    drop(server);
+    while store.is_up() {
+        let _ = put(&store).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // A worker that begins meanwhile begins all the same.
+    let late = Store::open(place).unwrap();
+    assert!(!late.is_up());
+    let _server = Server::start_at(port);
+    wait_until_up(&store).await;
+    wait_until_up(&late).await;
+}
+
+#[test]
+fn an_address_that_is_none_is_refused() {
+    let place = Place::Valkey(crate::accounts::Secret::new("redis://[".to_owned()));
+    let refused = Store::open(place).unwrap_err();
+    assert!(matches!(refused, StoreError::Unfit(_)), "{refused}");
+}

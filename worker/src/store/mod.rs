@@ -1,0 +1,342 @@
+//! What the workers of a cluster know together: keys, rotated credentials, accounts, conversations, counts. One store behind
+//! one trait ([`Engine`]): an SQLite file for the workers of one machine, a Valkey or Redis for those of several, the
+//! process's own memory for tests.
+//!
+//! It never stands in the way. What a request asks is answered within [`PATIENCE`] or not at all, and then the caller goes on
+//! with what it knows itself; nothing is asked for a piece of a stream. Source: design.md section 13.
+
+pub mod engine;
+mod keeper;
+mod memory;
+mod opened;
+mod sqlite;
+mod valkey;
+
+use std::{
+    fmt,
+    future::Future,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+pub use engine::{
+    Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep, Usage,
+    UsageBatch, UsageKey, UsageLine,
+};
+use keeper::{Up, Work};
+pub use opened::{Opened, Place};
+
+use crate::metrics::METRICS;
+
+/// How long a request waits for the store, at most.
+pub const PATIENCE: Duration = Duration::from_millis(50);
+/// How long work waits that no request waits for.
+pub const LEISURE: Duration = Duration::from_secs(10);
+
+/// The store, as all threads share it. Cheap to clone.
+#[derive(Clone)]
+pub struct Store {
+    work: mpsc::Sender<Work>,
+    up: Arc<Up>,
+    /// How long whoever asks through this handle waits.
+    patience: Duration,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("is_up", &self.up.is())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+}
+
+impl Store {
+    /// Opens the store. One that does not answer now is looked for until it does; meanwhile everything goes on without it.
+    ///
+    /// # Errors
+    /// [`StoreError::Newer`] and [`StoreError::Unfit`], which time does not mend; that the thread cannot be started.
+    pub fn open(place: Place) -> Result<Self, StoreError> {
+        let (work, waiting) = mpsc::channel(keeper::MOST_WAITING);
+        let up = Arc::new(Up::default());
+        let described = place.described();
+        let told = keeper::start(place, Arc::clone(&up), waiting)
+            .map_err(|error| StoreError::Unavailable(error.kind().to_string()))?;
+        // At the start of a process, where waiting stops nobody.
+        match told.recv() {
+            Ok(Ok(())) => {}
+            Ok(Err(error @ StoreError::Unavailable(_))) => {
+                tracing::warn!(store = described, %error, "the store is not there yet: what is known here goes on without it");
+            }
+            Ok(Err(error)) => return Err(error),
+            Err(_) => return Err(StoreError::Unavailable("its thread has ended".to_owned())),
+        }
+        Ok(Self {
+            work,
+            up,
+            patience: PATIENCE,
+        })
+    }
+
+    /// One of this process alone.
+    pub fn in_memory() -> Self {
+        // Nothing can fail in it but the start of a thread, and then there is a store that never answers.
+        Self::open(Place::Memory).unwrap_or_else(|_| Self {
+            work: mpsc::channel(1).0,
+            up: Arc::default(),
+            patience: PATIENCE,
+        })
+    }
+
+    /// For work that no request waits for.
+    #[must_use]
+    pub fn at_leisure(&self) -> Self {
+        Self {
+            patience: LEISURE,
+            ..self.clone()
+        }
+    }
+
+    /// Whether it answered when it was last asked.
+    pub fn is_up(&self) -> bool {
+        self.up.is()
+    }
+
+    /// Sends work to the thread and waits for what comes of it; counted by `operation`.
+    async fn ask<T, F>(
+        &self,
+        operation: &'static str,
+        work: impl FnOnce(Rc<Opened>, u64) -> F + Send + 'static,
+    ) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, StoreError>> + 'static,
+    {
+        let started = Instant::now();
+        let failed = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
+        let answer = if self.up.is() {
+            let (tell, told) = oneshot::channel();
+            let boxed: Work = Box::new(move |engine| {
+                Box::pin(async move {
+                    let result = work(engine, now_ms()).await;
+                    let health = result.as_ref().map(drop).map_err(Clone::clone);
+                    // Whoever asked may have gone on without.
+                    let _ = tell.send(result);
+                    health
+                })
+            });
+            if self.work.try_send(boxed).is_err() {
+                failed("too much waits for it")
+            } else {
+                match tokio::time::timeout(self.patience, told).await {
+                    Ok(Ok(result)) => result,
+                    Ok(Err(_)) => failed("it was closed meanwhile"),
+                    Err(_) => failed("it did not answer in time"),
+                }
+            }
+        } else {
+            failed("it is not there")
+        };
+        METRICS
+            .store_seconds
+            .with_label_values(&[operation])
+            .observe(started.elapsed().as_secs_f64());
+        if answer.is_err() {
+            METRICS
+                .store_errors_total
+                .with_label_values(&[operation])
+                .inc();
+        }
+        answer
+    }
+
+    /// See [`Engine::get`].
+    ///
+    /// # Errors
+    /// As all of the following: [`StoreError::Unavailable`] when it could not be asked or was not quick enough.
+    pub async fn get(&self, space: Space, key: &str) -> Result<Option<Entry>, StoreError> {
+        let key = key.to_owned();
+        self.ask("get", move |engine, now| async move {
+            engine.get(space, &key, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::put`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn put(&self, put: Put) -> Result<Option<u64>, StoreError> {
+        self.ask("put", move |engine, now| async move {
+            engine.put(&put, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::remove`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn remove(
+        &self,
+        space: Space,
+        key: &str,
+        expect: Expect,
+    ) -> Result<bool, StoreError> {
+        let key = key.to_owned();
+        self.ask("remove", move |engine, now| async move {
+            engine.remove(space, &key, expect, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::list`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn list(
+        &self,
+        space: Space,
+        after: &str,
+        most: usize,
+    ) -> Result<Vec<(String, Entry)>, StoreError> {
+        let after = after.to_owned();
+        self.ask("list", move |engine, now| async move {
+            engine.list(space, &after, most, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::ended`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn ended(
+        &self,
+        space: Space,
+        most: usize,
+    ) -> Result<Vec<(String, Entry)>, StoreError> {
+        self.ask("ended", move |engine, now| async move {
+            engine.ended(space, most, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::claim`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn claim(&self, id: &str, claims: Vec<Claim>) -> Result<Claimed, StoreError> {
+        let id = id.to_owned();
+        self.ask("claim", move |engine, now| async move {
+            engine.claim(&id, &claims, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::settle`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn settle(&self, id: &str, settlements: Vec<Settlement>) -> Result<(), StoreError> {
+        let id = id.to_owned();
+        self.ask("settle", move |engine, now| async move {
+            engine.settle(&id, &settlements, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::hold`]; for `ttl` from now on.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn hold(
+        &self,
+        name: &str,
+        holder: &str,
+        most: u64,
+        ttl: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        let ttl = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        self.ask("hold", move |engine, now| async move {
+            let ends = now.saturating_add(ttl);
+            engine.hold(&name, &holder, most, ends, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::release`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        let (name, holder) = (name.to_owned(), holder.to_owned());
+        self.ask("release", move |engine, _| async move {
+            engine.release(&name, &holder).await
+        })
+        .await
+    }
+
+    /// See [`Engine::add_usage`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn add_usage(&self, batch: UsageBatch) -> Result<(), StoreError> {
+        self.ask("add_usage", move |engine, now| async move {
+            engine.add_usage(&batch, now).await
+        })
+        .await
+    }
+
+    /// See [`Engine::usage`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn usage(&self, from: u64, to: u64) -> Result<Vec<(UsageKey, Usage)>, StoreError> {
+        self.ask("usage", move |engine, _| async move {
+            engine.usage(from, to).await
+        })
+        .await
+    }
+
+    /// See [`Engine::lines`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn lines(
+        &self,
+        from_ms: u64,
+        to_ms: u64,
+        most: usize,
+    ) -> Result<Vec<UsageLine>, StoreError> {
+        self.ask("lines", move |engine, _| async move {
+            engine.lines(from_ms, to_ms, most).await
+        })
+        .await
+    }
+
+    /// See [`Engine::sweep`].
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn sweep(&self, sweep: Sweep) -> Result<bool, StoreError> {
+        self.ask("sweep", move |engine, now| async move {
+            engine.sweep(sweep, now).await
+        })
+        .await
+    }
+}
+
+#[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod faults;
