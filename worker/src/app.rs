@@ -15,6 +15,7 @@ use crate::{
     providers::{Janitor, Registry},
     seal::Sealer,
     settings::Settings,
+    store::Store,
 };
 
 /// What all threads of a worker share.
@@ -24,6 +25,8 @@ pub struct App {
     pub settings: Arc<Settings>,
     /// Providers, models, aliases.
     pub registry: Registry,
+    /// What all workers know together.
+    pub store: Store,
     /// Clean-up under way.
     pub janitor: &'static Janitor,
     /// The keys that open the door.
@@ -44,9 +47,15 @@ pub struct App {
 }
 
 impl App {
-    /// An app that serves `registry`.
+    /// An app that serves `registry`, and shares what it knows with nobody.
     pub fn new(settings: Settings, registry: Registry) -> Self {
+        Self::with_store(settings, registry, Store::in_memory())
+    }
+
+    /// An app that serves `registry`, and knows what all of its cluster know.
+    pub fn with_store(settings: Settings, registry: Registry, store: Store) -> Self {
         Self {
+            store,
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
             sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),

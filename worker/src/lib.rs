@@ -21,6 +21,8 @@
 //!
 //! [`accounts`] holds the credentials: who is healthy, who rests, who is lent to which turn.
 //!
+//! [`store`] keeps what the workers of a cluster must know together, and never stands in the way.
+//!
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
 //! Socket.IO, multipart, guarded fetching. It knows no provider.
 //!

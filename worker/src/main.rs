@@ -12,6 +12,7 @@ use hive2api_worker::{
     },
     providers::{card, registry},
     settings::{Vars, problems},
+    store::Store,
 };
 use mimalloc::MiMalloc;
 
@@ -71,7 +72,8 @@ fn serve() -> Result<ExitCode, Vec<String>> {
     };
     log::start(&start.settings.process.log);
     problems::log(&start.warnings);
-    let app = App::new(start.settings, start.registry);
+    let store = Store::open(start.store).map_err(|error| vec![error.to_string()])?;
+    let app = App::with_store(start.settings, start.registry, store);
     // Two connections a stream, and the usual 1024 would be 500 streams. Where it cannot be raised, it stays.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let served =

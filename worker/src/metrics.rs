@@ -148,11 +148,8 @@ impl Metrics {
             store_seconds: register(
                 &registry,
                 HistogramVec::new(
-                    HistogramOpts::new(
-                        "hive_store_seconds",
-                        "How long the store was waited for.",
-                    )
-                    .buckets(STORE_BUCKETS.to_vec()),
+                    HistogramOpts::new("hive_store_seconds", "How long the store was waited for.")
+                        .buckets(STORE_BUCKETS.to_vec()),
                     &["operation"],
                 ),
             ),

@@ -280,7 +280,7 @@ fn online_finds_unreachable_providers_and_wrong_clocks() {
     for expected in [
         ".env:3: error[provider-unreachable] deepseek (127.0.0.1)",
         ".env:4: error[clock-skew]",
-        ".env:7: warning[no-store]",
+        ".env:7: warning[other-store]",
         ".env:7: warning[store-unreachable]",
     ] {
         assert!(said.contains(expected), "{expected} in {said}");

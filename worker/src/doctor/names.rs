@@ -16,6 +16,7 @@ pub(crate) const GENERAL: &[&str] = &[
     "CONNECT_TIMEOUT",
     "CONVERSATIONS",
     "COOLDOWN_BASE_SECONDS",
+    "DATA_DIR",
     "DRAIN_GRACE",
     "DRAIN_TIMEOUT",
     "FETCH_ALLOW_HOSTS",
@@ -44,6 +45,8 @@ pub(crate) const GENERAL: &[&str] = &[
     "SEAL_SECRET",
     "STALL_TIMEOUT",
     "STICKY_SPREAD",
+    "STORE_SECRET",
+    "STORE_URL",
     "TOKENS_FILE",
     "WORKER_NAME",
     "WORKER_THREADS",
@@ -61,8 +64,8 @@ const OLDER: &[&str] = &[
     "SUPPORTED_MODELS",
 ];
 
-/// Where a cluster would keep what its workers share, if this version had such a store.
-pub(crate) const STORES: &[&str] = &["STORE_URL", "REDIS_URL", "VALKEY_URL"];
+/// How other programs call the address of a store.
+pub(crate) const OTHER_STORES: &[&str] = &["REDIS_URL", "VALKEY_URL"];
 
 /// What doctor makes of a name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,7 +95,7 @@ pub(crate) fn standing(name: &str) -> Standing {
         is_credential(known) && plain.strip_suffix("_#") == Some(without_numbers(known).as_str())
     };
     let is_proxy = ["http_proxy", "https_proxy", "no_proxy"].contains(&name);
-    if is_proxy || STORES.contains(&name) || known().any(|name| is(name) || numbered(name)) {
+    if is_proxy || OTHER_STORES.contains(&name) || known().any(|name| is(name) || numbered(name)) {
         Standing::Known
     } else if OLDER.iter().any(|name| is(name)) {
         Standing::Older

@@ -74,9 +74,12 @@ async fn look(setup: &Setup) -> Vec<Finding> {
     let providers = targets
         .iter()
         .map(|target| provider(&client, target, has_proxy));
-    let stores = names::STORES.iter().filter_map(|name| {
+    let stores = ["STORE_URL"].iter().chain(names::OTHER_STORES);
+    let stores = stores.filter_map(|name| {
         let (url, place) = setup.variables.get(*name)?;
-        Some(store(name, url, place))
+        // A file, or none at all.
+        let is_elsewhere = url.contains("://") && !url.starts_with("sqlite:");
+        is_elsewhere.then(|| store(name, url, place))
     });
     let providers = join_all(providers).await.into_iter().flatten();
     let mut found: Vec<Finding> = providers.collect();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::{
     providers::Registry,
     settings::{Problems, Settings, Vars},
+    store::Place,
 };
 
 /// What was read.
@@ -18,6 +19,8 @@ pub struct Start {
     pub settings: Settings,
     /// The providers, with the accounts that can be used.
     pub registry: Registry,
+    /// Where the store is.
+    pub store: Place,
     /// What is hardly as it was meant. Logging starts after this was read, so nobody has been told yet.
     pub warnings: Vec<String>,
 }
@@ -37,6 +40,7 @@ impl Start {
         let registry = Registry::new(&vars, &settings, &mut problems);
         let (registry, warnings) = problems.over(registry)?;
         Ok(Self {
+            store: settings.store.place(&path),
             vars,
             path,
             settings,

@@ -7,6 +7,7 @@ mod placeholder;
 pub mod problems;
 mod process;
 mod providers;
+mod store;
 pub mod text;
 mod upstream;
 mod vars;
@@ -18,6 +19,7 @@ pub use placeholder::{is_credential, is_placeholder};
 pub use problems::Problems;
 pub use process::{Log, LogFormat, Process};
 pub use providers::{Conversations, Providers};
+pub use store::Store;
 pub use upstream::Upstream;
 pub use vars::Vars;
 #[cfg(test)]
@@ -36,6 +38,8 @@ pub struct Settings {
     pub providers: Providers,
     /// How their services are reached.
     pub upstream: Upstream,
+    /// Where the store is.
+    pub store: Store,
 }
 
 impl Settings {
@@ -48,6 +52,7 @@ impl Settings {
             http: Http::read(vars, problems),
             providers: Providers::read(vars, problems),
             upstream: Upstream::read(vars, problems),
+            store: Store::read(vars, problems),
         }
     }
 }

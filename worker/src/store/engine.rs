@@ -379,11 +379,7 @@ pub trait Engine {
     ) -> impl Future<Output = Result<Option<Fence>, StoreError>>;
 
     /// Gives a place back.
-    fn release(
-        &self,
-        name: &str,
-        holder: &str,
-    ) -> impl Future<Output = Result<(), StoreError>>;
+    fn release(&self, name: &str, holder: &str) -> impl Future<Output = Result<(), StoreError>>;
 
     /// Adds usage to the sums.
     fn add_usage(
@@ -409,9 +405,5 @@ pub trait Engine {
 
     /// Takes away some of what has ended and of what is to be forgotten; whether there is more. Done in small steps, as
     /// nobody else gets a word in meanwhile.
-    fn sweep(
-        &self,
-        sweep: Sweep,
-        now_ms: u64,
-    ) -> impl Future<Output = Result<bool, StoreError>>;
+    fn sweep(&self, sweep: Sweep, now_ms: u64) -> impl Future<Output = Result<bool, StoreError>>;
 }

@@ -53,7 +53,11 @@ async fn a_deleted_file_is_made_anew() {
 #[actix_web::test]
 async fn a_damaged_file_stops_nobody() {
     let folder = Folder::new();
-    fs::write(folder.file(), "this is no database, it only lies here\n".repeat(99)).unwrap();
+    fs::write(
+        folder.file(),
+        "this is no database, it only lies here\n".repeat(99),
+    )
+    .unwrap();
     let store = Store::open(Place::Sqlite(folder.file())).unwrap();
     assert!(!store.is_up());
     assert!(put(&store).await.is_err());
@@ -70,7 +74,10 @@ fn a_newer_file_is_refused_and_left_as_it_is() {
     file.pragma_update(None, "user_version", 99).unwrap();
     drop(file);
     let refused = Store::open(Place::Sqlite(folder.file())).unwrap_err();
-    assert!(matches!(refused, StoreError::Newer { found: 99, .. }), "{refused}");
+    assert!(
+        matches!(refused, StoreError::Newer { found: 99, .. }),
+        "{refused}"
+    );
     let file = rusqlite::Connection::open(folder.file()).unwrap();
     let version: i64 = file
         .pragma_query_value(None, "user_version", |row| row.get(0))

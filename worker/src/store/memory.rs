@@ -6,8 +6,8 @@ use std::{
 };
 
 use super::engine::{
-    Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space, StoreError, Sweep,
-    Usage, UsageBatch, UsageKey, UsageLine,
+    Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space, StoreError,
+    Sweep, Usage, UsageBatch, UsageKey, UsageLine,
 };
 
 /// See the module.

@@ -39,8 +39,8 @@ impl Place {
 #[derive(Debug)]
 pub enum Opened {
     /// See [`MemoryStore`].
-    Memory(MemoryStore),
-    /// See [`SqliteStore`]. Boxed, as it is much the largest.
+    Memory(Box<MemoryStore>),
+    /// See [`SqliteStore`].
     Sqlite(Box<SqliteStore>),
     /// See [`ValkeyStore`].
     Valkey(ValkeyStore),
@@ -53,7 +53,7 @@ impl Opened {
     /// Those of its kind.
     pub async fn open(place: &Place) -> Result<Self, StoreError> {
         Ok(match place {
-            Place::Memory => Self::Memory(MemoryStore::default()),
+            Place::Memory => Self::Memory(Box::default()),
             Place::Sqlite(path) => Self::Sqlite(Box::new(SqliteStore::open(path)?)),
             Place::Valkey(url) => Self::Valkey(ValkeyStore::open(url.expose()).await?),
         })

@@ -56,10 +56,10 @@ const OLDER: Rule = Rule::warning(
     "It belongs to one of the older projects; this version has no use for it.",
     "Delete the line, or leave it for later.",
 );
-const NO_STORE: Rule = Rule::warning(
-    "no-store",
-    "This version keeps everything in each worker's memory and never calls a store.",
-    "Delete the line; several workers are kept apart by nginx alone.",
+const OTHER_STORE: Rule = Rule::warning(
+    "other-store",
+    "The address of the store that workers share is read from STORE_URL alone.",
+    "Write STORE_URL instead; without one the workers of a machine share a file.",
 );
 
 /// All of the above; `now` in Unix seconds.
@@ -210,10 +210,10 @@ fn account_map(setup: &Setup, found: &mut Vec<Finding>) {
 }
 
 fn standing(setup: &Setup, name: &str, place: &Location) -> Option<Finding> {
-    if names::STORES.contains(&name) {
-        return Some(NO_STORE.at(
+    if names::OTHER_STORES.contains(&name) {
+        return Some(OTHER_STORE.at(
             place,
-            format!("{name} is set, but this version has no store"),
+            format!("nobody reads {name}; the store's address is STORE_URL"),
         ));
     }
     if setup.is_interpolated(name) {

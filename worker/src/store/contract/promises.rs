@@ -2,9 +2,7 @@
 
 use crate::store::{
     Claim, Claimed, Engine, Expect, Opened, Put, Settlement, Space, Sweep, Usage, UsageBatch,
-    UsageKey, UsageLine,
-    engine::MS_AN_HOUR,
-    now_ms,
+    UsageKey, UsageLine, engine::MS_AN_HOUR, now_ms,
 };
 
 const MINUTE: u64 = 60_000;
@@ -25,7 +23,7 @@ async fn value(store: &Opened, key: &str, now: u64) -> Option<String> {
     Some(String::from_utf8(entry.value).unwrap())
 }
 
-pub async fn an_entry_is_as_it_was_put(store: &Opened) {
+pub(super) async fn an_entry_is_as_it_was_put(store: &Opened) {
     let now = now_ms();
     assert_eq!(value(store, "a", now).await, None);
     let bytes: Vec<u8> = (0..=255).collect();
@@ -34,7 +32,11 @@ pub async fn an_entry_is_as_it_was_put(store: &Opened) {
         ..put("ä:*\u{1F600} \n", "")
     };
     let version = store.put(&odd, now).await.unwrap().unwrap();
-    let found = store.get(Space::Keys, &odd.key, now).await.unwrap().unwrap();
+    let found = store
+        .get(Space::Keys, &odd.key, now)
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((found.value, found.version), (bytes, version));
     assert_eq!(
         store.get(Space::Accounts, &odd.key, now).await.unwrap(),
@@ -52,7 +54,7 @@ pub async fn an_entry_is_as_it_was_put(store: &Opened) {
     assert_eq!(value(store, "a", now).await, None);
 }
 
-pub async fn what_has_ended_is_not_there(store: &Opened) {
+pub(super) async fn what_has_ended_is_not_there(store: &Opened) {
     let now = now_ms();
     let brief = Put {
         ends_ms: Some(now + MINUTE),
@@ -74,7 +76,7 @@ pub async fn what_has_ended_is_not_there(store: &Opened) {
     assert_eq!(long_after.as_deref(), Some("y"), "without an end, no end");
 }
 
-pub async fn only_the_first_of_two_changes_is_made(store: &Opened) {
+pub(super) async fn only_the_first_of_two_changes_is_made(store: &Opened) {
     let now = now_ms();
     let version = store.put(&put("a", "0"), now).await.unwrap().unwrap();
     let change = |value: &str| Put {
@@ -93,7 +95,7 @@ pub async fn only_the_first_of_two_changes_is_made(store: &Opened) {
     assert_eq!(store.put(&absent, now).await.unwrap(), None);
 }
 
-pub async fn a_late_change_is_void(store: &Opened) {
+pub(super) async fn a_late_change_is_void(store: &Opened) {
     let now = now_ms();
     let hold = |holder: &'static str, now: u64| async move {
         let ends = now + MINUTE;
@@ -104,15 +106,27 @@ pub async fn a_late_change_is_void(store: &Opened) {
         under: Some(fence),
         ..put("a", "x")
     };
-    assert!(store.put(&under(slow.clone()), now).await.unwrap().is_some());
+    assert!(
+        store
+            .put(&under(slow.clone()), now)
+            .await
+            .unwrap()
+            .is_some()
+    );
     // It sleeps beyond its end; another takes over.
     let quick = hold("quick", now + MINUTE).await.unwrap();
     assert!(quick.number > slow.number);
     assert_eq!(store.put(&under(slow), now + MINUTE).await.unwrap(), None);
-    assert!(store.put(&under(quick), now + MINUTE).await.unwrap().is_some());
+    assert!(
+        store
+            .put(&under(quick), now + MINUTE)
+            .await
+            .unwrap()
+            .is_some()
+    );
 }
 
-pub async fn entries_are_listed_in_pages(store: &Opened) {
+pub(super) async fn entries_are_listed_in_pages(store: &Opened) {
     let now = now_ms();
     for number in 0..25 {
         let mut one = put(&format!("k{number:02}"), "x");
@@ -128,7 +142,10 @@ pub async fn entries_are_listed_in_pages(store: &Opened) {
     store.put(&elsewhere, now).await.unwrap().unwrap();
     let (mut all, mut after) = (Vec::new(), String::new());
     loop {
-        let page = store.list(Space::Keys, &after, 7, now + MINUTE).await.unwrap();
+        let page = store
+            .list(Space::Keys, &after, 7, now + MINUTE)
+            .await
+            .unwrap();
         assert!(page.len() <= 7);
         let Some((last, _)) = page.last() else { break };
         after.clone_from(last);
@@ -141,9 +158,13 @@ pub async fn entries_are_listed_in_pages(store: &Opened) {
     assert_eq!(all, expected);
 }
 
-pub async fn what_is_collected_stays_until_it_is_taken(store: &Opened) {
+pub(super) async fn what_is_collected_stays_until_it_is_taken(store: &Opened) {
     let now = now_ms();
-    for (key, ends) in [("b", now + 2 * MINUTE), ("a", now + MINUTE), ("c", now + 9 * MINUTE)] {
+    for (key, ends) in [
+        ("b", now + 2 * MINUTE),
+        ("a", now + MINUTE),
+        ("c", now + 9 * MINUTE),
+    ] {
         let one = Put {
             space: Space::Conversations,
             ends_ms: Some(ends),
@@ -157,16 +178,28 @@ pub async fn what_is_collected_stays_until_it_is_taken(store: &Opened) {
         lines_before_ms: 0,
     };
     store.sweep(sweep, later).await.unwrap();
-    assert_eq!(store.get(Space::Conversations, "a", later).await.unwrap(), None);
+    assert_eq!(
+        store.get(Space::Conversations, "a", later).await.unwrap(),
+        None
+    );
     let ended = store.ended(Space::Conversations, 9, later).await.unwrap();
     let keys: Vec<&str> = ended.iter().map(|(key, _)| &**key).collect();
     assert_eq!(keys, ["a", "b"], "the oldest first");
     let first = store.ended(Space::Conversations, 1, later).await.unwrap();
     assert_eq!(first.len(), 1);
     let as_read = Expect::Version(ended[0].1.version);
-    let taken = store.remove(Space::Conversations, "a", as_read, later).await;
+    let taken = store
+        .remove(Space::Conversations, "a", as_read, later)
+        .await;
     assert!(taken.unwrap());
-    assert_eq!(store.ended(Space::Conversations, 9, later).await.unwrap().len(), 1);
+    assert_eq!(
+        store
+            .ended(Space::Conversations, 9, later)
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
     // Used again before it was taken: it has a new end.
     let again = Put {
         space: Space::Conversations,
@@ -174,7 +207,10 @@ pub async fn what_is_collected_stays_until_it_is_taken(store: &Opened) {
         ..put("b", "x")
     };
     store.put(&again, later).await.unwrap().unwrap();
-    assert_eq!(store.ended(Space::Conversations, 9, later).await.unwrap(), []);
+    assert_eq!(
+        store.ended(Space::Conversations, 9, later).await.unwrap(),
+        []
+    );
 }
 
 fn claim(counter: &str, amount: u64, most: u64, now: u64) -> Claim {
@@ -186,9 +222,10 @@ fn claim(counter: &str, amount: u64, most: u64, now: u64) -> Claim {
     }
 }
 
-pub async fn claims_are_made_together_or_not_at_all(store: &Opened) {
+pub(super) async fn claims_are_made_together_or_not_at_all(store: &Opened) {
     let now = now_ms();
-    let both = |minute: u64, day: u64| [claim("minute", minute, 10, now), claim("day", day, 15, now)];
+    let both =
+        |minute: u64, day: u64| [claim("minute", minute, 10, now), claim("day", day, 15, now)];
     let claimed = store.claim("1", &both(4, 4), now).await.unwrap();
     assert_eq!(claimed, Claimed::Granted(vec![4, 4]));
     let claimed = store.claim("2", &both(5, 12), now).await.unwrap();
@@ -203,7 +240,7 @@ pub async fn claims_are_made_together_or_not_at_all(store: &Opened) {
     );
 }
 
-pub async fn the_same_claim_counts_once(store: &Opened) {
+pub(super) async fn the_same_claim_counts_once(store: &Opened) {
     let now = now_ms();
     let one = [claim("c", 7, 10, now)];
     for _ in 0..3 {
@@ -214,9 +251,12 @@ pub async fn the_same_claim_counts_once(store: &Opened) {
     assert_eq!(claimed, Claimed::Full { at: 0, used: 7 });
 }
 
-pub async fn settlements_count_once_and_never_fall_below_nothing(store: &Opened) {
+pub(super) async fn settlements_count_once_and_never_fall_below_nothing(store: &Opened) {
     let now = now_ms();
-    store.claim("1", &[claim("c", 7, 10, now)], now).await.unwrap();
+    store
+        .claim("1", &[claim("c", 7, 10, now)], now)
+        .await
+        .unwrap();
     let settle = |change| {
         [Settlement {
             counter: "c".to_owned(),
@@ -227,18 +267,27 @@ pub async fn settlements_count_once_and_never_fall_below_nothing(store: &Opened)
     for _ in 0..2 {
         store.settle("1", &settle(-4), now).await.unwrap();
     }
-    let claimed = store.claim("2", &[claim("c", 1, 10, now)], now).await.unwrap();
+    let claimed = store
+        .claim("2", &[claim("c", 1, 10, now)], now)
+        .await
+        .unwrap();
     assert_eq!(claimed, Claimed::Granted(vec![4]));
     store.settle("2", &settle(-100), now).await.unwrap();
-    let claimed = store.claim("3", &[claim("c", 1, 10, now)], now).await.unwrap();
+    let claimed = store
+        .claim("3", &[claim("c", 1, 10, now)], now)
+        .await
+        .unwrap();
     assert_eq!(claimed, Claimed::Granted(vec![1]));
     // More than was claimed may have been used; the next claim sees it.
     store.settle("3", &settle(50), now).await.unwrap();
-    let claimed = store.claim("4", &[claim("c", 1, 10, now)], now).await.unwrap();
+    let claimed = store
+        .claim("4", &[claim("c", 1, 10, now)], now)
+        .await
+        .unwrap();
     assert_eq!(claimed, Claimed::Full { at: 0, used: 51 });
 }
 
-pub async fn places_are_as_many_as_they_are(store: &Opened) {
+pub(super) async fn places_are_as_many_as_they_are(store: &Opened) {
     let now = now_ms();
     let hold = |holder: &'static str| store.hold("room", holder, 2, now + MINUTE, now);
     let first = hold("a").await.unwrap().unwrap();
@@ -250,18 +299,31 @@ pub async fn places_are_as_many_as_they_are(store: &Opened) {
     store.release("room", "nobody").await.unwrap();
     let third = hold("c").await.unwrap().unwrap();
     assert!(third.number > second.number);
-    let other = store.hold("other", "c", 1, now + MINUTE, now).await.unwrap();
+    let other = store
+        .hold("other", "c", 1, now + MINUTE, now)
+        .await
+        .unwrap();
     assert!(other.is_some());
 }
 
-pub async fn a_place_is_free_when_its_time_is_over(store: &Opened) {
+pub(super) async fn a_place_is_free_when_its_time_is_over(store: &Opened) {
     let now = now_ms();
-    let dead = store.hold("room", "dead", 1, now + MINUTE, now).await.unwrap().unwrap();
-    let early = store.hold("room", "next", 1, now + 9 * MINUTE, now + MINUTE - 1).await;
+    let dead = store
+        .hold("room", "dead", 1, now + MINUTE, now)
+        .await
+        .unwrap()
+        .unwrap();
+    let early = store
+        .hold("room", "next", 1, now + 9 * MINUTE, now + MINUTE - 1)
+        .await;
     assert_eq!(early.unwrap(), None);
-    let next = store.hold("room", "next", 1, now + 9 * MINUTE, now + MINUTE).await;
+    let next = store
+        .hold("room", "next", 1, now + 9 * MINUTE, now + MINUTE)
+        .await;
     assert!(next.unwrap().unwrap().number > dead.number);
-    let back = store.hold("room", "dead", 1, now + 9 * MINUTE, now + MINUTE).await;
+    let back = store
+        .hold("room", "dead", 1, now + 9 * MINUTE, now + MINUTE)
+        .await;
     assert_eq!(back.unwrap(), None, "it has lost its place");
 }
 
@@ -299,7 +361,7 @@ fn line(request: &str, at_ms: u64) -> UsageLine {
     }
 }
 
-pub async fn usage_adds_up_and_a_batch_counts_once(store: &Opened) {
+pub(super) async fn usage_adds_up_and_a_batch_counts_once(store: &Opened) {
     let now = now_ms();
     let hour = now / MS_AN_HOUR;
     let batch = |id: &str, sums: Vec<(UsageKey, Usage)>| UsageBatch {
@@ -320,7 +382,7 @@ pub async fn usage_adds_up_and_a_batch_counts_once(store: &Opened) {
     assert_eq!(found, [sums(hour + 1, "me", 1)]);
 }
 
-pub async fn lines_come_in_the_order_of_time(store: &Opened) {
+pub(super) async fn lines_come_in_the_order_of_time(store: &Opened) {
     let now = now_ms();
     let batch = |id: &str, lines: Vec<UsageLine>| UsageBatch {
         id: id.to_owned(),
@@ -333,12 +395,15 @@ pub async fn lines_come_in_the_order_of_time(store: &Opened) {
         store.add_usage(&batch, now).await.unwrap();
     }
     let found = store.lines(now, now + 9, 9).await.unwrap();
-    assert_eq!(found, [line("a", now), line("b", now + 5), line("c", now + 7)]);
+    assert_eq!(
+        found,
+        [line("a", now), line("b", now + 5), line("c", now + 7)]
+    );
     let found = store.lines(now, now + 99, 2).await.unwrap();
     assert_eq!(found, [line("a", now), line("b", now + 5)]);
 }
 
-pub async fn what_is_old_is_swept_away(store: &Opened) {
+pub(super) async fn what_is_old_is_swept_away(store: &Opened) {
     let now = now_ms();
     let hour = now / MS_AN_HOUR;
     let days_ago = now - 9 * 24 * MS_AN_HOUR;
@@ -358,5 +423,8 @@ pub async fn what_is_old_is_swept_away(store: &Opened) {
         assert!(steps < 1000, "it comes to an end");
     }
     assert_eq!(store.usage(0, hour + 1).await.unwrap().len(), 101);
-    assert_eq!(store.lines(0, now + 1, 9).await.unwrap(), [line("new", now)]);
+    assert_eq!(
+        store.lines(0, now + 1, 9).await.unwrap(),
+        [line("new", now)]
+    );
 }

@@ -16,14 +16,14 @@ const PROGRAMS: [&str; 2] = ["valkey-server", "redis-server"];
 const PASSWORD: &str = "a password of the tests";
 
 /// Ended with the test.
-pub struct Server {
+pub(crate) struct Server {
     child: Child,
-    pub port: u16,
+    pub(crate) port: u16,
     _folder: Folder,
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
@@ -31,7 +31,7 @@ impl Server {
     }
 
     /// On the port of one that has ended: the same server to its clients.
-    pub fn start_at(port: u16) -> Self {
+    pub(crate) fn start_at(port: u16) -> Self {
         let folder = Folder::new();
         let spawn = |program: &&str| {
             Command::new(program)
@@ -58,12 +58,12 @@ impl Server {
     }
 
     /// Makes it silent: connections stand, nothing is answered.
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.signal(Signal::STOP);
     }
 
     /// Ends [`Server::stop`].
-    pub fn go_on(&self) {
+    pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
     }
 
@@ -71,7 +71,7 @@ impl Server {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         let password = PASSWORD.replace(' ', "%20");
         Place::Valkey(Secret::new(format!(
             "redis://:{password}@127.0.0.1:{}",

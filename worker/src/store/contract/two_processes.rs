@@ -25,7 +25,9 @@ async fn work(store: &Opened, name: &str) -> u64 {
             amount: 1,
             most: MOST,
         };
-        let claimed = store.claim(&format!("{name}-{number}"), &[claim], now).await;
+        let claimed = store
+            .claim(&format!("{name}-{number}"), &[claim], now)
+            .await;
         granted += u64::from(matches!(claimed.unwrap(), Claimed::Granted(_)));
         while !has_added_one(store, now).await {}
     }
@@ -84,8 +86,16 @@ async fn both(place: &Place, name: &str) {
     work(&store, "first").await;
     assert!(other.wait().unwrap().success());
     let now = now_ms();
-    let sum = store.get(Space::Accounts, "sum", now).await.unwrap().unwrap();
-    assert_eq!(sum.value, (2 * CLAIMS).to_string().into_bytes(), "no change was lost");
+    let sum = store
+        .get(Space::Accounts, "sum", now)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        sum.value,
+        (2 * CLAIMS).to_string().into_bytes(),
+        "no change was lost"
+    );
     let more = Claim {
         counter: "shared".to_owned(),
         ends_ms: now + MS_AN_HOUR,
@@ -93,7 +103,11 @@ async fn both(place: &Place, name: &str) {
         most: u64::MAX,
     };
     let used = store.claim("look", &[more], now).await.unwrap();
-    assert_eq!(used, Claimed::Granted(vec![MOST]), "never more than there is");
+    assert_eq!(
+        used,
+        Claimed::Granted(vec![MOST]),
+        "never more than there is"
+    );
 }
 
 #[actix_web::test]

@@ -6,7 +6,11 @@
 mod place;
 mod schema;
 
-use std::{cell::RefCell, path::{Path, PathBuf}, time::Duration};
+use std::{
+    cell::RefCell,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
 
@@ -126,12 +130,19 @@ impl SqliteStore {
 
 fn next_version(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     transaction
-        .prepare_cached("UPDATE last SET number = number + 1 WHERE name = 'version' RETURNING number")?
+        .prepare_cached(
+            "UPDATE last SET number = number + 1 WHERE name = 'version' RETURNING number",
+        )?
         .query_row([], |row| row.get(0))
 }
 
 /// Whether an id is new; it no longer is.
-fn is_new(transaction: &Transaction<'_>, kind: &str, id: &str, now_ms: u64) -> rusqlite::Result<bool> {
+fn is_new(
+    transaction: &Transaction<'_>,
+    kind: &str,
+    id: &str,
+    now_ms: u64,
+) -> rusqlite::Result<bool> {
     let ends = signed(now_ms + MEMORY_OF_IDS_MS);
     let added = transaction
         .prepare_cached("INSERT OR IGNORE INTO seen VALUES (?1, ?2)")?
@@ -224,14 +235,22 @@ impl Engine for SqliteStore {
     ) -> Result<bool, StoreError> {
         self.decide(|transaction| {
             // What is collected is taken away after its end, so that end does not hide it here.
-            let alive_at = if space.is_collected() { -1 } else { signed(now_ms) };
+            let alive_at = if space.is_collected() {
+                -1
+            } else {
+                signed(now_ms)
+            };
             let removed = match expect {
                 Expect::Absent => 0,
                 Expect::Anything => transaction
-                    .prepare_cached("DELETE FROM entries WHERE space = ?1 AND key = ?2 AND ends_ms > ?3")?
+                    .prepare_cached(
+                        "DELETE FROM entries WHERE space = ?1 AND key = ?2 AND ends_ms > ?3",
+                    )?
                     .execute(params![space.name(), key, alive_at])?,
                 Expect::Version(version) => transaction
-                    .prepare_cached("DELETE FROM entries WHERE space = ?1 AND key = ?2 AND version = ?3")?
+                    .prepare_cached(
+                        "DELETE FROM entries WHERE space = ?1 AND key = ?2 AND version = ?3",
+                    )?
                     .execute(params![space.name(), key, signed(version)])?,
             };
             Ok(removed == 1)
@@ -277,7 +296,9 @@ impl Engine for SqliteStore {
             if !is_known {
                 for (at, claim) in claims.iter().enumerate() {
                     let used: Option<i64> = transaction
-                        .prepare_cached("SELECT used FROM counters WHERE name = ?1 AND ends_ms > ?2")?
+                        .prepare_cached(
+                            "SELECT used FROM counters WHERE name = ?1 AND ends_ms > ?2",
+                        )?
                         .query_row(params![claim.counter, signed(now_ms)], |row| row.get(0))
                         .optional()?;
                     let used = used.map_or(0, unsigned);
@@ -290,7 +311,13 @@ impl Engine for SqliteStore {
             let mut values = Vec::with_capacity(claims.len());
             for claim in claims {
                 let amount = if is_known { 0 } else { signed(claim.amount) };
-                values.push(add(transaction, &claim.counter, claim.ends_ms, amount, now_ms)?);
+                values.push(add(
+                    transaction,
+                    &claim.counter,
+                    claim.ends_ms,
+                    amount,
+                    now_ms,
+                )?);
             }
             Ok(Claimed::Granted(values))
         })
@@ -426,7 +453,10 @@ impl Engine for SqliteStore {
                 .collect()
         })?;
         // A line of another version that cannot be read is none; the sums have it.
-        Ok(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+        Ok(lines
+            .iter()
+            .filter_map(|line| serde_json::from_str(line).ok())
+            .collect())
     }
 
     async fn sweep(&self, sweep: Sweep, now_ms: u64) -> Result<bool, StoreError> {

@@ -27,7 +27,7 @@ const NETWORKS: [(u64, &str); 9] = [
 ///
 /// # Errors
 /// [`StoreError::Unfit`] with words for a person.
-pub fn check(path: &Path) -> Result<(), StoreError> {
+pub(super) fn check(path: &Path) -> Result<(), StoreError> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
@@ -55,7 +55,7 @@ fn network(magic: u64) -> Option<&'static str> {
 }
 
 /// Which file it is, whatever it is called.
-pub fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
     let found = fs::metadata(path).ok()?;
     Some((found.dev(), found.ino()))
 }
@@ -64,7 +64,7 @@ pub fn identity(path: &Path) -> Option<(u64, u64)> {
 ///
 /// # Errors
 /// [`StoreError::Unavailable`] where it cannot be made.
-pub fn make(path: &Path) -> Result<(), StoreError> {
+pub(super) fn make(path: &Path) -> Result<(), StoreError> {
     let made = OpenOptions::new()
         .append(true)
         .create(true)

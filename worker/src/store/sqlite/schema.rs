@@ -46,7 +46,7 @@ const STEPS: &[&str] = &["
 ///
 /// # Errors
 /// [`StoreError::Newer`] for one that is beyond it, which is left as it is; else those of the file.
-pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
+pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     let known = i64::try_from(STEPS.len()).unwrap_or(i64::MAX);
     // Looked at under the lock that is written under: two workers that begin together must not both take the steps.
     let transaction = connection
@@ -60,7 +60,9 @@ pub fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     }
     let done = usize::try_from(found).unwrap_or_default();
     for step in STEPS.iter().skip(done) {
-        transaction.execute_batch(step).map_err(super::unavailable)?;
+        transaction
+            .execute_batch(step)
+            .map_err(super::unavailable)?;
     }
     transaction
         .pragma_update(None, "user_version", known)

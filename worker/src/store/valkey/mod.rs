@@ -63,7 +63,9 @@ fn unavailable(error: RedisError) -> StoreError {
         "the connection broke"
     } else {
         match error.code() {
-            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => "it does not accept the name or password in STORE_URL",
+            Some("NOAUTH" | "WRONGPASS" | "NOPERM") => {
+                "it does not accept the name or password in STORE_URL"
+            }
             Some("READONLY") => "it is a replica, which takes no changes",
             Some("OOM") => "it has no memory left",
             Some("LOADING") => "it is still loading",
@@ -105,7 +107,8 @@ impl ValkeyStore {
     /// # Errors
     /// [`StoreError::Unfit`] for what is no such address, [`StoreError::Unavailable`], [`StoreError::Newer`].
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let unfit = |_| StoreError::Unfit("STORE_URL is no address of a Valkey or Redis".to_owned());
+        let unfit =
+            |_| StoreError::Unfit("STORE_URL is no address of a Valkey or Redis".to_owned());
         let client = Client::open(url).map_err(unfit)?;
         let config = ConnectionManagerConfig::new()
             .set_max_delay(MOST_PAUSE)
@@ -251,7 +254,11 @@ impl Engine for ValkeyStore {
         // What has vanished still stands in the index, so a page of it may hold fewer entries than were asked for.
         loop {
             let wanted = most - listed.len();
-            let from = if after.is_empty() { "-".to_owned() } else { format!("({after}") };
+            let from = if after.is_empty() {
+                "-".to_owned()
+            } else {
+                format!("({after}")
+            };
             let limit = isize::try_from(wanted).unwrap_or(isize::MAX);
             let keys: Vec<String> = self
                 .connection()
@@ -371,15 +378,24 @@ impl Engine for ValkeyStore {
 
     async fn add_usage(&self, batch: &UsageBatch, _now_ms: u64) -> Result<(), StoreError> {
         let mut call = USAGE.key(key(&["seen", "usage", &batch.id]));
-        call.key(key(&["hours"])).key(key(&["days"])).arg(MEMORY_OF_IDS_MS);
-        let changes: Vec<(u64, String, u64)> = batch.sums.iter().flat_map(|(at, usage)| {
-            let members = MEMBERS.into_iter().zip(usage.members());
-            let changed = members.filter(|(_, amount)| *amount > 0);
-            changed.map(|(member, amount)| (at.hour, field(at, member), amount))
-        }).collect();
+        call.key(key(&["hours"]))
+            .key(key(&["days"]))
+            .arg(MEMORY_OF_IDS_MS);
+        let changes: Vec<(u64, String, u64)> = batch
+            .sums
+            .iter()
+            .flat_map(|(at, usage)| {
+                let members = MEMBERS.into_iter().zip(usage.members());
+                let changed = members.filter(|(_, amount)| *amount > 0);
+                changed.map(|(member, amount)| (at.hour, field(at, member), amount))
+            })
+            .collect();
         call.arg(changes.len());
         for (hour, field, amount) in changes {
-            call.key(key(&["hour", &hour.to_string()])).arg(hour).arg(field).arg(amount);
+            call.key(key(&["hour", &hour.to_string()]))
+                .arg(hour)
+                .arg(field)
+                .arg(amount);
         }
         for line in &batch.lines {
             let day = line.at_ms / MS_A_DAY;
@@ -387,7 +403,9 @@ impl Engine for ValkeyStore {
                 call.key(key(&["day", &day.to_string()])).arg(day).arg(text);
             }
         }
-        call.invoke_async::<()>(&mut self.connection()).await.map_err(unavailable)
+        call.invoke_async::<()>(&mut self.connection())
+            .await
+            .map_err(unavailable)
     }
 
     async fn usage(&self, from: u64, to: u64) -> Result<Vec<(UsageKey, Usage)>, StoreError> {
@@ -419,7 +437,9 @@ impl Engine for ValkeyStore {
             }
         }
         let usage = sums.into_iter();
-        Ok(usage.map(|(at, members)| (at, Usage::of_members(members))).collect())
+        Ok(usage
+            .map(|(at, members)| (at, Usage::of_members(members)))
+            .collect())
     }
 
     async fn lines(
@@ -447,7 +467,9 @@ impl Engine for ValkeyStore {
                     .await
                     .map_err(unavailable)?;
                 let is_last = texts.len() < LINES_AT_ONCE.unsigned_abs();
-                let read = texts.iter().filter_map(|text| serde_json::from_str::<UsageLine>(text).ok());
+                let read = texts
+                    .iter()
+                    .filter_map(|text| serde_json::from_str::<UsageLine>(text).ok());
                 lines.extend(read.filter(|line| (from_ms..to_ms).contains(&line.at_ms)));
                 // Workers write in batches, so that lines stand in the order of time only roughly: a batch more is read than
                 // was asked for, and what is given is sorted.
@@ -481,9 +503,14 @@ impl Engine for ValkeyStore {
             is_more |= old.len() == SWEPT_AT_ONCE.unsigned_abs();
             let mut pipe = redis::pipe();
             for one in old {
-                pipe.unlink(key(&[kind, &one.to_string()])).ignore().zrem(&index, one).ignore();
+                pipe.unlink(key(&[kind, &one.to_string()]))
+                    .ignore()
+                    .zrem(&index, one)
+                    .ignore();
             }
-            pipe.query_async::<()>(&mut self.connection()).await.map_err(unavailable)?;
+            pipe.query_async::<()>(&mut self.connection())
+                .await
+                .map_err(unavailable)?;
         }
         Ok(is_more)
     }
