@@ -21,6 +21,8 @@ pub enum Dialect {
     ChatCompletions,
     /// OpenAI's Responses.
     Responses,
+    /// Anthropic's messages.
+    Messages,
 }
 
 /// A body that was read, and found to be right.

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, time::Instant};
 
 use actix_web::{
-    Error, HttpMessage as _, HttpResponse,
+    Error, HttpMessage as _, HttpRequest, HttpResponse,
     body::{BodySize, EitherBody, MessageBody},
     dev::{ServiceRequest, ServiceResponse},
     http::{
@@ -21,7 +21,7 @@ use crate::{app::App, metrics::METRICS};
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 /// Request headers that a browser may send even if it did not ask (conformance H4).
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
@@ -42,6 +42,15 @@ const MOST_ID_CHARS: usize = 128;
 /// The id of the request, for handlers.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
+
+impl RequestId {
+    /// That of a request which has come through here.
+    pub(super) fn of(request: &HttpRequest) -> String {
+        let extensions = request.extensions();
+        let id = extensions.get::<Self>().map(|id| id.0.clone());
+        id.unwrap_or_default()
+    }
+}
 
 /// The middleware itself.
 ///

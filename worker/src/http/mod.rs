@@ -2,6 +2,7 @@
 //! dialect below ([`openai`]). A door never names a provider. Source: design.md section 2, conformance sections 1 to 5.
 
 pub mod answering;
+pub mod anthropic;
 pub mod auth;
 pub mod body;
 pub mod dialect;
@@ -20,6 +21,8 @@ use actix_web::web;
 
 /// All routes. `/v1` is the documented base; a doubled `/v1/v1` and a missing `/v1` are accepted because clients
 /// differ in whether they add it (conformance H1).
+///
+/// Anthropic's door also stands below `/anthropic`, as other gateways have it, with that dialect's listing of models.
 ///
 /// They are looked through in this order, so what is asked most comes first, and patterns last.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -41,7 +44,32 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .default_service(web::to(error::method_not_allowed)),
             );
     }
+    for base in ["/v1", "", "/v1/v1", "/anthropic/v1", "/anthropic"] {
+        config
+            .service(
+                web::resource(format!("{base}/messages"))
+                    .route(web::post().to(anthropic::messages::create))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/messages/count_tokens"))
+                    .route(web::post().to(anthropic::messages::count_tokens))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
+    }
     config
+        .service(
+            web::resource("/anthropic/v1/models")
+                .route(web::get().to(openai::models::list))
+                .default_service(web::to(error::method_not_allowed)),
+        )
+        .service(
+            web::resource("/anthropic/v1/models/{id:.+}")
+                .route(web::get().to(openai::models::one))
+                .default_service(web::to(error::method_not_allowed)),
+        )
+        .route("/anthropic", web::get().to(probes::hello))
+        .route("/anthropic/api/hello", web::get().to(probes::hello))
         .route("/health", web::get().to(probes::health))
         .route("/ready", web::get().to(probes::ready))
         .route("/metrics", web::get().to(probes::metrics))

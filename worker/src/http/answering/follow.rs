@@ -3,7 +3,7 @@
 
 use uuid::Uuid;
 
-use super::{sources::Sources, voice::Piece};
+use super::{calls::Queue, sources::Sources, voice::Piece};
 use crate::{
     chat::{
         ChatEvent, FinishReason, Usage,
@@ -23,6 +23,8 @@ pub(super) struct Follower {
     reasoning: Tally,
     reported: Option<Usage>,
     has_tool_call: bool,
+    /// Used from the first call on.
+    queue: Queue,
     is_finished: bool,
 }
 
@@ -41,6 +43,7 @@ impl Follower {
             reasoning: Tally::new(is_counted),
             reported: None,
             has_tool_call: false,
+            queue: Queue::default(),
             is_finished: false,
         }
     }
@@ -54,12 +57,23 @@ impl Follower {
     /// The pieces of one event, in order.
     pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         let mut chars = 0;
-        self.pieces(event, |piece| {
+        let mut counted = |piece| {
             if let Piece::Text(text) = &piece {
                 chars += text.chars().count();
             }
             out(piece);
-        });
+        };
+        self.has_tool_call |= matches!(event, ChatEvent::ToolCall(_));
+        if self.has_tool_call {
+            let mut queue = std::mem::take(&mut self.queue);
+            if matches!(event, ChatEvent::Finish(_)) {
+                queue.finish(&mut counted);
+            }
+            self.pieces(event, |piece| queue.take(piece, &mut counted));
+            self.queue = queue;
+        } else {
+            self.pieces(event, counted);
+        }
         self.sources.text(chars);
     }
 
@@ -89,7 +103,6 @@ impl Follower {
             ChatEvent::Cited { index } => self.sources.cite(index),
             ChatEvent::Citation { index, url, title } => self.sources.name(index, url, title),
             ChatEvent::ToolCall(mut call) => {
-                self.has_tool_call = true;
                 // Clients answer a call by its id, so one that comes without is given one.
                 if call.name.is_some() && call.id.is_none() {
                     call.id = Some(format!("call_{}", Uuid::new_v4().simple()));

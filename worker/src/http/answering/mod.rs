@@ -8,6 +8,7 @@
 //!                                      └── gather ───────────── Voice: whole
 //! ```
 
+mod calls;
 mod follow;
 mod record;
 mod sources;
@@ -23,7 +24,7 @@ use std::{
 };
 
 use actix_web::{
-    HttpMessage as _, HttpRequest, HttpResponse,
+    HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
     web::{Data, Payload},
 };
@@ -41,7 +42,7 @@ use crate::{
     app::App,
     budget::Share,
     chat::{ChatRequest, Invalid, aside::aside},
-    providers::{Job, Route, Run, registry::Candidate},
+    providers::{Job, Route, Run, Served, registry::Candidate},
     settings::ReasoningFormat,
     upstream::Client,
 };
@@ -102,11 +103,7 @@ pub async fn answer<V: Voice>(
     question: Question,
     voice: V,
 ) -> Result<HttpResponse, ApiError> {
-    let request_id = http
-        .extensions()
-        .get::<RequestId>()
-        .map(|id| id.0.clone())
-        .unwrap_or_default();
+    let request_id = RequestId::of(http);
     let Question {
         request,
         reasoning,
@@ -137,6 +134,9 @@ pub async fn answer<V: Voice>(
             .inspect_err(|error| record.fail(error))
             .map_err(|error| error.measured(overflow))?;
         let ping_interval = app.settings.http.ping_interval;
+        if let Some(model) = model_header(&route, &held.served()) {
+            response.insert_header((MODEL, model));
+        }
         return Ok(response
             .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
             .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
@@ -154,6 +154,9 @@ pub async fn answer<V: Voice>(
         .await
         .inspect_err(|error| record.fail(error))
         .map_err(|error| error.measured(overflow))?;
+    if let Some(model) = model_header(&route, &record.served) {
+        response.insert_header((MODEL, model));
+    }
     // Log line and metrics after the answer has gone out, which this task does before others run.
     actix_web::rt::spawn(async move { drop(record) });
     Ok(response
@@ -185,6 +188,26 @@ fn prepare(
         caller: caller_hash(http, caller, request),
     };
     Ok((route, job))
+}
+
+/// The response header that tells which model answers, whatever name it was asked for by (`MODEL_ROUTES`).
+const MODEL: &str = "x-hive-model";
+
+/// `provider/model`, as far as it is known and a header can hold it.
+fn model_header(route: &Route, served: &Served) -> Option<HeaderValue> {
+    let provider = served.provider.as_deref()?;
+    let is_it = |candidate: &&Candidate| candidate.provider.name() == provider;
+    let mut ids = route
+        .candidates
+        .iter()
+        .filter(is_it)
+        .map(|it| &*it.model.id);
+    // The label of an unlisted model is no name.
+    let id = match served.model.as_deref() {
+        Some(listed) if ids.clone().any(|id| id == listed) => listed,
+        Some(_) | None => ids.next()?,
+    };
+    HeaderValue::from_str(&format!("{provider}/{id}")).ok()
 }
 
 /// The fields that the client set and that have no effect, for `X-Hive-Ignored`.

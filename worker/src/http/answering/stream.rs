@@ -21,7 +21,7 @@ use super::{
 use crate::{
     chat::{ChatEvent, ChatRequest, FinishReason, tokens},
     http::error::{ApiError, Overflow},
-    providers::{Run, dispatch::Progress},
+    providers::{Run, Served, dispatch::Progress},
 };
 
 /// One choice being streamed.
@@ -99,6 +99,14 @@ pub(super) struct Held {
     choices: Vec<Choice>,
     /// The time for the first output is over, and there is none.
     is_late: bool,
+}
+
+impl Held {
+    /// Who answers, as far as it is known.
+    pub(super) fn served(&self) -> Served {
+        let first = self.choices.first();
+        first.map(|choice| choice.run.served()).unwrap_or_default()
+    }
 }
 
 /// Holds the status line back until some choice has output, for as long as `patience` at most; all events are kept for the

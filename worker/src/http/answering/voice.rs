@@ -24,7 +24,8 @@ pub trait Voice: Unpin + 'static {
     /// What must be said before any piece is said here, and what never changes is rendered once.
     fn begin(&mut self, out: &mut BytesMut);
 
-    /// A piece of choice `choice` (from 0). The last piece of each choice is [`Piece::Finish`]; only pieces of the API lane
+    /// A piece of choice `choice` (from 0). All pieces of a call follow one another, so whatever else comes, or a call with
+    /// another index, says that it is whole. The last piece of each choice is [`Piece::Finish`]; only pieces of the API lane
     /// ([`Piece::Extra`], [`Piece::Logprobs`]) may follow it.
     fn piece(&mut self, out: &mut BytesMut, choice: usize, piece: Piece);
 

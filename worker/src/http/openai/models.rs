@@ -1,7 +1,7 @@
 //! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape and, for callers of the Anthropic dialect, in theirs.
 //! Source: conformance section 5.
 
-use std::{borrow::Cow, collections::BTreeSet, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, ops::Range, sync::Arc};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -25,6 +25,7 @@ pub struct Page {
     #[serde(default, deserialize_with = "number")]
     limit: Option<usize>,
     after_id: Option<String>,
+    before_id: Option<String>,
 }
 
 fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D::Error> {
@@ -179,33 +180,50 @@ impl Entry {
     fn to_anthropic(&self) -> Value {
         json!({
             "type": "model", "id": self.id, "display_name": self.id, "created_at": rfc3339(self.model.created),
+            "lifecycle": "active", "max_input_tokens": self.model.context, "max_tokens": self.model.context,
+            // Who answers, whatever the owner of the gateway calls it.
             "description": format!("{}/{}", self.provider.name(), self.model.id),
         })
     }
 }
 
 fn anthropic_list(entries: &[Entry], page: &Page) -> Value {
-    let after = page
-        .after_id
-        .as_ref()
-        .and_then(|id| entries.iter().position(|entry| entry.id == *id));
-    let rest = entries
-        .get(after.map_or(0, |at| at + 1)..)
-        .or_impossible("behind an entry there is an end at least");
-    let shown = rest
-        .get(
-            ..page
-                .limit
-                .unwrap_or(rest.len())
-                .clamp(1, 1000)
-                .min(rest.len()),
-        )
-        .or_impossible("no more than there are");
+    let ids = entries.iter().map(|entry| entry.id.as_str());
+    let shown = page.range(ids.collect::<Vec<_>>().as_slice());
+    let has_more = if page.is_backwards() {
+        shown.start > 0
+    } else {
+        shown.end < entries.len()
+    };
+    let shown = entries
+        .get(shown)
+        .or_impossible("a page lies within the list");
     json!({
         "data": shown.iter().map(Entry::to_anthropic).collect::<Vec<_>>(),
-        "has_more": shown.len() < rest.len(),
+        "has_more": has_more,
         "first_id": shown.first().map(|entry| &entry.id), "last_id": shown.last().map(|entry| &entry.id),
     })
+}
+
+impl Page {
+    /// Whether it is the page before an id.
+    fn is_backwards(&self) -> bool {
+        self.before_id.is_some() && self.after_id.is_none()
+    }
+
+    /// Which of `ids` are on the page. An id that is not among them is passed over.
+    fn range(&self, ids: &[&str]) -> Range<usize> {
+        let place =
+            |id: &Option<String>| ids.iter().position(|known| Some(*known) == id.as_deref());
+        let most = self.limit.unwrap_or(ids.len()).clamp(1, 1000);
+        if self.is_backwards() {
+            let end = place(&self.before_id).unwrap_or(ids.len());
+            return end.saturating_sub(most)..end;
+        }
+        let start = place(&self.after_id).map_or(0, |at| at + 1);
+        let end = place(&self.before_id).unwrap_or(ids.len()).max(start);
+        start..end.min(start + most)
+    }
 }
 
 /// Seconds since the epoch as `YYYY-MM-DDThh:mm:ssZ`; days to date after Howard Hinnant's `civil_from_days`.
@@ -237,6 +255,28 @@ fn rfc3339(unix: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_page_lies_before_or_behind_an_id() {
+        let page = |limit, after: Option<&str>, before: Option<&str>| {
+            let page = Page {
+                limit,
+                after_id: after.map(str::to_owned),
+                before_id: before.map(str::to_owned),
+            };
+            page.range(&["a", "b", "c", "d"])
+        };
+        assert_eq!(page(None, None, None), 0..4);
+        assert_eq!(page(Some(2), None, None), 0..2);
+        assert_eq!(page(Some(0), None, None), 0..1);
+        assert_eq!(page(Some(2), Some("b"), None), 2..4);
+        assert_eq!(page(Some(9), Some("d"), None), 4..4);
+        assert_eq!(page(Some(2), None, Some("d")), 1..3);
+        assert_eq!(page(None, None, Some("a")), 0..0);
+        assert_eq!(page(None, Some("a"), Some("d")), 1..3);
+        assert_eq!(page(None, Some("d"), Some("a")), 4..4);
+        assert_eq!(page(Some(1), Some("nobody"), Some("nobody")), 0..1);
+    }
 
     #[test]
     fn writes_dates() {

@@ -1,131 +1,212 @@
-//! Whatever the door, the same is said.
+//! Whatever the door, the same is said, and in a legal order.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use super::{blocks::Blocks, call, chat_voice, gathered, saying, streamed, text};
-use crate::chat::ChatEvent;
+use proptest::{collection::vec, prelude::*};
 
-proptest::proptest! {
-    /// Streamed or whole, in either voice: the same words, calls and end.
-    #[test]
-    fn no_voice_changes_what_is_said(kinds in proptest::collection::vec((0..3_u8, "[a-c\"\\\\\n你👋]{0,4}"), 0..12)) {
-        let mut calls = 0;
-        let mut events = Vec::new();
-        for (kind, word) in kinds {
-            events.push(match kind {
-                0 => text(&word),
-                1 => ChatEvent::Reasoning(word),
-                _ => {
-                    calls += 1;
-                    call(calls - 1, Some("c"), &word)
+use super::{
+    chat_voice, gathered,
+    legal::{self, Said},
+    messages_voice, streamed,
+};
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, ToolCallDelta, Usage},
+    providers::Run,
+};
+
+/// What an upstream may do.
+#[derive(Clone, Debug)]
+enum Step {
+    Text(String),
+    Reasoning(String),
+    /// A piece of a call: which one, and how many bytes of what is left of its arguments.
+    Call(usize, usize),
+    /// A picture, a source: what becomes text, or nothing.
+    Image,
+    Cited,
+    Usage,
+    Unknown,
+    /// So many seconds.
+    Silence(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => "[a-c\"\\\\\n你👋]{0,4}".prop_map(Step::Text),
+        3 => "[a-c\"\\\\\n你👋]{0,4}".prop_map(Step::Reasoning),
+        6 => (0..4_usize, 0..9_usize).prop_map(|(call, bytes)| Step::Call(call, bytes)),
+        1 => Just(Step::Image),
+        1 => Just(Step::Cited),
+        1 => Just(Step::Usage),
+        1 => Just(Step::Unknown),
+        1 => (1..25_u64).prop_map(Step::Silence),
+    ]
+}
+
+const STOPS: [&str; 2] = ["STOP", "END"];
+
+fn finish() -> impl Strategy<Value = Option<FinishReason>> {
+    prop_oneof![
+        Just(None),
+        Just(Some(FinishReason::Stop)),
+        Just(Some(FinishReason::StopText(1))),
+        Just(Some(FinishReason::Length)),
+        Just(Some(FinishReason::ContentFilter)),
+    ]
+}
+
+/// The answer as an upstream gives it, and what it comes down to.
+struct Answer {
+    /// With the seconds of silence before each.
+    events: Vec<(u64, ChatEvent)>,
+    said: Said,
+    stops_at: Option<usize>,
+}
+
+const USAGE: Usage = Usage {
+    prompt_tokens: 7,
+    completion_tokens: 5,
+    reasoning_tokens: 2,
+    cached_tokens: 0,
+};
+
+fn answer(steps: Vec<Step>, arguments: &[String], finish: Option<FinishReason>) -> Answer {
+    let (mut said, mut events, mut silence) = (Said::default(), Vec::new(), 0);
+    // In the order in which they begin: which it is, and what is left of its arguments.
+    let mut calls: Vec<(usize, &str)> = Vec::new();
+    for step in steps {
+        let event = match step {
+            Step::Silence(seconds) => {
+                silence += seconds;
+                continue;
+            }
+            Step::Text(text) => {
+                said.text.push_str(&text);
+                ChatEvent::Text(text)
+            }
+            Step::Reasoning(text) => {
+                said.reasoning.push_str(&text);
+                ChatEvent::Reasoning(text)
+            }
+            Step::Call(which, bytes) => {
+                let known = calls.iter().position(|(call, _)| *call == which);
+                let at = known.unwrap_or(calls.len());
+                if known.is_none() {
+                    calls.push((which, &arguments[which]));
                 }
-            });
-        }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let run = || vec![saying(events.clone())];
-        let chat = runtime.block_on(streamed(run(), chat_voice()));
-        let whole = runtime.block_on(gathered(run(), chat_voice())).unwrap();
-        let whole: Value = serde_json::from_str(&whole).unwrap();
-        let blocks = runtime.block_on(streamed(run(), Blocks::default()));
-        let whole_blocks = runtime.block_on(gathered(run(), Blocks::default())).unwrap();
-        let said = Said::of_chunks(&chat);
-        proptest::prop_assert_eq!(&said, &Said::of_completion(&whole));
-        proptest::prop_assert_eq!(&said, &Said::of_blocks(&blocks));
-        proptest::prop_assert_eq!(&said, &Said::of_blocks(&whole_blocks));
-    }
-}
-
-/// What an answer comes down to.
-#[derive(Debug, Default, PartialEq)]
-struct Said {
-    text: String,
-    reasoning: String,
-    calls: Vec<String>,
-    is_call: bool,
-}
-
-impl Said {
-    fn of_chunks(stream: &str) -> Self {
-        let mut said = Self::default();
-        let payloads = stream
-            .split("\n\n")
-            .filter_map(|event| event.strip_prefix("data: "));
-        for payload in payloads.filter(|payload| *payload != "[DONE]") {
-            let chunk: Value = serde_json::from_str(payload).unwrap();
-            let choice = &chunk["choices"][0];
-            let delta = &choice["delta"];
-            said.text
-                .push_str(delta["content"].as_str().unwrap_or_default());
-            said.reasoning
-                .push_str(delta["reasoning_content"].as_str().unwrap_or_default());
-            if let Some(call) = delta["tool_calls"].get(0) {
-                said.calls
-                    .push(call["function"]["arguments"].as_str().unwrap().to_owned());
+                let left = calls[at].1;
+                let cut = (0..=bytes.min(left.len())).rev();
+                let cut = cut.into_iter().find(|at| left.is_char_boundary(*at));
+                let (piece, rest) = left.split_at(cut.unwrap());
+                calls[at].1 = rest;
+                delta(at, known.is_none(), piece)
             }
-            said.is_call |= choice["finish_reason"] == "tool_calls";
-        }
-        said
-    }
-
-    fn of_completion(body: &Value) -> Self {
-        let choice = &body["choices"][0];
-        let message = &choice["message"];
-        let calls = message["tool_calls"].as_array().into_iter().flatten();
-        // Calls without arguments get an empty object in OpenAI's whole answers (conformance T4).
-        let arguments = |call: &Value| {
-            let arguments = call["function"]["arguments"].as_str().unwrap();
-            if arguments == "{}" {
-                String::new()
-            } else {
-                arguments.to_owned()
+            Step::Image => {
+                said.text.push_str("![图像](u)");
+                ChatEvent::Image { url: "u".into() }
             }
+            Step::Cited => ChatEvent::Cited { index: 1 },
+            Step::Usage => ChatEvent::Usage(Usage {
+                completion_tokens: 1,
+                ..USAGE
+            }),
+            Step::Unknown => ChatEvent::Unknown("x"),
         };
-        Self {
-            text: message["content"].as_str().unwrap_or_default().to_owned(),
-            reasoning: message["reasoning_content"]
-                .as_str()
-                .unwrap_or_default()
-                .to_owned(),
-            calls: calls.map(arguments).collect(),
-            is_call: choice["finish_reason"] == "tool_calls",
+        events.push((std::mem::take(&mut silence), event));
+    }
+    // What is left of the calls comes at last.
+    for (at, (which, rest)) in calls.iter().enumerate() {
+        events.push((0, delta(at, false, rest)));
+        let whole: serde_json::Value = serde_json::from_str(&arguments[*which]).unwrap();
+        said.calls.push((format!("f{at}"), whole.to_string()));
+    }
+    events.push((0, ChatEvent::Usage(USAGE)));
+    events.extend(finish.map(|reason| (0, ChatEvent::Finish(reason))));
+    let reason = match finish {
+        None | Some(FinishReason::Stop | FinishReason::StopText(_)) if !calls.is_empty() => {
+            FinishReason::ToolCalls
         }
+        reason => reason.unwrap_or(FinishReason::Stop),
+    };
+    said.finish = Some(reason.as_str().to_owned());
+    said.usage = Some((USAGE.prompt_tokens, USAGE.completion_tokens));
+    Answer {
+        events,
+        said,
+        stops_at: match reason {
+            FinishReason::StopText(place) => Some(place),
+            _ => None,
+        },
+    }
+}
+
+fn delta(index: usize, is_first: bool, arguments: &str) -> ChatEvent {
+    ChatEvent::ToolCall(ToolCallDelta {
+        index: u32::try_from(index).unwrap(),
+        id: is_first.then(|| format!("call_{index}")),
+        name: is_first.then(|| format!("f{index}")),
+        arguments: arguments.to_owned(),
+    })
+}
+
+impl Answer {
+    fn run(&self, failure: Option<ProviderError>) -> Vec<Run> {
+        let events = self.events.clone();
+        vec![Run::scripted(async move |script| {
+            for (silence, event) in events {
+                tokio::time::sleep(Duration::from_secs(silence)).await;
+                script.say(event).await;
+            }
+            failure.map_or(Ok(()), Err)
+        })]
     }
 
-    fn of_blocks(lines: &str) -> Self {
-        let (mut said, mut block) = (Self::default(), "");
-        for line in lines.lines() {
-            let (_, line) = line.split_once(' ').unwrap();
-            if line.starts_with('"') {
-                let word: String = unquoted(line);
-                match block {
-                    "text 0" => said.text.push_str(&word),
-                    "thinking 0" => said.reasoning.push_str(&word),
-                    _ => said.calls.push(word),
-                }
-            } else {
-                block = line;
-                said.is_call |= line.contains("ToolCalls");
-            }
+    /// As the dialect tells it that says where the answer has stopped.
+    fn with_stop_text(&self) -> Said {
+        let mut said = self.said.clone();
+        if let Some(place) = self.stops_at {
+            said.finish = Some(format!("stop at {}", STOPS[place]));
         }
         said
     }
 }
 
-/// The inverse of `{:?}`, for the characters that occur here.
-fn unquoted(line: &str) -> String {
-    let inside = line
-        .strip_prefix('"')
-        .and_then(|rest| rest.strip_suffix('"'));
-    let mut word = String::new();
-    let mut chars = inside.unwrap().chars();
-    while let Some(c) = chars.next() {
-        word.push(match c {
-            '\\' => match chars.next().unwrap() {
-                'n' => '\n',
-                other => other,
-            },
-            other => other,
-        });
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(128))]
+
+    /// D21: the same text, calls, end and usage, streamed or whole, in every voice.
+    #[test]
+    fn no_voice_changes_what_is_said(
+        steps in vec(step(), 0..16), words in vec("[a-c\"{}你]{0,4}", 4), empty in 0..6_usize, finish in finish(),
+    ) {
+        let arguments: Vec<String> = words.iter().enumerate().map(|(at, word)| {
+            if at == empty { "{}".to_owned() } else { serde_json::json!({"x": word, "y": [at]}).to_string() }
+        }).collect();
+        let answer = answer(steps, &arguments, finish);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let chat = runtime.block_on(streamed(answer.run(None), chat_voice()));
+        prop_assert_eq!(&legal::chunks(&chat), &answer.said);
+        let chat = runtime.block_on(gathered(answer.run(None), chat_voice())).unwrap();
+        prop_assert_eq!(&legal::completion(&chat), &answer.said);
+        let messages = runtime.block_on(streamed(answer.run(None), messages_voice(&STOPS)));
+        prop_assert_eq!(&legal::messages(&messages), &answer.with_stop_text());
+        let messages = runtime.block_on(gathered(answer.run(None), messages_voice(&STOPS))).unwrap();
+        prop_assert_eq!(&legal::message(&messages), &answer.with_stop_text());
     }
-    word
+
+    /// An answer that breaks is as legal as one that does not, and as long in every voice.
+    #[test]
+    fn every_voice_breaks_off_at_the_same_place(steps in vec(step(), 0..16), kind in 0..3_usize) {
+        let arguments = vec!["{\"x\":1}".to_owned(); 4];
+        let steps = std::iter::once(Step::Text("a".to_owned())).chain(steps).collect();
+        let mut answer = answer(steps, &arguments, None);
+        answer.events.truncate(answer.events.len() - 1);
+        let kind = [Kind::Unavailable, Kind::Timeout, Kind::RateLimited][kind];
+        let failure = || Some(ProviderError::new(kind, "it broke"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let chat = legal::chunks(&runtime.block_on(streamed(answer.run(failure()), chat_voice())));
+        let messages = legal::messages(&runtime.block_on(streamed(answer.run(failure()), messages_voice(&STOPS))));
+        prop_assert!(chat.has_failed && messages.has_failed && messages.finish.is_none());
+        prop_assert_eq!((&chat.text, &chat.reasoning), (&messages.text, &messages.reasoning));
+    }
 }

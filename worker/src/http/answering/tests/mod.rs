@@ -2,6 +2,7 @@
 
 mod alike;
 mod blocks;
+mod legal;
 
 use std::{cell::Cell, future::poll_fn, pin::Pin, rc::Rc, time::Duration};
 
@@ -13,7 +14,10 @@ use self::blocks::Blocks;
 use super::{stream::Held, *};
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, ToolCallDelta, Usage},
-    http::openai::{self, voice::ChatVoice},
+    http::{
+        anthropic::voice::MessagesVoice,
+        openai::{self, voice::ChatVoice},
+    },
     providers::{Registry, dispatch::script::Script},
     settings::{Problems, Settings, Vars},
 };
@@ -43,7 +47,15 @@ fn record(app: &Data<App>, request: &ChatRequest) -> Record {
 }
 
 fn chat_voice() -> ChatVoice {
-    ChatVoice::new(request(true))
+    let mut request = ChatRequest::clone(&request(true));
+    request.include_usage = true;
+    ChatVoice::new(Arc::new(request))
+}
+
+fn messages_voice(stops: &[&str]) -> MessagesVoice {
+    let mut request = ChatRequest::clone(&request(true));
+    request.stop = stops.iter().map(|&stop| stop.to_owned()).collect();
+    MessagesVoice::new(Arc::new(request), "r1".into())
 }
 
 fn text(text: &str) -> ChatEvent {

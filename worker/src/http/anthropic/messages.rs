@@ -1,0 +1,67 @@
+//! `POST /v1/messages` and `/v1/messages/count_tokens`. Source: doors.md sections 11 to 15.
+
+use std::sync::Arc;
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    web::{Data, Payload},
+};
+use serde_json::json;
+
+use super::{body, voice::MessagesVoice};
+use crate::{
+    app::App,
+    http::{
+        answering::{self, Question},
+        auth::Principal,
+        edge::RequestId,
+        error::ApiError,
+    },
+    settings::ReasoningFormat,
+};
+
+/// Answers with a message, streamed or in one piece.
+///
+/// # Errors
+/// Every error before the first output, with its real status.
+pub async fn create(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (asks, admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    let request = Arc::new(asks.request);
+    let voice = MessagesVoice::new(Arc::clone(&request), RequestId::of(&http));
+    // The dialect has blocks for it, so it is never woven into the text.
+    let is_hidden =
+        !asks.shows_thinking || app.settings.http.reasoning_format == ReasoningFormat::Hidden;
+    let question = Question {
+        request,
+        reasoning: if is_hidden {
+            ReasoningFormat::Hidden
+        } else {
+            ReasoningFormat::Field
+        },
+        admission,
+    };
+    answering::answer(&http, &caller, &app, question, voice).await
+}
+
+/// Counts what a request would have as `input_tokens`, by the same count. Asks nobody, and needs no account.
+///
+/// # Errors
+/// What the body's reading says, 404 for a model that nobody knows.
+pub async fn count_tokens(
+    http: HttpRequest,
+    _: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (asks, _admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    let request = asks.request;
+    if app.registry.resolve(&request.model).is_none() {
+        return Err(ApiError::model_not_found(&request.model));
+    }
+    Ok(HttpResponse::Ok().json(json!({"input_tokens": request.prompt_tokens().max(1)})))
+}

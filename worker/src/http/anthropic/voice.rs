@@ -1,0 +1,488 @@
+//! The voice of messages: the events of a stream, and the message of an answer in one piece ([`super::voice_whole`]).
+//! Source: doors.md section 14, conformance section 6.
+//!
+//! ```text
+//!   New ──begin──► Between ──open──► Open ──close──► Between ──finish──► Over
+//!                     ▲               │ ▲              │
+//!                     └─── (ping) ────┘ └── delta ─────┘        fail: from anywhere but New to Over
+//! ```
+//! Only `open`, `close` and `delta` write of blocks, and each asks for its state, so that no order of pieces makes an
+//! illegal stream.
+
+use std::{fmt::Write as _, sync::Arc};
+
+use bytes::{BufMut as _, BytesMut};
+use serde::Serialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{usage::UsageMember, voice_whole};
+use crate::{
+    chat::{ChatRequest, FinishReason, ToolCallDelta, Usage},
+    http::{
+        answering::{Piece, Voice, Whole},
+        dialect::Dialect,
+        error::ApiError,
+    },
+};
+
+/// About how long a delta is without its text.
+const USUAL_PIECE_BYTES: usize = 160;
+
+/// Says an answer as a message.
+#[derive(Debug)]
+pub(in crate::http) struct MessagesVoice {
+    request: Arc<ChatRequest>,
+    request_id: String,
+    id: String,
+    state: State,
+    /// Of the next block.
+    index: u32,
+    /// The beginning of each delta of the open block; rendered when it is opened.
+    head: String,
+    finish: Option<FinishReason>,
+    /// The upstream has refused in words of its own.
+    has_refused: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    New,
+    Between,
+    Open(Kind),
+    Over,
+}
+
+/// What a block holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Thinking,
+    Text,
+    /// The call with this index, and whether something was said of its arguments.
+    Call(u32, bool),
+}
+
+impl Kind {
+    /// The type of its deltas, and the member that has the text.
+    fn delta(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Thinking => ("thinking_delta", "thinking"),
+            Self::Text => ("text_delta", "text"),
+            Self::Call(..) => ("input_json_delta", "partial_json"),
+        }
+    }
+}
+
+impl MessagesVoice {
+    pub(in crate::http) fn new(request: Arc<ChatRequest>, request_id: String) -> Self {
+        Self {
+            request,
+            request_id,
+            id: format!("msg_{}", Uuid::new_v4().simple()),
+            state: State::New,
+            index: 0,
+            head: String::new(),
+            finish: None,
+            has_refused: false,
+        }
+    }
+
+    /// A piece of a block of this kind, which is opened where another one is, or none.
+    fn inside(&mut self, out: &mut BytesMut, kind: Kind, text: &str) {
+        // An empty block would be none, and clients show it all the same.
+        if text.is_empty() {
+            return;
+        }
+        if self.state != State::Open(kind) {
+            self.close(out);
+            let block = match kind {
+                Kind::Thinking => json!({"type": "thinking", "thinking": "", "signature": ""}),
+                Kind::Text | Kind::Call(..) => json!({"type": "text", "text": ""}),
+            };
+            self.open(out, kind, &block);
+        }
+        self.delta(out, text);
+    }
+
+    fn call(&mut self, out: &mut BytesMut, call: &ToolCallDelta) {
+        let is_open =
+            matches!(self.state, State::Open(Kind::Call(index, _)) if index == call.index);
+        if !is_open {
+            self.close(out);
+            let block = voice_whole::tool_use(call, Value::Object(serde_json::Map::new()));
+            self.open(out, Kind::Call(call.index, false), &block);
+        }
+        if !call.arguments.is_empty() {
+            self.delta(out, &call.arguments);
+            self.state = State::Open(Kind::Call(call.index, true));
+        }
+    }
+
+    fn open(&mut self, out: &mut BytesMut, kind: Kind, block: &Value) {
+        debug_assert_eq!(self.state, State::Between, "a block within a block");
+        let (index, (delta, member)) = (self.index, kind.delta());
+        event(out, "content_block_start", |out| {
+            put_json(
+                out,
+                &json!({"type": "content_block_start", "index": index, "content_block": block}),
+            );
+        });
+        self.head.clear();
+        // Memory cannot fail to be written.
+        let _ = write!(
+            self.head,
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":{index},\"delta\":{{\"type\":\"{delta}\",\"{member}\":"
+        );
+        self.state = State::Open(kind);
+    }
+
+    fn delta(&self, out: &mut BytesMut, text: &str) {
+        debug_assert!(matches!(self.state, State::Open(_)), "a piece of no block");
+        out.put_slice(self.head.as_bytes());
+        put_json(out, text);
+        out.put_slice(b"}}\n\n");
+    }
+
+    /// Closes the block that is open, if one is.
+    fn close(&mut self, out: &mut BytesMut) {
+        let State::Open(kind) = self.state else {
+            return;
+        };
+        if matches!(kind, Kind::Call(_, false)) {
+            // Clients parse what they have gathered, and nothing is no JSON (conformance T4).
+            self.delta(out, "{}");
+        }
+        let index = self.index;
+        event(out, "content_block_stop", |out| {
+            put_json(out, &json!({"type": "content_block_stop", "index": index}));
+        });
+        self.index += 1;
+        self.state = State::Between;
+    }
+}
+
+impl Voice for MessagesVoice {
+    const NAME: &'static str = "message";
+
+    fn piece_bytes(&self) -> usize {
+        USUAL_PIECE_BYTES
+    }
+
+    fn begin(&mut self, out: &mut BytesMut) {
+        debug_assert_eq!(self.state, State::New, "a stream begins once");
+        self.state = State::Between;
+        let message = voice_whole::Message {
+            id: &self.id,
+            kind: "message",
+            role: "assistant",
+            model: &self.request.model,
+            content: Vec::new(),
+            stop: voice_whole::Stop::default(),
+            usage: UsageMember::before(self.request.prompt_tokens()),
+        };
+        event(out, "message_start", |out| {
+            put_json(
+                out,
+                &MessageStart {
+                    kind: "message_start",
+                    message,
+                },
+            );
+        });
+    }
+
+    fn piece(&mut self, out: &mut BytesMut, _: usize, piece: Piece) {
+        debug_assert!(
+            !matches!(self.state, State::New | State::Over),
+            "a piece outside of the stream"
+        );
+        match piece {
+            Piece::Text(text) => self.inside(out, Kind::Text, &text),
+            Piece::Reasoning(text) => self.inside(out, Kind::Thinking, &text),
+            Piece::ToolCall(call) => self.call(out, &call),
+            Piece::Extra(members) => {
+                if let Some(Value::String(refusal)) = members.get("refusal") {
+                    self.has_refused = true;
+                    self.inside(out, Kind::Text, refusal);
+                }
+            }
+            Piece::Finish(reason) => self.finish = self.finish.or(Some(reason)),
+            // A citation whose place was made up would be refused when it comes back.
+            Piece::Sources(_) | Piece::Logprobs(_) => {}
+        }
+    }
+
+    fn finish(&mut self, out: &mut BytesMut, usage: Usage) {
+        debug_assert!(
+            !matches!(self.state, State::New | State::Over),
+            "an end of no stream"
+        );
+        self.close(out);
+        self.state = State::Over;
+        let stop = voice_whole::Stop::new(self.finish, self.has_refused, &self.request.stop);
+        event(out, "message_delta", |out| {
+            let usage = UsageMember::from(usage);
+            put_json(
+                out,
+                &MessageDelta {
+                    kind: "message_delta",
+                    delta: stop,
+                    usage,
+                },
+            );
+        });
+        event(out, "message_stop", |out| {
+            out.put_slice(b"{\"type\":\"message_stop\"}");
+        });
+    }
+
+    /// Nothing follows it, and what is open stays open: clients keep what they have.
+    fn fail(&mut self, out: &mut BytesMut, error: &ApiError) {
+        debug_assert!(
+            !matches!(self.state, State::New | State::Over),
+            "an error of no stream"
+        );
+        self.state = State::Over;
+        event(out, "error", |out| {
+            put_json(
+                out,
+                &Dialect::Anthropic.error_in_stream(error, &self.request_id),
+            );
+        });
+    }
+
+    fn ping(&mut self, out: &mut BytesMut) {
+        debug_assert!(
+            !matches!(self.state, State::New | State::Over),
+            "a ping outside of the stream"
+        );
+        event(out, "ping", |out| out.put_slice(b"{\"type\":\"ping\"}"));
+    }
+
+    fn whole(self, choices: Vec<Whole>, usage: Usage) -> Vec<u8> {
+        voice_whole::render(&self.id, &self.request, choices, usage)
+    }
+}
+
+#[derive(Serialize)]
+struct MessageStart<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: voice_whole::Message<'a>,
+}
+
+#[derive(Serialize)]
+struct MessageDelta<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    delta: voice_whole::Stop<'a>,
+    usage: UsageMember,
+}
+
+/// One event: SDKs pass over those without a name.
+fn event(out: &mut BytesMut, name: &str, data: impl FnOnce(&mut BytesMut)) {
+    out.put_slice(b"event: ");
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\ndata: ");
+    data(out);
+    out.put_slice(b"\n\n");
+}
+
+fn put_json<T: Serialize + ?Sized>(out: &mut BytesMut, value: &T) {
+    let written = serde_json::to_writer(out.writer(), value);
+    // Strings, numbers and our own types cannot fail to serialise, and memory cannot fail to be written.
+    debug_assert!(written.is_ok(), "{written:?}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::chat::{Kind as Fault, Message, ProviderError, Role};
+
+    fn voice(stops: &[&str]) -> MessagesVoice {
+        let mut request = ChatRequest::new("m\"", vec![Message::new(Role::User, "hi")]);
+        request.stop = stops.iter().map(|&stop| stop.to_owned()).collect();
+        MessagesVoice::new(Arc::new(request), "r1".into())
+    }
+
+    const USAGE: Usage = Usage {
+        prompt_tokens: 9,
+        completion_tokens: 4,
+        reasoning_tokens: 1,
+        cached_tokens: 2,
+    };
+
+    fn call(index: u32, name: Option<&str>, arguments: &str) -> Piece {
+        Piece::ToolCall(ToolCallDelta {
+            index,
+            id: name.map(|_| format!("call_{index}")),
+            name: name.map(str::to_owned),
+            arguments: arguments.into(),
+        })
+    }
+
+    /// The data of each event, whose name is its type.
+    fn stream(mut voice: MessagesVoice, pieces: Vec<Piece>) -> Vec<Value> {
+        let mut out = BytesMut::new();
+        voice.begin(&mut out);
+        for piece in pieces {
+            voice.piece(&mut out, 0, piece);
+        }
+        voice.finish(&mut out, USAGE);
+        let out = String::from_utf8(out.to_vec()).unwrap();
+        let event = |event: &str| {
+            let (name, data) = event.split_once('\n').unwrap();
+            let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+            assert_eq!(name, format!("event: {}", data["type"].as_str().unwrap()));
+            data
+        };
+        out.strip_suffix("\n\n")
+            .unwrap()
+            .split("\n\n")
+            .map(event)
+            .collect()
+    }
+
+    #[test]
+    fn a_stream_is_as_the_dialect_has_it() {
+        let pieces = vec![
+            Piece::Reasoning("hm".into()),
+            Piece::Text(String::new()),
+            Piece::Reasoning("\n".into()),
+            Piece::Text("a".into()),
+            Piece::Sources(Vec::new()),
+            call(0, Some("f"), ""),
+            call(0, None, "{\"x\":"),
+            call(0, None, "1}"),
+            call(1, Some("g"), ""),
+            Piece::Text("b".into()),
+            Piece::Finish(FinishReason::ToolCalls),
+        ];
+        let mut events = stream(voice(&[]), pieces);
+        let message = events[0]["message"].as_object_mut().unwrap();
+        assert!(message["id"].as_str().unwrap().starts_with("msg_"));
+        message.remove("id");
+        let tokens = message["usage"]["input_tokens"].as_u64().unwrap();
+        assert!(tokens > 0);
+        let start = |index: u32, block: Value| json!({"type": "content_block_start", "index": index, "content_block": block});
+        let delta = |index: u32, delta: Value| json!({"type": "content_block_delta", "index": index, "delta": delta});
+        let stop = |index: u32| json!({"type": "content_block_stop", "index": index});
+        let usage = json!({"input_tokens": 7, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 2, "output_tokens": 4, "output_tokens_details": {"thinking_tokens": 1}});
+        let expected = [
+            json!({"type": "message_start", "message": {
+                "type": "message", "role": "assistant", "model": "m\"", "content": [], "stop_reason": null, "stop_sequence": null,
+                "usage": {"input_tokens": tokens, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 0, "output_tokens": 1}}}),
+            start(
+                0,
+                json!({"type": "thinking", "thinking": "", "signature": ""}),
+            ),
+            delta(0, json!({"type": "thinking_delta", "thinking": "hm"})),
+            delta(0, json!({"type": "thinking_delta", "thinking": "\n"})),
+            stop(0),
+            start(1, json!({"type": "text", "text": ""})),
+            delta(1, json!({"type": "text_delta", "text": "a"})),
+            stop(1),
+            start(
+                2,
+                json!({"type": "tool_use", "id": "toolu_0", "name": "f", "input": {}}),
+            ),
+            delta(
+                2,
+                json!({"type": "input_json_delta", "partial_json": "{\"x\":"}),
+            ),
+            delta(2, json!({"type": "input_json_delta", "partial_json": "1}"})),
+            stop(2),
+            start(
+                3,
+                json!({"type": "tool_use", "id": "toolu_1", "name": "g", "input": {}}),
+            ),
+            delta(3, json!({"type": "input_json_delta", "partial_json": "{}"})),
+            stop(3),
+            start(4, json!({"type": "text", "text": ""})),
+            delta(4, json!({"type": "text_delta", "text": "b"})),
+            stop(4),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": null}, "usage": usage}),
+            json!({"type": "message_stop"}),
+        ];
+        assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn an_end_says_why() {
+        let refusal = json!({"type": "refusal", "category": null, "explanation": null});
+        for (reason, expected) in [
+            (
+                FinishReason::Stop,
+                json!({"stop_reason": "end_turn", "stop_sequence": null}),
+            ),
+            (
+                FinishReason::StopText(1),
+                json!({"stop_reason": "stop_sequence", "stop_sequence": "END"}),
+            ),
+            (
+                FinishReason::Length,
+                json!({"stop_reason": "max_tokens", "stop_sequence": null}),
+            ),
+            (
+                FinishReason::ContentFilter,
+                json!({"stop_reason": "refusal", "stop_sequence": null, "stop_details": refusal}),
+            ),
+        ] {
+            let pieces = vec![Piece::Text("a".into()), Piece::Finish(reason)];
+            let events = stream(voice(&["STOP", "END"]), pieces);
+            assert_eq!(events[events.len() - 2]["delta"], expected);
+        }
+        // An upstream that refuses in a member of its own.
+        let members = json!({"refusal": "I can't."}).as_object().unwrap().clone();
+        let events = stream(
+            voice(&[]),
+            vec![Piece::Extra(members), Piece::Finish(FinishReason::Stop)],
+        );
+        assert_eq!(events[2]["delta"]["text"], "I can't.");
+        assert_eq!(events[4]["delta"]["stop_details"], refusal);
+    }
+
+    #[test]
+    fn an_error_is_the_last_that_is_said() {
+        let (mut voice, mut out) = (voice(&[]), BytesMut::new());
+        voice.begin(&mut out);
+        voice.ping(&mut out);
+        voice.piece(&mut out, 0, Piece::Text("a".into()));
+        out.clear();
+        voice.fail(
+            &mut out,
+            &ProviderError::new(Fault::Unavailable, "it broke").into(),
+        );
+        let said = String::from_utf8(out.to_vec()).unwrap();
+        let data = said
+            .strip_prefix("event: error\ndata: ")
+            .unwrap()
+            .trim_end();
+        let error: Value = serde_json::from_str(data).unwrap();
+        assert_eq!(error["request_id"], "r1");
+        assert_eq!(error["error"]["type"], "overloaded_error");
+    }
+
+    #[test]
+    #[should_panic(expected = "a piece outside of the stream")]
+    fn nothing_is_said_before_the_beginning() {
+        voice(&[]).piece(&mut BytesMut::new(), 0, Piece::Text("a".into()));
+    }
+
+    #[test]
+    #[should_panic(expected = "a ping outside of the stream")]
+    fn nothing_is_said_after_the_end() {
+        let (mut voice, mut out) = (voice(&[]), BytesMut::new());
+        voice.begin(&mut out);
+        voice.finish(&mut out, USAGE);
+        voice.ping(&mut out);
+    }
+
+    #[test]
+    #[should_panic(expected = "a stream begins once")]
+    fn a_stream_does_not_begin_twice() {
+        let (mut voice, mut out) = (voice(&[]), BytesMut::new());
+        voice.begin(&mut out);
+        voice.begin(&mut out);
+    }
+}
