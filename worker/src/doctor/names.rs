@@ -58,9 +58,6 @@ const OLDER: &[&str] = &[
     "APP_NAME",
     "APP_VERSION",
     "DESCRIPTION",
-    "INTL_AUTHORIZATION",
-    "INTL_BX_UA",
-    "INTL_COOKIE",
     "SUPPORTED_MODELS",
 ];
 

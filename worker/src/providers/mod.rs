@@ -17,6 +17,7 @@ pub mod minimax;
 pub mod openai;
 mod outbox;
 pub mod qwen;
+pub mod qwen_intl;
 pub mod registry;
 mod retry;
 mod said;

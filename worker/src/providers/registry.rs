@@ -15,6 +15,8 @@ use crate::{
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
 pub const PROVIDERS: &[&Card] = &[
+    // Before the domestic site, which takes any name of the family.
+    &super::qwen_intl::CARD,
     &super::qwen::CARD,
     &super::xinghuo::CARD,
     &super::deepseek::CARD,

@@ -113,6 +113,42 @@ fn credentials_are_renewed_everywhere_or_nowhere() {
     );
 }
 
+/// wire/qwen_intl.md section 5: two sites share one family of names.
+#[test]
+fn each_of_the_two_qwen_sites_has_its_names() {
+    let vars = Vars::new([
+        ("API_MASTER_KEY", "sk-1234567890"),
+        ("QWEN_TOKEN", "ticket$abcdef0123456789"),
+        ("INTL_AUTHORIZATION", "Bearer opaque0123456789"),
+    ]);
+    let mut problems = Problems::default();
+    let settings = Settings::read(&vars, &mut problems);
+    let registry = Registry::new(&vars, &settings, &mut problems);
+    assert!(problems.errors.is_empty(), "{problems:?}");
+    let is_domestic = |provider: &&Arc<dyn Provider>| provider.name() == "qwen";
+    let domestic = registry.providers().iter().find(is_domestic).unwrap();
+    for model in domestic.models() {
+        for (suffix, name) in [
+            ("", "qwen"),
+            ("-search", "qwen"),
+            ("-image", "qwen_intl"),
+            ("-video", "qwen_intl"),
+        ] {
+            let id = format!("{}{suffix}", model.id);
+            assert_eq!(resolved(&registry, &id), [format!("{name}/{id}")]);
+        }
+    }
+    for id in [
+        "qwen3.7-plus",
+        "qwen3-vl-plus-thinking-search",
+        "qwen-intl/qwen3.5-plus",
+        "wanx-v1",
+        "animate-v1",
+    ] {
+        assert_eq!(resolved(&registry, id), [format!("qwen_intl/{id}")]);
+    }
+}
+
 /// A web chat and an API, and an alias that leads to both.
 fn configured() -> Registry {
     let vars = Vars::new([

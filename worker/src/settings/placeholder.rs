@@ -21,6 +21,7 @@ const CREDENTIALS: &[&str] = &[
     "_FP",
     "AREA_CODE",
     "SESSION",
+    "BX_UA",
 ];
 
 /// The same word in the names of switches.

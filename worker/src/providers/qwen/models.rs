@@ -98,8 +98,11 @@ pub(super) fn find(id: &str) -> Option<Model> {
     let is_ours = ["qwen", "qwq", "qvq", "tongyi"]
         .iter()
         .any(|prefix| lower.starts_with(prefix));
-    (is_ours && !id.contains('/') && !lower.contains("wanx") && !lower.contains("animate"))
-        .then(|| accept(id))
+    let is_media = ["wanx", "animate"].iter().any(|word| lower.contains(word))
+        || ["-image", "-image-edit", "-video"]
+            .iter()
+            .any(|end| lower.ends_with(end));
+    (is_ours && !id.contains('/') && !is_media).then(|| accept(id))
 }
 
 fn model(id: &str, &(_, upstream, thinking, vision): &(&str, &str, bool, bool)) -> Model {
@@ -186,7 +189,15 @@ mod tests {
 
     #[test]
     fn leaves_other_sites_names_alone() {
-        for id in ["gpt-4o", "qwen-wanx-2", "wan-animate", "openai/qwen", ""] {
+        for id in [
+            "gpt-4o",
+            "qwen-wanx-2",
+            "wan-animate",
+            "openai/qwen",
+            "qwen-plus-image",
+            "qwen3-max-Video",
+            "",
+        ] {
             assert_eq!(find(id), None, "{id}");
         }
     }

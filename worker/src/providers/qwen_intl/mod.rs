@@ -1,0 +1,461 @@
+//! Qwen's international site: the web chat of chat.qwen.ai. Steps: token or login (section 2), files (4.4), chat (4.2),
+//! question (4.3), answer (7), clean-up (9) of `wire/qwen_intl.md`.
+
+mod account;
+mod call;
+mod card;
+mod catalogue;
+mod count;
+mod detail;
+mod draw;
+mod film;
+mod login;
+mod models;
+mod oss;
+mod prompt;
+mod refusal;
+mod site;
+mod sources;
+pub mod stream;
+mod task;
+mod upload;
+mod wire;
+
+pub use card::CARD;
+
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+
+use futures_util::future::LocalBoxFuture;
+use serde_json::Value;
+
+use self::{
+    account::{Access, Account, moment},
+    catalogue::Catalogue,
+    film::Abandoned,
+    models::{Kind, Purpose},
+    refusal::{Head, Refusal, Remedy},
+    site::Site,
+    stream::{Decoder, Output},
+    upload::File,
+    wire::{Api, Question},
+};
+use super::{Errand, Messenger, Model, Provider, Turn};
+use crate::{
+    accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
+    chat::{ChatRequest, Field, ProviderError, Support, fields},
+    settings::{Problems, Settings, Vars},
+    upstream::{Answer, linger},
+};
+
+const NAME: &str = "qwen_intl";
+
+/// Before the question is asked once more that the service did not take (section 8).
+const AGAIN: Duration = Duration::from_millis(800);
+/// Waits between the three tries while the chat is at work (section 8).
+const BUSY: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(4)];
+
+/// The provider.
+#[derive(Debug)]
+pub struct QwenIntl {
+    accounts: Pool<Account>,
+    models: Vec<Model>,
+    catalogue: Catalogue,
+    site: Arc<Site>,
+    /// Videos that nobody waited for.
+    abandoned: Abandoned,
+    /// Where the token of a login survives a restart.
+    kept: Kept,
+    patience: Patience,
+}
+
+/// What a turn asks, whichever token and chat it is asked with.
+#[derive(Debug)]
+struct Asked {
+    model: String,
+    kind: Kind,
+    prompt: String,
+    files: Vec<File>,
+    /// What has come of the files; uploaded once, whatever else is tried again.
+    items: Vec<Value>,
+    thinking: bool,
+    /// One of the site's five shapes, for pictures and videos.
+    size: Option<&'static str>,
+    /// The client watches it come.
+    is_streamed: bool,
+}
+
+/// Where and as whom a question is asked.
+#[derive(Clone, Copy, Debug)]
+struct Place<'a> {
+    account: &'a Account,
+    access: &'a Arc<Access>,
+    chat_id: &'a str,
+}
+
+/// Reads the provider's own variables (section 2).
+pub fn configure(
+    vars: &Vars,
+    settings: &Settings,
+    problems: &mut Problems,
+) -> Vec<Arc<dyn Provider>> {
+    let site = Site::read(vars, problems);
+    let provider = QwenIntl {
+        // The service scores accounts by their rate of requests (section 10).
+        accounts: Pool::new(
+            settings.providers.patience,
+            vars.number("QWEN_INTL_MAX_CONCURRENCY", 4, 1, 1000, problems),
+        ),
+        models: models::listed(&site),
+        catalogue: Catalogue::default(),
+        site: Arc::new(site),
+        abandoned: Abandoned::default(),
+        kept: settings.providers.kept.clone(),
+        patience: settings.providers.patience,
+    };
+    let accounts = account::accounts(vars, &provider.kept, provider.patience, problems);
+    provider.accounts.replace(accounts);
+    vec![Arc::new(provider)]
+}
+
+impl Provider for QwenIntl {
+    fn card(&self) -> &'static super::Card {
+        &CARD
+    }
+
+    fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn find(&self, id: &str) -> Option<Model> {
+        models::find(id, &self.site, &self.catalogue.ids())
+    }
+
+    fn accept(&self, id: &str) -> Option<Model> {
+        let is_name = !id.is_empty();
+        is_name.then(|| models::accept(id, &self.site, &self.catalogue.ids()))
+    }
+
+    fn discovered(&self) -> Vec<Model> {
+        let ids = self.catalogue.ids();
+        let mut found: Vec<Model> = ids
+            .iter()
+            .map(|id| models::discovered(id, &self.site))
+            .collect();
+        found.retain(|it| self.models.iter().all(|known| known.id != it.id));
+        found
+    }
+
+    fn upkeep(&self, messenger: Messenger, _unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.abandoned.sweep(&self.site, &messenger).await;
+            self.learn_models(&messenger).await;
+        })
+    }
+
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
+        &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn reports_usage(&self) -> bool {
+        true
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn expiries(&self) -> Vec<(usize, u64)> {
+        self.accounts.read(Account::end)
+    }
+
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
+        let accounts = account::accounts(vars, &self.kept, self.patience, problems);
+        Box::new(move || self.accounts.replace(accounts))
+    }
+
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
+    }
+}
+
+impl QwenIntl {
+    /// Reads the site's own list, with the first account's token or as a guest: nobody logs in for it. The newer call where
+    /// the older one is gone.
+    async fn learn_models(&self, messenger: &Messenger) {
+        let accounts = self.accounts.read(|account| Some(account.clone()));
+        let Some((_, account)) = accounts.first() else {
+            return;
+        };
+        let access = account.tokens.latest();
+        for api in [Api::V1, Api::V2] {
+            let caller = account.caller(&self.site, access.as_deref());
+            let request = wire::models(caller, api, moment());
+            let read = async {
+                let mut answer = messenger.send(request).await.ok()?;
+                let body = answer.short().await.ok()?;
+                catalogue::read(&body).filter(|_| answer.status.as_u16() == 200)
+            };
+            if let Some(ids) = read.await {
+                return self.catalogue.learn(ids);
+            }
+        }
+    }
+
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        let mut asked = self.asked(ask, turn).await?;
+        if asked.prompt.trim().is_empty() && asked.files.is_empty() {
+            return Err(ProviderError::bad_request(
+                "messages",
+                "The conversation holds no text and no attachment.",
+            ));
+        }
+        let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        self.ask_again(turn, &account, &mut asked).await
+    }
+
+    /// What a chat request means for its model (sections 4.3, 4.5, 4.6, 5).
+    async fn asked(&self, ask: &Arc<ChatRequest>, turn: &Turn) -> Result<Asked, ProviderError> {
+        let purpose = models::purpose(&turn.model.id);
+        let is_video = purpose == Purpose::Film;
+        let mut files = upload::files(ask, turn, is_video).await?;
+        let (build, kind) = match purpose {
+            Purpose::Text { .. } => {
+                let searches = ask.search.unwrap_or(turn.model.search);
+                let kind = if searches { Kind::Search } else { Kind::Text };
+                (prompt::flattened as fn(&ChatRequest) -> String, kind)
+            }
+            Purpose::Draw | Purpose::Edit => {
+                files.retain(File::is_image);
+                // The last picture counts, of the user's own before those that were shown.
+                let own = files.pop();
+                let shown = || prompt::last_shown(ask).map(File::Link);
+                let picture = match purpose {
+                    Purpose::Edit => own.or_else(shown),
+                    _ => own,
+                };
+                let kind = match &picture {
+                    Some(_) => Kind::ImageEdit,
+                    None => Kind::Image,
+                };
+                files = picture.into_iter().collect();
+                (prompt::question as fn(&ChatRequest) -> String, kind)
+            }
+            Purpose::Film => {
+                files.retain(File::is_image);
+                files.truncate(1);
+                let kind = if files.is_empty() {
+                    Kind::Video
+                } else {
+                    Kind::VideoOfImage
+                };
+                (prompt::question as fn(&ChatRequest) -> String, kind)
+            }
+        };
+        let is_text = matches!(purpose, Purpose::Text { .. });
+        Ok(Asked {
+            model: turn.model.upstream.clone(),
+            kind,
+            prompt: turn.prompt(ask, build).await?,
+            files,
+            items: Vec::new(),
+            thinking: is_text && ask.thinking.unwrap_or(turn.model.thinking),
+            size: match kind {
+                Kind::Image | Kind::Video | Kind::VideoOfImage => models::ratio(None, kind),
+                Kind::Text | Kind::Search | Kind::ImageEdit => None,
+            },
+            is_streamed: ask.stream,
+        })
+    }
+
+    /// Asks, and once more for what another token, another chat or a moment's patience can mend (section 8).
+    async fn ask_again(
+        &self,
+        turn: &mut Turn,
+        account: &Lease<Account>,
+        asked: &mut Asked,
+    ) -> Result<(), ProviderError> {
+        let (mut may_renew, mut may_repeat, mut may_open_anew) = (true, true, true);
+        let (mut waits, mut chat) = (BUSY.iter(), None);
+        let mut access = login::token(&self.site, turn, account).await?;
+        loop {
+            let refusal = match self.ask(turn, account, &access, asked, &mut chat).await {
+                Ok(()) => {
+                    account.tokens.served(&access);
+                    return Ok(());
+                }
+                Err(refusal) => refusal,
+            };
+            let error = refusal.error;
+            if turn.has_output() {
+                return Err(error);
+            }
+            match refusal.remedy {
+                Remedy::NewToken if std::mem::take(&mut may_renew) => {
+                    let renewal = login::renewal(&self.site, account, turn.messenger());
+                    access = account.tokens.replaced(&access, error, renewal).await?;
+                }
+                Remedy::NewToken => {
+                    account.tokens.refused(&access, &error);
+                    return Err(error);
+                }
+                Remedy::Repeat if std::mem::take(&mut may_repeat) => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Remedy::Wait => {
+                    let wait = waits.next().ok_or(error)?;
+                    tokio::time::sleep(*wait).await;
+                }
+                Remedy::NewChat if std::mem::take(&mut may_open_anew) => {
+                    // What is not there cannot be deleted.
+                    if chat.take().is_some() {
+                        turn.withdraw();
+                    }
+                }
+                Remedy::None | Remedy::Repeat | Remedy::NewChat => return Err(error),
+            }
+            turn.events.clear();
+        }
+    }
+
+    /// One question with one token, in the chat that there is or in a new one.
+    async fn ask(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        asked: &mut Asked,
+        chat: &mut Option<String>,
+    ) -> Result<(), Refusal> {
+        let Asked { files, items, .. } = asked;
+        upload::upload(turn, &self.site, account, access, files, items).await?;
+        let chat_id = match chat {
+            Some(chat_id) => chat_id,
+            None => {
+                let caller = account.caller(&self.site, Some(access));
+                let request = wire::create_chat(caller, &asked.model, asked.kind, moment());
+                let id = call::call(turn, request, &account.variable, wire::chat_id).await?;
+                // A video's chat is deleted once the task is over: until then it is at work, and nothing stops it.
+                let deletion = self.deletion(account, access, &id);
+                turn.opened(&id, Some(deletion).filter(|_| !asked.kind.is_video()));
+                chat.insert(id)
+            }
+        };
+        let place = Place {
+            account,
+            access,
+            chat_id,
+        };
+        match asked.kind {
+            Kind::Text | Kind::Search => self.talk(turn, place, asked).await,
+            Kind::Image | Kind::ImageEdit => self.draw(turn, place, asked).await,
+            Kind::Video | Kind::VideoOfImage => self.film(turn, place, asked).await,
+        }
+    }
+
+    /// An answer in words.
+    async fn talk(
+        &self,
+        turn: &mut Turn,
+        place: Place<'_>,
+        asked: &Asked,
+    ) -> Result<(), Refusal> {
+        let (mut answer, response) = self.begin(turn, place, asked).await?;
+        let mut decoder = Decoder::new(&place.account.variable, Output::Increments);
+        while !decoder.is_over() {
+            let Some(bytes) = answer.chunk().await.map_err(ProviderError::from)? else {
+                break;
+            };
+            let read = decoder.read(&bytes, &mut turn.events);
+            self.heed(turn, &decoder, &response);
+            turn.emit_then(read).await?;
+        }
+        let is_over = decoder.is_over();
+        let ended = decoder.end(&mut turn.events);
+        turn.upstream_is_over();
+        turn.emit_then(ended).await?;
+        if is_over {
+            linger::let_end(answer).await;
+        }
+        Ok(())
+    }
+
+    /// Notes the answer's id as soon as it is known.
+    fn heed(&self, turn: &mut Turn, decoder: &Decoder, response: &RefCell<String>) {
+        if let Some(id) = decoder.response_id()
+            && *response.borrow() != id
+        {
+            id.clone_into(&mut response.borrow_mut());
+            turn.answered_as(id);
+        }
+    }
+
+    /// Asks: the stream of the answer, and the place where its id is written down for the call that stops it.
+    async fn begin(
+        &self,
+        turn: &mut Turn,
+        place: Place<'_>,
+        asked: &Asked,
+    ) -> Result<(Answer, Rc<RefCell<String>>), Refusal> {
+        let response = Rc::default();
+        turn.on_abort(self.stopping(place, &response));
+        let mut answer = turn.send(self.question(turn, place, asked)).await?;
+        if answer.status.as_u16() == 200 && answer.is_event_stream().await {
+            return Ok((answer, response));
+        }
+        // It has refused: nothing is under way that could be stopped.
+        turn.upstream_is_over();
+        let head = Head::of(&answer);
+        // The status alone says something when the body breaks off.
+        let body = match answer.short().await {
+            Err(error) if head.status < 400 => return Err(ProviderError::from(error).into()),
+            body => body.unwrap_or_default(),
+        };
+        Err(refusal::refusal(head, &body, &place.account.variable))
+    }
+
+    fn question(
+        &self,
+        turn: &Turn,
+        place: Place<'_>,
+        asked: &Asked,
+    ) -> crate::upstream::Request {
+        let question = Question {
+            chat_id: place.chat_id,
+            model: &asked.model,
+            kind: asked.kind,
+            prompt: &asked.prompt,
+            files: &asked.items,
+            thinking: asked.thinking,
+            size: asked.size,
+            fid: turn.uuid(),
+        };
+        let caller = place.account.caller(&self.site, Some(place.access));
+        wire::ask(caller, &question, moment())
+    }
+
+    /// The call that ends an answer that nobody reads: without it the chat stays at work, and is not deleted (section 9).
+    fn stopping(&self, place: Place<'_>, response: &Rc<RefCell<String>>) -> Errand {
+        let (site, account) = (Arc::clone(&self.site), place.account.clone());
+        let (access, chat_id) = (Arc::clone(place.access), place.chat_id.to_owned());
+        let response = Rc::clone(response);
+        Errand::new(move || {
+            let caller = account.caller(&site, Some(&access));
+            wire::stop(caller, &chat_id, &response.borrow(), moment())
+        })
+    }
+
+    /// The deletion of a chat, with the account's token of that moment.
+    fn deletion(&self, account: &Account, access: &Arc<Access>, chat_id: &str) -> Errand {
+        let (site, account) = (Arc::clone(&self.site), account.clone());
+        let (used, chat_id) = (Arc::clone(access), chat_id.to_owned());
+        Errand::new(move || {
+            let latest = account.tokens.latest();
+            let access = latest.as_deref().unwrap_or(&used);
+            wire::delete(account.caller(&site, Some(access)), &chat_id, moment())
+        })
+    }
+}

@@ -1,0 +1,158 @@
+//! Pictures and documents: what goes along with a question, and how it gets there. Source: `wire/qwen_intl.md` sections
+//! 4.3 to 4.6.
+
+use serde_json::Value;
+
+use super::{
+    account::{Access, Account, moment},
+    call,
+    oss::Grant,
+    prompt,
+    refusal::Refusal,
+    site::Site,
+    wire::{self, Api},
+};
+use crate::{
+    chat::{ChatRequest, Content, Kind, Message, Part, ProviderError},
+    providers::Turn,
+    upstream::fetch::Attachment,
+};
+
+/// The service takes no larger file (section 4.4).
+const MOST_BYTES: usize = 100 << 20;
+
+/// A file of a question.
+#[derive(Debug)]
+pub(super) enum File {
+    /// A picture elsewhere, which the service fetches itself.
+    Link(String),
+    /// What is uploaded first.
+    Bytes(Attachment),
+}
+
+impl File {
+    pub(super) fn is_image(&self) -> bool {
+        match self {
+            Self::Link(_) => true,
+            Self::Bytes(file) => file.is_image(),
+        }
+    }
+}
+
+/// What goes along: documents of every message, as the whole conversation becomes one; pictures of the last question alone.
+/// Pictures at an address are passed on as they are, unless `fetches`: of videos it is not known whether the service
+/// follows links.
+///
+/// # Errors
+/// Those of [`Turn::attachments`]; 400 for a file that is too large.
+pub(super) async fn files(
+    ask: &ChatRequest,
+    turn: &Turn,
+    fetches: bool,
+) -> Result<Vec<File>, ProviderError> {
+    let last = prompt::last_question(ask).map(|(at, _)| at);
+    let mut files = Vec::new();
+    for (at, message) in ask.messages.iter().enumerate() {
+        let Content::Parts(parts) = &message.content else {
+            continue;
+        };
+        for part in parts {
+            match part {
+                Part::ImageUrl { .. } if Some(at) != last => {}
+                Part::ImageUrl { image_url, .. } if !fetches && is_web(image_url.url()) => {
+                    files.push(File::Link(image_url.url().trim().to_owned()));
+                }
+                part if part.is_attachment() => {
+                    let alone = Message {
+                        content: Content::Parts(vec![part.clone()]),
+                        ..Message::new(message.role, "")
+                    };
+                    let had = turn.attachments(at, &alone).await?;
+                    files.extend(had.into_iter().map(File::Bytes));
+                }
+                _ => {}
+            }
+        }
+    }
+    for file in &files {
+        if let File::Bytes(file) = file
+            && file.bytes.len() > MOST_BYTES
+        {
+            return Err(ProviderError {
+                param: Some("messages".to_owned()),
+                ..ProviderError::new(
+                    Kind::FileRejected,
+                    "the service takes files of 100 MB at most",
+                )
+            });
+        }
+    }
+    Ok(files)
+}
+
+fn is_web(url: &str) -> bool {
+    let url = url.trim_start();
+    ["https://", "http://"].iter().any(|scheme| {
+        url.get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    })
+}
+
+/// Uploads those of `files` that are not in `items` yet.
+///
+/// # Errors
+/// Refusals, also of the store; transport faults.
+pub(super) async fn upload(
+    turn: &Turn,
+    site: &Site,
+    account: &Account,
+    access: &Access,
+    files: &[File],
+    items: &mut Vec<Value>,
+) -> Result<(), Refusal> {
+    for file in files.iter().skip(items.len()) {
+        let item = match file {
+            File::Link(url) => wire::link(url),
+            File::Bytes(file) => stored(turn, site, account, access, file).await?,
+        };
+        items.push(item);
+    }
+    Ok(())
+}
+
+/// A file that was put into the store; a refusal of the store is met once with new keys (section 8).
+async fn stored(
+    turn: &Turn,
+    site: &Site,
+    account: &Account,
+    access: &Access,
+    file: &Attachment,
+) -> Result<Value, Refusal> {
+    let (caller, variable) = (account.caller(site, Some(access)), &account.variable);
+    let mut may_ask_anew = true;
+    loop {
+        let requests = [Api::V2, Api::V1].map(|api| wire::grant(caller, api, file, moment()));
+        let grant = call::either(turn, requests, variable, Grant::read).await?;
+        let now = turn.unix_ms();
+        let stored = turn.send(grant.put(site, file, now / 1000)).await?;
+        match stored.status.as_u16() {
+            200..300 => {
+                let (item, task) = (turn.uuid(), turn.uuid());
+                return Ok(wire::file(&grant, file, item, task, now));
+            }
+            403 if std::mem::take(&mut may_ask_anew) => {}
+            403 => {
+                let error = ProviderError::new(Kind::Unavailable, "the file store refused its keys");
+                return Err(error.lasting().into());
+            }
+            500.. => {
+                let error = ProviderError::new(Kind::Unavailable, "the file store failed");
+                return Err(error.into());
+            }
+            status => {
+                let message = format!("the file store answered with HTTP {status}");
+                return Err(ProviderError::new(Kind::Protocol, message).into());
+            }
+        }
+    }
+}
