@@ -1,7 +1,7 @@
 //! Our model ids and what they mean upstream. Source: `wire/qwen_intl.md` section 5.
 
 use super::site::Site;
-use crate::providers::Model;
+use crate::{chat::media::Makes, providers::Model};
 
 /// 2026-08-01, the month of the page's list; constant, so that listings are stable.
 const CREATED: i64 = 1_785_542_400;
@@ -267,6 +267,11 @@ fn model(id: &str, upstream: &str, purpose: Purpose) -> Model {
         search,
         vision: purpose != Purpose::Draw,
         files: !purpose.is_media(),
+        makes: match purpose {
+            Purpose::Text { .. } => Makes::Text,
+            Purpose::Draw | Purpose::Edit => Makes::Image,
+            Purpose::Film => Makes::Video,
+        },
         ..Model::new(id, upstream, CREATED)
     }
 }
