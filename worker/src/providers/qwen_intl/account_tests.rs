@@ -25,11 +25,20 @@ fn either_of_the_two_is_enough_and_makes_the_other() {
     let plain = format!("token={token}");
     let whole = format!("cna=x; token={token}; ssxmod_itna=1-a;acw_tc=\"b\"");
     for (pairs, cookie) in [
-        (vec![("INTL_AUTHORIZATION", format!("Bearer {token}"))], &plain),
-        (vec![("INTL_AUTHORIZATION", format!("bearer {token}"))], &plain),
+        (
+            vec![("INTL_AUTHORIZATION", format!("Bearer {token}"))],
+            &plain,
+        ),
+        (
+            vec![("INTL_AUTHORIZATION", format!("bearer {token}"))],
+            &plain,
+        ),
         (vec![("INTL_AUTHORIZATION", token.clone())], &plain),
         (
-            vec![("INTL_AUTHORIZATION", format!("authorization: Bearer {token}"))],
+            vec![(
+                "INTL_AUTHORIZATION",
+                format!("authorization: Bearer {token}"),
+            )],
             &plain,
         ),
         (vec![("INTL_COOKIE", whole.clone())], &whole),

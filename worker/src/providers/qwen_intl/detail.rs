@@ -11,9 +11,8 @@ pub(super) fn picture(body: &[u8], response_id: &str) -> Option<String> {
         .and_then(|messages| messages.get(response_id));
     let listed = || {
         let messages = chat.get("messages")?.as_array()?;
-        let is_it = |message: &&Value| {
-            message.get("id").and_then(Value::as_str) == Some(response_id)
-        };
+        let is_it =
+            |message: &&Value| message.get("id").and_then(Value::as_str) == Some(response_id);
         messages.iter().find(is_it)
     };
     let message = in_history.or_else(listed)?;

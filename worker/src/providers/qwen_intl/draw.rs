@@ -30,7 +30,8 @@ impl QwenIntl {
         asked: &Asked,
     ) -> Result<(), Refusal> {
         let url = self.drawn(turn, place, asked).await?;
-        turn.events.insert(0, ChatEvent::Text(stream::picture(&url)));
+        turn.events
+            .insert(0, ChatEvent::Text(stream::picture(&url)));
         turn.events.push(ChatEvent::Finish(FinishReason::Stop));
         turn.emit().await?;
         Ok(())

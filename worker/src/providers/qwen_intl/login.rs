@@ -58,8 +58,8 @@ pub(super) fn renewal(
         }
         let head = Head::of(&answer);
         let body = answer.short().await?;
-        let is_refused = head.status >= 300
-            || refusal::in_body(head, &body, &account.variable).is_some();
+        let is_refused =
+            head.status >= 300 || refusal::in_body(head, &body, &account.variable).is_some();
         if let Some(token) = wire::logged_in(&answer, &body).filter(|_| !is_refused) {
             return Ok(Renewed {
                 expires: Claims::read(token.expose()).and_then(|claims| claims.expires()),

@@ -357,12 +357,7 @@ impl QwenIntl {
     }
 
     /// An answer in words.
-    async fn talk(
-        &self,
-        turn: &mut Turn,
-        place: Place<'_>,
-        asked: &Asked,
-    ) -> Result<(), Refusal> {
+    async fn talk(&self, turn: &mut Turn, place: Place<'_>, asked: &Asked) -> Result<(), Refusal> {
         let (mut answer, response) = self.begin(turn, place, asked).await?;
         let mut decoder = Decoder::new(&place.account.variable, Output::Increments);
         while !decoder.is_over() {
@@ -417,12 +412,7 @@ impl QwenIntl {
         Err(refusal::refusal(head, &body, &place.account.variable))
     }
 
-    fn question(
-        &self,
-        turn: &Turn,
-        place: Place<'_>,
-        asked: &Asked,
-    ) -> crate::upstream::Request {
+    fn question(&self, turn: &Turn, place: Place<'_>, asked: &Asked) -> crate::upstream::Request {
         let question = Question {
             chat_id: place.chat_id,
             model: &asked.model,

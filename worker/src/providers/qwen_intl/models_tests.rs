@@ -69,9 +69,15 @@ fn leaves_the_domestic_names_to_the_domestic_site() {
 fn what_the_site_lists_is_found() {
     let listed = ["Qwen9-Max".to_owned(), "qwen3.5-plus".to_owned()];
     let model = find("qwen9-max-thinking", &site(), &listed).unwrap();
-    assert_eq!((model.upstream.as_str(), model.thinking), ("Qwen9-Max", true));
+    assert_eq!(
+        (model.upstream.as_str(), model.thinking),
+        ("Qwen9-Max", true)
+    );
     assert_eq!(find("qwen3.5-plus", &site(), &listed), None);
-    assert_eq!(discovered("qwen3.5-plus", &site()).id, "qwen-intl/qwen3.5-plus");
+    assert_eq!(
+        discovered("qwen3.5-plus", &site()).id,
+        "qwen-intl/qwen3.5-plus"
+    );
     assert_eq!(discovered("Qwen9-Max", &site()).id, "Qwen9-Max");
 }
 

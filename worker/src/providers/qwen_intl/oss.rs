@@ -92,9 +92,8 @@ impl Grant {
             .or_else(|_| serde_json::from_slice::<Raw>(body))
             .ok()?;
         // They become parts of headers and of a URL.
-        let is_plain = |text: &String| {
-            !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic())
-        };
+        let is_plain =
+            |text: &String| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
         let is_fit = [
             &raw.access_key_id,
             &raw.access_key_secret,
@@ -125,9 +124,9 @@ impl Grant {
             Version::V4 => self.signed_v4(&file.content_type, unix_seconds),
         };
         let request = Request::new("store", Method::PUT, self.place(site));
-        let request = signed
-            .iter()
-            .fold(request, |request, (name, value)| request.header(name, value));
+        let request = signed.iter().fold(request, |request, (name, value)| {
+            request.header(name, value)
+        });
         request.body(Bytes::clone(&file.bytes)).timeout(UPLOAD)
     }
 
@@ -221,11 +220,7 @@ impl Grant {
     }
 
     fn signature_v1(&self, content_type: &str, date: &str) -> String {
-        let (token, bucket, object) = (
-            self.security_token.expose(),
-            &self.bucket,
-            &self.file_path,
-        );
+        let (token, bucket, object) = (self.security_token.expose(), &self.bucket, &self.file_path);
         // No Content-MD5. The object's name is signed as it is, not as it is written in a URL.
         let text = format!(
             "PUT\n\n{content_type}\n{date}\nx-oss-security-token:{token}\n/{bucket}/{object}"

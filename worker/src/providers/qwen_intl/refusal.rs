@@ -145,7 +145,10 @@ pub(super) fn in_body(head: Head, body: &[u8], variable: &str) -> Option<Refusal
     if is_check(body) {
         return Some(check());
     }
-    Some(told.refusal(head.status, variable).resting(head.retry_after))
+    Some(
+        told.refusal(head.status, variable)
+            .resting(head.retry_after),
+    )
 }
 
 /// An error in a frame's place, or `None` where a frame is none.

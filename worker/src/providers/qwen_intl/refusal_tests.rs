@@ -127,7 +127,12 @@ fn follows_the_table() {
             Verification,
             Remedy::None,
         ),
-        (403, "<html>aliyunCaptcha</html>", Verification, Remedy::None),
+        (
+            403,
+            "<html>aliyunCaptcha</html>",
+            Verification,
+            Remedy::None,
+        ),
         (200, "<html>hello</html>", Protocol, Remedy::None),
         (
             200,
@@ -160,7 +165,11 @@ fn follows_the_table() {
         (404, "<html>", Protocol, Remedy::None),
     ] {
         let refusal = told(status, body);
-        assert_eq!((refusal.error.kind, refusal.remedy), (kind, remedy), "{body}");
+        assert_eq!(
+            (refusal.error.kind, refusal.remedy),
+            (kind, remedy),
+            "{body}"
+        );
     }
 }
 
@@ -216,12 +225,7 @@ fn a_login_is_refused_for_good_or_for_now() {
             true,
         ),
         (401, "", Kind::AuthExpired, true),
-        (
-            200,
-            "<!doctypehtml>aliyun_waf",
-            Kind::Verification,
-            false,
-        ),
+        (200, "<!doctypehtml>aliyun_waf", Kind::Verification, false),
         (429, "", Kind::RateLimited, false),
         (502, "<html>", Kind::Unavailable, false),
     ] {

@@ -37,7 +37,11 @@ impl Sources {
         let extra = extra.map(RawValue::get).unwrap_or_default();
         let extra: Extra = serde_json::from_str(extra).unwrap_or_default();
         let newer = extra.tool_result.and_then(|found| found.docs);
-        for page in [extra.web_search_info, newer].into_iter().flatten().flatten() {
+        for page in [extra.web_search_info, newer]
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
             let is_known = self.0.iter().any(|known| known.url == page.url);
             if !page.url.is_empty() && !is_known && self.0.len() < MOST {
                 self.0.push(page);

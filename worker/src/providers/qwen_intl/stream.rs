@@ -301,7 +301,13 @@ impl Answer {
         match phase {
             "answer" | "" => {
                 if !self.is_drawing {
-                    say(self.output, &mut self.text, content, ChatEvent::Text, events);
+                    say(
+                        self.output,
+                        &mut self.text,
+                        content,
+                        ChatEvent::Text,
+                        events,
+                    );
                 }
                 ends = is_finished;
             }

@@ -206,7 +206,11 @@ fn an_answer_without_content_is_an_error() {
         (vec![delta("answer", "x", "error")], Kind::Unavailable),
     ] {
         let said = increments(&frames);
-        assert_eq!((said.error, said.finish()), (Some(kind), None), "{frames:?}");
+        assert_eq!(
+            (said.error, said.finish()),
+            (Some(kind), None),
+            "{frames:?}"
+        );
     }
 }
 
@@ -235,7 +239,11 @@ fn errors_within_the_stream_are_known() {
             Kind::Unavailable,
         ),
     ] {
-        assert_eq!(increments(std::slice::from_ref(&frame)).error, Some(kind), "{frame}");
+        assert_eq!(
+            increments(std::slice::from_ref(&frame)).error,
+            Some(kind),
+            "{frame}"
+        );
         let after = increments(&[delta("answer", "some", "typing"), frame.clone()]);
         assert_eq!(after.text, "some");
         if kind == Kind::Moderated {
@@ -274,7 +282,10 @@ fn numbers_of_tokens_may_be_texts() {
         reasoning_tokens: 2,
         cached_tokens: 0,
     };
-    assert_eq!(increments(&[last]).rest.first(), Some(&ChatEvent::Usage(usage)));
+    assert_eq!(
+        increments(&[last]).rest.first(),
+        Some(&ChatEvent::Usage(usage))
+    );
 }
 
 #[test]

@@ -45,7 +45,9 @@ pub(super) fn progress(body: &[u8]) -> Option<Progress> {
     let data = body.get("data").filter(|data| data.is_object());
     let told = data.unwrap_or(&body);
     let text = |name: &str| {
-        let mut found = [told, &body].into_iter().filter_map(|it| it.get(name)?.as_str());
+        let mut found = [told, &body]
+            .into_iter()
+            .filter_map(|it| it.get(name)?.as_str());
         found.find(|text| !text.is_empty())
     };
     let status = text("task_status").or_else(|| text("status"))?;
@@ -81,7 +83,10 @@ fn failure(words: &str) -> ProviderError {
         .iter()
         .any(|word| lower.contains(word));
     let error = if is_moderated {
-        ProviderError::new(Kind::Moderated, "the service's moderation stopped the video")
+        ProviderError::new(
+            Kind::Moderated,
+            "the service's moderation stopped the video",
+        )
     } else {
         // A day has three of them: another one is the caller's to ask for.
         ProviderError::new(Kind::Unavailable, "the service made no video").lasting()
@@ -146,7 +151,13 @@ mod tests {
         ] {
             assert_eq!(submitted(body.as_bytes()).as_deref(), Some("T"), "{body}");
         }
-        for body in ["", "{}", r#"{"task_id":""}"#, r#"{"taskIds":[]}"#, "data: x"] {
+        for body in [
+            "",
+            "{}",
+            r#"{"task_id":""}"#,
+            r#"{"taskIds":[]}"#,
+            "data: x",
+        ] {
             assert_eq!(submitted(body.as_bytes()), None, "{body}");
         }
         let detail = r#"{"success":true,"data":{"chat":{"messages":[{"role":"user"},{"extra":{"wanx":{"task_id":"T"}}},{"role":"x"}]}}}"#;
@@ -186,8 +197,14 @@ mod tests {
                 r#"{"data":{"task_status":"failed","message":"Inappropriate content"}}"#,
                 Kind::Moderated,
             ),
-            (r#"{"data":{"task_status":"error","message":"x"}}"#, Kind::Unavailable),
-            (r#"{"data":{"task_status":"success","content":""}}"#, Kind::Protocol),
+            (
+                r#"{"data":{"task_status":"error","message":"x"}}"#,
+                Kind::Unavailable,
+            ),
+            (
+                r#"{"data":{"task_status":"success","content":""}}"#,
+                Kind::Protocol,
+            ),
         ] {
             let failed = look(body);
             assert!(

@@ -142,7 +142,8 @@ async fn stored(
             }
             403 if std::mem::take(&mut may_ask_anew) => {}
             403 => {
-                let error = ProviderError::new(Kind::Unavailable, "the file store refused its keys");
+                let error =
+                    ProviderError::new(Kind::Unavailable, "the file store refused its keys");
                 return Err(error.lasting().into());
             }
             500.. => {

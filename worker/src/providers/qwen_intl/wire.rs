@@ -174,7 +174,11 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
                 output_schema: "phase",
                 research_mode: "normal",
                 auto_thinking: false,
-                thinking_mode: if question.thinking { "Thinking" } else { "Fast" },
+                thinking_mode: if question.thinking {
+                    "Thinking"
+                } else {
+                    "Fast"
+                },
                 auto_search: false,
             },
         }],
@@ -204,14 +208,25 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
 }
 
 /// `POST …/completions/stop`: ends an answer that nobody reads any more (section 9).
-pub(super) fn stop(caller: Caller<'_>, chat_id: &str, response_id: &str, moment: Moment) -> Request {
+pub(super) fn stop(
+    caller: Caller<'_>,
+    chat_id: &str,
+    response_id: &str,
+    moment: Moment,
+) -> Request {
     let url = format!(
         "{}/api/v2/chat/completions/stop?chat_id={}",
         caller.site.base_url,
         segment(chat_id)
     );
     let body = json!({"chat_id": chat_id, "response_id": response_id});
-    short(caller, Request::post("stop", url), &page(Some(chat_id)), moment).json(&body)
+    short(
+        caller,
+        Request::post("stop", url),
+        &page(Some(chat_id)),
+        moment,
+    )
+    .json(&body)
 }
 
 /// `DELETE /api/v2/chats/ID` (section 9).
@@ -243,10 +258,7 @@ pub(super) fn grant(caller: Caller<'_>, api: Api, file: &Attachment, moment: Mom
         Api::V1 => "v1",
         Api::V2 => "v2",
     };
-    let url = format!(
-        "{}/api/{version}/files/getstsToken",
-        caller.site.base_url
-    );
+    let url = format!("{}/api/{version}/files/getstsToken", caller.site.base_url);
     let body = json!({
         "filename": file.name, "filesize": file.bytes.len(), "filetype": class(&file.content_type).filetype,
     });
