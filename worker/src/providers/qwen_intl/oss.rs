@@ -308,7 +308,7 @@ mod tests {
                 found.unwrap().1.as_str()
             };
             assert_eq!(value("x-oss-date"), date_text);
-            let day = &date_text[..8];
+            let day = date_text.get(..8).unwrap();
             assert_eq!(
                 value("authorization"),
                 format!(
