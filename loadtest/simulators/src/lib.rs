@@ -12,6 +12,7 @@
 //! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
 //! - one module a provider (`deepseek`, `doubao`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`,
 //!   `zhipu`): the service as its wire page has it, as a plain function from request to reply.
+//! - `media`: small real files, as stores serve them.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
@@ -41,6 +42,7 @@ mod flowgpt;
 mod form;
 mod kimi;
 mod langfast;
+mod media;
 mod metaso;
 mod minimax;
 mod openai;

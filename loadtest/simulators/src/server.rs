@@ -129,8 +129,17 @@ async fn finish(mut reply: Reply, mut call: Call, service: &Service) -> HttpResp
 fn response(reply: Reply, answering: Option<Answering>) -> HttpResponse {
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let mut response = HttpResponseBuilder::new(status);
-    for header in reply.headers {
-        response.append_header(header);
+    let is_stream = matches!(reply.body, Body::Stream(_));
+    for (name, value) in reply.headers {
+        match value.parse() {
+            // A body that is played has no length of its own; with this one it needs no chunks.
+            Ok(length) if is_stream && name == "Content-Length" => {
+                response.no_chunking(length);
+            }
+            _ => {
+                response.append_header((name, value));
+            }
+        }
     }
     match reply.body {
         Body::Whole(bytes) | Body::Elsewhere(Elsewhere { bytes, .. }) => {

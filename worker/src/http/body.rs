@@ -4,11 +4,16 @@ use std::time::Duration;
 
 use actix_web::{HttpRequest, web::Payload};
 use bytes::{Bytes, BytesMut};
-use futures_util::{FutureExt as _, StreamExt as _};
+use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
 
 use super::{error::ApiError, unpack};
-use crate::{budget::Share, chat::aside::aside, settings::Http};
+use crate::{
+    budget::Share,
+    chat::aside::aside,
+    settings::Http,
+    upstream::{Rest, Torn},
+};
 
 /// Room that is made for a body because its length was declared; more is made when it has come.
 const ROOM_ON_TRUST: usize = 256 << 10;
@@ -30,9 +35,7 @@ pub(super) async fn read(
 ) -> Result<Bytes, ApiError> {
     let most = settings.most_body_bytes;
     let headers = request.headers();
-    let declared = headers
-        .get("content-length")
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
+    let declared = declared(request);
     if declared.is_some_and(|length| length > most) {
         return Err(ApiError::too_large(most));
     }
@@ -69,6 +72,79 @@ pub(super) async fn read(
     .await;
     *share = growing;
     unpacked
+}
+
+/// A body that is taken as it comes; within the same size and time as one that is read whole.
+pub(super) struct Incoming {
+    payload: Payload,
+    started: Instant,
+    /// How long it is, where the head says so.
+    pub(super) declared: Option<usize>,
+    read: usize,
+    most: usize,
+    longest_wait: Duration,
+}
+
+impl Incoming {
+    /// The body behind this head.
+    ///
+    /// # Errors
+    /// 413 for one that says itself that it is too large.
+    pub(super) fn new(
+        request: &HttpRequest,
+        payload: Payload,
+        settings: &Http,
+    ) -> Result<Self, ApiError> {
+        let most = settings.most_body_bytes;
+        let declared = declared(request);
+        if declared.is_some_and(|length| length > most) {
+            return Err(ApiError::too_large(most));
+        }
+        Ok(Self {
+            payload,
+            started: Instant::now(),
+            declared,
+            read: 0,
+            most,
+            longest_wait: settings.body_timeout,
+        })
+    }
+
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// 400, 408 and 413 as [`read`].
+    pub(super) async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+        let piece = next(
+            &mut self.payload,
+            self.started,
+            self.read,
+            self.longest_wait,
+        )
+        .await?;
+        self.read += piece.as_ref().map_or(0, Bytes::len);
+        if self.read > self.most {
+            return Err(ApiError::too_large(self.most));
+        }
+        Ok(piece)
+    }
+
+    /// What has not been read yet, for a request that it is a part of.
+    pub(super) fn into_rest(self) -> Rest {
+        let left = self.declared.map(|declared| declared - self.read);
+        let pieces = stream::try_unfold(self, async |mut incoming: Self| {
+            let piece = incoming.next().await.map_err(|_| Torn)?;
+            Ok(piece.map(|piece| (piece, incoming)))
+        });
+        let left = left.map(|left| u64::try_from(left).unwrap_or(u64::MAX));
+        Rest::new(pieces.boxed_local(), left)
+    }
+}
+
+/// How long the body is by its head.
+fn declared(request: &HttpRequest) -> Option<usize> {
+    let length = request.headers().get("content-length")?;
+    length.to_str().ok()?.parse().ok()
 }
 
 /// The next piece of the body; `None` at its end.

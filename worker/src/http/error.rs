@@ -206,6 +206,36 @@ impl ApiError {
         )
     }
 
+    /// 400: a request that says no model, where one is needed.
+    pub fn model_missing() -> Self {
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "missing_required_parameter",
+                "You must provide a model; GET /v1/models lists the models.",
+            )
+        }
+    }
+
+    /// 400: a model that is there, and is no API's that could do this (`does`: "makes embeddings").
+    pub fn no_lane(does: &str, id: &str) -> Self {
+        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let message = format!(
+            "The model '{id}' is none that {does}: only models of an API (OPENAI_COMPAT_n_MODELS) do that here."
+        );
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(
+                StatusCode::BAD_REQUEST,
+                "invalid_request_error",
+                "model_not_supported",
+                message,
+            )
+        }
+    }
+
     /// 408: the body does not come.
     pub fn slow_body() -> Self {
         Self::new(

@@ -15,6 +15,7 @@ mod path;
 pub mod place;
 pub mod probes;
 mod reading;
+mod through;
 mod unpack;
 
 use actix_web::web;
@@ -56,6 +57,18 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .route(web::post().to(anthropic::messages::count_tokens))
                     .default_service(web::to(error::method_not_allowed)),
             );
+    }
+    for base in ["/v1", "", "/v1/v1"] {
+        for endpoint in openai::relay::ENDPOINTS {
+            let pass = move |http, caller, app, payload| {
+                openai::relay::pass(endpoint, http, caller, app, payload)
+            };
+            config.service(
+                web::resource(format!("{base}{}", endpoint.path))
+                    .route(web::post().to(pass))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
+        }
     }
     config
         .service(

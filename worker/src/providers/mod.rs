@@ -19,6 +19,7 @@ mod outbox;
 pub mod qwen;
 pub mod qwen_intl;
 pub mod registry;
+pub mod relay;
 mod retry;
 mod said;
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use janitor::{Errand, Janitor};
 pub use media::{Images, Speech, Videos};
 pub use outbox::{Served, Thread};
 pub use registry::{NoRoute, Registry, Route};
+pub use relay::Relay;
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{
@@ -100,6 +102,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Failures are the provider's own to swallow.
     fn upkeep(&self, _messenger: Messenger, _unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// What it passes requests on with, where it is an API of the doors' own dialect.
+    fn relay(&self) -> Option<&dyn Relay> {
+        None
     }
 
     /// Its accounts.

@@ -26,6 +26,7 @@ mod places;
 mod qwen;
 mod qwen_chat2;
 mod raw;
+mod relay;
 mod strangers;
 mod support;
 mod xinghuo;

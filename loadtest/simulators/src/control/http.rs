@@ -4,13 +4,14 @@
 //! - `script`: GET lists the known quirks, POST orders an answer ([`Script`]), DELETE forgets them all;
 //! - `generation`: GET says which one is spoken and which there are, POST `{"name":"newest"}` changes it from the next call
 //!   on: one of the service's own names, `oldest`, `newest`, or `both` for all at once;
-//! - `log`, `state`, `env`: GET; `reset`: POST.
+//! - `log`, `state`, `env`: GET; `reset`: POST;
+//! - `picture.png`, `video.mp4`: what answers link to.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::{Control, Order};
-use crate::{Reply, Request, Script, Simulator};
+use crate::{Reply, Request, Script, Simulator, media::Film};
 
 /// Where the control lives; no provider has such a path.
 pub(crate) const PREFIX: &str = "/__sim/";
@@ -47,6 +48,14 @@ pub(crate) fn reply(request: &Request, control: &Control, simulator: &dyn Simula
         ("GET", "log") => shown(serde_json::to_value(control.log())),
         ("GET", "state") => shown(serde_json::to_value(control.state())),
         ("GET", "env") => Reply::json(200, &Value::Object(env(simulator, control))),
+        // `?bytes=N`: as large as that.
+        ("GET", "video.mp4") => {
+            let bytes = request
+                .query
+                .split('&')
+                .find_map(|it| it.strip_prefix("bytes="));
+            Film::of(bytes.and_then(|it| it.parse().ok()).unwrap_or(0)).serve(request)
+        }
         ("GET", "picture.png") => Reply::new(200, "image/png", PICTURE),
         _ => Reply::json(404, &json!({"ok": false, "error": "no such control"})),
     }

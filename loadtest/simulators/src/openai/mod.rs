@@ -1,6 +1,7 @@
 //! A plain OpenAI-compatible upstream. Source: OpenAI's public API reference; there is no wire page for it.
 
 mod ask;
+mod beside;
 mod refusal;
 mod stream;
 
@@ -37,16 +38,23 @@ const FAULTS: &[Fault] = &[
     ("finish_length", ASK),
     ("finish_content_filter", ASK),
     ("empty", ASK),
+    ("video_failed", "video"), // accepted, and moderated while it is made
 ];
 
 pub(super) fn simulator(base: &str) -> Box<dyn Simulator> {
     Box::new(OpenAi {
         base: base.to_owned(),
+        videos: beside::Videos::default(),
     })
 }
 
 struct OpenAi {
     base: String,
+    videos: beside::Videos,
+}
+
+fn models() -> impl Iterator<Item = &'static str> {
+    ask::MODELS.into_iter().chain(beside::MODELS)
 }
 
 fn key(number: usize) -> String {
@@ -68,7 +76,7 @@ impl Simulator for OpenAi {
             ("NAME", "sim".to_owned()),
             ("BASE_URL", format!("{}/v1", self.base)),
             ("API_KEY", keys.join(",")),
-            ("MODELS", ask::MODELS.join(",")),
+            ("MODELS", models().collect::<Vec<_>>().join(",")),
         ];
         settings
             .into_iter()
@@ -82,8 +90,10 @@ impl Simulator for OpenAi {
         result.unwrap_or_else(|refusal| refusal)
     }
 
-    /// Nothing is kept between two calls.
-    fn reset(&self) {}
+    /// Only videos are kept between two calls.
+    fn reset(&self) {
+        self.videos.reset();
+    }
 }
 
 impl OpenAi {
@@ -93,10 +103,14 @@ impl OpenAi {
         call: &mut Call,
         control: &Control,
     ) -> Result<Reply, Refusal> {
-        let (step, method) = match request.path.as_str() {
-            "/v1/chat/completions" => (ASK, "POST"),
-            "/v1/models" => ("models", "GET"),
-            path => {
+        let known = match request.path.as_str() {
+            "/v1/chat/completions" => Some((ASK, "POST")),
+            "/v1/models" => Some(("models", "GET")),
+            path => beside::step(&request.method, path),
+        };
+        let (step, method) = match (known, request.path.as_str()) {
+            (Some(known), _) => known,
+            (None, path) => {
                 call.violate("no such path");
                 let message = format!("Invalid URL ({} {path})", request.method);
                 return Err(refusal::error(
@@ -132,10 +146,13 @@ impl OpenAi {
         if let Some(refusal) = control.strike(call)?.and_then(refusal::refused) {
             return Err(refusal);
         }
+        if step != "models" {
+            return beside::answer(step, request, call, &self.videos);
+        }
         let model = |id: &str| json!({"id": id, "object": "model", "created": 1_767_780_000, "owned_by": "sim"});
         Ok(Reply::json(
             200,
-            &json!({"object": "list", "data": ask::MODELS.map(model)}),
+            &json!({"object": "list", "data": models().map(model).collect::<Vec<_>>()}),
         ))
     }
 

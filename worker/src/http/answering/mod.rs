@@ -30,7 +30,8 @@ use actix_web::{
 };
 use bytes::Bytes;
 
-use self::{follow::Follower, record::Record, stream::StreamBody};
+pub(in crate::http) use self::record::Record;
+use self::{follow::Follower, stream::StreamBody};
 use super::{
     auth::Principal,
     body,
@@ -56,6 +57,16 @@ pub struct Admission {
     _share: Share,
 }
 
+impl Admission {
+    /// A place, and the share that is held as long as the place is.
+    pub(in crate::http) fn new(place: Place, share: Share) -> Self {
+        Self {
+            _place: place,
+            _share: share,
+        }
+    }
+}
+
 /// Takes a request's body in and has it read by `parse`, which is given the body and the most pieces (messages, parts,
 /// calls) that it may have; on another thread where it is long.
 ///
@@ -74,11 +85,7 @@ pub async fn take_in<T: Send + 'static>(
     share.grow_for_body(body.len(), most_pieces)?;
     let place = Place::take(app)?;
     let parsed = aside(body.len(), move || parse(body, most_pieces)).await?;
-    let admission = Admission {
-        _place: place,
-        _share: share,
-    };
-    Ok((parsed, admission))
+    Ok((parsed, Admission::new(place, share)))
 }
 
 /// What a door asks the engine.
@@ -110,7 +117,14 @@ pub async fn answer<V: Voice>(
         admission,
     } = question;
     let key = Arc::clone(&caller.name);
-    let mut record = Record::new(V::NAME, admission, request_id, key, &request);
+    let mut record = Record::new(
+        V::NAME,
+        admission,
+        request_id,
+        key,
+        &request.model,
+        request.stream,
+    );
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
     let ignored = ignored_header(&route, &request);
@@ -176,18 +190,28 @@ fn prepare(
         .registry
         .route_for(request)
         .map_err(|why| ApiError::no_route(why, &request.model))?;
+    let job = job(http, caller, app, request.user.as_deref())?;
+    Ok((route, job))
+}
+
+/// What whoever answers needs beside route and request; `user` is the end user's id, where the request has one.
+pub(in crate::http) fn job(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    user: Option<&str>,
+) -> Result<Job, ApiError> {
     let client = http
         .app_data::<Client>()
         .ok_or_else(|| ApiError::not_ready("this worker has no client"))?;
-    let job = Job {
+    Ok(Job {
         client: client.clone(),
         settings: app.settings.clone(),
         janitor: app.janitor,
         memory: app.memory.clone(),
         cut: app.cut.subscribe(),
-        caller: caller_hash(http, caller, request),
-    };
-    Ok((route, job))
+        caller: caller_hash(http, caller, user),
+    })
 }
 
 /// The response header that tells which model answers, whatever name it was asked for by (`MODEL_ROUTES`).
@@ -221,13 +245,10 @@ fn ignored_header(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
 }
 
 /// What keeps one caller on one account: session, cookie, user, key; the first that is there.
-fn caller_hash(http: &HttpRequest, caller: &Principal, request: &ChatRequest) -> u64 {
+fn caller_hash(http: &HttpRequest, caller: &Principal, user: Option<&str>) -> u64 {
     let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
     let mut hash = DefaultHasher::new();
-    match (
-        header("x-session-id").or_else(|| header("cookie")),
-        &request.user,
-    ) {
+    match (header("x-session-id").or_else(|| header("cookie")), user) {
         (Some(value), _) => value.hash(&mut hash),
         (None, Some(user)) => (&caller.name, user).hash(&mut hash),
         (None, None) => caller.name.hash(&mut hash),

@@ -5,16 +5,11 @@ use std::{sync::Arc, time::Instant};
 use prometheus::IntGauge;
 
 use super::Admission;
-use crate::{
-    chat::{ChatRequest, Usage},
-    http::error::ApiError,
-    metrics::METRICS,
-    providers::Served,
-};
+use crate::{chat::Usage, http::error::ApiError, metrics::METRICS, providers::Served};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]
-pub(super) struct Record {
+pub(in crate::http) struct Record {
     /// What log lines call requests of this door.
     name: &'static str,
     request_id: String,
@@ -25,8 +20,8 @@ pub(super) struct Record {
     first: Option<Instant>,
     last: Option<Instant>,
     open_stream: Option<IntGauge>,
-    pub(super) served: Served,
-    pub(super) bytes: usize,
+    pub(in crate::http) served: Served,
+    pub(in crate::http) bytes: usize,
     pub(super) usage: Option<Usage>,
     outcome: Option<(u16, Option<String>)>,
     /// Freed last, when all is said.
@@ -34,16 +29,17 @@ pub(super) struct Record {
 }
 
 impl Record {
-    pub(super) fn new(
+    /// `model` as the client wrote it.
+    pub(in crate::http) fn new(
         name: &'static str,
         admission: Admission,
         request_id: String,
         key: Arc<str>,
-        request: &ChatRequest,
+        model: &str,
+        is_stream: bool,
     ) -> Self {
         // A log line is no place for whatever a client sends as a model.
-        let model = request
-            .model
+        let model = model
             .chars()
             .filter(|c| !c.is_control())
             .take(100)
@@ -53,7 +49,7 @@ impl Record {
             request_id,
             key,
             model,
-            is_stream: request.stream,
+            is_stream,
             started: Instant::now(),
             first: None,
             last: None,
@@ -95,8 +91,13 @@ impl Record {
         self.outcome = Some((200, None));
     }
 
+    /// The answer is complete, and what it has cost is not known here.
+    pub(in crate::http) fn done(&mut self) {
+        self.outcome = Some((200, None));
+    }
+
     /// The request ends with this error.
-    pub(super) fn fail(&mut self, error: &ApiError) {
+    pub(in crate::http) fn fail(&mut self, error: &ApiError) {
         self.outcome = Some((error.status.as_u16(), error.code.clone()));
     }
 

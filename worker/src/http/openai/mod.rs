@@ -4,6 +4,7 @@ pub mod body;
 pub mod chat;
 pub mod fields;
 pub mod models;
+pub mod relay;
 pub mod responses;
 mod usage;
 pub(super) mod voice;

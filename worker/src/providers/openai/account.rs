@@ -1,7 +1,7 @@
 //! The credential: an API key.
 
 use crate::{
-    accounts::{Secret, pasted},
+    accounts::{Fingerprint, Known, Secret, pasted},
     settings::{Problems, Vars},
 };
 
@@ -12,6 +12,13 @@ pub(super) struct Account {
     pub(super) key: Secret,
     /// Which variable to renew.
     pub(super) variable: String,
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        // The variable tells two lanes apart that have the same key.
+        Fingerprint::of(&self.variable, &self.key)
+    }
 }
 
 /// The keys of lane `number`: several values are separated by commas.

@@ -10,6 +10,7 @@ mod delta;
 mod dialect;
 mod frame;
 mod refusal;
+mod relay;
 mod sources;
 pub mod stream;
 mod usage;
@@ -30,7 +31,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant, timeout_at};
 
 use self::{account::Account, body::Manner, stream::Decoder};
-use super::{Model, Provider, Turn};
+use super::{Model, Provider, Relay, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Dialect, Field, ProviderError, Support},
@@ -188,6 +189,10 @@ impl Provider for OpenAi {
 
     fn how_to_configure(&self) -> String {
         CARD.how_to_configure(self.number)
+    }
+
+    fn relay(&self) -> Option<&dyn Relay> {
+        Some(self)
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {

@@ -4,7 +4,7 @@ use super::{
     account::Account,
     body::{Manner, body},
 };
-use crate::{chat::ChatRequest, upstream::Request};
+use crate::{chat::ChatRequest, providers::relay::Call, upstream::Request};
 
 /// `POST /chat/completions`.
 pub(super) fn ask(
@@ -27,4 +27,17 @@ pub(super) fn ask(
             ("user-agent", "hive2api"),
         ])
         .pieces(body(chat, model, manner))
+}
+
+/// A caller's own request, with the lane's key in the place of the caller's.
+pub(super) fn pass(base_url: &str, account: &Account, call: &Call, model: &str) -> Request {
+    let url = format!("{base_url}{}", call.path);
+    let request = Request::new(call.step, call.method.clone(), url)
+        .header("authorization", format!("Bearer {}", account.key.expose()))
+        .header("user-agent", "hive2api");
+    let with = |request: Request, (name, value): &(&'static str, String)| {
+        request.header(name, value.as_str())
+    };
+    let request = call.headers.iter().fold(request, with);
+    request.pieces(call.body.pieces(model))
 }

@@ -1,0 +1,207 @@
+//! The request, read until its model is known. What the model is called is said anew for each lane that it goes to.
+
+use actix_web::{
+    HttpRequest,
+    web::{Data, Payload},
+};
+use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
+use serde::Deserialize;
+
+use super::MOST_KEPT_BYTES;
+use crate::{
+    app::App,
+    budget::Share,
+    chat::{Invalid, request::MOST_MODEL_BYTES},
+    http::{
+        body::{self, Incoming},
+        error::ApiError,
+        form::{self, Found, Scanner},
+        reading::{self, Form, Member},
+    },
+    impossible::OrImpossible as _,
+    providers::relay::{Body, Spelling},
+};
+
+/// A request that goes on.
+#[derive(Debug)]
+pub(in crate::http) struct Asked {
+    /// The model as the caller wrote it.
+    pub(in crate::http) model: Option<String>,
+    /// The end user's id, where it was seen before the model.
+    pub(in crate::http) user: Option<String>,
+    /// Of the body.
+    pub(in crate::http) content_type: String,
+    /// The body.
+    pub(in crate::http) body: Body,
+}
+
+/// Reads a request as far as it must be known. `share` grows with what is held of it.
+///
+/// # Errors
+/// As [`body::read`]; 400 for a body of a wrong form, or a model with a name that is none's.
+pub(super) async fn take_in(
+    http: &HttpRequest,
+    app: &Data<App>,
+    payload: Payload,
+    share: &mut Share,
+) -> Result<Asked, ApiError> {
+    let content_type = http.headers().get("content-type");
+    let content_type = content_type.and_then(|it| it.to_str().ok());
+    let content_type = content_type.unwrap_or("application/json").to_owned();
+    let boundary = form::boundary(&content_type)?;
+    let is_packed = http.headers().contains_key("content-encoding");
+    let settings = &app.settings.http;
+    let asked = match boundary {
+        None => {
+            let whole = body::read(http, payload, settings, share).await?;
+            share.grow_for_body(whole.len(), 0)?;
+            let most = settings.most_messages;
+            json(whole, most)?
+        }
+        // What it was packed in is off by then, so nothing of it says how it goes on.
+        Some(boundary) if is_packed => {
+            let whole = body::read(http, payload, settings, share).await?;
+            let mut scanner = Scanner::new(&boundary);
+            let (model, user) = fields(&mut scanner, &whole)?;
+            form_around(whole, model, user, content_type)?
+        }
+        Some(boundary) => {
+            let incoming = Incoming::new(http, payload, settings)?;
+            form(incoming, &boundary, content_type, share).await?
+        }
+    };
+    match &asked.model {
+        Some(model) if model.len() > MOST_MODEL_BYTES => Err(Invalid::too_long_a_model().into()),
+        _ => Ok(asked),
+    }
+}
+
+/// The members that are looked at; everything else is the API's affair.
+#[derive(Deserialize)]
+struct Members<'a> {
+    #[serde(borrow, default)]
+    model: Member<'a, String>,
+    #[serde(borrow, default)]
+    user: Member<'a, String>,
+}
+
+struct JsonForm;
+
+impl Form for JsonForm {
+    type Body<'a> = Members<'a>;
+    type Read = Asked;
+
+    fn check(members: Members<'_>, text: &ByteString) -> Result<Asked, Invalid> {
+        let place = members.model.place(text);
+        let bytes = text.as_bytes();
+        let body = match place.filter(|_| members.model.value.is_some()) {
+            Some(place) => Body::around(
+                bytes.slice(..place.start),
+                Spelling::Json,
+                bytes.slice(place.end..),
+            ),
+            None => Body::fixed(bytes.clone()),
+        };
+        Ok(Asked {
+            model: members.model.value,
+            user: members.user.value,
+            content_type: "application/json".to_owned(),
+            body,
+        })
+    }
+}
+
+fn json(whole: Bytes, most_pieces: usize) -> Result<Asked, Invalid> {
+    reading::read::<JsonForm>(whole, most_pieces)
+}
+
+type Place = std::ops::Range<usize>;
+
+/// A form, up to its model at least, and to its end where it is short.
+async fn form(
+    mut incoming: Incoming,
+    boundary: &str,
+    content_type: String,
+    share: &mut Share,
+) -> Result<Asked, ApiError> {
+    let is_long = incoming
+        .declared
+        .is_some_and(|length| length > MOST_KEPT_BYTES);
+    let (mut scanner, mut held) = (Scanner::new(boundary), BytesMut::new());
+    let (mut model, mut user) = (None, None);
+    loop {
+        if model.is_none() {
+            let found = fields(&mut scanner, &held)?;
+            model = found.0;
+            user = found.1.or(user);
+        }
+        if model.is_some() && (is_long || held.len() > MOST_KEPT_BYTES) {
+            let rest = incoming.into_rest();
+            let mut asked = form_around(held.freeze(), model, user, content_type)?;
+            asked.body = asked.body.followed_by(Some(rest));
+            return Ok(asked);
+        }
+        let Some(piece) = incoming.next().await? else {
+            return form_around(held.freeze(), model, user, content_type);
+        };
+        let length = held.len() + piece.len();
+        if length > held.capacity() {
+            // As a buffer grows, and counted before it does.
+            let wanted = length.max(2 * held.capacity());
+            share.grow_to(wanted)?;
+            held.reserve(wanted - held.len());
+        }
+        held.extend_from_slice(&piece);
+    }
+}
+
+/// Where the model and the user stand, as far as the form has come; not looked for behind the model.
+fn fields(scanner: &mut Scanner, form: &[u8]) -> Result<(Option<Place>, Option<Place>), ApiError> {
+    let mut user = None;
+    loop {
+        match scanner.next(form)? {
+            Found::Part(part) if part.file_name.is_none() && part.name == "model" => {
+                return Ok((Some(part.content), user));
+            }
+            Found::Part(part) if part.file_name.is_none() && part.name == "user" => {
+                user = Some(part.content);
+            }
+            Found::Part(_) => {}
+            Found::End | Found::More => return Ok((None, user)),
+        }
+    }
+}
+
+/// The form with the model's name taken out.
+fn form_around(
+    whole: Bytes,
+    model: Option<Place>,
+    user: Option<Place>,
+    content_type: String,
+) -> Result<Asked, ApiError> {
+    let text = |place: Place| {
+        let bytes = whole.get(place).or_impossible("it was found there");
+        let text = std::str::from_utf8(bytes).map_err(|_| {
+            ApiError::bad_request("A field of the form (`model` or `user`) is no UTF-8.")
+        });
+        text.map(|text| text.trim().to_owned())
+    };
+    let name = model.clone().map(text).transpose()?;
+    let user = user.map(text).transpose()?;
+    // An empty field is what forms send for what was left empty; it goes on as it came.
+    let body = match model.filter(|_| name.as_ref().is_some_and(|name| !name.is_empty())) {
+        Some(place) => Body::around(
+            whole.slice(..place.start),
+            Spelling::Plain,
+            whole.slice(place.end..),
+        ),
+        None => Body::fixed(whole),
+    };
+    Ok(Asked {
+        model: name.filter(|name| !name.is_empty()),
+        user,
+        content_type,
+        body,
+    })
+}

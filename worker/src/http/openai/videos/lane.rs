@@ -1,0 +1,246 @@
+//! Videos of an API lane: the API's own objects, with our id and the caller's name of the model.
+
+use actix_web::{HttpRequest, HttpResponse, web::Data};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde_json::{Map, Value, json};
+
+use super::{Job, POLL_AFTER, method_of, no_store, sealed, told, unix_seconds};
+use crate::{
+    app::App,
+    chat::{Kind, ProviderError, media::Ticket},
+    http::{
+        answering::{self, Record},
+        auth::Principal,
+        error::ApiError,
+        openai::relay::{self, Asked},
+        through,
+    },
+    providers::{
+        Route, media,
+        relay::{Body, Call, Passed},
+    },
+};
+
+/// Longest object of a video.
+const MOST_OBJECT_BYTES: usize = 1 << 20;
+
+/// What a request about a video is about: its id, what that holds, and the way there.
+type About<'a> = (&'a str, &'a Job, &'a Route);
+
+/// `POST /videos`.
+pub(super) async fn create(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    asked: Asked,
+    model: &str,
+    record: &mut Record,
+) -> Result<HttpResponse, ApiError> {
+    let mut route = app
+        .registry
+        .resolve(model)
+        .ok_or_else(|| ApiError::model_not_found(model))?;
+    route.candidates.retain(|it| it.provider.relay().is_some());
+    let call = Call {
+        step: "video",
+        method: actix_web::http::Method::POST,
+        path: "/videos".to_owned(),
+        headers: vec![("content-type", asked.content_type)],
+        body: asked.body,
+        account: None,
+        told: &[],
+    };
+    let user = asked.user.as_deref();
+    let passed = pass(http, caller, app, (&call, &route, user), record).await?;
+    made(app, caller, passed, model, record).await
+}
+
+/// `POST /videos/{id}/remix`.
+pub(super) async fn remix(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    about: About<'_>,
+    asked: Asked,
+    record: &mut Record,
+) -> Result<HttpResponse, ApiError> {
+    let call = Call {
+        headers: vec![("content-type", asked.content_type)],
+        body: asked.body,
+        ..call("video_remix", about, "/remix")
+    };
+    let (_, job, route) = about;
+    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    let passed = found(passed)?;
+    made(app, caller, passed, &job.model, record).await
+}
+
+/// `GET /videos/{id}`.
+pub(super) async fn retrieve(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    about: About<'_>,
+    record: &mut Record,
+) -> Result<HttpResponse, ApiError> {
+    let (id, job, route) = about;
+    let call = call("video_status", about, "");
+    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    let passed = found(passed)?;
+    let poll_after = poll_after(&passed);
+    let object = object(passed).await?;
+    Ok(shown(object, id, &job.model, &poll_after))
+}
+
+/// `GET /videos/{id}/content`.
+pub(super) async fn content(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    about: About<'_>,
+    variant: Option<&str>,
+    mut record: Record,
+) -> Result<HttpResponse, ApiError> {
+    let query = variant.map_or_else(String::new, |variant| {
+        format!("?variant={}", utf8_percent_encode(variant, NON_ALPHANUMERIC))
+    });
+    let headers = ["accept", "range", "if-range"];
+    let headers = headers.iter().filter_map(|name| relay::header(http.headers(), name));
+    let call = Call {
+        headers: headers.collect(),
+        told: &[404, 416],
+        ..call("video_content", about, &format!("/content{query}"))
+    };
+    let (_, _, route) = about;
+    let opened = pass(http, caller, app, (&call, route, None), &mut record).await;
+    let passed = opened
+        .and_then(found)
+        .inspect_err(|error| record.fail(error))?;
+    Ok(through::respond(passed.answer, passed.lease, record, app))
+}
+
+/// `DELETE /videos/{id}`. What is not there any more is deleted.
+pub(super) async fn delete(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    about: About<'_>,
+    record: &mut Record,
+) -> Result<(), ApiError> {
+    let call = call("video_delete", about, "");
+    let (_, _, route) = about;
+    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    found(passed).map(drop)
+}
+
+/// A call about a video.
+fn call(step: &'static str, (_, job, _): About<'_>, what: &str) -> Call {
+    // The API has made the id, and it is ours since then; in a path it may still not say more than a name.
+    let task = utf8_percent_encode(&job.ticket.task, relay::ID);
+    Call {
+        step,
+        method: method_of(step),
+        path: format!("/videos/{task}{what}"),
+        headers: Vec::new(),
+        body: Body::default(),
+        account: Some(job.ticket.account.clone()),
+        told: &[404],
+    }
+}
+
+async fn pass(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    (call, route, user): (&Call, &Route, Option<&str>),
+    record: &mut Record,
+) -> Result<Passed, ApiError> {
+    let job = answering::job(http, caller, app, user)?;
+    let (passed, served) = media::run(&job, route, async |candidate, turn| {
+        let relay = candidate.provider.relay().ok_or_else(relay::no_lane)?;
+        relay.pass(call, turn).await
+    })
+    .await;
+    record.served = served;
+    passed.map_err(told)
+}
+
+/// What an API does not know is unknown.
+fn found(passed: Passed) -> Result<Passed, ApiError> {
+    if passed.answer.status.as_u16() == 404 {
+        Err(ApiError::video_not_found())
+    } else {
+        Ok(passed)
+    }
+}
+
+/// The API's object.
+async fn object(mut passed: Passed) -> Result<Map<String, Value>, ApiError> {
+    let body = passed.answer.bytes(MOST_OBJECT_BYTES).await;
+    let body = body.map_err(|error| ApiError::from(ProviderError::from(error)))?;
+    serde_json::from_slice(&body).map_err(|_| ProviderError::malformed("video").into())
+}
+
+/// A new video of an API, with an id of ours.
+async fn made(
+    app: &Data<App>,
+    caller: &Principal,
+    passed: Passed,
+    model: &str,
+    record: &Record,
+) -> Result<HttpResponse, ApiError> {
+    let (account, poll_after) = (passed.account.clone(), poll_after(&passed));
+    let object = object(passed).await?;
+    let task = object.get("id").and_then(Value::as_str);
+    let task = task.ok_or_else(|| ApiError::from(ProviderError::malformed("video")))?;
+    let served = &record.served;
+    let job = Job {
+        provider: served.provider.as_deref().unwrap_or_default().to_owned(),
+        ticket: Ticket {
+            account,
+            // Its listed name, or nobody's: a lane takes any.
+            model: served.model.as_deref().unwrap_or_default().to_owned(),
+            task: task.to_owned(),
+        },
+        model: model.to_owned(),
+        created: object
+            .get("created_at")
+            .and_then(Value::as_u64)
+            .unwrap_or_else(unix_seconds),
+        seconds: None,
+        size: None,
+    };
+    let id = sealed(app, caller, &job);
+    Ok(shown(object, &id, model, &poll_after))
+}
+
+fn poll_after(passed: &Passed) -> String {
+    let said = passed.answer.header(POLL_AFTER.0);
+    said.unwrap_or(POLL_AFTER.1).to_owned()
+}
+
+/// The API's object, as ours.
+fn shown(mut object: Map<String, Value>, id: &str, model: &str, poll_after: &str) -> HttpResponse {
+    object.insert("id".to_owned(), json!(id));
+    object.insert("model".to_owned(), json!(model));
+    // The API's own id of another video would lead nowhere.
+    if object.get("remixed_from_video_id").is_some_and(|it| !it.is_null()) {
+        object.insert("remixed_from_video_id".to_owned(), Value::Null);
+    }
+    if let Some(error) = object.get_mut("error").filter(|error| !error.is_null()) {
+        *error = harmless(error);
+    }
+    let mut response = HttpResponse::Ok();
+    response.insert_header((POLL_AFTER.0, poll_after));
+    no_store(&mut response).json(object)
+}
+
+/// An API's error in an object: its code and words, cleaned as those of every error.
+fn harmless(error: &Value) -> Value {
+    let word = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
+    let clean = ProviderError::new(Kind::Unavailable, "the API made no video")
+        .with_code(word("code"))
+        .saying(word("message"))
+        .scrubbed();
+    json!({"code": clean.code, "message": clean.message})
+}

@@ -1,0 +1,451 @@
+//! `/v1/videos`: a video is asked for, looked at until it is there, fetched and deleted. Source: OpenAI's public API
+//! reference, Videos; design.md section 12.
+//!
+//! The id that a caller gets holds what is needed to ask again, sealed ([`crate::seal`]), so that every worker of the cluster
+//! answers for a video and none remembers it. An id that was changed, made up or given to another caller is unknown: 404.
+//!
+//! Who remembers nothing has no list either: [`list`] is an empty page. What a provider lists for an account would show each
+//! caller the videos of all others.
+
+mod ask;
+mod job;
+mod lane;
+mod looks;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use actix_web::{
+    HttpRequest, HttpResponse,
+    http::{Method, header},
+    web::{Data, Path, Payload, Query},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use self::{ask::Wanted, job::Job};
+pub use looks::Looks;
+use super::relay::{self, question};
+use crate::{
+    app::App,
+    chat::{
+        Kind, ProviderError,
+        media::{Films, Place as File, Size, Sizes, VideoRequest, VideoState, VideoStatus},
+    },
+    http::{
+        answering::{self, Admission, Record},
+        auth::Principal,
+        body,
+        error::ApiError,
+        place::Place,
+        through,
+    },
+    providers::{Registry, Route, media},
+    seal::SALT_BYTES,
+};
+
+/// What ids of videos are sealed as, and begin with.
+const KIND: &str = "video";
+/// When to look again, for clients that obey: services do not like to be asked more often than once a second.
+const POLL_AFTER: (&str, &str) = ("openai-poll-after-ms", "2000");
+/// What OpenAI makes videos with where nobody says.
+const DEFAULT_MODEL: &str = "sora-2";
+
+/// `POST /v1/videos`, JSON or a form.
+///
+/// # Errors
+/// 400 for what cannot be asked for, 404 for a model that nobody knows, and what becomes of a provider's errors.
+pub async fn create(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Place::look(&app, &http)?;
+    let mut share = app.memory.share();
+    let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
+    share.grow_for_body(body.len(), 0)?;
+    let content_type = question::content_type(&http);
+    let asked = question::of_whole(&content_type, body.clone(), &app)?;
+    let model = match &asked.model {
+        Some(model) => model.clone(),
+        None => default_model(&app.registry).ok_or_else(ApiError::model_missing)?,
+    };
+    let admission = Admission::new(Place::take(&app)?, share);
+    let mut record = relay::record("video", &http, &caller, admission, Some(&model));
+    let created = async {
+        let route = app
+            .registry
+            .resolve(&model)
+            .ok_or_else(|| ApiError::model_not_found(&model))?;
+        // The first candidate is what the caller means; those of the other kind cannot stand in for it.
+        let is_lane = |route: &Route| {
+            let first = route.candidates.first();
+            first.is_some_and(|first| first.provider.relay().is_some())
+        };
+        if is_lane(&route) {
+            return lane::create(&http, &caller, &app, asked, &model, &mut record).await;
+        }
+        let wanted = ask::read(&content_type, body, model.clone())?;
+        submit(&http, &caller, &app, wanted, &mut record).await
+    };
+    finished(created.await, record)
+}
+
+/// Writes the end of a short answer down.
+fn finished(
+    result: Result<HttpResponse, ApiError>,
+    mut record: Record,
+) -> Result<HttpResponse, ApiError> {
+    match &result {
+        Ok(_) => record.done(),
+        Err(error) => record.fail(error),
+    }
+    result
+}
+
+/// The model of whoever names none: OpenAI's own, where that leads somewhere, else the first that makes videos.
+fn default_model(registry: &Registry) -> Option<String> {
+    if registry.resolve(DEFAULT_MODEL).is_some() {
+        return Some(DEFAULT_MODEL.to_owned());
+    }
+    let configured = registry.providers().iter();
+    let mut configured = configured.filter(|provider| provider.accounts().is_configured());
+    configured.find_map(|provider| {
+        let videos = provider.videos()?;
+        let films = |model: &&crate::providers::Model| videos.films(model).is_some();
+        provider.models().iter().find(films).map(|it| it.id.clone())
+    })
+}
+
+/// Asks a provider.
+async fn submit(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    wanted: Wanted,
+    record: &mut Record,
+) -> Result<HttpResponse, ApiError> {
+    let Wanted { ask, mut ignored } = wanted;
+    let route = app
+        .registry
+        .route_to_film(&ask.model)
+        .map_err(|why| ApiError::no_route(why, &ask.model))?;
+    let job = answering::job(http, caller, app, ask.user.as_deref())?;
+    let (ticket, served) = media::run(&job, &route, async |candidate, turn| {
+        let videos = candidate.provider.videos();
+        let able = videos.and_then(|videos| Some((videos, videos.films(&candidate.model)?)));
+        let (videos, films) = able.ok_or_else(nobody_films)?;
+        let fitted = Arc::new(fitted(&ask, films)?);
+        let ticket = videos.submit(&fitted, turn).await?;
+        Ok((ticket, fitted.seconds, fitted.size, films))
+    })
+    .await;
+    record.served = served.clone();
+    let (ticket, seconds, size, films) = ticket.map_err(told)?;
+    if films.seconds.is_empty() && ask.seconds.is_some() {
+        ignored.push("seconds".to_owned());
+    }
+    if films.sizes == Sizes::Own && ask.size.is_some() {
+        ignored.push("size".to_owned());
+    }
+    let job = Job {
+        provider: served.provider.as_deref().unwrap_or_default().to_owned(),
+        ticket,
+        model: ask.model.clone(),
+        created: unix_seconds(),
+        seconds,
+        size: size.map(|size| size.to_string()),
+    };
+    let id = sealed(app, caller, &job);
+    let mut object = job.shown(&id, &VideoState::running(VideoStatus::Queued, 0));
+    object.insert("prompt".to_owned(), json!(ask.prompt));
+    let mut response = HttpResponse::Ok();
+    response.insert_header(POLL_AFTER);
+    if !ignored.is_empty() {
+        response.insert_header(("x-hive-ignored", ignored.join(", ")));
+    }
+    Ok(no_store(&mut response).json(object))
+}
+
+/// The route leads to those who make videos only, so nobody hears this.
+fn nobody_films() -> ProviderError {
+    ProviderError::new(Kind::NotConfigured, "this model makes no videos")
+}
+
+/// What is asked of a model that does `films`: the nearest length and shape that it has; `None` where it has its own.
+fn fitted(ask: &VideoRequest, films: Films) -> Result<VideoRequest, ProviderError> {
+    if ask.input_reference.is_some() && !films.input {
+        return Err(ProviderError::bad_request(
+            "input_reference",
+            "This model makes videos from words alone.",
+        )
+        .with_code("unsupported_parameter"));
+    }
+    let near = |wanted: u32| {
+        let offered = films.seconds.iter().copied();
+        offered.min_by_key(|offered| offered.abs_diff(wanted))
+    };
+    let shape = |wanted: Size| match films.sizes {
+        Sizes::Own => None,
+        Sizes::Only(offered) => wanted.nearest(offered),
+        Sizes::Any => Some(wanted),
+    };
+    Ok(VideoRequest {
+        seconds: ask.seconds.and_then(near),
+        size: ask.size.and_then(shape),
+        ..ask.clone()
+    })
+}
+
+/// `GET /v1/videos/{id}`: how far it is.
+///
+/// # Errors
+/// 404 for an id that is not this caller's.
+pub async fn retrieve(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let (job, route, mut record) = back(&http, &caller, &app, &id)?;
+    if is_lane(&route) {
+        let result = lane::retrieve(&http, &caller, &app, (&id, &job, &route), &mut record).await;
+        return finished(result, record);
+    }
+    let state = look(&http, &caller, &app, (&job, &route), &mut record).await;
+    let shown = state.map(|state| {
+        let mut response = HttpResponse::Ok();
+        if matches!(state.status, VideoStatus::Queued | VideoStatus::InProgress) {
+            response.insert_header(POLL_AFTER);
+        }
+        no_store(&mut response).json(job.shown(&id, &state))
+    });
+    finished(shown, record)
+}
+
+/// `GET /v1/videos`: an empty page; see the module.
+///
+/// # Errors
+/// 401.
+pub async fn list(_: Principal) -> Result<HttpResponse, ApiError> {
+    let page = json!({"object": "list", "data": [], "first_id": null, "last_id": null, "has_more": false});
+    Ok(no_store(&mut HttpResponse::Ok()).json(page))
+}
+
+/// The query of [`content`].
+#[derive(Debug, Deserialize)]
+pub struct Variant {
+    variant: Option<String>,
+}
+
+/// `GET /v1/videos/{id}/content`: the file, piece by piece as it comes; a `Range` is passed on.
+///
+/// # Errors
+/// 400 for a video that is not there yet, 404 for an id that is not this caller's, 416 for a range that it does not have.
+pub async fn content(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+    query: Query<Variant>,
+) -> Result<HttpResponse, ApiError> {
+    let (job, route, mut record) = back(&http, &caller, &app, &id)?;
+    if is_lane(&route) {
+        let about = (&*id, &job, &route);
+        return lane::content(&http, &caller, &app, about, query.variant.as_deref(), record).await;
+    }
+    let opened = async {
+        if query.variant.as_deref().is_some_and(|it| it != "video") {
+            return Err(ApiError::unsupported("variant", &job.model));
+        }
+        let state = look(&http, &caller, &app, (&job, &route), &mut record).await?;
+        let file = match (state.status, state.file, state.error) {
+            (VideoStatus::Completed, Some(file), _) => file,
+            (VideoStatus::Failed, _, Some(error)) => return Err(told(error)),
+            _ => return Err(ApiError::video_not_ready()),
+        };
+        let url = match file {
+            File::Bytes(bytes) => return Ok(Err(bytes)),
+            File::Link { url, .. } => url,
+        };
+        let range = header_text(&http, "range");
+        let run = answering::job(&http, &caller, &app, None)?;
+        let (answer, served) = media::run(&run, &route, async |candidate, turn| {
+            let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
+            videos.open(&job.ticket, &url, range.as_deref(), turn).await
+        })
+        .await;
+        record.served = served;
+        let answer = answer.map_err(told)?;
+        // A store's error page under 200 is no video.
+        if answer.content_type().starts_with("text/") {
+            let error = ProviderError::malformed("video file").with_code("result_not_fetched");
+            return Err(error.into());
+        }
+        Ok(Ok(answer))
+    };
+    match opened.await.inspect_err(|error| record.fail(error))? {
+        Ok(answer) => Ok(through::respond(answer, (), record, &app)),
+        Err(bytes) => {
+            record.done();
+            let mut response = HttpResponse::Ok();
+            response.insert_header((header::CONTENT_TYPE, "video/mp4"));
+            Ok(no_store(&mut response).body(bytes))
+        }
+    }
+}
+
+/// `DELETE /v1/videos/{id}`: stopped where that can be, and deleted at the provider.
+///
+/// # Errors
+/// 404 for an id that is not this caller's.
+pub async fn delete(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let (job, route, mut record) = back(&http, &caller, &app, &id)?;
+    let deleted = async {
+        if is_lane(&route) {
+            let about = (&*id, &job, &route);
+            lane::delete(&http, &caller, &app, about, &mut record).await?;
+        } else {
+            let run = answering::job(&http, &caller, &app, None)?;
+            let (done, served) = media::run(&run, &route, async |candidate, turn| {
+                let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
+                videos.delete(&job.ticket, turn).await
+            })
+            .await;
+            record.served = served;
+            done.map_err(told)?;
+        }
+        app.looks.forget(&job);
+        let object = json!({"id": &*id, "object": "video.deleted", "deleted": true});
+        Ok(no_store(&mut HttpResponse::Ok()).json(object))
+    };
+    let deleted = deleted.await;
+    finished(deleted, record)
+}
+
+/// `POST /v1/videos/{id}/remix`: another video from one of an API's.
+///
+/// # Errors
+/// 400 for a provider that has no such thing, 404 for an id that is not this caller's.
+pub async fn remix(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    let (job, route, mut record) = back(&http, &caller, &app, &id)?;
+    let made = async {
+        if !is_lane(&route) {
+            return Err(ApiError::unsupported("remix", &job.model));
+        }
+        let mut share = app.memory.share();
+        let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
+        let asked = question::of_whole(&question::content_type(&http), body, &app)?;
+        let about = (&*id, &job, &route);
+        lane::remix(&http, &caller, &app, about, asked, &mut record).await
+    };
+    let made = made.await;
+    finished(made, record)
+}
+
+/// The way back to a video, and a place for the request.
+fn back(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    id: &str,
+) -> Result<(Job, Route, Record), ApiError> {
+    let job: Job = app
+        .sealer
+        .open(KIND, &caller.name, id)
+        .ok_or_else(ApiError::video_not_found)?;
+    let route = app
+        .registry
+        .route_back(&job.provider, &job.ticket.model)
+        .ok_or_else(ApiError::video_not_found)?;
+    Place::look(app, http)?;
+    let admission = Admission::new(Place::take(app)?, app.memory.share());
+    let record = relay::record("video", http, caller, admission, Some(&job.model));
+    Ok((job, route, record))
+}
+
+fn is_lane(route: &Route) -> bool {
+    let first = route.candidates.first();
+    first.is_some_and(|first| first.provider.relay().is_some())
+}
+
+/// Asks the provider how far a video is; within a second of the last look of this worker it is told what that one saw, as
+/// clients ask more often than services like.
+async fn look(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    (job, route): (&Job, &Route),
+    record: &mut Record,
+) -> Result<VideoState, ApiError> {
+    if let Some(state) = app.looks.last(job) {
+        return Ok(state);
+    }
+    let run = answering::job(http, caller, app, None)?;
+    let (state, served) = media::run(&run, route, async |candidate, turn| {
+        let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
+        videos.look(&job.ticket, turn).await
+    })
+    .await;
+    record.served = served;
+    let state = state.map_err(|error| match error.kind {
+        Kind::ModelNotFound => ApiError::video_not_found(),
+        _ => told(error),
+    })?;
+    app.looks.saw(job, &state);
+    Ok(state)
+}
+
+/// An error as these doors tell it: what moderation refused is `content_policy_violation`, as OpenAI calls it for pictures
+/// and videos.
+pub(super) fn told(error: ProviderError) -> ApiError {
+    let is_moderated = error.kind == Kind::Moderated && error.code.is_none();
+    let mut error = ApiError::from(error);
+    if is_moderated {
+        error.code = Some("content_policy_violation".to_owned());
+    }
+    error
+}
+
+/// An id for a job, of this caller's.
+fn sealed(app: &App, caller: &Principal, job: &Job) -> String {
+    let salt: [u8; SALT_BYTES] = rand::random();
+    app.sealer.seal(KIND, &caller.name, job, salt)
+}
+
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+fn header_text(http: &HttpRequest, name: &str) -> Option<String> {
+    let value = http.headers().get(name)?.to_str().ok()?;
+    Some(value.to_owned())
+}
+
+fn no_store(response: &mut actix_web::HttpResponseBuilder) -> &mut actix_web::HttpResponseBuilder {
+    response.insert_header((header::CACHE_CONTROL, "no-store"))
+}
+
+/// What a call about a video at a lane is made with.
+fn method_of(step: &str) -> Method {
+    match step {
+        "video_delete" => Method::DELETE,
+        "video_remix" => Method::POST,
+        _ => Method::GET,
+    }
+}
