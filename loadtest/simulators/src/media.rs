@@ -54,9 +54,8 @@ impl Film {
     /// Serves it, the whole or what a `Range` header asks for.
     pub(super) fn serve(self, request: &Request) -> Reply {
         let asked = request.header("range");
-        let whole = 0..self.length;
         let range = if asked.is_empty() {
-            Some(whole.clone())
+            Some(0..self.length)
         } else {
             ranged(&asked, self.length)
         };

@@ -178,6 +178,8 @@ async fn another_account_is_tried_as_long_as_the_request_is_at_hand() {
     assert_eq!(post_json(&hive, "/v1/embeddings", &body).await.status, 200);
     // Short forms are at hand; of a long one most has gone out, and is not there to be sent again.
     for (length, expected) in [(1 << 20, 200), (6 << 20, 429)] {
+        // One whose accounts have not failed yet.
+        let hive = Hive::start(&[&upstream], &[]);
         upstream.control().order(order("transcriptions")).unwrap();
         let file = vec![b'x'; length];
         let fields = [
