@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::{
     accounts::Census,
     budget::Memory,
-    http::auth::Keys,
+    http::{auth::Keys, openai::videos::Looks},
     metrics::METRICS,
     providers::{Janitor, Registry},
     seal::Sealer,
@@ -33,6 +33,8 @@ pub struct App {
     pub keys: Keys,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
+    /// What was seen of videos a moment ago.
+    pub looks: Looks,
     /// Set by SIGTERM: `/ready` says 503 from now on.
     pub is_draining: AtomicBool,
     /// Set when the grace after SIGTERM is over: no chat is taken any more.
@@ -59,6 +61,7 @@ impl App {
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
             sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),
+            looks: Looks::default(),
             settings: Arc::new(settings),
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.

@@ -1,7 +1,7 @@
 //! Small real files of sound and film, and the way in which stores serve them: by ranges (RFC 9110 section 14), a piece at a
 //! time, as a film may be told to be larger than anybody's memory.
 
-use std::ops::Range;
+use std::{ops::Range, sync::LazyLock};
 
 use bytes::Bytes;
 use serde_json::json;
@@ -19,6 +19,16 @@ pub(super) const TONE: &[u8] = include_bytes!("media/tone.mp3");
 const PIECE: u64 = 64 << 10;
 /// What a `free` box says of itself: its length in 8 bytes, as it may be long (ISO 14496-12 section 4.2).
 const BOX_HEAD: u64 = 16;
+
+/// Each byte of the padding tells where it stands, so that a wrong range shows; so often it tells the same.
+const PERIOD: u64 = 251;
+
+fn told(at: u64) -> u8 {
+    u8::try_from(at % PERIOD).unwrap_or_default()
+}
+
+/// Any piece of the padding is in here: none is made anew.
+static PATTERN: LazyLock<Bytes> = LazyLock::new(|| (0..PERIOD + PIECE).map(told).collect());
 
 /// A film of so many bytes: the sample, and behind it, if it is to be longer, a box of nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,14 +49,22 @@ impl Film {
     }
 
     fn piece(self, range: Range<u64>) -> Bytes {
+        let behind = FILM.len() as u64 + BOX_HEAD;
+        if range.start >= behind
+            && let (Ok(start), Ok(length)) = (
+                usize::try_from(range.start % PERIOD),
+                usize::try_from(range.end - range.start),
+            )
+        {
+            return PATTERN.slice(start..start + length);
+        }
         let sample = FILM.len() as u64;
         let mut head = ((self.length - sample).to_be_bytes()).to_vec();
         head.splice(0..0, *b"\0\0\0\x01free");
         let byte = |at: u64| match at.checked_sub(sample) {
             None => FILM.get(usize::try_from(at).unwrap_or(usize::MAX)).copied(),
             Some(at) if at < BOX_HEAD => head.get(usize::try_from(at).unwrap_or(0)).copied(),
-            // Each byte tells where it stands, so that a wrong range shows.
-            Some(_) => Some((at % 251) as u8),
+            Some(_) => Some(told(at + sample)),
         };
         range.map(|at| byte(at).unwrap_or_default()).collect()
     }

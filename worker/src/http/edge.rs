@@ -21,13 +21,13 @@ use crate::{app::App, metrics::METRICS};
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, content-range, accept-ranges, content-disposition, openai-poll-after-ms, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 /// Request headers that a browser may send even if it did not ask (conformance H4).
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
     anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, x-request-id, \
-    x-session-id, idempotency-key";
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, OPTIONS");
+    x-session-id, idempotency-key, range, if-range";
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
 /// Asked every few seconds by machines: counting them would drown the rest.
 const PROBES: [&str; 4] = ["/health", "/ready", "/metrics", "/admin/key"];
 /// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.

@@ -236,6 +236,36 @@ impl ApiError {
         }
     }
 
+    /// 404: an id that is none of this caller's videos. Whether it is somebody else's, was changed or made up, nobody is told.
+    pub fn video_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "video_not_found",
+            "There is no video of this id.",
+        )
+    }
+
+    /// 400: a video whose file is asked for before it is there.
+    pub fn video_not_ready() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "video_not_ready",
+            "The video is not there yet; GET /v1/videos/{id} says how far it is.",
+        )
+    }
+
+    /// 416: the file has no such range.
+    pub fn range_not_satisfiable() -> Self {
+        Self::new(
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            "invalid_request_error",
+            "range_not_satisfiable",
+            "The file does not have the range that was asked for.",
+        )
+    }
+
     /// 408: the body does not come.
     pub fn slow_body() -> Self {
         Self::new(

@@ -70,6 +70,32 @@ pub fn routes(config: &mut web::ServiceConfig) {
             );
         }
     }
+    for base in ["/v1", "", "/v1/v1"] {
+        use openai::videos;
+        config
+            .service(
+                web::resource(format!("{base}/videos"))
+                    .route(web::post().to(videos::create))
+                    .route(web::get().to(videos::list))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/videos/{{id}}"))
+                    .route(web::get().to(videos::retrieve))
+                    .route(web::delete().to(videos::delete))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/videos/{{id}}/content"))
+                    .route(web::get().to(videos::content))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/videos/{{id}}/remix"))
+                    .route(web::post().to(videos::remix))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
+    }
     config
         .service(
             web::resource("/anthropic/v1/models")

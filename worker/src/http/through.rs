@@ -51,6 +51,9 @@ pub(super) fn respond(
     record: Record,
     app: &Data<App>,
 ) -> HttpResponse {
+    if answer.status == StatusCode::RANGE_NOT_SATISFIABLE {
+        return no_such_range(&answer, record);
+    }
     let status = StatusCode::from_u16(answer.status.as_u16()).unwrap_or(StatusCode::BAD_GATEWAY);
     let mut response = HttpResponseBuilder::new(status);
     let content_type = answer.header("content-type");
@@ -87,6 +90,17 @@ pub(super) fn respond(
         Some(length) => response.body(SizedStream::new(length, body)),
         None => response.streaming(body),
     }
+}
+
+/// 416, with how long the file is, and none of the upstream's words.
+fn no_such_range(answer: &Answer, mut record: Record) -> HttpResponse {
+    let error = ApiError::range_not_satisfiable();
+    record.fail(&error);
+    let mut response = HttpResponseBuilder::new(error.status);
+    if let Some(place) = answer.header("content-range") {
+        response.insert_header((header::CONTENT_RANGE, place));
+    }
+    response.json(Dialect::OpenAi.error_body(&error, ""))
 }
 
 /// The body breaks off, as its beginning has gone out: a client sees that there is less than was said, or no last chunk.

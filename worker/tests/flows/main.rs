@@ -29,6 +29,7 @@ mod raw;
 mod relay;
 mod strangers;
 mod support;
+mod videos;
 mod xinghuo;
 mod xinghuo_forms;
 mod zhipu;

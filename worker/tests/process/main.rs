@@ -6,6 +6,7 @@
 )]
 
 mod logs;
+mod media;
 mod renewal;
 mod start;
 mod support;

@@ -56,6 +56,8 @@ struct Video {
     polls_left: u32,
     polled: Option<Instant>,
     failed: bool,
+    /// How large it is to be: `bytes:N` in the prompt.
+    bytes: u64,
 }
 
 /// Which of the three uploads a form is for.
@@ -153,12 +155,17 @@ impl Files {
             .get("prompt")
             .and_then(Value::as_str)
             .map(str::to_owned);
+        let prompt = call.prompt.as_deref().unwrap_or_default();
+        let bytes = prompt
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("bytes:")?.parse().ok());
         let [chat, conversation] = [(); 2].map(|()| Uuid::new_v4().simple().to_string());
         let video = Video {
             account,
             polls_left: POLLS,
             polled: None,
             failed: false,
+            bytes: bytes.unwrap_or(0),
         };
         self.videos.insert(chat.clone(), video);
         Ok(refusal::success(
@@ -225,7 +232,7 @@ impl Files {
         let Some(left) = video.polls_left.checked_sub(1) else {
             return Ok(refusal::success(&json!({
                 "status": "finished", "cover_url": format!("{base}/__sim/picture.png?cover={id}"),
-                "video_url": format!("{base}/__sim/picture.png?video={id}"), "video_duration": 6, "resolution": "1440x960",
+                "video_url": format!("{base}/__sim/video.mp4?bytes={}&id={id}", video.bytes), "video_duration": 6, "resolution": "1440x960",
             })));
         };
         video.polls_left = left;

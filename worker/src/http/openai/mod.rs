@@ -7,5 +7,6 @@ pub mod models;
 pub mod relay;
 pub mod responses;
 mod usage;
+pub mod videos;
 pub(super) mod voice;
 mod voice_whole;

@@ -189,16 +189,24 @@ mod tests {
     fn the_pages_words_become_openais() {
         for (json, status) in [
             (r#"{"status":"init"}"#, VideoStatus::Queued),
-            (r#"{"status":"processing","msg":""}"#, VideoStatus::InProgress),
+            (
+                r#"{"status":"processing","msg":""}"#,
+                VideoStatus::InProgress,
+            ),
             (r#"{"status":"fail"}"#, VideoStatus::Failed),
             (r#"{"status":"finished"}"#, VideoStatus::Failed),
             ("{}", VideoStatus::Failed),
         ] {
             assert_eq!(of(json).status, status, "{json}");
         }
-        let done = of(r#"{"status":"finished","video_url":"https://e/v","video_duration":6.2,"resolution":"1440x960"}"#);
+        let done = of(
+            r#"{"status":"finished","video_url":"https://e/v","video_duration":6.2,"resolution":"1440x960"}"#,
+        );
         assert_eq!((done.status, done.progress), (VideoStatus::Completed, 100));
-        assert_eq!((done.seconds, done.size), (Some(6), Some(Size::of(1440, 960))));
+        assert_eq!(
+            (done.seconds, done.size),
+            (Some(6), Some(Size::of(1440, 960)))
+        );
         for (json, kind) in [
             (r#"{"status":"fail","msg":"积分不足"}"#, Kind::QuotaSpent),
             (r#"{"status":"fail","msg":"内容违规"}"#, Kind::Moderated),

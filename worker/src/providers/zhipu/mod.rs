@@ -4,6 +4,7 @@
 mod account;
 mod card;
 mod catalogue;
+mod films;
 mod frame;
 mod marks;
 mod models;
@@ -35,7 +36,7 @@ use self::{
     stream::Decoder,
     wire::{Caller, Question, Site},
 };
-use super::{Errand, Messenger, Model, Provider, Turn};
+use super::{Errand, Messenger, Model, Provider, Turn, Videos};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
@@ -149,6 +150,10 @@ impl Provider for Zhipu {
 
     fn expiries(&self) -> Vec<(usize, u64)> {
         self.accounts.read(Account::end)
+    }
+
+    fn videos(&self) -> Option<&dyn Videos> {
+        Some(self)
     }
 
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {

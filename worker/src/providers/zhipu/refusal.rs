@@ -137,6 +137,13 @@ pub(super) fn expired(variable: &str) -> Refusal {
     )
 }
 
+/// Whether the words are those of moderation, as services of the country have them; the page names none.
+pub(super) fn speaks_of_moderation(words: &str) -> bool {
+    ["违规", "敏感", "审核", "不合规"]
+        .iter()
+        .any(|word| words.contains(word))
+}
+
 /// Words for points, times and allowances.
 pub(super) fn speaks_of_quota(words: &str) -> bool {
     ["积分", "次数", "额度"]

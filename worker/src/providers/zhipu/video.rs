@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{
     Asked, Zhipu,
@@ -22,20 +23,54 @@ const EVERY: Duration = Duration::from_secs(2);
 const MOST: Duration = Duration::from_secs(600);
 
 #[derive(Deserialize)]
-struct Created {
-    chat_id: String,
+pub(super) struct Created {
+    pub(super) chat_id: String,
 }
 
 #[derive(Deserialize)]
-struct Source {
-    source_id: String,
+pub(super) struct Source {
+    pub(super) source_id: String,
 }
 
 #[derive(Deserialize)]
-struct Progress {
-    status: Option<String>,
-    msg: Option<String>,
+pub(super) struct Progress {
+    pub(super) status: Option<String>,
+    pub(super) msg: Option<String>,
     video_url: Option<String>,
+    video_duration: Option<Value>,
+    pub(super) resolution: Option<String>,
+}
+
+impl Progress {
+    /// Where it is.
+    pub(super) fn url(&self) -> Option<String> {
+        let is_web = |url: &&String| url.starts_with("https://") || url.starts_with("http://");
+        self.video_url.as_ref().filter(is_web).cloned()
+    }
+
+    /// How long it is; the page does not say whether that is a number or a text.
+    pub(super) fn seconds(&self) -> Option<u32> {
+        let seconds = match self.video_duration.as_ref()? {
+            Value::String(text) => text.trim().parse().ok(),
+            number => number.as_f64(),
+        };
+        // Far from the ends of either type.
+        let seconds = seconds.filter(|seconds| (0.5..1e6).contains(seconds))?;
+        Some(seconds.round() as u32)
+    }
+}
+
+/// Why there is none, in the service's words.
+pub(super) fn failure(words: Option<&str>) -> ProviderError {
+    let words = words.unwrap_or_default();
+    let kind = if refusal::speaks_of_quota(words) {
+        Kind::QuotaSpent
+    } else if refusal::speaks_of_moderation(words) {
+        Kind::Moderated
+    } else {
+        Kind::Unavailable
+    };
+    ProviderError::new(kind, "the service made no video").saying(words)
 }
 
 impl Zhipu {
@@ -91,28 +126,18 @@ impl Zhipu {
 
 /// The video's address, once there is one.
 fn judged(progress: Progress) -> Result<Option<String>, Refusal> {
-    let is_web = |url: &String| url.starts_with("https://") || url.starts_with("http://");
     match progress.status.as_deref() {
         Some("init" | "processing") => Ok(None),
-        Some("finished") => match progress.video_url.filter(is_web) {
+        Some("finished") => match progress.url() {
             Some(url) => Ok(Some(url)),
             None => Err(ProviderError::malformed("video").into()),
         },
-        Some(_) | None => {
-            let words = progress.msg.unwrap_or_default();
-            let kind = if refusal::speaks_of_quota(&words) {
-                Kind::QuotaSpent
-            } else {
-                Kind::Unavailable
-            };
-            let error = ProviderError::new(kind, "the service made no video");
-            Err(error.saying(&words).into())
-        }
+        Some(_) | None => Err(failure(progress.msg.as_deref()).into()),
     }
 }
 
 /// A short call: its result, or what its refusal means.
-async fn call<T: serde::de::DeserializeOwned>(
+pub(super) async fn call<T: serde::de::DeserializeOwned>(
     turn: &Turn,
     request: Request,
     variable: &str,

@@ -43,7 +43,14 @@ fn record(app: &Data<App>, request: &ChatRequest) -> Record {
         _place: Place::take(app).unwrap(),
         _share: app.memory.share(),
     };
-    Record::new("test", admission, "r1".into(), "key".into(), request)
+    Record::new(
+        "test",
+        admission,
+        "r1".into(),
+        "key".into(),
+        &request.model,
+        request.stream,
+    )
 }
 
 fn chat_voice() -> ChatVoice {

@@ -8,15 +8,17 @@
 //! they can be sent again with another account; of larger ones the rest is passed on as it comes, and once some of it has gone
 //! out, a failure is told and not tried again.
 
-mod question;
+pub(in crate::http) mod question;
 
 use actix_web::{
     HttpRequest, HttpResponse,
     http::{Method, header::HeaderMap},
     web::{Data, Payload},
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
 pub(in crate::http) use self::question::Asked;
+use super::videos;
 use crate::{
     app::App,
     budget::Share,
@@ -38,6 +40,9 @@ use crate::{
 
 /// See the module.
 const MOST_KEPT_BYTES: usize = 4 << 20;
+
+/// What an API's own id may keep as it is in a path: a dot or a slash would lead elsewhere.
+pub(in crate::http) const ID: &AsciiSet = &NON_ALPHANUMERIC.remove(b'_').remove(b'-');
 
 /// A path that is passed on.
 #[derive(Debug)]
@@ -143,7 +148,7 @@ pub(in crate::http) async fn pass_on(
     };
     let admission = Admission::new(Place::take(app)?, app.memory.share());
     let mut record = record(endpoint.step, http, caller, admission, model.as_deref());
-    let passed = async {
+    let passed: Result<Passed, ApiError> = async {
         let route = route(app, endpoint, model.as_deref())?;
         let job = answering::job(http, caller, app, user.as_deref())?;
         let (passed, served) = media::run(&job, &route, async |candidate, turn| {
@@ -152,9 +157,17 @@ pub(in crate::http) async fn pass_on(
         })
         .await;
         record.served = served;
-        Ok::<Passed, ApiError>(passed?)
-    };
-    let passed = passed.await.inspect_err(|error| record.fail(error))?;
+        passed.map_err(|error| {
+            // As OpenAI calls it where pictures are made.
+            if endpoint.path.starts_with("/images") {
+                videos::told(error)
+            } else {
+                error.into()
+            }
+        })
+    }
+    .await;
+    let passed = passed.inspect_err(|error| record.fail(error))?;
     drop((call, share));
     Ok(through::respond(passed.answer, passed.lease, record, app))
 }
@@ -190,7 +203,7 @@ fn route(app: &App, endpoint: &Endpoint, model: Option<&str>) -> Result<Route, A
 }
 
 /// The route leads to lanes only, so nobody hears this.
-fn no_lane() -> ProviderError {
+pub(in crate::http) fn no_lane() -> ProviderError {
     ProviderError::new(Kind::NotConfigured, "this model has no API")
 }
 

@@ -46,9 +46,7 @@ pub(super) async fn take_in(
     payload: Payload,
     share: &mut Share,
 ) -> Result<Asked, ApiError> {
-    let content_type = http.headers().get("content-type");
-    let content_type = content_type.and_then(|it| it.to_str().ok());
-    let content_type = content_type.unwrap_or("application/json").to_owned();
+    let content_type = content_type(http);
     let boundary = form::boundary(&content_type)?;
     let is_packed = http.headers().contains_key("content-encoding");
     let settings = &app.settings.http;
@@ -62,19 +60,49 @@ pub(super) async fn take_in(
         // What it was packed in is off by then, so nothing of it says how it goes on.
         Some(boundary) if is_packed => {
             let whole = body::read(http, payload, settings, share).await?;
-            let mut scanner = Scanner::new(&boundary);
-            let (model, user) = fields(&mut scanner, &whole)?;
-            form_around(whole, model, user, content_type)?
+            whole_form(whole, &boundary, content_type)?
         }
         Some(boundary) => {
             let incoming = Incoming::new(http, payload, settings)?;
             form(incoming, &boundary, content_type, share).await?
         }
     };
+    checked(asked)
+}
+
+/// A request that was read whole.
+///
+/// # Errors
+/// 400 as [`take_in`].
+pub(in crate::http) fn of_whole(
+    content_type: &str,
+    whole: Bytes,
+    app: &App,
+) -> Result<Asked, ApiError> {
+    let asked = match form::boundary(content_type)? {
+        Some(boundary) => whole_form(whole, &boundary, content_type.to_owned())?,
+        None => json(whole, app.settings.http.most_messages)?,
+    };
+    checked(asked)
+}
+
+/// The content type of a body; JSON where nobody says.
+pub(in crate::http) fn content_type(http: &HttpRequest) -> String {
+    let said = http.headers().get("content-type");
+    let said = said.and_then(|it| it.to_str().ok());
+    said.unwrap_or("application/json").to_owned()
+}
+
+fn checked(asked: Asked) -> Result<Asked, ApiError> {
     match &asked.model {
         Some(model) if model.len() > MOST_MODEL_BYTES => Err(Invalid::too_long_a_model().into()),
         _ => Ok(asked),
     }
+}
+
+fn whole_form(whole: Bytes, boundary: &str, content_type: String) -> Result<Asked, ApiError> {
+    let (model, user) = fields(&mut Scanner::new(boundary), &whole)?;
+    form_around(whole, model, user, content_type)
 }
 
 /// The members that are looked at; everything else is the API's affair.

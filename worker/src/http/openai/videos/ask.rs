@@ -50,7 +50,11 @@ pub(super) fn read(content_type: &str, body: Bytes, model: String) -> Result<Wan
                 .into_iter()
                 .map(|(name, value)| (name, Said::Json(value)))
                 .collect(),
-            _ => return Err(ApiError::bad_request("The body is not a valid JSON object.")),
+            _ => {
+                return Err(ApiError::bad_request(
+                    "The body is not a valid JSON object.",
+                ));
+            }
         },
     };
     let mut ask = VideoRequest::new(model, "");
@@ -104,7 +108,9 @@ fn take(
         _ => {
             // A name goes back in a header.
             let is_plain = name.len() <= 64
-                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.[]".contains(&b));
+                && name
+                    .bytes()
+                    .all(|b| b.is_ascii_alphanumeric() || b"_-.[]".contains(&b));
             if is_plain {
                 ignored.push(name.to_owned());
             }
@@ -168,12 +174,22 @@ mod tests {
         .unwrap();
         assert_eq!(wanted.ignored, ["loop"]);
         let ask = wanted.ask;
-        assert_eq!((ask.seconds, ask.size), (Some(8), Some(Size::of(1280, 720))));
-        assert_eq!(ask.input_reference, Some(Input::Url("https://e/x.png".to_owned())));
+        assert_eq!(
+            (ask.seconds, ask.size),
+            (Some(8), Some(Size::of(1280, 720)))
+        );
+        assert_eq!(
+            ask.input_reference,
+            Some(Input::Url("https://e/x.png".to_owned()))
+        );
         let form = "--B\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n--B\r\n\
             Content-Disposition: form-data; name=\"input_reference\"; filename=\"c.png\"\r\nContent-Type: image/png\r\n\r\n\
             PNG\r\n--B--";
-        let read = read("multipart/form-data; boundary=B", form.into(), "m".to_owned());
+        let read = read(
+            "multipart/form-data; boundary=B",
+            form.into(),
+            "m".to_owned(),
+        );
         let ask = read.unwrap().ask;
         assert_eq!((&*ask.prompt, &*ask.model), ("a cat", "m"));
         assert!(matches!(ask.input_reference, Some(Input::File { name, .. }) if name == "c.png"));
@@ -190,7 +206,10 @@ mod tests {
             (json!({"prompt": "x", "seconds": 1e99}), "seconds"),
             (json!({"prompt": "x", "size": "big"}), "size"),
             (json!({"prompt": "x", "size": 7}), "size"),
-            (json!({"prompt": "x", "input_reference": {"file_id": "f"}}), "input_reference"),
+            (
+                json!({"prompt": "x", "input_reference": {"file_id": "f"}}),
+                "input_reference",
+            ),
         ] {
             let error = asked(&body).unwrap_err();
             assert_eq!(error.param.as_deref(), Some(param), "{body}");

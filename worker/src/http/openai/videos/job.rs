@@ -8,7 +8,7 @@ use crate::chat::media::{Ticket, VideoState, VideoStatus};
 
 /// What an id holds. Short names, as all of it travels with each request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Job {
+pub(super) struct Job {
     /// The provider's name.
     #[serde(rename = "p")]
     pub(super) provider: String,

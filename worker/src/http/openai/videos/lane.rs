@@ -102,10 +102,15 @@ pub(super) async fn content(
     mut record: Record,
 ) -> Result<HttpResponse, ApiError> {
     let query = variant.map_or_else(String::new, |variant| {
-        format!("?variant={}", utf8_percent_encode(variant, NON_ALPHANUMERIC))
+        format!(
+            "?variant={}",
+            utf8_percent_encode(variant, NON_ALPHANUMERIC)
+        )
     });
     let headers = ["accept", "range", "if-range"];
-    let headers = headers.iter().filter_map(|name| relay::header(http.headers(), name));
+    let headers = headers
+        .iter()
+        .filter_map(|name| relay::header(http.headers(), name));
     let call = Call {
         headers: headers.collect(),
         told: &[404, 416],
@@ -224,7 +229,10 @@ fn shown(mut object: Map<String, Value>, id: &str, model: &str, poll_after: &str
     object.insert("id".to_owned(), json!(id));
     object.insert("model".to_owned(), json!(model));
     // The API's own id of another video would lead nowhere.
-    if object.get("remixed_from_video_id").is_some_and(|it| !it.is_null()) {
+    if object
+        .get("remixed_from_video_id")
+        .is_some_and(|it| !it.is_null())
+    {
         object.insert("remixed_from_video_id".to_owned(), Value::Null);
     }
     if let Some(error) = object.get_mut("error").filter(|error| !error.is_null()) {

@@ -26,7 +26,6 @@ use serde::Deserialize;
 use serde_json::json;
 
 use self::{ask::Wanted, job::Job};
-pub use looks::Looks;
 use super::relay::{self, question};
 use crate::{
     app::App,
@@ -45,6 +44,7 @@ use crate::{
     providers::{Registry, Route, media},
     seal::SALT_BYTES,
 };
+pub use looks::Looks;
 
 /// What ids of videos are sealed as, and begin with.
 const KIND: &str = "video";
@@ -231,7 +231,8 @@ pub async fn retrieve(
 /// # Errors
 /// 401.
 pub async fn list(_: Principal) -> Result<HttpResponse, ApiError> {
-    let page = json!({"object": "list", "data": [], "first_id": null, "last_id": null, "has_more": false});
+    let page =
+        json!({"object": "list", "data": [], "first_id": null, "last_id": null, "has_more": false});
     Ok(no_store(&mut HttpResponse::Ok()).json(page))
 }
 
@@ -254,8 +255,16 @@ pub async fn content(
 ) -> Result<HttpResponse, ApiError> {
     let (job, route, mut record) = back(&http, &caller, &app, &id)?;
     if is_lane(&route) {
-        let about = (&*id, &job, &route);
-        return lane::content(&http, &caller, &app, about, query.variant.as_deref(), record).await;
+        let about = (id.as_str(), &job, &route);
+        return lane::content(
+            &http,
+            &caller,
+            &app,
+            about,
+            query.variant.as_deref(),
+            record,
+        )
+        .await;
     }
     let opened = async {
         if query.variant.as_deref().is_some_and(|it| it != "video") {
@@ -311,7 +320,7 @@ pub async fn delete(
     let (job, route, mut record) = back(&http, &caller, &app, &id)?;
     let deleted = async {
         if is_lane(&route) {
-            let about = (&*id, &job, &route);
+            let about = (id.as_str(), &job, &route);
             lane::delete(&http, &caller, &app, about, &mut record).await?;
         } else {
             let run = answering::job(&http, &caller, &app, None)?;
@@ -350,7 +359,7 @@ pub async fn remix(
         let mut share = app.memory.share();
         let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
         let asked = question::of_whole(&question::content_type(&http), body, &app)?;
-        let about = (&*id, &job, &route);
+        let about = (id.as_str(), &job, &route);
         lane::remix(&http, &caller, &app, about, asked, &mut record).await
     };
     let made = made.await;
