@@ -57,7 +57,7 @@ class Gateway:
         self.said = self.script("up", "--no-build", "--detach", "--simulators", "--workers", str(workers))
         self.key = re.search(r"^key +(\S+)", self.said.stdout, re.MULTILINE)[1]
         settings = dict(line.split("=", 1) for line in (self.run_dir / "simulators.env").read_text().splitlines())
-        self.secrets = {name: value.strip("'") for name, value in settings.items() if value.strip("'") and not name.endswith(("_URL", "_NAME", "_MODELS"))}
+        self.secrets = {name: value.strip("'") for name, value in settings.items() if value.strip("'") and not name.endswith(("_URL", "_NAME", "_MODELS", "_KIND"))}
         given = [(provider.name, settings[provider.variable]) for provider in PROVIDERS if provider.variable in settings]
         self.simulators = {name: Simulator(name, "/".join(url.split("/")[:3])) for name, url in given}
 

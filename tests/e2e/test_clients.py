@@ -6,7 +6,7 @@ from edge import wait_until
 from providers import MODELS, PLAIN
 
 # An official API honours `stop` and the limits itself and its answer passes through; its simulator here does not know them.
-EMULATED = [(provider, model) for provider, model, thinks in MODELS if not thinks and provider != "openai"]
+EMULATED = [(provider, model) for provider, model, thinks in MODELS if not thinks and provider not in ("openai", "responses")]
 
 # Everything that has ever broken somebody's stream.
 NASTY = [

@@ -51,6 +51,7 @@ mod prompt;
 mod qwen;
 mod reply;
 mod request;
+mod responses;
 mod running;
 pub mod script;
 mod server;
@@ -78,6 +79,7 @@ const REGISTRY: &[(&str, New)] = &[
     ("minimax", |base| Ok(minimax::simulator(base))),
     ("openai", |base| Ok(openai::simulator(base))),
     ("qwen", |base| Ok(qwen::simulator(base))),
+    ("responses", |base| Ok(responses::simulator(base))),
     ("xinghuo", |base| Ok(xinghuo::simulator(base))),
     ("zhipu", |base| Ok(zhipu::simulator(base))),
 ];

@@ -17,7 +17,7 @@ use super::{
     control::Control,
     pieces,
     reply::{Act, Acts},
-    script::Citation,
+    script::{Called, Citation},
 };
 
 /// A question as a simulator understood it.
@@ -39,6 +39,8 @@ pub(super) struct Answer {
     pub(super) text: Vec<String>,
     pub(super) citations: Vec<Citation>,
     pub(super) images: Vec<String>,
+    /// What a script has it call; `None`: what a model would.
+    pub(super) calls: Option<Vec<Called>>,
     pub(super) pace: Duration,
     pub(super) raw: Option<String>,
     /// The text was asked for to the letter: not the friendly answer.
@@ -122,6 +124,10 @@ impl Answer {
             self.reasoning = cut(&self.reasoning.concat());
         }
         self.exact |= script.text.is_some() || script.pieces.is_some();
+        if script.calls.is_some() && script.text.is_none() {
+            self.text.clear();
+        }
+        self.calls = script.calls;
         self.text = match (script.pieces, &script.text) {
             (Some(pieces), _) => pieces,
             (None, Some(text)) => cut(text),

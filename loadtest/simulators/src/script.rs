@@ -19,6 +19,9 @@ pub struct Script {
     pub citations: Option<Vec<Citation>>,
     /// Addresses of pictures in the answer.
     pub images: Option<Vec<String>>,
+    /// The calls that the answer makes, of services that have calls of their own; there is no other text then than the
+    /// script's.
+    pub calls: Option<Vec<Called>>,
     /// The pause before each piece, in milliseconds.
     pub pace_ms: Option<u64>,
     /// Cut the bytes on the wire into writes of this many bytes, wherever that falls.
@@ -29,6 +32,16 @@ pub struct Script {
     pub quirks: Vec<String>,
     /// For how many answers; 0: until cleared. `None`: one.
     pub times: Option<u32>,
+}
+
+/// A call that an answer makes.
+#[derive(Clone, Debug, Deserialize, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    /// What is called: of a tool in a namespace both names with `__` between them.
+    pub name: String,
+    /// Its arguments, right or wrong; of a tool that takes a text the text.
+    pub arguments: String,
 }
 
 /// A page that an answer refers to.

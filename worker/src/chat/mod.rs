@@ -19,6 +19,7 @@ mod part;
 pub mod reasoning;
 pub mod refusals;
 pub mod request;
+pub mod responses;
 pub mod template;
 pub mod text;
 pub mod tokens;

@@ -27,6 +27,7 @@ mod qwen;
 mod qwen_chat2;
 mod raw;
 mod relay;
+mod responses;
 mod strangers;
 mod support;
 mod videos;

@@ -2,7 +2,7 @@
 
 mod ask;
 mod beside;
-mod refusal;
+pub(super) mod refusal;
 mod stream;
 
 use serde_json::{Value, json};

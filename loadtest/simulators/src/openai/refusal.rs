@@ -5,9 +5,9 @@ use serde_json::json;
 use crate::Reply;
 
 /// A reply that refuses.
-pub(super) type Refusal = Reply;
+pub(crate) type Refusal = Reply;
 
-pub(super) fn error(
+pub(crate) fn error(
     status: u16,
     kind: &str,
     code: Option<&str>,
@@ -20,11 +20,11 @@ pub(super) fn error(
     )
 }
 
-pub(super) fn bad_request(message: &str, param: Option<&str>, code: Option<&str>) -> Refusal {
+pub(crate) fn bad_request(message: &str, param: Option<&str>, code: Option<&str>) -> Refusal {
     error(400, "invalid_request_error", code, param, message)
 }
 
-pub(super) fn unauthorized() -> Refusal {
+pub(crate) fn unauthorized() -> Refusal {
     error(
         401,
         "invalid_request_error",
@@ -34,7 +34,7 @@ pub(super) fn unauthorized() -> Refusal {
     )
 }
 
-pub(super) fn not_found(model: &str) -> Refusal {
+pub(crate) fn not_found(model: &str) -> Refusal {
     let message = format!("The model `{model}` does not exist or you do not have access to it.");
     error(
         404,
@@ -46,7 +46,7 @@ pub(super) fn not_found(model: &str) -> Refusal {
 }
 
 /// The reply under a fault that refuses the call.
-pub(super) fn refused(fault: &str) -> Option<Refusal> {
+pub(crate) fn refused(fault: &str) -> Option<Refusal> {
     Some(match fault {
         "unauthorized" => unauthorized(),
         "forbidden" => error(

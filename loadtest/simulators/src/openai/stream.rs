@@ -6,6 +6,7 @@ use super::ask::{Ask, Tool};
 use crate::{
     prompt::Answer,
     reply::{Act, Acts},
+    script::Called,
 };
 
 /// Oddities of the stream that a script can ask for.
@@ -60,13 +61,19 @@ impl Completion {
                 self.delta(&json!({self.reasoning_key(): piece}), None),
             ));
         }
-        match &self.ask.tool {
-            Some(tool) => deltas.extend(self.tool_deltas(tool)),
-            None => deltas.extend(
-                self.pieces()
-                    .iter()
-                    .map(|piece| Act::say(self.delta(&json!({"content": piece}), None))),
-            ),
+        let tools = self.tools();
+        if tools.is_empty() || self.answer.calls.is_some() {
+            let pieces = self.pieces().iter();
+            deltas
+                .extend(pieces.map(|piece| Act::say(self.delta(&json!({"content": piece}), None))));
+        }
+        // An error after so many pieces comes amid the calls where there are no others.
+        let most = match self.end {
+            End::Error(pieces) => pieces,
+            End::Stop | End::Length | End::Filtered | End::Empty => usize::MAX,
+        };
+        for (index, tool) in tools.iter().enumerate() {
+            deltas.extend(self.tool_deltas(index, tool).into_iter().take(most));
         }
         let closing = self.closing();
         let pace = self.answer.pace;
@@ -108,11 +115,16 @@ impl Completion {
         if !reasoning.is_empty() {
             message[self.reasoning_key()] = json!(reasoning);
         }
-        if let Some(tool) = &self.ask.tool {
-            let function = json!({"name": tool.name, "arguments": tool.arguments});
-            message["content"] = Value::Null;
-            message["tool_calls"] =
-                json!([{"id": self.tool_id(), "type": "function", "function": function}]);
+        let tools = self.tools();
+        if !tools.is_empty() {
+            if self.answer.calls.is_none() || self.pieces().is_empty() {
+                message["content"] = Value::Null;
+            }
+            let call = |(index, tool): (usize, &Tool)| {
+                let function = json!({"name": tool.name, "arguments": tool.arguments});
+                json!({"id": self.tool_id(index), "type": "function", "function": function})
+            };
+            message["tool_calls"] = tools.iter().enumerate().map(call).collect();
         }
         let choice = json!({"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish_reason()});
         let choices = if self.end == End::Empty {
@@ -154,26 +166,37 @@ impl Completion {
     }
 
     fn finish_reason(&self) -> &'static str {
-        match (&self.ask.tool, self.end) {
+        match (self.tools().is_empty(), self.end) {
             (_, End::Length) => "length",
             (_, End::Filtered) => "content_filter",
-            (Some(_), _) => "tool_calls",
-            (None, _) => "stop",
+            (false, _) => "tool_calls",
+            (true, _) => "stop",
         }
     }
 
-    fn tool_id(&self) -> String {
-        format!("call_{}", self.id)
+    /// What is called: as the script has it, else what a model would call.
+    fn tools(&self) -> Vec<Tool> {
+        let Some(calls) = &self.answer.calls else {
+            return self.ask.tool.iter().cloned().collect();
+        };
+        let tool = |call: &Called| Tool {
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+        };
+        calls.iter().map(tool).collect()
+    }
+
+    fn tool_id(&self, index: usize) -> String {
+        format!("call_{index}_{}", self.id)
     }
 
     /// The name first, then the arguments in pieces of a few characters.
-    fn tool_deltas(&self, tool: &Tool) -> Vec<Act> {
+    fn tool_deltas(&self, index: usize, tool: &Tool) -> Vec<Act> {
         let function = json!({"name": tool.name, "arguments": ""});
-        let first =
-            json!([{"index": 0, "id": self.tool_id(), "type": "function", "function": function}]);
+        let first = json!([{"index": index, "id": self.tool_id(index), "type": "function", "function": function}]);
         let mut acts = vec![Act::say(self.delta(&json!({"tool_calls": first}), None))];
         for piece in crate::pieces::cut(&tool.arguments, Some(5)) {
-            let more = json!([{"index": 0, "function": {"arguments": piece}}]);
+            let more = json!([{"index": index, "function": {"arguments": piece}}]);
             acts.push(Act::say(self.delta(&json!({"tool_calls": more}), None)));
         }
         acts

@@ -51,9 +51,11 @@ pub async fn list(
     if Dialect::of(&http) == Dialect::Anthropic || page.limit.is_some() {
         return Ok(HttpResponse::Ok().json(anthropic_list(&entries, &page)));
     }
-    Ok(HttpResponse::Ok().json(
-        json!({"object": "list", "data": entries.iter().map(Entry::to_json).collect::<Vec<_>>()}),
-    ))
+    Ok(HttpResponse::Ok().json(json!({
+        "object": "list", "data": entries.iter().map(Entry::to_json).collect::<Vec<_>>(),
+        // What Codex reads; to everybody else it is a member like any other.
+        "models": entries.iter().map(Entry::to_codex).collect::<Vec<_>>(),
+    })))
 }
 
 /// One model; also ids that are accepted but not listed.
@@ -130,6 +132,16 @@ fn entries(app: &App) -> Vec<Entry> {
 }
 
 impl Entry {
+    /// As little as Codex needs to know how long a conversation may be. What is left out it fills with its defaults, and
+    /// its own prompt is one of these (doors.md section 10).
+    fn to_codex(&self) -> Value {
+        let mut entry = json!({"slug": self.id, "display_name": self.id});
+        if let Some(context) = self.model.context {
+            entry["context_window"] = context.into();
+        }
+        entry
+    }
+
     fn to_json(&self) -> Value {
         let support: serde_json::Map<_, _> = FIELDS
             .iter()
@@ -158,7 +170,7 @@ impl Entry {
     fn endpoints(&self) -> Vec<&'static str> {
         let (provider, model) = (&self.provider, &self.model);
         // Every model answers chats; one that draws answers with a picture.
-        let mut endpoints = vec!["/v1/chat/completions"];
+        let mut endpoints = vec!["/v1/chat/completions", "/v1/responses"];
         if let Some(draws) = provider.images().and_then(|it| it.draws(model)) {
             endpoints.push("/v1/images/generations");
             if draws.inputs > 0 {

@@ -82,8 +82,8 @@ fn of_members_that_stand_twice_the_last_one_goes_on() {
 const SAYING: &[&str] = &[
     r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false}"#,
     r#"{"model":"m","messages":[{"role":"system","content":"be \"brief\"\n你好"},{"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]},{"role":"user","name":"Ann","content":[{"type":"text","text":"what?"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA==","detail":"low"}},{"type":"image_url","image_url":{"url":"https://e/x"}},{"type":"file","file":{"file_data":"data:a/b;base64,AA==","filename":"f.pdf"}},{"type":"file_url","file_url":{"url":"https://e/y"}},{"type":"file","file":{"url":"https://e/z"}}]}],"stream":false}"#,
-    r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\": 1,\"a\":2}"}},{"id":"d","type":"custom","custom":{"name":"g","input":"*** raw\n"}}]},{"role":"tool","tool_call_id":"c","content":"4"},{"role":"tool","tool_call_id":"d","content":[{"type":"text","text":"5"}]},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},{"role":"function","name":"f","content":"6"},{"role":"user","content":"and?"}],"stream":false}"#,
-    r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"tools":[{"type":"function","function":{"name":"f","description":"does\nit","parameters":{"type":"object", "properties":{"z":{},"a":{"enum":[1.0,"\u00e9"]}}},"strict":true}},{"type":"function","function":{"name":"h"}},{"type":"custom","custom":{"name":"g","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"x"}}}}],"tool_choice":{"type":"custom","custom":{"name":"g"}},"parallel_tool_calls":false}"#,
+    r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":null,"reasoning_content":"hm","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{\"b\": 1,\"a\":2}"}},{"id":"d","type":"function","function":{"name":"g","arguments":"{}"}}]},{"role":"tool","tool_call_id":"c","content":"4"},{"role":"tool","tool_call_id":"d","content":[{"type":"text","text":"5"}]},{"role":"assistant","content":[{"type":"refusal","refusal":"no"}]},{"role":"function","name":"f","content":"6"},{"role":"user","content":"and?"}],"stream":false}"#,
+    r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"tools":[{"type":"function","function":{"name":"f","description":"does\nit","parameters":{"type":"object", "properties":{"z":{},"a":{"enum":[1.0,"\u00e9"]}}},"strict":true}},{"type":"function","function":{"name":"h"}}],"tool_choice":{"type":"function","function":{"name":"h"}},"parallel_tool_calls":false}"#,
     r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":{"type":"allowed_tools","allowed_tools":{"mode":"required","tools":[{"type":"function","function":{"name":"f"}}]}}}"#,
     r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"tools":[{"type":"function","function":{"name":"f"}}],"tool_choice":"required"}"#,
     r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":false,"functions":[{"name":"f","description":"d","parameters":{}}],"function_call":{"name":"f"}}"#,
@@ -221,4 +221,29 @@ proptest::proptest! {
         let spliced: Value = serde_json::from_str(&body_for(&body, "b")).unwrap();
         proptest::prop_assert_eq!(spliced, expected);
     }
+}
+
+/// Few servers know free texts, and a caller of another dialect cannot know which.
+#[test]
+fn free_texts_are_functions_with_one_text() {
+    let mut chat = crate::http::openai::body::read(
+        r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":null,"tool_calls":[{"id":"d","type":"custom","custom":{"name":"g","input":"raw\n"}}]}],"tools":[{"type":"custom","custom":{"name":"g","description":"what","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"x: y"}}}}],"tool_choice":{"type":"custom","custom":{"name":"g"}}}"#
+            .into(),
+    )
+    .unwrap();
+    chat.verbatim = None;
+    let body = body(&chat, "m", Manner::default()).concat();
+    let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(
+        said["tools"],
+        serde_json::json!([{"type": "function", "function": {
+            "name": "g", "description": "what\n\nThe text follows this grammar:\nx: y",
+            "parameters": {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": false},
+        }}])
+    );
+    assert_eq!(
+        said["messages"][1]["tool_calls"],
+        serde_json::json!([{"id": "d", "type": "function", "function": {"name": "g", "arguments": "{\"input\":\"raw\\n\"}"}}])
+    );
+    assert_eq!(said["tool_choice"]["function"]["name"], "g");
 }

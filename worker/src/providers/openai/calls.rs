@@ -162,7 +162,9 @@ impl Calls {
 
 impl Entry {
     fn read(mut call: Map<String, Value>) -> Self {
-        let (mut function, named) = match call.remove("function") {
+        // A free text stands in `custom`.
+        let inside = call.remove("function").or_else(|| call.remove("custom"));
+        let (mut function, named) = match inside {
             Some(Value::Object(function)) => (function, None),
             other => (Map::new(), other),
         };
@@ -177,7 +179,7 @@ impl Entry {
                 .iter()
                 .find_map(|name| members.remove(*name).filter(|value| !value.is_null()))
         };
-        let arguments = first(&mut function, &["arguments", "parameters"])
+        let arguments = first(&mut function, &["arguments", "parameters", "input"])
             .or_else(|| first(&mut call, &["arguments", "input"]));
         Self {
             index: index.and_then(|index| match index {

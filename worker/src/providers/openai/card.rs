@@ -16,5 +16,6 @@ pub const CARD: Card = Card {
         Variable::option_with("OPENAI_COMPAT_#_BASE_URL", &["OPENAI_COMPAT_#_API_KEY"]),
         Variable::option_with("OPENAI_COMPAT_#_NAME", &["OPENAI_COMPAT_#_BASE_URL"]),
         Variable::option_with("OPENAI_COMPAT_#_MODELS", &["OPENAI_COMPAT_#_BASE_URL"]),
+        Variable::option_with("OPENAI_COMPAT_#_KIND", &["OPENAI_COMPAT_#_BASE_URL"]),
     ],
 };

@@ -130,16 +130,7 @@ fn tools<S: Serializer>(it: &mut Members<S>, chat: &ChatRequest) -> Result<(), S
         };
     }
     it.put("tools", Spelled(&*chat.tools))?;
-    let named = |name: &str| {
-        let is_custom =
-            |tool: &Tool| &*tool.name == name && matches!(tool.kind, ToolKind::Custom { .. });
-        let kind = if chat.tools.iter().any(is_custom) {
-            "custom"
-        } else {
-            "function"
-        };
-        json!({"type": kind, kind: {"name": name}})
-    };
+    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     match &chat.tool_choice {
         ToolChoice::Auto => {}
         ToolChoice::None => it.put("tool_choice", "none")?,
@@ -221,9 +212,10 @@ impl Serialize for Spelled<'_, Tool> {
                 it.put("type", "function")?;
                 it.put("function", Definition(self.0))?;
             }
+            // Hardly any server but OpenAI's own knows free texts: to the others a tool of one text parameter means the same.
             ToolKind::Custom { .. } => {
-                it.put("type", "custom")?;
-                it.put("custom", Definition(self.0))?;
+                it.put("type", "function")?;
+                it.put("function", Definition(self.0))?;
             }
             ToolKind::Hosted => it.put("type", &*self.0.name)?,
         }
@@ -239,15 +231,43 @@ impl Serialize for Definition<'_> {
         let tool = self.0;
         let mut it = Members::of(serializer)?;
         it.put("name", &*tool.name)?;
-        it.maybe("description", tool.description.as_ref())?;
+        match described(tool) {
+            Some(words) => it.put("description", words)?,
+            None => it.maybe("description", tool.description.as_ref())?,
+        }
         match &tool.kind {
             ToolKind::Function { parameters } => it.maybe("parameters", parameters.as_ref())?,
-            ToolKind::Custom { format } => it.maybe("format", format.as_ref())?,
+            ToolKind::Custom { .. } => it.put("parameters", free_text())?,
             ToolKind::Hosted => {}
         }
         it.maybe("strict", tool.is_strict.then_some(true))?;
         it.end()
     }
+}
+
+/// The parameters of a tool that takes a text (doors.md section 5).
+fn free_text() -> serde_json::Value {
+    json!({
+        "type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": false,
+    })
+}
+
+/// The description of a tool that takes a text of some grammar: the grammar is shown, as no parameter has room for it.
+fn described(tool: &Tool) -> Option<String> {
+    let ToolKind::Custom {
+        format: Some(format),
+    } = &tool.kind
+    else {
+        return None;
+    };
+    let format: serde_json::Value = serde_json::from_str(format.get()).ok()?;
+    // One dialect has it one level deeper.
+    let grammar = format.get("grammar").unwrap_or(&format);
+    let definition = grammar.get("definition")?.as_str()?;
+    let words = tool.description().unwrap_or_default();
+    Some(format!(
+        "{words}\n\nThe text follows this grammar:\n{definition}"
+    ))
 }
 
 impl Serialize for Spelled<'_, Message> {
@@ -297,13 +317,14 @@ impl Serialize for Calls<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let calls = self.0.iter().filter_map(|call| {
             let called = call.function.as_ref()?;
-            let (kind, text) = if call.is_custom {
-                ("custom", "input")
+            // As the tool was offered.
+            let arguments = if call.is_custom {
+                json!({"input": &*called.arguments}).to_string()
             } else {
-                ("function", "arguments")
+                called.arguments.to_string()
             };
             Some(json!({
-                "id": call.id, "type": kind, kind: {"name": called.name, text: &*called.arguments},
+                "id": call.id, "type": "function", "function": {"name": called.name, "arguments": arguments},
             }))
         });
         serializer.collect_seq(calls)

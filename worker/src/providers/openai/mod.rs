@@ -1,5 +1,6 @@
 //! Any OpenAI-compatible API as a provider: the lane that needs no web account. One provider for each
-//! `OPENAI_COMPAT_n_NAME`, `_BASE_URL`, `_API_KEY`, `_MODELS`. Source: OpenAI's public API reference.
+//! `OPENAI_COMPAT_n_NAME`, `_BASE_URL`, `_API_KEY`, `_MODELS`, and `_KIND` where it speaks another dialect than chat
+//! completions. Source: OpenAI's public API reference.
 
 mod account;
 mod body;
@@ -9,8 +10,10 @@ mod content;
 mod delta;
 mod dialect;
 mod frame;
+mod kind;
 mod refusal;
 mod relay;
+mod responses;
 mod sources;
 pub mod stream;
 mod usage;
@@ -30,7 +33,11 @@ use bytes::{Bytes, BytesMut};
 use futures_util::future::LocalBoxFuture;
 use tokio::time::{Instant, timeout_at};
 
-use self::{account::Account, body::Manner, stream::Decoder};
+use self::{
+    account::Account,
+    body::Manner,
+    kind::{Decoder, Kind},
+};
 use super::{Model, Provider, Relay, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
@@ -85,6 +92,7 @@ pub struct OpenAi {
     accounts: Pool<Account>,
     models: Vec<Model>,
     base_url: String,
+    kind: Kind,
     /// The upstream knows no `stream_options`.
     refuses_options: AtomicBool,
 }
@@ -132,6 +140,7 @@ pub fn configure(
         let lane = OpenAi {
             base_url: vars.base_url(&variable("BASE_URL"), "", problems),
             accounts: Pool::new(settings.providers.patience, usize::MAX),
+            kind: Kind::read(vars, &variable("KIND"), problems),
             name,
             number,
             models,
@@ -172,11 +181,11 @@ impl Provider for OpenAi {
     }
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
-        &[FIELDS]
+        self.kind.fields()
     }
 
     fn takes_body_in(&self, dialect: Dialect) -> bool {
-        dialect == Dialect::ChatCompletions
+        dialect == self.kind.dialect()
     }
 
     fn reports_usage(&self) -> bool {
@@ -222,7 +231,8 @@ impl OpenAi {
         let is_over = match first.iter().find(|byte| !is_blank(**byte)) {
             Some(b'{' | b'[') => {
                 let (whole, is_over) = whole_body(&mut answer, first).await?;
-                stream::whole(&whole, variable, takes_functions, &mut turn.events)?;
+                let events = &mut turn.events;
+                self.kind.whole(&whole, variable, takes_functions, events)?;
                 turn.emit().await?;
                 is_over
             }
@@ -231,7 +241,7 @@ impl OpenAi {
                 return Err(refusal::wrong_place(what, variable));
             }
             _ => {
-                let decoder = Decoder::new(variable).with_functions(takes_functions);
+                let decoder = self.kind.decoder(variable, takes_functions);
                 listen(turn, &mut answer, first, decoder).await?
             }
         };
@@ -255,7 +265,10 @@ impl OpenAi {
         };
         loop {
             let model = &turn.model.upstream;
-            let request = wire::ask(&self.base_url, account, model, ask, manner);
+            let request = match self.kind {
+                Kind::Chat => wire::ask(&self.base_url, account, model, ask, manner),
+                Kind::Responses => wire::respond(&self.base_url, account, model, ask),
+            };
             let mut answer = turn.send(request).await?;
             if answer.status.is_success() {
                 if !manner.has_options {
@@ -265,7 +278,8 @@ impl OpenAi {
             }
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
             let body = answer.short().await.unwrap_or_default();
-            if matches!(status, 400..=499) && manner.learn(ask, &body) {
+            let may_learn = self.kind == Kind::Chat && matches!(status, 400..=499);
+            if may_learn && manner.learn(ask, &body) {
                 continue;
             }
             return Err(

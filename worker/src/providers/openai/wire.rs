@@ -3,6 +3,7 @@
 use super::{
     account::Account,
     body::{Manner, body},
+    responses,
 };
 use crate::{chat::ChatRequest, providers::relay::Call, upstream::Request};
 
@@ -14,19 +15,32 @@ pub(super) fn ask(
     chat: &ChatRequest,
     manner: Manner,
 ) -> Request {
+    post(base_url, "chat/completions", account, chat).pieces(body(chat, model, manner))
+}
+
+/// `POST /responses`.
+pub(super) fn respond(
+    base_url: &str,
+    account: &Account,
+    model: &str,
+    chat: &ChatRequest,
+) -> Request {
+    post(base_url, "responses", account, chat).pieces(responses::body::body(chat, model))
+}
+
+fn post(base_url: &str, door: &str, account: &Account, chat: &ChatRequest) -> Request {
     let accept = if chat.stream {
         "text/event-stream"
     } else {
         "application/json"
     };
-    Request::post("chat", format!("{base_url}/chat/completions"))
+    Request::post("chat", format!("{base_url}/{door}"))
         .header("authorization", format!("Bearer {}", account.key.expose()))
         .headers(&[
             ("content-type", "application/json"),
             ("accept", accept),
             ("user-agent", "hive2api"),
         ])
-        .pieces(body(chat, model, manner))
 }
 
 /// A caller's own request, with the lane's key in the place of the caller's.

@@ -1,15 +1,13 @@
 //! Tools that are types of their own in this dialect (a shell, patches, the search for tools) and functions to the model:
-//! what a function's call says in the words of the type, and the way back for the history.
+//! what a function's call says in the words of the type. The way back is [`crate::chat::responses`].
 //! Source: doors.md section 5; OpenAI's public API reference (`local_shell_call`, `shell_call`, `apply_patch_call`,
 //! `tool_search_call`).
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    toolbox::{APPLY_PATCH, Origin},
-    unwrap::unwrapped,
-};
+use super::{toolbox::Origin, unwrap::unwrapped};
+use crate::chat::responses::APPLY_PATCH;
 
 /// The schema of the function that stands for `local_shell` and `shell`.
 pub(super) const SHELL_PARAMETERS: &str = r#"{"type":"object","properties":{"command":{"type":"array","items":{"type":"string"}},"workdir":{"type":"string"},"timeout_ms":{"type":"integer"}},"required":["command"],"additionalProperties":false}"#;
@@ -147,54 +145,10 @@ fn operations(patch: &str) -> Option<Vec<Value>> {
     Some(operations).filter(|operations| !operations.is_empty())
 }
 
-/// The arguments that a call of the history had: the way back of [`items`].
-pub(super) fn arguments(kind: &str, said: &Value) -> Value {
-    match kind {
-        "local_shell_call" => {
-            let mut arguments = Map::from_iter([("command".to_owned(), said["command"].clone())]);
-            for (name, member) in [
-                ("workdir", "working_directory"),
-                ("timeout_ms", "timeout_ms"),
-            ] {
-                if !said[member].is_null() {
-                    arguments.insert(name.to_owned(), said[member].clone());
-                }
-            }
-            Value::Object(arguments)
-        }
-        "shell_call" => {
-            let mut arguments = Map::from_iter([("command".to_owned(), said["commands"].clone())]);
-            if !said["timeout_ms"].is_null() {
-                arguments.insert("timeout_ms".to_owned(), said["timeout_ms"].clone());
-            }
-            Value::Object(arguments)
-        }
-        "apply_patch_call" => {
-            let word = match said["type"].as_str() {
-                Some("create_file") => "Add",
-                Some("delete_file") => "Delete",
-                _ => "Update",
-            };
-            let path = said["path"].as_str().unwrap_or_default();
-            let diff = said["diff"]
-                .as_str()
-                .unwrap_or_default()
-                .trim_end_matches('\n');
-            let diff = if diff.is_empty() {
-                String::new()
-            } else {
-                format!("{diff}\n")
-            };
-            let patch = format!("*** Begin Patch\n*** {word} File: {path}\n{diff}*** End Patch");
-            json!({"input": patch})
-        }
-        _ => said.clone(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::responses::arguments;
 
     fn there_and_back(origin: &Origin, given: &Value) -> Vec<Value> {
         let items = items(origin, &given.to_string()).unwrap();

@@ -17,8 +17,11 @@ use actix_web::{
 };
 
 use self::voice::ResponsesVoice;
+use bytes::Bytes;
+
 use crate::{
     app::App,
+    chat::{ChatRequest, Invalid},
     http::{
         answering::{self, Question},
         auth::Principal,
@@ -51,6 +54,19 @@ pub async fn create(
         admission,
     };
     answering::answer(&http, &caller, &app, question, voice).await
+}
+
+/// A body of this dialect as a chat completion; `None` where it is none of this dialect.
+pub(super) fn read_for_chat(
+    body: Bytes,
+    most_pieces: usize,
+) -> Option<Result<ChatRequest, Invalid>> {
+    body::read_own(body, most_pieces).map(|asked| {
+        let mut request = asked?.request;
+        // A chat completion tells its usage only where it is asked to.
+        request.include_usage = false;
+        Ok(request)
+    })
 }
 
 /// A response that was answered before, and whatever can be asked of it: none is kept.

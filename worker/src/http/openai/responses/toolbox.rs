@@ -6,13 +6,6 @@ use std::collections::HashMap;
 
 use crate::chat::Text;
 
-/// What the model is offered for `local_shell` and `shell`.
-pub(super) const SHELL: &str = "shell";
-/// What it is offered for the built-in `apply_patch`.
-pub(super) const APPLY_PATCH: &str = "apply_patch";
-/// What it is offered for `tool_search`.
-pub(super) const TOOL_SEARCH: &str = "tool_search";
-
 /// What a client has offered under a name that the model calls.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Origin {

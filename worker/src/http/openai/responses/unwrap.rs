@@ -6,6 +6,8 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use crate::chat::responses::APPLY_PATCH;
+
 /// A wrapper within a wrapper within a wrapper; nobody has seen more.
 const MOST_LAYERS: usize = 4;
 /// A first line that says nothing for so long is no command with a heredoc.
@@ -121,7 +123,7 @@ fn enclosed(rest: &str, closes: impl Fn(&str) -> bool) -> Option<&str> {
 }
 
 fn is_tool(command: &str, tool: &str) -> bool {
-    command == tool || command == super::toolbox::APPLY_PATCH
+    command == tool || command == APPLY_PATCH
 }
 
 #[cfg(test)]

@@ -5,11 +5,11 @@ use serde_json::value::RawValue;
 
 use super::kit::{Kit, flat};
 use crate::{
-    chat::{Text, ToolChoice},
-    http::{
-        openai::responses::toolbox::{APPLY_PATCH, SHELL},
-        reading::Word,
+    chat::{
+        Text, ToolChoice,
+        responses::{APPLY_PATCH, SHELL},
     },
+    http::reading::Word,
 };
 
 /// Longer choices are none that anybody makes.

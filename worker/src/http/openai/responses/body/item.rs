@@ -5,17 +5,9 @@ use serde_json::{Value, value::RawValue};
 
 use super::tool::{self, Given};
 use crate::{
-    chat::{Content, Message, Part, Role, Text, text},
-    http::{
-        openai::{
-            body::message::Said,
-            responses::{
-                builtin,
-                toolbox::{APPLY_PATCH, SHELL, TOOL_SEARCH},
-            },
-        },
-        reading::Word,
-    },
+    chat::{Content, Message, Part, Role, Text, responses, text},
+    http::{openai::body::message::Said, reading::Word},
+    impossible::OrImpossible as _,
 };
 
 /// An item, as far as it means something here.
@@ -107,14 +99,13 @@ impl Members<'_> {
                 let text = self.input.map_or_else(|| Ok("".into()), as_text)?;
                 Item::Call(self.call(text, true)?)
             }
-            "local_shell_call" => self.builtin(&kind, SHELL, self.action)?,
-            "shell_call" => self.builtin(&kind, SHELL, self.action)?,
-            "apply_patch_call" => self.builtin(&kind, APPLY_PATCH, self.operation)?,
+            "local_shell_call" | "shell_call" => self.builtin(&kind, self.action)?,
+            "apply_patch_call" => self.builtin(&kind, self.operation)?,
             // The service ran it, and its output lies beside it.
             "tool_search_call" if self.execution.0.as_deref() == Some("server") => {
                 Item::Dropped(kind)
             }
-            "tool_search_call" => self.builtin(&kind, TOOL_SEARCH, self.arguments)?,
+            "tool_search_call" => self.builtin(&kind, self.arguments)?,
             "tool_search_output" => {
                 let tools = self.tools.map_or_else(|| Ok(Vec::new()), tool::read)?;
                 if self.call_id.0.is_none() {
@@ -183,12 +174,7 @@ impl Members<'_> {
         })
     }
 
-    fn builtin<E: de::Error>(
-        &self,
-        kind: &str,
-        name: &str,
-        said: Option<&RawValue>,
-    ) -> Result<Item, E> {
+    fn builtin<E: de::Error>(&self, kind: &str, said: Option<&RawValue>) -> Result<Item, E> {
         // Read from a body that was read as JSON before.
         let said: Value = said
             .and_then(|said| serde_json::from_str(said.get()).ok())
@@ -196,8 +182,10 @@ impl Members<'_> {
         Ok(Item::Call(Call {
             id: self.call_id()?,
             namespace: None,
-            name: name.into(),
-            text: builtin::arguments(kind, &said).to_string().into(),
+            name: responses::name(kind)
+                .or_impossible("only items that have one come here")
+                .into(),
+            text: responses::arguments(kind, &said).to_string().into(),
             is_custom: false,
         }))
     }

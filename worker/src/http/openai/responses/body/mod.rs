@@ -55,6 +55,17 @@ pub(in crate::http) fn read(body: Bytes, most_pieces: usize) -> Result<Asked, In
     }
 }
 
+/// As [`read`], of this dialect alone: `None` for a body without `input`.
+pub(super) fn read_own(body: Bytes, most_pieces: usize) -> Option<Result<Asked, Invalid>> {
+    match reading::read::<Body<'_>>(body, most_pieces) {
+        Ok(Some(asked)) => Some(Ok(asked)),
+        Ok(None) => None,
+        // Without any `input` it is no body of this dialect, whatever else is wrong.
+        Err(invalid) if invalid.param.as_deref() == Some("input") => None,
+        Err(invalid) => Some(Err(invalid)),
+    }
+}
+
 /// A name that the client has written, as it may stand in a header, and no longer than any that there is.
 fn plain(name: &str) -> String {
     const MOST: usize = 64;

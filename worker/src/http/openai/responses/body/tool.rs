@@ -167,7 +167,7 @@ impl Members<'_> {
 impl Kind {
     /// The name of a tool that needs none.
     fn own_name(self) -> Option<&'static str> {
-        use crate::http::openai::responses::toolbox::{APPLY_PATCH, SHELL, TOOL_SEARCH};
+        use crate::chat::responses::{APPLY_PATCH, SHELL, TOOL_SEARCH};
         match self {
             Self::Function | Self::Custom => None,
             Self::LocalShell | Self::Shell => Some(SHELL),
