@@ -98,6 +98,16 @@ fn document() -> Value {
                 "responses": errors(json!({"200": {"description": "The completion, or the stream of its chunks", "content": {
                     "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
             }},
+            "/v1/responses": {"post": {
+                "tags": ["chat"], "summary": "Create a response",
+                "description": "For Codex and the newer SDKs: `input` as a text or as items, tools of all types (what cannot be offered is named in `X-Hive-Ignored`, never refused), thinking as a summary where `reasoning.summary` asks for one. With `stream: true` the answer is events from `response.created` to `response.completed`, `response.incomplete` or `response.failed`, with `keepalive` in silences. Nothing is kept: `previous_response_id`, `conversation`, `prompt`, `background` and items of type `item_reference` are 400 `unsupported_parameter`, and `GET /v1/responses/{id}` is 404.",
+                "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["model", "input"], "properties": {
+                    "model": {"type": "string"}, "input": {"type": ["string", "array"]}, "instructions": {"type": ["string", "null"]}, "stream": {"type": "boolean"},
+                    "tools": {"type": "array", "items": {"type": "object"}}, "tool_choice": {}, "reasoning": {"type": "object"}, "text": {"type": "object"}, "max_output_tokens": {"type": "integer"}}},
+                    "example": {"model": "qwen3-max", "stream": true, "input": "你好"}}}},
+                "responses": errors(json!({"200": {"description": "The response, or the stream of its events", "content": {
+                    "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
+            }},
             "/v1/models": {"get": {
                 "tags": ["models"], "summary": "List the models",
                 "description": "`hive` in each entry names the provider, its abilities, and what becomes of each request field. With an `anthropic-version` header or a `limit` the listing has Anthropic's shape.",

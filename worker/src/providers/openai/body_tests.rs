@@ -226,24 +226,24 @@ proptest::proptest! {
 /// Few servers know free texts, and a caller of another dialect cannot know which.
 #[test]
 fn free_texts_are_functions_with_one_text() {
-    let mut chat = crate::http::openai::body::read(
+    let mut chat = read(
         r#"{"model":"m","messages":[{"role":"user","content":"hi"},{"role":"assistant","content":null,"tool_calls":[{"id":"d","type":"custom","custom":{"name":"g","input":"raw\n"}}]}],"tools":[{"type":"custom","custom":{"name":"g","description":"what","format":{"type":"grammar","grammar":{"syntax":"lark","definition":"x: y"}}}}],"tool_choice":{"type":"custom","custom":{"name":"g"}}}"#
             .into(),
     )
     .unwrap();
     chat.verbatim = None;
     let body = body(&chat, "m", Manner::default()).concat();
-    let said: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    let said: Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(
         said["tools"],
-        serde_json::json!([{"type": "function", "function": {
+        json!([{"type": "function", "function": {
             "name": "g", "description": "what\n\nThe text follows this grammar:\nx: y",
             "parameters": {"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"], "additionalProperties": false},
         }}])
     );
     assert_eq!(
         said["messages"][1]["tool_calls"],
-        serde_json::json!([{"id": "d", "type": "function", "function": {"name": "g", "arguments": "{\"input\":\"raw\\n\"}"}}])
+        json!([{"id": "d", "type": "function", "function": {"name": "g", "arguments": "{\"input\":\"raw\\n\"}"}}])
     );
     assert_eq!(said["tool_choice"]["function"]["name"], "g");
 }

@@ -124,7 +124,7 @@ fn reasoning(chat: &ChatRequest) -> Option<Value> {
         (None, None) => None,
         (None, Some(false)) => Some(json!({"effort": "none"})),
         (None, Some(true)) => Some(json!({"summary": "auto"})),
-        (Some(effort), thinking) if thinking == Some(false) => Some(json!({"effort": effort})),
+        (Some(effort), Some(false)) => Some(json!({"effort": effort})),
         (Some(effort), _) => Some(json!({"effort": effort, "summary": "auto"})),
     }
 }
