@@ -19,7 +19,9 @@ pub(crate) struct Told {
 impl Told {
     /// The response's items.
     pub(crate) fn output(&self) -> &[Value] {
-        self.response["output"].as_array().map_or(&[], Vec::as_slice)
+        self.response["output"]
+            .as_array()
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Text of all messages.
