@@ -22,6 +22,7 @@ class Provider(NamedTuple):
 
 PROVIDERS = [
     Provider("qwen", "qwen-plus", "qwen3-max-thinking"),
+    Provider("qwen_intl", "qwen3.7-plus", "qwen3.7-plus-thinking"),
     Provider("xinghuo", "spark-lite", "spark-x1"),
     Provider("deepseek", "deepseek-chat", "deepseek-reasoner"),
     Provider("kimi", "kimi", "kimi-thinking"),

@@ -10,7 +10,7 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
-//! - one module a provider (`deepseek`, `doubao`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `xinghuo`,
+//! - one module a provider (`deepseek`, `doubao`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `qwen_intl`, `xinghuo`,
 //!   `zhipu`): the service as its wire page has it, as a plain function from request to reply.
 //! - `media`: small real files, as stores serve them.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
@@ -27,6 +27,7 @@
 //! | langfast | `anonymous` (anyone signs up), `session` (a user's own session; sign-ups are closed) |
 //! | metaso | `searchv2` (a session, then its search), `chat` (one call) |
 //! | minimax | `matrix` (no stream: polled), `archon` and `cloud` (sessions and a stream, under two prefixes) |
+//! | qwen_intl | `v1` (upload grants, video tasks and logins flat), `v2` (the same in an envelope) |
 //! | qwen | `dialog` (cookies), `chat2` (signed requests, one-time salts; the hosts of www.qianwen.com) |
 //! | xinghuo | `classic` (GtToken), `spark` (options, firstChat, batch deletion, what is remembered of the user) |
 //! | zhipu | `cumulative` (frames repeat the text, lasting refresh tokens), `increments` (frames of what is new, rotating ones) |
@@ -49,6 +50,7 @@ mod openai;
 mod pieces;
 mod prompt;
 mod qwen;
+mod qwen_intl;
 mod reply;
 mod request;
 mod responses;
@@ -79,6 +81,7 @@ const REGISTRY: &[(&str, New)] = &[
     ("minimax", |base| Ok(minimax::simulator(base))),
     ("openai", |base| Ok(openai::simulator(base))),
     ("qwen", |base| Ok(qwen::simulator(base))),
+    ("qwen_intl", |base| Ok(qwen_intl::simulator(base))),
     ("responses", |base| Ok(responses::simulator(base))),
     ("xinghuo", |base| Ok(xinghuo::simulator(base))),
     ("zhipu", |base| Ok(zhipu::simulator(base))),

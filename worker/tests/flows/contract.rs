@@ -332,6 +332,7 @@ macro_rules! contract {
 contract! {
     qwen: Service { name: "qwen", model: "qwen3-max", thinking: Some("qwen3-max-thinking"), generation: "newest", ..ANY };
     qwen_dialog: Service { name: "qwen", model: "qwen-plus", thinking: Some("qwen3-max-thinking"), generation: "oldest", settings: &[("QWEN_PROTOCOL", "dialog")], ..ANY };
+    qwen_intl: Service { name: "qwen_intl", model: "qwen3.7-plus", thinking: Some("qwen3.7-plus-thinking"), ..ANY };
     xinghuo: Service { name: "xinghuo", model: "spark-lite", thinking: Some("spark-x1"), most_chars: 6000, ..ANY };
     deepseek: Service { name: "deepseek", model: "deepseek-chat", thinking: Some("deepseek-reasoner"), resumes: true, ..ANY };
     kimi: Service { name: "kimi", model: "kimi", thinking: Some("kimi-thinking"), ..ANY };

@@ -25,6 +25,7 @@ mod openai;
 mod places;
 mod qwen;
 mod qwen_chat2;
+mod qwen_intl;
 mod raw;
 mod relay;
 mod responses;
