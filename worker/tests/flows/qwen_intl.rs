@@ -77,7 +77,12 @@ async fn thinks_and_searches_when_asked() {
         intl.control().script(script).unwrap();
         let found = hive.post(&body).await;
         let annotations = found.message()["annotations"].clone();
-        assert_eq!(annotations.as_array().map(Vec::len), Some(2), "{}", found.text);
+        assert_eq!(
+            annotations.as_array().map(Vec::len),
+            Some(2),
+            "{}",
+            found.text
+        );
     }
     let both = hive.ask("qwen3-vl-plus-thinking-search", "echo:x").await;
     assert!(both.message()["reasoning_content"].is_string());
@@ -177,7 +182,12 @@ async fn every_refusal_has_its_error() {
                 hive.ask(MODEL, "hello").await
             };
             let (was, _, said) = reply.error();
-            assert_eq!((was, said.as_str()), (status, code), "{fault}: {}", reply.text);
+            assert_eq!(
+                (was, said.as_str()),
+                (status, code),
+                "{fault}: {}",
+                reply.text
+            );
             if fault.starts_with("quota_spent") && !streamed {
                 assert_eq!(reply.header("retry-after"), "25200", "{fault}");
             }
@@ -198,7 +208,10 @@ async fn what_goes_wrong_after_text_is_told_in_the_stream() {
     intl.control().fault("inspected_after_text", 1).unwrap();
     let filtered = hive.stream(MODEL, "echo:one two three four").await;
     assert!(
-        filtered.text.contains(r#""finish_reason":"content_filter""#) && filtered.is_done(),
+        filtered
+            .text
+            .contains(r#""finish_reason":"content_filter""#)
+            && filtered.is_done(),
         "{}",
         filtered.text
     );
@@ -222,8 +235,15 @@ async fn a_moments_refusal_is_met_in_the_same_chat() {
         let hive = Hive::start(&[&intl], &[]);
         intl.control().fault(fault, 1).unwrap();
         let since = Instant::now();
-        assert_eq!(hive.ask(MODEL, "echo:fine").await.content(), "fine", "{fault}");
-        assert!(since.elapsed() >= Duration::from_millis(at_least), "{fault}");
+        assert_eq!(
+            hive.ask(MODEL, "echo:fine").await.content(),
+            "fine",
+            "{fault}"
+        );
+        assert!(
+            since.elapsed() >= Duration::from_millis(at_least),
+            "{fault}"
+        );
         let control = intl.control();
         assert_eq!((count(&control, "create"), count(&control, "ask")), (1, 2));
         calm(&intl).await;
@@ -286,7 +306,11 @@ async fn a_refused_token_is_replaced_by_a_login() {
         intl.control().fault("unauthorized", 1).unwrap();
         assert_eq!(hive.ask(MODEL, "echo:y").await.content(), "y");
         let logins = intl.control().calls("signin");
-        assert_eq!(logins.iter().filter(|call| call.ok).count(), 2, "{generation}");
+        assert_eq!(
+            logins.iter().filter(|call| call.ok).count(),
+            2,
+            "{generation}"
+        );
         calm(&intl).await;
     }
 }
@@ -348,7 +372,11 @@ async fn files_go_to_the_store_and_links_as_they_are() {
         assert_eq!(control.calls("ask")[0].params["files"], 3);
         let stored = control.calls("store");
         assert_eq!(stored.len(), 2);
-        assert!(stored.iter().all(|call| call.params["signature"] == version));
+        assert!(
+            stored
+                .iter()
+                .all(|call| call.params["signature"] == version)
+        );
         calm(&intl).await;
     }
 }
@@ -403,15 +431,23 @@ async fn draws_and_edits_within_a_chat() {
         first = link(&drawn.content(), "![image](").to_owned();
         assert!(first.starts_with("https://cdn.qwenlm.ai/") && first.contains("?key="));
         let streamed = hive.stream(model, "a cat").await;
-        assert!(streamed.streamed("content").starts_with("![image](https://"));
+        assert!(
+            streamed
+                .streamed("content")
+                .starts_with("![image](https://")
+        );
         assert!(streamed.is_done());
     }
     let edited = json!({"model": "qwen3.7-plus-image-edit", "messages": [
         {"role": "user", "content": "a cat"}, {"role": "assistant", "content": format!("![image]({first})")},
         {"role": "user", "content": "make it blue"}]});
     hive.post(&edited).await.content();
-    hive.post(&with_picture("wanx-v1", "blue", PIXEL)).await.content();
-    hive.ask("qwen3.7-plus-image-edit", "nothing to edit").await.content();
+    hive.post(&with_picture("wanx-v1", "blue", PIXEL))
+        .await
+        .content();
+    hive.ask("qwen3.7-plus-image-edit", "nothing to edit")
+        .await
+        .content();
     let asked = intl.control().calls("ask");
     let kinds: Vec<&Value> = asked.iter().skip(6).map(|it| &it.params["kind"]).collect();
     assert_eq!(kinds, ["image_edit", "image_edit", "t2i"]);
@@ -457,7 +493,9 @@ async fn films_within_a_chat() {
             progress.contains("60 s") && progress.contains("30 s"),
             "{progress}"
         );
-        let of_picture = hive.post(&with_picture("animate-v1", "it runs", PIXEL)).await;
+        let of_picture = hive
+            .post(&with_picture("animate-v1", "it runs", PIXEL))
+            .await;
         is_video(&of_picture, &of_picture.content());
         let asked = intl.control().calls("ask");
         let kinds: Vec<&Value> = asked.iter().map(|it| &it.params["kind"]).collect();
@@ -515,8 +553,15 @@ async fn a_video_that_nobody_waits_for_stays_until_it_is_over() {
     tokio::time::sleep(Duration::from_millis(500)).await;
     let looks = count(&intl.control(), "task");
     tokio::time::sleep(Duration::from_millis(200)).await;
-    assert_eq!(count(&intl.control(), "task"), looks, "nobody looks any more");
-    assert_eq!(count(&intl.control(), "delete") + count(&intl.control(), "stop"), 0);
+    assert_eq!(
+        count(&intl.control(), "task"),
+        looks,
+        "nobody looks any more"
+    );
+    assert_eq!(
+        count(&intl.control(), "delete") + count(&intl.control(), "stop"),
+        0
+    );
     assert_no_violations(&intl.control());
 }
 
@@ -525,7 +570,10 @@ async fn the_sites_own_list_is_offered() {
     let intl = simulator("qwen_intl", 1);
     let hive = Hive::start(&[&intl], &[]);
     let providers = hive.app.registry.providers();
-    let provider = providers.iter().find(|it| it.name() == "qwen_intl").unwrap();
+    let provider = providers
+        .iter()
+        .find(|it| it.name() == "qwen_intl")
+        .unwrap();
     for (fault, is_found) in [(Some("models_refused"), false), (None, true)] {
         if let Some(fault) = fault {
             intl.control().fault(fault, 0).unwrap();

@@ -57,7 +57,10 @@ fn token(number: usize, round: u64) -> String {
     let payload = format!(
         r#"{{"id":"00000000-0000-4000-8000-{number:012}","last_password_change":{round},"exp":{EXP}}}"#
     );
-    format!("{HEAD}.{}.c2ltLXNpZ25hdHVyZQ", URL_SAFE_NO_PAD.encode(payload))
+    format!(
+        "{HEAD}.{}.c2ltLXNpZ25hdHVyZQ",
+        URL_SAFE_NO_PAD.encode(payload)
+    )
 }
 
 /// The cookie of an account as a browser has it; account 1's goes along with the other two headers.
@@ -139,7 +142,9 @@ impl Accounts {
         {
             call.violate("Authorization and Cookie hold different tokens");
         }
-        let account = bearer.or(cookie).and_then(|it| self.tokens.get(&it).copied())?;
+        let account = bearer
+            .or(cookie)
+            .and_then(|it| self.tokens.get(&it).copied())?;
         // §2: sent byte for byte.
         let configured = self::cookie(account);
         if account != LOGS_IN && request.header("cookie") != configured {
@@ -209,8 +214,8 @@ impl Accounts {
 
     fn request_id(&mut self, request: &Request, call: &mut Call) {
         let id = request.header("x-request-id");
-        let is_v4 = id.len() == 36
-            && Uuid::try_parse(&id).is_ok_and(|uuid| uuid.get_version_num() == 4);
+        let is_v4 =
+            id.len() == 36 && Uuid::try_parse(&id).is_ok_and(|uuid| uuid.get_version_num() == 4);
         if !is_v4 {
             call.violate(format!("X-Request-Id {id:?} is no dashed UUIDv4"));
         }

@@ -195,9 +195,7 @@ mod tests {
     fn takes_the_transcript_apart() {
         let seen = |prompt: &str| {
             let turns = turns(prompt).into_iter();
-            turns
-                .map(|turn| (turn.role, turn.text))
-                .collect::<Vec<_>>()
+            turns.map(|turn| (turn.role, turn.text)).collect::<Vec<_>>()
         };
         let pair = |role: &str, text: &str| (role.to_owned(), text.to_owned());
         assert_eq!(

@@ -38,9 +38,9 @@ pub(super) const FAULTS: &[Fault] = &[
     ("empty", ASK),      // finished, and nothing was said
     ("empty_body", ASK), // an event stream without a byte
     ("garbage", ASK),
-    ("cut_off", ASK),     // a clean end of the body in the middle, which ends the answer
+    ("cut_off", ASK), // a clean end of the body in the middle, which ends the answer
     ("cut_in_frame", ASK), // the same within an event
-    ("no_picture", ASK),  // no refusal: the picture is only in the chat
+    ("no_picture", ASK), // no refusal: the picture is only in the chat
     ("no_picture_at_all", ASK),
     ("no_task", ASK), // no refusal: the task is only in the chat
     ("create_refused", "create"),
@@ -73,9 +73,9 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "quota_spent_frame" => frame(
             &json!({"success": false, "data": {"code": "RateLimited", "details": "limit", "num": 7}}),
         ),
-        "too_many_frame" => frame(
-            &json!({"error": {"code": "Too_Many_Requests", "details": "slow down"}}),
-        ),
+        "too_many_frame" => {
+            frame(&json!({"error": {"code": "Too_Many_Requests", "details": "slow down"}}))
+        }
         "allocated_frame" => frame(
             &json!({"error": {"message": "Allocated quota exceeded, please increase your quota limit."}}),
         ),
@@ -93,7 +93,11 @@ pub(super) fn refused(fault: &str) -> Option<Refusal> {
         "inspected_before_text" => frame(
             &json!({"error": {"code": "data_inspection_failed", "details": "Output data may contain inappropriate content."}}),
         ),
-        "overloaded" => refused(503, "Internal_Error", "The model is temporarily unavailable"),
+        "overloaded" => refused(
+            503,
+            "Internal_Error",
+            "The model is temporarily unavailable",
+        ),
         "strange" => refused(418, "Something_New", "nobody knows"),
         "empty_body" => refusal::nothing(),
         "garbage" => refusal::garbage(),

@@ -305,7 +305,10 @@ impl QwenIntl {
         let account = state.accounts.check(request, call, wants)?;
         let ask = ask::read(&body, now_ms() / 1000, call).map_err(|what| bad(call, what))?;
         if ask.chat != route.id {
-            return Err(bad(call, "chat_id of the query is not the body's".to_owned()));
+            return Err(bad(
+                call,
+                "chat_id of the query is not the body's".to_owned(),
+            ));
         }
         call.model = Some(ask.model.clone());
         call.prompt = Some(ask.prompt.clone());
@@ -340,7 +343,12 @@ impl QwenIntl {
                 Some("no_task") => json!({}),
                 _ => extra,
             };
-            return Ok(tasks::submitted(&ask.chat, &ids.response, &ask.kind, &shown));
+            return Ok(tasks::submitted(
+                &ask.chat,
+                &ids.response,
+                &ask.kind,
+                &shown,
+            ));
         }
         let answer = self.say(&ask, call, control);
         let end = call.fault.map_or(End::Finished, fault::end);

@@ -109,7 +109,8 @@ pub(super) fn robot_frame() -> Refusal {
 
 /// A stream in which nothing makes sense.
 pub(super) fn garbage() -> Refusal {
-    let acts: Acts = Box::new([Act::Done, Act::send("data: {\"choices\": [{\"del\n\n")].into_iter());
+    let acts: Acts =
+        Box::new([Act::Done, Act::send("data: {\"choices\": [{\"del\n\n")].into_iter());
     Reply::stream(EVENT_STREAM, acts)
 }
 

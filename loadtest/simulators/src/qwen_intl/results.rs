@@ -25,7 +25,8 @@ pub(super) fn reply(request: &Request, call: &mut Call) -> Reply {
         None => Reply::new(200, mime, bytes),
         Some((from, to)) => {
             let part = bytes.slice(from..=to);
-            Reply::new(206, mime, part).header("Content-Range", format!("bytes {from}-{to}/{whole}"))
+            Reply::new(206, mime, part)
+                .header("Content-Range", format!("bytes {from}-{to}/{whole}"))
         }
     };
     reply.header("Accept-Ranges", "bytes")

@@ -300,7 +300,8 @@ impl Frames {
         }
         if self.answer.quirk("done") {
             let gap = self.gap();
-            self.queue.push_back(Act::send(format!("data: [DONE]{gap}")));
+            self.queue
+                .push_back(Act::send(format!("data: [DONE]{gap}")));
         }
     }
 
@@ -317,9 +318,13 @@ impl Frames {
         if self.pieces > 1 {
             let (input, output) = (10, self.pieces);
             frame["usage"] = match self.answer.quirk("texts") {
-                true => json!({"input_tokens": input.to_string(), "output_tokens": output.to_string(), "total_tokens": (input + output).to_string()}),
-                false => json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output,
-                    "input_tokens_details": {"text_tokens": input}, "output_tokens_details": {"text_tokens": output, "reasoning_tokens": 0}}),
+                true => {
+                    json!({"input_tokens": input.to_string(), "output_tokens": output.to_string(), "total_tokens": (input + output).to_string()})
+                }
+                false => {
+                    json!({"input_tokens": input, "output_tokens": output, "total_tokens": input + output,
+                    "input_tokens_details": {"text_tokens": input}, "output_tokens_details": {"text_tokens": output, "reasoning_tokens": 0}})
+                }
             };
         }
         frame

@@ -41,9 +41,12 @@ impl Tasks {
             return Err(refusal::spent(5));
         }
         *made += 1;
-        let looks = prompt
-            .split_once("looks:")
-            .and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok());
+        let looks = prompt.split_once("looks:").and_then(|(_, rest)| {
+            rest.split(|c: char| !c.is_ascii_digit())
+                .next()?
+                .parse()
+                .ok()
+        });
         let id = Uuid::new_v4().to_string();
         let task = Task {
             account,
