@@ -10,8 +10,9 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
-//! - one module a provider (`deepseek`, `doubao`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`, `qwen`, `qwen_intl`, `xinghuo`,
-//!   `zhipu`): the service as its wire page has it, as a plain function from request to reply.
+//! - one module a provider (`deepseek`, `doubao`, `ernie`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`,
+//!   `qwen`, `qwen_intl`, `xinghuo`, `zhipu`): the service as its wire page has it, as a plain function from request to
+//!   reply.
 //! - `media`: small real files, as stores serve them.
 //! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
@@ -37,6 +38,7 @@
 pub mod control;
 mod deepseek;
 mod doubao;
+mod ernie;
 mod faults;
 mod fields;
 mod flowgpt;
@@ -74,6 +76,7 @@ pub use self::{
 const REGISTRY: &[(&str, New)] = &[
     ("deepseek", |base| Ok(deepseek::simulator(base))),
     ("doubao", |base| Ok(doubao::simulator(base))),
+    ("ernie", |base| Ok(ernie::simulator(base))),
     ("flowgpt", |base| Ok(flowgpt::simulator(base))),
     ("kimi", |base| Ok(kimi::simulator(base))),
     ("langfast", langfast::simulator),

@@ -10,6 +10,7 @@ mod client;
 mod control;
 mod deepseek;
 mod doubao;
+mod ernie;
 mod flowgpt;
 mod kimi;
 mod langfast;
