@@ -30,6 +30,7 @@ PROVIDERS = [
     Provider("doubao", "doubao", "doubao-thinking"),
     Provider("metaso", "metaso", "metaso-research", deletes=False),
     Provider("minimax", "MiniMax-M3", "MiniMax-M3-thinking"),
+    Provider("ernie", "ernie-4.5-turbo", "ernie-x1"),
     Provider("flowgpt", "gpt-4-free", deletes=False),
     Provider("zhipu", "glm-5-nothink", "glm-5", is_shared=False),
     Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL", deletes=False),

@@ -27,6 +27,7 @@ pub const PROVIDERS: &[&Card] = &[
     &super::minimax::CARD,
     &super::zhipu::CARD,
     &super::flowgpt::CARD,
+    &super::ernie::CARD,
     &super::openai::CARD,
 ];
 

@@ -22,6 +22,8 @@ const CREDENTIALS: &[&str] = &[
     "AREA_CODE",
     "SESSION",
     "BX_UA",
+    // All four parts, of which two have short names of their own.
+    "BAIDU_ACCOUNT_",
 ];
 
 /// The same word in the names of switches.

@@ -346,6 +346,7 @@ contract! {
     minimax_archon: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "archon", settings: &[("MINIMAX_PROTOCOL", "archon")], ..ANY };
     zhipu: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "increments", ..ANY };
     zhipu_cumulative: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "cumulative", ..ANY };
+    ernie: Service { name: "ernie", model: "ernie-4.5-turbo", thinking: Some("ernie-x1"), ..ANY };
     flowgpt: Service { name: "flowgpt", model: "gpt-4-free", keeps_conversations: false, ..ANY };
     openai: Service { name: "openai", model: "sim-chat", thinking: Some("sim-reasoner"), is_web_chat: false, keeps_conversations: false, ..ANY };
 }

@@ -15,6 +15,7 @@ mod deepseek_today;
 mod desk;
 mod door;
 mod doubao;
+mod ernie;
 mod flowgpt;
 mod generations;
 mod kimi;

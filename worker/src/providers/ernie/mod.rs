@@ -1,0 +1,211 @@
+//! ERNIE (文心一言): the web chat of ernie.baidu.com. Steps: question (section 4), answer (6), deletion of the session (8) of
+//! `wire/ernie.md`.
+//!
+//! `acs-token`, `sign` and `jt` are made by the page's own code, which is neither run nor imitated here: they are replayed
+//! until the service refuses them, after hours. No stop call is known: a client that leaves only closes the stream.
+
+mod account;
+mod card;
+mod models;
+mod prompt;
+mod refusal;
+pub mod stream;
+mod tags;
+mod wire;
+
+pub use card::CARD;
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use futures_util::future::LocalBoxFuture;
+
+use self::{
+    account::Account,
+    refusal::{Refusal, Remedy},
+    stream::Decoder,
+    wire::{Caller, Form, Question},
+};
+use super::{Errand, Model, Provider, Turn};
+use crate::{
+    accounts::{Accounts, Choice, Pool},
+    chat::{ChatRequest, Field, ProviderError, Support, fields},
+    settings::{Problems, Settings, Vars},
+    upstream::{Answer, linger},
+};
+
+const NAME: &str = "ernie";
+
+/// The provider.
+#[derive(Debug)]
+pub struct Ernie {
+    accounts: Pool<Account>,
+    models: Vec<Model>,
+    base_url: String,
+}
+
+/// Reads the provider's own variables (section 2).
+pub fn configure(
+    vars: &Vars,
+    settings: &Settings,
+    problems: &mut Problems,
+) -> Vec<Arc<dyn Provider>> {
+    let ernie = Ernie {
+        // Sessions are apart from each other; how many at a time are welcome is not known.
+        accounts: Pool::new(
+            settings.providers.patience,
+            vars.number("ERNIE_MAX_CONCURRENCY", 4, 1, 1000, problems),
+        ),
+        models: models::listed(),
+        base_url: CARD.base_url("ERNIE_BASE_URL", vars, problems),
+    };
+    ernie.accounts.replace(account::accounts(vars, problems));
+    vec![Arc::new(ernie)]
+}
+
+impl Provider for Ernie {
+    fn card(&self) -> &'static super::Card {
+        &CARD
+    }
+
+    fn models(&self) -> &[Model] {
+        &self.models
+    }
+
+    fn find(&self, id: &str) -> Option<Model> {
+        models::find(id)
+    }
+
+    fn fields(&self) -> &[&'static [(Field, Support)]] {
+        &[fields::SEARCH]
+    }
+
+    fn fields_of(&self, model: &Model) -> &[&'static [(Field, Support)]] {
+        if model.thinking {
+            &[fields::SEARCH, fields::THINKING]
+        } else {
+            self.fields()
+        }
+    }
+
+    fn accounts(&self) -> &dyn Accounts {
+        &self.accounts
+    }
+
+    fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
+        let accounts = account::accounts(vars, problems);
+        Box::new(move || self.accounts.replace(accounts))
+    }
+
+    fn chat<'a>(
+        &'a self,
+        ask: &'a Arc<ChatRequest>,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(self.answer(ask, turn))
+    }
+}
+
+impl Ernie {
+    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        prompt::check(&ask.messages)?;
+        let text = turn.prompt(ask, prompt::text).await?;
+        let model = turn.model.upstream.clone();
+        let is_thinking_off = ask.thinking == Some(false);
+        let question = Question {
+            text: &text,
+            model: &model,
+            is_deep: turn.model.thinking && !is_thinking_off,
+            is_thinking_off,
+            search: ask.search.unwrap_or(turn.model.search),
+        };
+        let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        let (mut form, mut may_reopen) = (Form::Full, true);
+        loop {
+            let refusal = match self.ask(turn, &account, question, form).await {
+                Ok(()) => return Ok(()),
+                Err(refusal) => refusal,
+            };
+            match refusal.remedy {
+                _ if turn.has_output() => return Err(refusal.error),
+                Remedy::ShortForm if form == Form::Full => form = Form::Short,
+                Remedy::NewSession if std::mem::take(&mut may_reopen) => {}
+                Remedy::None | Remedy::ShortForm | Remedy::NewSession => return Err(refusal.error),
+            }
+            tracing::info!(provider = NAME, remedy = ?refusal.remedy, "asking again");
+            turn.events.clear();
+        }
+    }
+
+    /// One question in a new session.
+    async fn ask(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        question: Question<'_>,
+        form: Form,
+    ) -> Result<(), Refusal> {
+        let caller = Caller {
+            base_url: &self.base_url,
+            account,
+        };
+        let request = wire::ask(caller, question, form, turn.unix_ms());
+        let mut answer = turn.send(request).await?;
+        // Most refusals come under a 200.
+        if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
+            return Err(refused(answer, &account.variable).await);
+        }
+        let mut decoder = Decoder::new(&account.variable);
+        let mut is_registered = false;
+        while !decoder.is_over() {
+            let Some(bytes) = answer.chunk().await? else {
+                break;
+            };
+            let read = decoder.read(&bytes, &mut turn.events);
+            // Before anything else can end this turn: from here on there is something to clean up.
+            if let Some(id) = decoder.session_id().filter(|_| !is_registered) {
+                turn.opened(id, Some(self.deletion(account, id)));
+                is_registered = true;
+            }
+            turn.emit_then(read).await?;
+        }
+        let is_over = decoder.is_over();
+        let ended = decoder.end(&mut turn.events);
+        turn.emit_then(ended).await?;
+        if let Some(message) = decoder.message_id() {
+            turn.answered_as(message);
+        }
+        if is_over {
+            linger::let_end(answer).await;
+        }
+        Ok(())
+    }
+
+    /// The deletion of a session, with the time of each try.
+    fn deletion(&self, account: &Account, session_id: &str) -> Errand {
+        let (base_url, account) = (self.base_url.clone(), account.clone());
+        let session_id = session_id.to_owned();
+        Errand::new(move || {
+            let caller = Caller {
+                base_url: &base_url,
+                account: &account,
+            };
+            let since = SystemTime::now().duration_since(UNIX_EPOCH);
+            let unix_ms = since.unwrap_or_default().as_millis();
+            wire::delete(
+                caller,
+                &session_id,
+                u64::try_from(unix_ms).unwrap_or_default(),
+            )
+        })
+    }
+}
+
+async fn refused(mut answer: Answer, variable: &str) -> Refusal {
+    let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
+    // The status alone says something when the body breaks off.
+    let body = answer.short().await.unwrap_or_default();
+    refusal::refusal(status, &body, variable).retry_after(retry_after)
+}
