@@ -242,8 +242,7 @@ mod tests {
     fn the_samples_are_played() {
         let mut answer = Answer::saying("");
         answer.text = ["你好", "！"].map(str::to_owned).to_vec();
-        let sample = concat!(
-            r#"event:major
+        let sample = r#"event:major
 id:1
 data:{"code":0,"msg":"success","data":{"createSessionResponseVoCommonResult":{"code":0,"data":{"sessionId":"6600000001"}},"createChatResponseVoCommonResult":{"code":0,"data":{"chat":{"id":"6600000002","role":"user"},"botChat":{"id":"6600000003","role":"robot","parent":"6600000002"}}}},"logId":"1"}
 
@@ -259,8 +258,7 @@ event:message
 id:4
 data:{"code":0,"msg":"success","data":{"content":"","is_end":1,"tokens_all":"你好！"},"logId":"1"}
 
-"#
-        );
+"#;
         assert_eq!(played(&answer), events(sample));
         answer.reasoning = vec!["想想".to_owned()];
         answer.text = vec!["2".to_owned()];
