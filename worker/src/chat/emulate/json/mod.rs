@@ -12,6 +12,8 @@ mod text;
 
 pub use reader::{Reading, Unreadable, read, read_exact};
 pub use scan::Scan;
+pub use text::is_number;
+pub(super) use text::{is_of_word, string_at as string};
 
 /// How deep values may be nested. Source: tools.md section 6, rule 12.
 pub const MOST_DEPTH: usize = 64;

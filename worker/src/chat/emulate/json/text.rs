@@ -64,6 +64,15 @@ pub(super) fn string(json: &str, from: usize) -> Result<ReadString, Unreadable> 
     }
 }
 
+/// The string that begins at `from`, and where it ends; `None`: none begins there.
+pub(in super::super) fn string_at(
+    json: &str,
+    from: usize,
+) -> Option<Result<(String, usize), Unreadable>> {
+    opening_quote(json.as_bytes().get(from..)?)?;
+    Some(string(json, from).map(|string| (string.text, string.end)))
+}
+
 struct Escape {
     /// `None`: the backslash itself, as what follows it is no escape.
     character: Option<char>,
@@ -139,7 +148,7 @@ pub(super) fn word_length(bytes: &[u8], is_of_kind: impl Fn(u8) -> bool) -> usiz
     other.unwrap_or(bytes.len())
 }
 
-pub(super) fn is_of_word(byte: u8) -> bool {
+pub(in super::super) fn is_of_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_'
 }
 
@@ -166,7 +175,7 @@ pub(super) fn comment_length(bytes: &[u8]) -> Option<usize> {
 }
 
 /// Whether a word is a number of JSON.
-pub(crate) fn is_number(word: &str) -> bool {
+pub fn is_number(word: &str) -> bool {
     let digits = |bytes: &[u8]| word_length(bytes, |byte| byte.is_ascii_digit());
     let mut rest = word.as_bytes();
     rest = rest.strip_prefix(b"-").unwrap_or(rest);

@@ -10,6 +10,7 @@ mod shape;
 mod tests;
 mod tools;
 
+pub(super) use reader::shape as shape_of;
 pub use fields::{Fields, Prop, Rest};
 pub use refusal::Refusal;
 pub use shape::{Kind, Shape, Types};

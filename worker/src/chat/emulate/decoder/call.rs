@@ -1,0 +1,489 @@
+//! A call in tags: its arguments, and where each of them ends. Source: tools.md section 6, rules 4 and 5, and the table of
+//! ends.
+
+use super::{
+    Decoder, Flow, MOST_ARGUMENTS, MOST_CALL, Raw, State,
+    lex::{Lexed, Local, Mark, Prefix, Role, Tag, lex},
+};
+use crate::chat::emulate::{
+    fact::Fact,
+    found::{Dialect, End},
+    json::Scan,
+    ladder::{Body, RawArg, RawCall, Said, is_argument},
+    schema::OfferedTool,
+};
+
+/// A call whose opener has come.
+#[derive(Debug)]
+pub(super) struct OpenCall {
+    pub(super) name: String,
+    dialect: Dialect,
+    local: Local,
+    prefix: Prefix,
+    mark: Mark,
+    /// Its tool's place, if it is offered.
+    tool: Option<usize>,
+    args: Vec<RawArg>,
+    /// An object as its body, in place of arguments.
+    json: Option<String>,
+    /// Such an object, while it comes.
+    scan: Option<Scan>,
+    /// How many bytes it has had up to the place in the buffer.
+    bytes: usize,
+    /// It has an argument without a name.
+    is_broken: bool,
+}
+
+/// An argument whose opener has come. Places are in the buffer.
+#[derive(Debug)]
+pub(super) struct OpenArg {
+    pub(super) name: String,
+    local: Local,
+    prefix: Prefix,
+    mark: Mark,
+    said: Said,
+    from: usize,
+    looked: usize,
+    closer: Option<Closer>,
+}
+
+/// What may end an argument, and waits for what follows it.
+#[derive(Debug)]
+struct Closer {
+    /// Where the value would end.
+    value_end: usize,
+    /// Where the call would go on: behind an argument's own closer, else before the tag that implies it.
+    resume: usize,
+    /// Up to here only blanks follow the tag.
+    follow: usize,
+    kind: CloserKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum CloserKind {
+    Arg,
+    /// An argument's closer of ours without our nonce: only what has it may follow.
+    Mangled,
+    Call,
+    Calls,
+}
+
+impl OpenArg {
+    pub(super) fn moved(&mut self, by: usize) {
+        self.from -= by;
+        self.looked -= by;
+        if let Some(closer) = &mut self.closer {
+            closer.value_end -= by;
+            closer.resume -= by;
+            closer.follow -= by;
+        }
+    }
+}
+
+impl OpenCall {
+    fn void(&self) -> Raw {
+        Raw::Void(Fact::void(Some(&self.name), None))
+    }
+
+    fn has_mark_of(&self, tag: &Tag) -> bool {
+        tag.mark == self.mark || tag.is_own()
+    }
+}
+
+impl Decoder {
+    /// Begins the call of a tag that has a name, behind the tag.
+    pub(super) fn open_call(&mut self, tag: Tag, out: &mut Vec<Raw>) -> Flow {
+        let name = tag.name.unwrap_or_default();
+        let dialect = match (tag.local, tag.mark, tag.prefix) {
+            (_, _, Prefix::Xtml) => Dialect::Marks,
+            (Local::Call, Mark::Own, _) => Dialect::Canonical,
+            (Local::Call, _, Prefix::Plain) => Dialect::Unmarked,
+            (Local::Function, ..) => Dialect::Function,
+            _ => Dialect::Invoke,
+        };
+        let call = Box::new(OpenCall {
+            tool: self.options.offered.find(&name),
+            name,
+            dialect,
+            local: tag.local,
+            prefix: tag.prefix,
+            mark: tag.mark,
+            args: Vec::new(),
+            json: None,
+            scan: None,
+            bytes: tag.length,
+            is_broken: false,
+        });
+        if tag.is_empty {
+            return self.close_call(*call, out);
+        }
+        self.go(State::Call(call))
+    }
+
+    /// Between the arguments of a call.
+    pub(super) fn call(&mut self, mut call: Box<OpenCall>, is_end: bool, out: &mut Vec<Raw>) -> Flow {
+        if call.bytes > MOST_CALL || call.args.len() > MOST_ARGUMENTS {
+            out.push(Raw::TooLarge);
+            return self.wait(State::Done);
+        }
+        if call.scan.is_some() {
+            return self.body(call);
+        }
+        let rest = self.rest();
+        let Some(found) = rest.iter().position(|byte| !byte.is_ascii_whitespace()) else {
+            let blanks = rest.len();
+            self.pass_in_call(&mut call, blanks);
+            return self.wait(State::Call(call));
+        };
+        self.pass_in_call(&mut call, found);
+        let rest = self.rest();
+        match rest.first() {
+            Some(b'<') => {}
+            Some(b'{') if call.args.is_empty() && call.json.is_none() => {
+                call.scan = Some(Scan::default());
+                call.json = Some(String::new());
+                return self.go(State::Call(call));
+            }
+            // Between arguments nothing counts but tags.
+            _ => {
+                let junk = memchr::memchr(b'<', rest).unwrap_or(rest.len());
+                self.pass_in_call(&mut call, junk);
+                return self.go(State::Call(call));
+            }
+        }
+        let tag = match lex(rest, self.options.nonce.as_str().as_bytes(), is_end) {
+            Lexed::More => return self.wait(State::Call(call)),
+            // At the end: the call was cut off within a tag.
+            Lexed::Nothing if is_end && memchr::memchr2(b'>', b'\n', rest).is_none() => {
+                return self.wait(State::Call(call));
+            }
+            Lexed::Nothing => {
+                self.pass_in_call(&mut call, 1);
+                return self.go(State::Call(call));
+            }
+            Lexed::Tag(tag) => tag,
+        };
+        match tag.role() {
+            Role::Arg if !tag.is_closer => {
+                self.pass_in_call(&mut call, tag.length);
+                self.open_arg(call, tag)
+            }
+            Role::Arg => {
+                self.pass_in_call(&mut call, tag.length);
+                self.go(State::Call(call))
+            }
+            // Out here no tag is content, so any call's closer is this one's.
+            Role::Call | Role::Calls if tag.is_closer && tag.local != Local::Calls && is_call(&tag, &call) => {
+                self.at += tag.length;
+                self.close_call(*call, out)
+            }
+            Role::Call | Role::Calls | Role::Results | Role::Mark => self.close_call(*call, out),
+            Role::Wrapper => {
+                self.pass_in_call(&mut call, 1);
+                self.go(State::Call(call))
+            }
+        }
+    }
+
+    /// An object in place of arguments. Source: tools.md section 6, rule 5.
+    fn body(&mut self, mut call: Box<OpenCall>) -> Flow {
+        let rest = self.buffer.get(self.at..).unwrap_or_default();
+        let Some(scan) = &mut call.scan else {
+            return self.go(State::Call(call));
+        };
+        let end = scan.advance(rest.as_bytes());
+        let length = end.unwrap_or(rest.len());
+        if let Some(json) = &mut call.json {
+            json.push_str(rest.get(..length).unwrap_or_default());
+        }
+        self.pass_in_call(&mut call, length);
+        if end.is_none() {
+            if call.bytes > MOST_CALL {
+                return self.go(State::Call(call));
+            }
+            return self.wait(State::Call(call));
+        }
+        call.scan = None;
+        self.go(State::Call(call))
+    }
+
+    fn pass_in_call(&mut self, call: &mut OpenCall, length: usize) {
+        self.at += length;
+        call.bytes += length;
+    }
+
+    fn open_arg(&mut self, mut call: Box<OpenCall>, tag: Tag) -> Flow {
+        let Some(name) = tag.name else {
+            call.is_broken = true;
+            return self.go(State::Call(call));
+        };
+        let said = match tag.is_text {
+            None => Said::Nothing,
+            Some(true) => Said::Text,
+            Some(false) => Said::Json,
+        };
+        if tag.is_empty {
+            call.args.push(RawArg {
+                name,
+                value: String::new(),
+                said,
+            });
+            return self.go(State::Call(call));
+        }
+        let arg = OpenArg {
+            name,
+            local: tag.local,
+            prefix: tag.prefix,
+            mark: tag.mark,
+            said,
+            from: self.at,
+            looked: self.at,
+            closer: None,
+        };
+        self.go(State::Arg(call, arg))
+    }
+
+    /// Within an argument.
+    pub(super) fn arg(
+        &mut self,
+        call: Box<OpenCall>,
+        mut arg: OpenArg,
+        is_end: bool,
+        out: &mut Vec<Raw>,
+    ) -> Flow {
+        let nonce = self.options.nonce;
+        let nonce = nonce.as_str().as_bytes();
+        let bytes = self.buffer.as_bytes();
+        let found = loop {
+            if let Some(closer) = &mut arg.closer {
+                let after = bytes.get(closer.follow..).unwrap_or_default();
+                let blanks = after.iter().position(|byte| !byte.is_ascii_whitespace());
+                closer.follow += blanks.unwrap_or(after.len());
+                let after = bytes.get(closer.follow..).unwrap_or_default();
+                let counts = match after.first() {
+                    // The end of the answer follows.
+                    None if is_end => closer.kind != CloserKind::Mangled,
+                    None => break None,
+                    Some(b'<') => match lex(after, nonce, is_end) {
+                        Lexed::More => break None,
+                        Lexed::Nothing => false,
+                        Lexed::Tag(tag) => may_follow(closer.kind, &tag, &call, &arg),
+                    },
+                    Some(_) => false,
+                };
+                if counts {
+                    break arg.closer.take();
+                }
+                arg.closer = None;
+            }
+            let rest = bytes.get(arg.looked..).unwrap_or_default();
+            let Some(found) = memchr::memchr(b'<', rest) else {
+                arg.looked = bytes.len();
+                break None;
+            };
+            let at = arg.looked + found;
+            arg.looked = at;
+            let rest = bytes.get(at..).unwrap_or_default();
+            match lex(rest, nonce, is_end) {
+                Lexed::More => break None,
+                Lexed::Nothing => arg.looked = at + 1,
+                Lexed::Tag(tag) => {
+                    arg.looked = at + 1;
+                    let starts_line = || starts_line(bytes, at);
+                    let tool = call.tool.and_then(|at| self.options.offered.tools.get(at));
+                    if is_implied(&tag, &call, &arg, tool, &starts_line)
+                        && (tag.role() != Role::Call || tag.is_own() || self.is_offered(&tag))
+                    {
+                        break Some(Closer {
+                            value_end: at,
+                            resume: at,
+                            follow: at,
+                            kind: CloserKind::Arg,
+                        });
+                    }
+                    arg.closer = closer_kind(&tag, &call, &arg).map(|kind| Closer {
+                        value_end: at,
+                        resume: match kind {
+                            CloserKind::Arg | CloserKind::Mangled => at + tag.length,
+                            CloserKind::Call | CloserKind::Calls => at,
+                        },
+                        follow: at + tag.length,
+                        kind,
+                    });
+                }
+            }
+        };
+        let size = found.as_ref().map_or(bytes.len(), |closer| closer.follow) - arg.from;
+        if call.bytes + size > MOST_CALL {
+            out.push(Raw::TooLarge);
+            return self.wait(State::Done);
+        }
+        match found {
+            None => self.wait(State::Arg(call, arg)),
+            Some(closer) => self.close_arg(call, arg, &closer),
+        }
+    }
+
+    fn close_arg(&mut self, mut call: Box<OpenCall>, arg: OpenArg, closer: &Closer) -> Flow {
+        let value = self.buffer.get(arg.from..closer.value_end).unwrap_or_default();
+        call.args.push(RawArg {
+            name: arg.name,
+            value: value.to_owned(),
+            said: arg.said,
+        });
+        call.bytes += closer.resume - arg.from;
+        self.at = closer.resume;
+        self.go(State::Call(call))
+    }
+
+    /// The call is complete.
+    fn close_call(&mut self, call: OpenCall, out: &mut Vec<Raw>) -> Flow {
+        if call.is_broken {
+            out.push(Raw::Void(Fact::unreadable(&call.name, None, &"an argument has no name")));
+            return self.go(State::After { in_json: false });
+        }
+        let body = match call.json {
+            Some(json) => Body::Json(json),
+            None => Body::Args(call.args),
+        };
+        out.push(Raw::Call(RawCall {
+            dialect: call.dialect,
+            name: call.name,
+            body,
+        }));
+        self.go(State::After { in_json: false })
+    }
+
+    /// The answer ended behind a call's opener, outside its arguments. Source: tools.md section 6, the table of ends.
+    pub(super) fn end_in_call(&mut self, call: OpenCall, end: End, out: &mut Vec<Raw>) {
+        let is_in_tag = !self.rest().is_empty();
+        let is_in_body = call.scan.is_some();
+        let lacks = self.lacks_required(&call);
+        let is_complete = match end {
+            // Behind an argument it may lack what it likes: that is for the client to see.
+            End::Clean => !call.args.is_empty() || call.json.is_some() || !lacks,
+            End::Cut => false,
+            End::Broken => !lacks,
+        };
+        if is_in_tag || is_in_body || !is_complete {
+            out.push(call.void());
+        } else {
+            self.close_call(call, out);
+            self.state = State::Done;
+        }
+    }
+
+    /// Whether an argument is missing that must be there; a body of JSON is not looked into.
+    fn lacks_required(&self, call: &OpenCall) -> bool {
+        let tool = call.tool.and_then(|at| self.options.offered.tools.get(at));
+        let mut required = tool
+            .into_iter()
+            .flat_map(|tool| &tool.params.props)
+            .filter(|prop| prop.is_required);
+        let is_given = |name: &str| {
+            let is_it = |arg: &RawArg| arg.name == name || arg.name.starts_with(name);
+            call.args.iter().any(is_it)
+        };
+        call.json.is_none() && required.any(|prop| !is_given(&prop.name))
+    }
+
+    /// Whether a tag names a tool that is offered.
+    pub(super) fn is_offered(&self, tag: &Tag) -> bool {
+        let name = tag.name.as_deref();
+        name.is_some_and(|name| self.options.offered.find(name).is_some())
+    }
+}
+
+fn starts_line(bytes: &[u8], at: usize) -> bool {
+    let before = bytes.get(..at).unwrap_or_default();
+    let mut blanks = before.iter().rev().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    matches!(blanks.next(), None | Some(b'\n'))
+}
+
+/// Whether a tag is one of a call's own level, as the call is written.
+fn is_call(tag: &Tag, call: &OpenCall) -> bool {
+    tag.local == call.local || (tag.role() == Role::Call && tag.prefix == call.prefix)
+}
+
+/// Whether a tag ends an open argument by itself: the opener of a call, or of an argument that is not given yet.
+fn is_implied(
+    tag: &Tag,
+    call: &OpenCall,
+    arg: &OpenArg,
+    tool: Option<&OfferedTool>,
+    starts_line: &dyn Fn() -> bool,
+) -> bool {
+    let Some(name) = tag.name.as_deref().filter(|_| !tag.is_closer) else {
+        return false;
+    };
+    match tag.role() {
+        // With our nonce it can be nothing else; in another dialect it may be content, unless it stands like a call.
+        Role::Call => {
+            tag.local == call.local
+                && tag.prefix == call.prefix
+                && call.has_mark_of(tag)
+                && (tag.is_own() || starts_line())
+        }
+        Role::Arg => {
+            tag.local == arg.local
+                && tag.prefix == arg.prefix
+                && (tag.mark == arg.mark || tag.is_own())
+                && name != arg.name
+                && call.args.iter().all(|given| given.name != name)
+                && starts_line()
+                && tool.is_some_and(|tool| is_argument(name, &tool.params))
+        }
+        _ => false,
+    }
+}
+
+/// What kind of closer a tag within an argument is, if it is one at all.
+fn closer_kind(tag: &Tag, call: &OpenCall, arg: &OpenArg) -> Option<CloserKind> {
+    if !tag.is_closer {
+        return None;
+    }
+    if tag.local.is_argument() {
+        let is_alike = tag.local == arg.local && tag.prefix == arg.prefix;
+        if is_alike && (tag.mark == arg.mark || tag.is_own()) {
+            return Some(CloserKind::Arg);
+        }
+        return (is_alike && arg.mark == Mark::Own).then_some(CloserKind::Mangled);
+    }
+    if tag.prefix != call.prefix || !call.has_mark_of(tag) {
+        return None;
+    }
+    if tag.local == call.local {
+        return Some(CloserKind::Call);
+    }
+    (tag.role() == Role::Calls || is_xtml_tools(tag)).then_some(CloserKind::Calls)
+}
+
+fn is_xtml_tools(tag: &Tag) -> bool {
+    tag.local == Local::Tools && tag.prefix == Prefix::Xtml
+}
+
+/// Whether a tag may follow a closer, so that the closer counts. Source: tools.md section 6, rule 4.
+fn may_follow(kind: CloserKind, tag: &Tag, call: &OpenCall, arg: &OpenArg) -> bool {
+    let is_own_kind = tag.prefix == call.prefix
+        && match arg.mark {
+            // A closer with our nonce is no content, so what follows it may be mangled.
+            Mark::Own if kind == CloserKind::Arg => true,
+            _ => call.has_mark_of(tag) || tag.mark == arg.mark,
+        };
+    if !is_own_kind || (kind == CloserKind::Mangled && !tag.is_own()) {
+        return false;
+    }
+    let is_call = tag.local == call.local || (arg.mark == Mark::Own && tag.local == Local::Call);
+    let is_calls = tag.role() == Role::Calls || is_xtml_tools(tag);
+    let opens_call = is_call && !tag.is_closer && tag.name.is_some();
+    let closes_calls = is_calls && tag.is_closer && !is_call;
+    let opens_calls = is_calls && !tag.is_closer && !is_call;
+    match kind {
+        CloserKind::Arg | CloserKind::Mangled => {
+            let opens_arg = tag.local.is_argument() && !tag.is_closer && tag.name.is_some();
+            opens_arg || (is_call && tag.is_closer) || opens_call || closes_calls
+        }
+        CloserKind::Call => opens_call || closes_calls || opens_calls,
+        CloserKind::Calls => opens_calls,
+    }
+}

@@ -1,0 +1,75 @@
+//! JSON mode: the vectors J1 to J10 of tools.md section 14.
+
+use super::*;
+use crate::chat::{
+    Format,
+    emulate::{
+        found::Failure,
+        verify::{Judgement, judge},
+    },
+    tools::JsonSchema,
+};
+
+fn a_is_integer(is_strict: bool) -> Format {
+    let schema = object(json!({"a": {"type": "integer"}}), &["a"]);
+    Format::JsonSchema(Box::new(JsonSchema {
+        schema: Some(Json::new(schema.to_string()).unwrap()),
+        is_strict,
+        ..JsonSchema::default()
+    }))
+}
+
+fn sends(format: &Format, answer: &str, expected: &str) {
+    let judgement = judge(answer.to_owned(), format, End::Clean, Round::First);
+    assert_eq!(judgement, Judgement::Send(expected.to_owned()), "{answer}");
+}
+
+fn asks_again(format: &Format, answer: &str) -> String {
+    match judge(answer.to_owned(), format, End::Clean, Round::First) {
+        Judgement::Again(fact) => fact.to_string(),
+        other => panic!("{answer}: {other:?}"),
+    }
+}
+
+fn twice(format: &Format, answer: &str) -> Judgement {
+    judge(answer.to_owned(), format, End::Clean, second(FactKind::Format))
+}
+
+#[test]
+fn json_is_found_and_mended() {
+    let object = Format::JsonObject;
+    sends(&object, r#"{"a":1}"#, r#"{"a":1}"#); // J1
+    sends(&object, "{ \"b\" : 1.50,\n\"a\":2 }", "{ \"b\" : 1.50,\n\"a\":2 }");
+    sends(&object, "Here you are:\n```json\n{\"a\":1}\n```\nEnjoy!", r#"{"a":1}"#); // J2
+    sends(&object, "```json\n{\"a\":1}\n```", r#"{"a":1}"#);
+    sends(&object, "{'a': True, b: 1,}", r#"{"a":true,"b":1}"#); // J3
+    sends(&object, r#"See [1]: {"a":"}"} as asked."#, r#"{"a":"}"}"#);
+    sends(&a_is_integer(true), r#"{"a":"1"}"#, r#"{"a":1}"#); // J4
+}
+
+#[test]
+fn what_does_not_fit_is_asked_for_again() {
+    let wrong = r#"{"a":"x"}"#;
+    let strict = a_is_integer(true);
+    assert!(asks_again(&strict, wrong).starts_with("/a: "), "{}", asks_again(&strict, wrong));
+    assert_eq!(twice(&strict, wrong), Judgement::Failed(Failure::OutputInvalid)); // J5
+    let loose = a_is_integer(false);
+    assert!(asks_again(&loose, wrong).starts_with("/a: "));
+    assert_eq!(twice(&loose, wrong), Judgement::Send(wrong.to_owned())); // J6
+    asks_again(&strict, "I cannot do that.");
+    assert_eq!(twice(&strict, "I cannot do that."), Judgement::Failed(Failure::OutputInvalid)); // J7
+    assert_eq!(twice(&loose, "I cannot do that."), Judgement::Failed(Failure::OutputInvalid));
+    assert!(asks_again(&Format::JsonObject, r#"{"a":1} or {"a":2}"#).ends_with("there are several")); // J9
+    assert!(asks_again(&Format::JsonObject, "[1,2]").contains("object")); // J10
+    asks_again(&Format::JsonObject, r#"{"a":"open"#);
+    asks_again(&Format::JsonObject, "");
+}
+
+#[test]
+fn a_cut_answer_is_sent_as_it_is() {
+    let cut = r#"{"a":"open"#;
+    for round in [Round::First, second(FactKind::Format)] {
+        let judgement = judge(cut.to_owned(), &Format::JsonObject, End::Cut, round);
+        assert_eq!(judgement, Judgement::Send(cut.to_owned())); // J8
+    }
+}

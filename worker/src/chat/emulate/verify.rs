@@ -1,0 +1,199 @@
+//! Whether an answer is the JSON that was asked for, and what becomes of it. Source: tools.md section 13.
+
+use super::{
+    fact::{Fact, FactKind},
+    found::{End, Failure},
+    json::{Scan, read, read_exact},
+    ladder::coerce::fit,
+    schema::{Shape, Types, shape_of},
+    tree::Tree,
+    turn::Round,
+    verdict::Validator,
+};
+use crate::chat::Format;
+
+/// Most pieces of JSON in an answer that are looked at.
+const MOST_PIECES: usize = 16;
+
+/// What becomes of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// This is the answer.
+    Send(String),
+    /// The model is asked once more.
+    Again(Fact),
+    /// The turn has failed.
+    Failed(Failure),
+}
+
+/// Judges a whole answer. A `format` that asks for no JSON takes every answer.
+pub fn judge(answer: String, format: &Format, end: End, round: Round) -> Judgement {
+    let wanted = match format {
+        Format::JsonObject => Wanted::object(),
+        Format::JsonSchema(format) => {
+            let schema = format.schema.as_ref().map(|schema| schema.get());
+            Wanted::schema(schema, format.is_strict)
+        }
+        Format::Text | Format::Other { .. } => return Judgement::Send(answer),
+    };
+    // What there is: readers of a cut answer are told that it was cut.
+    if end == End::Cut {
+        return Judgement::Send(answer);
+    }
+    let Some(mut found) = find(&answer, &wanted) else {
+        return no_json(&answer, &wanted, round);
+    };
+    let mut complaints = wanted.complaints(&found.tree);
+    if !complaints.is_empty() && wanted.admits(&found.tree) {
+        let mut fitted = found.tree.clone();
+        if fit(&mut fitted, &wanted.shape) {
+            let left = wanted.complaints(&fitted);
+            if left.is_empty() {
+                found = Piece {
+                    tree: fitted,
+                    exact: None,
+                };
+                complaints = left;
+            }
+        }
+    }
+    if complaints.is_empty() {
+        let json = found.exact.map(str::to_owned);
+        return Judgement::Send(json.unwrap_or_else(|| found.tree.to_json()));
+    }
+    if round == Round::First {
+        return Judgement::Again(Fact::new(FactKind::Format, complaints.join("; ")));
+    }
+    if wanted.is_strict || !wanted.admits(&found.tree) {
+        return Judgement::Failed(Failure::OutputInvalid);
+    }
+    let json = found.exact.map(str::to_owned);
+    Judgement::Send(json.unwrap_or_else(|| found.tree.to_json()))
+}
+
+/// What is asked for.
+struct Wanted {
+    shape: Shape,
+    validator: Option<Validator>,
+    is_strict: bool,
+}
+
+impl Wanted {
+    fn object() -> Self {
+        let shape = Shape {
+            types: Types::OBJECT,
+            ..Shape::default()
+        };
+        Self {
+            shape,
+            validator: None,
+            is_strict: false,
+        }
+    }
+
+    fn schema(schema: Option<&str>, is_strict: bool) -> Self {
+        let tree = schema.and_then(|schema| read_exact(schema).ok());
+        Self {
+            shape: tree.as_ref().map(shape_of).unwrap_or_default(),
+            validator: schema.and_then(Validator::of),
+            is_strict,
+        }
+    }
+
+    /// Whether a value is of the right kind, whatever is in it.
+    fn admits(&self, tree: &Tree) -> bool {
+        self.shape.types.admit(tree)
+    }
+
+    fn complaints(&self, tree: &Tree) -> Vec<String> {
+        if let Some(validator) = &self.validator {
+            return validator.complaints(tree);
+        }
+        if self.admits(tree) {
+            return Vec::new();
+        }
+        let types: Vec<_> = self.shape.types.names().collect();
+        let found = tree.type_name();
+        vec![format!("the answer must be of type {}, and is of type {found}", types.join(" or "))]
+    }
+}
+
+/// JSON in an answer.
+struct Piece<'a> {
+    tree: Tree,
+    /// As it is written, if nothing had to be mended.
+    exact: Option<&'a str>,
+}
+
+impl<'a> Piece<'a> {
+    fn read(text: &'a str) -> Option<Self> {
+        let reading = read(text.trim()).ok()?;
+        Some(Self {
+            exact: reading.is_exact.then_some(text),
+            tree: reading.tree,
+        })
+    }
+}
+
+/// The whole answer as JSON; else what stands in its only fence; else the only piece of JSON in it.
+fn find<'a>(answer: &'a str, wanted: &Wanted) -> Option<Piece<'a>> {
+    let is_meant = |piece: &Piece<'_>| !matches!(piece.tree, Tree::Text(_)) || piece.exact.is_some();
+    if let Some(whole) = Piece::read(answer).filter(is_meant) {
+        return Some(whole);
+    }
+    if let Some(fenced) = only_fence(answer).and_then(Piece::read).filter(is_meant) {
+        return Some(Piece {
+            exact: fenced.exact.map(str::trim),
+            ..fenced
+        });
+    }
+    let mut pieces: Vec<Piece<'a>> = balanced(answer).filter_map(Piece::read).collect();
+    if pieces.len() > 1 {
+        // Brackets in prose (`[1]`) are lists, too.
+        pieces.retain(|piece| wanted.admits(&piece.tree));
+    }
+    let only = pieces.pop();
+    only.filter(|_| pieces.is_empty())
+}
+
+fn only_fence(answer: &str) -> Option<&str> {
+    let mut parts = answer.split("```");
+    let (_, fenced, behind) = (parts.next()?, parts.next()?, parts.next()?);
+    if behind.contains("```") || parts.next().is_some() {
+        return None;
+    }
+    // Behind the opening marks stands the language.
+    let (language, inside) = fenced.split_once('\n')?;
+    language
+        .trim()
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric())
+        .then_some(inside)
+}
+
+/// The objects and lists that stand in a text, one behind the other.
+fn balanced(answer: &str) -> impl Iterator<Item = &str> {
+    let mut rest = answer;
+    let next = move || {
+        let begin = rest.find(['{', '['])?;
+        let from = rest.get(begin..)?;
+        let length = Scan::default().advance(from.as_bytes())?;
+        let (piece, behind) = from.split_at_checked(length)?;
+        rest = behind;
+        Some(piece)
+    };
+    std::iter::from_fn(next).take(MOST_PIECES)
+}
+
+fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
+    if round != Round::First {
+        return Judgement::Failed(Failure::OutputInvalid);
+    }
+    let types: Vec<_> = wanted.shape.types.names().collect();
+    let types = if types.is_empty() { "value".to_owned() } else { types.join(" or ") };
+    let found = if balanced(answer).nth(1).is_some() { "there are several" } else { "there is none" };
+    Judgement::Again(Fact::new(
+        FactKind::Format,
+        format!("the answer must be one JSON {types}, and {found}"),
+    ))
+}
