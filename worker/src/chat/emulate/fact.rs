@@ -81,7 +81,9 @@ impl Fact {
                 name(tool),
                 name(param)
             ),
-            (Some(tool), None) => format!("the call of {} ended before it was complete", name(tool)),
+            (Some(tool), None) => {
+                format!("the call of {} ended before it was complete", name(tool))
+            }
             (None, _) => "the block ended before a call was complete".to_owned(),
         };
         Self::new(FactKind::Void, words)
@@ -126,7 +128,10 @@ impl Fact {
             Must::This(at) => {
                 let tool = offered.tools.get(at);
                 let tool = tool.map_or("the tool", |tool| tool.rendered_name());
-                format!("it must contain a call of {}, and there is none", name(tool))
+                format!(
+                    "it must contain a call of {}, and there is none",
+                    name(tool)
+                )
             }
             Must::Maybe | Must::Never | Must::Some => {
                 "it must contain a call, and there is none".to_owned()

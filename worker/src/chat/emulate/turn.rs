@@ -158,7 +158,10 @@ impl Turn {
         if self.state == State::Open {
             if let Some(beginning) = self.beginning.take() {
                 if self.is_taken(&beginning) && self.settings.round == Round::First {
-                    return self.ask(Fact::new(FactKind::Taken, "the name of the tool was not known"), out);
+                    return self.ask(
+                        Fact::new(FactKind::Taken, "the name of the tool was not known"),
+                        out,
+                    );
                 }
                 self.text(beginning, out);
             }
@@ -187,12 +190,20 @@ impl Turn {
         }
         let is_first = self.settings.round == Round::First;
         match self.settings.offered.must {
-            Must::Some | Must::This(_) if is_first => self.ask(Fact::no_call(&self.settings.offered), out),
+            Must::Some | Must::This(_) if is_first => {
+                self.ask(Fact::no_call(&self.settings.offered), out)
+            }
             Must::Never if is_first && !self.has_said && self.had_block => {
-                self.ask(Fact::new(FactKind::NoWords, "it must be in words, without a call"), out);
+                self.ask(
+                    Fact::new(FactKind::NoWords, "it must be in words, without a call"),
+                    out,
+                );
             }
             Must::Maybe if is_first && !self.has_said && self.had_block => {
-                self.ask(Fact::new(FactKind::Nothing, "it has neither words nor a call"), out);
+                self.ask(
+                    Fact::new(FactKind::Nothing, "it has neither words nor a call"),
+                    out,
+                );
             }
             Must::Maybe | Must::Never if is_first || self.has_said => {}
             // Cut off twice: that is what the client is told.
@@ -397,7 +408,10 @@ fn options(settings: &Settings, flavour: Flavour) -> Options {
 
 fn size(call: &RawCall) -> usize {
     match &call.body {
-        Body::Args(args) => args.iter().map(|arg| arg.name.len() + arg.value.len()).sum(),
+        Body::Args(args) => args
+            .iter()
+            .map(|arg| arg.name.len() + arg.value.len())
+            .sum(),
         Body::Json(json) => json.len(),
         // It was read from at least so much, and at most some times more.
         Body::Tree(tree) => tree.to_json().len(),

@@ -114,7 +114,10 @@ impl Wanted {
         }
         let types: Vec<_> = self.shape.types.names().collect();
         let found = tree.type_name();
-        vec![format!("the answer must be of type {}, and is of type {found}", types.join(" or "))]
+        vec![format!(
+            "the answer must be of type {}, and is of type {found}",
+            types.join(" or ")
+        )]
     }
 }
 
@@ -137,7 +140,8 @@ impl<'a> Piece<'a> {
 
 /// The whole answer as JSON; else what stands in its only fence; else the only piece of JSON in it.
 fn find<'a>(answer: &'a str, wanted: &Wanted) -> Option<Piece<'a>> {
-    let is_meant = |piece: &Piece<'_>| !matches!(piece.tree, Tree::Text(_)) || piece.exact.is_some();
+    let is_meant =
+        |piece: &Piece<'_>| !matches!(piece.tree, Tree::Text(_)) || piece.exact.is_some();
     if let Some(whole) = Piece::read(answer).filter(is_meant) {
         return Some(whole);
     }
@@ -190,8 +194,16 @@ fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
         return Judgement::Failed(Failure::OutputInvalid);
     }
     let types: Vec<_> = wanted.shape.types.names().collect();
-    let types = if types.is_empty() { "value".to_owned() } else { types.join(" or ") };
-    let found = if balanced(answer).nth(1).is_some() { "there are several" } else { "there is none" };
+    let types = if types.is_empty() {
+        "value".to_owned()
+    } else {
+        types.join(" or ")
+    };
+    let found = if balanced(answer).nth(1).is_some() {
+        "there are several"
+    } else {
+        "there is none"
+    };
     Judgement::Again(Fact::new(
         FactKind::Format,
         format!("the answer must be one JSON {types}, and {found}"),

@@ -6,7 +6,7 @@ use super::{
     probe::Probe,
     text::ProbeKind,
 };
-use crate::chat::emulate::found::Left;
+use crate::chat::emulate::{fact::Fact, found::Left};
 
 impl Decoder {
     /// In a block, before its first call: only a call, the block's end and a result count.
@@ -27,7 +27,14 @@ impl Decoder {
         let tag = match lex(rest, nonce.as_str().as_bytes(), is_end) {
             Lexed::More => return self.wait(State::Block { is_nameless }),
             Lexed::Nothing => {
+                // A tag of ours that is none was to be a call, or was cut off.
+                let is_ours = match own(rest, nonce.as_str().as_bytes()) {
+                    Own::Yes => true,
+                    Own::Maybe(of_nonce) => is_end && of_nonce > 0,
+                    Own::No => false,
+                };
                 self.at += 1;
+                let is_nameless = is_nameless || is_ours;
                 return self.go(State::Block { is_nameless });
             }
             Lexed::Tag(tag) => tag,
@@ -59,7 +66,7 @@ impl Decoder {
 
     fn empty(&self, is_nameless: bool, out: &mut Vec<Raw>) {
         out.push(if is_nameless {
-            Raw::Void(crate::chat::emulate::fact::Fact::nameless())
+            Raw::Void(Fact::nameless())
         } else {
             Raw::Empty
         });
@@ -139,7 +146,9 @@ impl Decoder {
                 self.go(State::After { in_json: true })
             }
             Role::Call | Role::Calls | Role::Arg if tag.is_own() => self.open(Some(tag), out),
-            Role::Call | Role::Calls | Role::Wrapper | Role::Mark if !tag.has_attributes || tag.name.is_some() => {
+            Role::Call | Role::Calls | Role::Wrapper | Role::Mark
+                if !tag.has_attributes || tag.name.is_some() =>
+            {
                 let mut probe = Probe::new(0, ProbeKind::Tag);
                 probe.is_after = true;
                 self.go(State::Probe(probe))

@@ -32,6 +32,8 @@ pub(super) struct OpenCall {
     bytes: usize,
     /// It has an argument without a name.
     is_broken: bool,
+    /// It has had words outside its arguments: what comes behind them is no body.
+    has_words: bool,
 }
 
 /// An argument whose opener has come. Places are in the buffer.
@@ -113,6 +115,7 @@ impl Decoder {
             scan: None,
             bytes: tag.length,
             is_broken: false,
+            has_words: false,
         });
         if tag.is_empty {
             return self.close_call(*call, out);
@@ -121,7 +124,12 @@ impl Decoder {
     }
 
     /// Between the arguments of a call.
-    pub(super) fn call(&mut self, mut call: Box<OpenCall>, is_end: bool, out: &mut Vec<Raw>) -> Flow {
+    pub(super) fn call(
+        &mut self,
+        mut call: Box<OpenCall>,
+        is_end: bool,
+        out: &mut Vec<Raw>,
+    ) -> Flow {
         if call.bytes > MOST_CALL || call.args.len() > MOST_ARGUMENTS {
             out.push(Raw::TooLarge);
             return self.wait(State::Done);
@@ -139,13 +147,14 @@ impl Decoder {
         let rest = self.rest();
         match rest.first() {
             Some(b'<') => {}
-            Some(b'{') if call.args.is_empty() && call.json.is_none() => {
+            Some(b'{') if call.args.is_empty() && call.json.is_none() && !call.has_words => {
                 call.scan = Some(Scan::default());
                 call.json = Some(String::new());
                 return self.go(State::Call(call));
             }
             // Between arguments nothing counts but tags.
             _ => {
+                call.has_words = true;
                 let junk = memchr::memchr(b'<', rest).unwrap_or(rest.len());
                 self.pass_in_call(&mut call, junk);
                 return self.go(State::Call(call));
@@ -173,7 +182,9 @@ impl Decoder {
                 self.go(State::Call(call))
             }
             // Out here no tag is content, so any call's closer is this one's.
-            Role::Call | Role::Calls if tag.is_closer && tag.local != Local::Calls && is_call(&tag, &call) => {
+            Role::Call | Role::Calls
+                if tag.is_closer && tag.local != Local::Calls && is_call(&tag, &call) =>
+            {
                 self.at += tag.length;
                 self.close_call(*call, out)
             }
@@ -325,7 +336,10 @@ impl Decoder {
     }
 
     fn close_arg(&mut self, mut call: Box<OpenCall>, arg: OpenArg, closer: &Closer) -> Flow {
-        let value = self.buffer.get(arg.from..closer.value_end).unwrap_or_default();
+        let value = self
+            .buffer
+            .get(arg.from..closer.value_end)
+            .unwrap_or_default();
         call.args.push(RawArg {
             name: arg.name,
             value: value.to_owned(),
@@ -339,7 +353,11 @@ impl Decoder {
     /// The call is complete.
     fn close_call(&mut self, call: OpenCall, out: &mut Vec<Raw>) -> Flow {
         if call.is_broken {
-            out.push(Raw::Void(Fact::unreadable(&call.name, None, &"an argument has no name")));
+            out.push(Raw::Void(Fact::unreadable(
+                &call.name,
+                None,
+                &"an argument has no name",
+            )));
             return self.go(State::After { in_json: false });
         }
         let body = match call.json {
@@ -396,7 +414,10 @@ impl Decoder {
 
 fn starts_line(bytes: &[u8], at: usize) -> bool {
     let before = bytes.get(..at).unwrap_or_default();
-    let mut blanks = before.iter().rev().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    let mut blanks = before
+        .iter()
+        .rev()
+        .skip_while(|byte| matches!(byte, b' ' | b'\t'));
     matches!(blanks.next(), None | Some(b'\n'))
 }
 

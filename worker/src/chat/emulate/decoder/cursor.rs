@@ -181,7 +181,9 @@ impl<'a> Cursor<'a> {
             return Some(quoted);
         }
         let rest = self.rest();
-        let length = rest.iter().position(|byte| matches!(byte, b'>' | b'<' | b'\n'))?;
+        let length = rest
+            .iter()
+            .position(|byte| matches!(byte, b'>' | b'<' | b'\n'))?;
         self.at += length;
         let name = String::from_utf8_lossy(rest.get(..length).unwrap_or_default());
         Some(name.trim().trim_end_matches('/').to_owned())
@@ -210,7 +212,8 @@ impl<'a> Cursor<'a> {
     /// `key="value"`, `key=value` or `key`; `Some(None)`: something else.
     pub(super) fn attribute(&mut self) -> Option<Option<(Vec<u8>, String)>> {
         let rest = self.rest();
-        let is_of_key = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':');
+        let is_of_key =
+            |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':');
         let length = rest.iter().position(|byte| !is_of_key(byte))?;
         if length == 0 {
             return Some(None);

@@ -74,7 +74,11 @@ impl OpenJson {
                 let calls = calls.into_iter();
                 out.extend(calls.map(|(name, arguments)| call(name, Body::Tree(arguments))));
             }
-            Ok(None) => out.push(Raw::Void(Fact::unreadable(&self.name, None, &"they are no object"))),
+            Ok(None) => out.push(Raw::Void(Fact::unreadable(
+                &self.name,
+                None,
+                &"they are no object",
+            ))),
             Err(error) => out.push(Raw::Void(Fact::unreadable(&self.name, None, &error))),
         }
     }
@@ -82,7 +86,11 @@ impl OpenJson {
 
 impl Decoder {
     pub(super) fn json(&mut self, mut json: OpenJson, out: &mut Vec<Raw>) -> Flow {
-        let new = self.buffer.as_bytes().get(json.looked..).unwrap_or_default();
+        let new = self
+            .buffer
+            .as_bytes()
+            .get(json.looked..)
+            .unwrap_or_default();
         let end = json.scan.advance(new).map(|end| json.looked + end);
         json.looked = self.buffer.len();
         if end.unwrap_or(json.looked) - json.from > MOST_CALL {

@@ -107,17 +107,25 @@ pub(in super::super) enum Role {
 
 impl Local {
     fn named(name: &[u8]) -> Self {
-        let known = NAMES.iter().find(|(known, _)| name.eq_ignore_ascii_case(known));
+        let known = NAMES
+            .iter()
+            .find(|(known, _)| name.eq_ignore_ascii_case(known));
         known.map_or(Self::Other, |(_, local)| *local)
     }
 
     /// Whether a call of the contract has it, so that it may have a nonce.
     fn may_have_mark(self) -> bool {
-        matches!(self, Self::Calls | Self::Call | Self::Arg | Self::Results | Self::Result)
+        matches!(
+            self,
+            Self::Calls | Self::Call | Self::Arg | Self::Results | Self::Result
+        )
     }
 
     pub(in super::super) fn is_argument(self) -> bool {
-        matches!(self, Self::Arg | Self::Argument | Self::Parameter | Self::Param)
+        matches!(
+            self,
+            Self::Arg | Self::Argument | Self::Parameter | Self::Param
+        )
     }
 }
 
@@ -153,9 +161,17 @@ impl Tag {
         match self.local {
             Local::Calls | Local::FunctionCalls | Local::ToolCalls => Role::Calls,
             Local::Call | Local::Invoke => Role::Call,
-            Local::ToolCall | Local::FunctionCall | Local::Function | Local::Tool | Local::ToolUse => {
+            Local::ToolCall
+            | Local::FunctionCall
+            | Local::Function
+            | Local::Tool
+            | Local::ToolUse => {
                 // With a name it is the call, without one it is around it.
-                if self.name.is_some() { Role::Call } else { Role::Calls }
+                if self.name.is_some() {
+                    Role::Call
+                } else {
+                    Role::Calls
+                }
             }
             Local::Arg | Local::Argument | Local::Parameter | Local::Param => Role::Arg,
             Local::Results | Local::Result | Local::ToolResponse => Role::Results,
@@ -189,12 +205,13 @@ fn tag(cursor: &mut Cursor<'_>, nonce: &[u8]) -> Option<Result<Tag, NoTag>> {
     if !cursor.passes(b"<") {
         return Some(Err(NoTag));
     }
-    let xtml = match cursor.xtml_bracket()? {
-        Some(is_closer) => Some(is_closer),
-        None => None,
-    };
+    let xtml = cursor.xtml_bracket()?;
     let mut is_closer = xtml == Some(true);
-    let mut prefix = if xtml.is_some() { Prefix::Xtml } else { Prefix::Plain };
+    let mut prefix = if xtml.is_some() {
+        Prefix::Xtml
+    } else {
+        Prefix::Plain
+    };
     if xtml.is_none() {
         cursor.skip_blanks();
         is_closer = cursor.slash()?;
@@ -258,7 +275,11 @@ fn attributes(cursor: &mut Cursor<'_>, mut tag: Tag) -> Option<Result<Tag, NoTag
         if cursor.peek()? == b'<' && tag.prefix != Prefix::Xtml {
             let is_whole = tag.is_closer || tag.name.is_some();
             tag.length = cursor.at();
-            return Some(if is_whole && tag.local != Local::Other { Ok(tag) } else { Err(NoTag) });
+            return Some(if is_whole && tag.local != Local::Other {
+                Ok(tag)
+            } else {
+                Err(NoTag)
+            });
         }
         // Prose and other markup: nobody wants it, so nobody waits for its end.
         if tag.local == Local::Other {
@@ -269,7 +290,9 @@ fn attributes(cursor: &mut Cursor<'_>, mut tag: Tag) -> Option<Result<Tag, NoTag
         };
         tag.has_attributes = true;
         match key.as_slice() {
-            b"name" | b"tool" | b"key" | b"function" if tag.name.is_none() => tag.name = Some(value),
+            b"name" | b"tool" | b"key" | b"function" if tag.name.is_none() => {
+                tag.name = Some(value)
+            }
             b"string" => tag.is_text = Some(value.eq_ignore_ascii_case("true")),
             b"type" => tag.is_text = Some(value.eq_ignore_ascii_case("string")),
             _ => {}
@@ -307,7 +330,10 @@ pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
     for name in [&b"calls-"[..], b"call-", b"arg-", b"results-", b"result-"] {
         let common = rest.len().min(name.len());
         let (head, rest) = rest.split_at(common);
-        if !name.get(..common).is_some_and(|name| head.eq_ignore_ascii_case(name)) {
+        if !name
+            .get(..common)
+            .is_some_and(|name| head.eq_ignore_ascii_case(name))
+        {
             continue;
         }
         if common < name.len() {
@@ -315,7 +341,10 @@ pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
         }
         let common = rest.len().min(nonce.len());
         let (head, rest) = rest.split_at(common);
-        if !nonce.get(..common).is_some_and(|nonce| head.eq_ignore_ascii_case(nonce)) {
+        if !nonce
+            .get(..common)
+            .is_some_and(|nonce| head.eq_ignore_ascii_case(nonce))
+        {
             return Own::No;
         }
         return match rest.first() {

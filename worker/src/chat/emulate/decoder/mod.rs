@@ -100,12 +100,16 @@ enum State {
     Text,
     Probe(Probe),
     /// In a block, before its first call. `is_nameless`: it has arguments of a call that was not named.
-    Block { is_nameless: bool },
+    Block {
+        is_nameless: bool,
+    },
     Call(Box<OpenCall>),
     Arg(Box<OpenCall>, OpenArg),
     Json(OpenJson),
     /// Behind a call. `in_json`: in tags around JSON, where more of it may follow.
-    After { in_json: bool },
+    After {
+        in_json: bool,
+    },
     Done,
 }
 
@@ -188,10 +192,8 @@ impl Decoder {
 
     fn run(&mut self, is_end: bool, out: &mut Vec<Raw>) {
         while self.step(is_end, out) == Flow::On {}
-        if self.at == self.buffer.len() {
-            self.buffer.clear();
-            self.at = 0;
-        } else if self.at > WORTH_MOVING && self.at > self.buffer.len() / 2 {
+        let is_worth_it = self.at > WORTH_MOVING && self.at > self.buffer.len() / 2;
+        if is_worth_it || self.at == self.buffer.len() {
             self.buffer.drain(..self.at);
             self.state.moved(self.at);
             self.at = 0;
@@ -255,20 +257,35 @@ impl Decoder {
                 self.tell(upto, fence, out);
                 self.wait(State::Text)
             }
-            Step::Own { at, tag: Some(tag), fence, .. } if tag.is_closer || tag.role() == lex::Role::Results => {
+            Step::Own {
+                at,
+                tag: Some(tag),
+                fence,
+                ..
+            } if tag.is_closer || tag.role() == lex::Role::Results => {
                 // A closer of ours without an opener (or, in thoughts, a result): the tag alone must not leave.
                 self.tell(at, fence, out);
                 self.at += tag.length;
                 self.place.indent = None;
                 self.go(State::Text)
             }
-            Step::Own { upto, at, tag, fence } => {
+            Step::Own {
+                upto,
+                at,
+                tag,
+                fence,
+            } => {
                 self.tell(upto, fence, out);
                 self.at += at - upto;
                 self.place.is_start = false;
                 self.open(tag, out)
             }
-            Step::Probe { upto, at, kind, fence } => {
+            Step::Probe {
+                upto,
+                at,
+                kind,
+                fence,
+            } => {
                 self.tell(upto, fence, out);
                 self.go(State::Probe(Probe::new(at - upto, kind)))
             }

@@ -18,6 +18,7 @@ use crate::chat::emulate::{
     ladder::{Body, RawCall},
 };
 
+const BRACKETED: &str = "[TOOL_CALLS]";
 /// Most tags around a call.
 const MOST_WRAPPERS: usize = 4;
 /// Most blanks between them.
@@ -146,7 +147,11 @@ impl Decoder {
             while !text.is_char_boundary(most) {
                 most -= 1;
             }
-            match peek(text.get(..most).unwrap_or_default(), &self.options.offered, is_bare) {
+            match peek(
+                text.get(..most).unwrap_or_default(),
+                &self.options.offered,
+                is_bare,
+            ) {
                 Peek::Call(name) => json.name = Some(name),
                 Peek::More if !is_last => return self.wait(State::Probe(probe)),
                 Peek::More | Peek::No => return self.reject(&probe, out),
@@ -201,7 +206,8 @@ impl Decoder {
         }
         let offered = &self.options.offered;
         let found = read(json_text).ok().and_then(|reading| calls(reading.tree));
-        let found = found.filter(|calls| calls.iter().all(|(name, _)| offered.find(name).is_some()));
+        let found =
+            found.filter(|calls| calls.iter().all(|(name, _)| offered.find(name).is_some()));
         let name = json.name.take().unwrap_or_default();
         match found {
             Some(calls) => out.extend(calls.into_iter().map(|(name, arguments)| {
@@ -212,7 +218,11 @@ impl Decoder {
                 })
             })),
             None if read(json_text).is_ok() => return self.reject(&probe, out),
-            None => out.push(Raw::Void(Fact::unreadable(&name, None, &"they are not JSON"))),
+            None => out.push(Raw::Void(Fact::unreadable(
+                &name,
+                None,
+                &"they are not JSON",
+            ))),
         }
         self.at = self.buffer.len();
         self.wait(State::Done)
@@ -241,7 +251,14 @@ impl Decoder {
         let nonce = nonce.as_str().as_bytes();
         match kind {
             ProbeKind::Bare { json } => Opened::Json(json),
-            ProbeKind::Bracketed if !text.starts_with("[TOOL_CALLS]") => Opened::No,
+            ProbeKind::Bracketed if !text.starts_with(BRACKETED) => {
+                // Only behind a call it is not known to be more than a bracket.
+                if BRACKETED.starts_with(text) && !is_end {
+                    Opened::More
+                } else {
+                    Opened::No
+                }
+            }
             ProbeKind::Bracketed => of_head(bracketed(text, is_end), 0),
             ProbeKind::Tag => tags(text, nonce, is_end),
         }
@@ -313,11 +330,19 @@ fn tags(text: &str, nonce: &[u8], is_end: bool) -> Opened {
 
 /// Blanks, and a fence around JSON.
 fn gap(bytes: &[u8], may_be_json: bool) -> usize {
-    let blanks = |bytes: &[u8]| bytes.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+    let blanks = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count()
+    };
     let mut gap = blanks(bytes);
     let rest = bytes.get(gap..).unwrap_or_default();
     if may_be_json && rest.starts_with(b"```") {
-        let word = rest.iter().skip(3).take_while(|byte| byte.is_ascii_alphanumeric());
+        let word = rest
+            .iter()
+            .skip(3)
+            .take_while(|byte| byte.is_ascii_alphanumeric());
         gap += 3 + word.count();
         gap += blanks(bytes.get(gap..).unwrap_or_default());
     }

@@ -49,9 +49,19 @@ pub(super) enum Step {
     /// Its beginning is words; the rest must wait.
     Tell { upto: usize, fence: Option<Fence> },
     /// A tag of ours stands at `at`; the words before it end at `upto`.
-    Own { upto: usize, at: usize, tag: Option<Tag>, fence: Option<Fence> },
+    Own {
+        upto: usize,
+        at: usize,
+        tag: Option<Tag>,
+        fence: Option<Fence>,
+    },
     /// Something at `at` may be a call in another dialect.
-    Probe { upto: usize, at: usize, kind: ProbeKind, fence: Option<Fence> },
+    Probe {
+        upto: usize,
+        at: usize,
+        kind: ProbeKind,
+        fence: Option<Fence>,
+    },
     /// The turn is over at `upto`.
     Invented { upto: usize },
     /// The answer ends in the middle of an opener of ours.
@@ -63,7 +73,9 @@ pub(super) enum ProbeKind {
     Tag,
     Bracketed,
     /// JSON that may be the whole answer, `json` bytes behind its beginning (which may be a fence).
-    Bare { json: usize },
+    Bare {
+        json: usize,
+    },
 }
 
 /// Whether a piece of text has none of the bytes that anything begins with.
@@ -84,11 +96,19 @@ pub(super) fn indent_behind(before: Option<usize>, text: &[u8]) -> Option<usize>
         None => (before, text),
     };
     let is_blank = line.iter().all(|byte| matches!(byte, b' ' | b'\t'));
-    before.filter(|_| is_blank).map(|before| before + line.len())
+    before
+        .filter(|_| is_blank)
+        .map(|before| before + line.len())
 }
 
 /// Looks through a text, from `from` on. With `is_end` nothing comes behind it.
-pub(super) fn scan(text: &[u8], from: usize, place: Place, wanted: &Wanted<'_>, is_end: bool) -> Step {
+pub(super) fn scan(
+    text: &[u8],
+    from: usize,
+    place: Place,
+    wanted: &Wanted<'_>,
+    is_end: bool,
+) -> Step {
     let mut scan = Scan {
         text,
         place,
@@ -117,8 +137,12 @@ enum Seen {
 
 impl Scan<'_> {
     fn run(&mut self, from: usize) -> Step {
-        let first = self.text.iter().position(|byte| !byte.is_ascii_whitespace());
-        if self.place.is_start && from == 0
+        let first = self
+            .text
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace());
+        if self.place.is_start
+            && from == 0
             && let Some(first) = first
             && let Some(step) = self.bare(first)
         {
@@ -138,7 +162,11 @@ impl Scan<'_> {
         }
         let end = self.text.len();
         Step::Tell {
-            upto: if self.is_end { end } else { end - trailing_blanks(self.text) },
+            upto: if self.is_end {
+                end
+            } else {
+                end - trailing_blanks(self.text)
+            },
             fence: self.place.fence,
         }
     }
@@ -169,8 +197,16 @@ impl Scan<'_> {
     /// How many blanks stand between the beginning of the line and `at`; `None`: something else does, too.
     fn indent(&self, at: usize) -> Option<usize> {
         let before = self.text.get(..at).unwrap_or_default();
-        let blanks = before.iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-        match before.len().checked_sub(blanks + 1).and_then(|last| before.get(last)) {
+        let blanks = before
+            .iter()
+            .rev()
+            .take_while(|byte| matches!(byte, b' ' | b'\t'))
+            .count();
+        match before
+            .len()
+            .checked_sub(blanks + 1)
+            .and_then(|last| before.get(last))
+        {
             Some(b'\n') => Some(blanks),
             Some(_) => None,
             None => self.place.indent.map(|indent| indent + blanks),
@@ -213,11 +249,16 @@ impl Scan<'_> {
             }
             Own::Maybe(0) | Own::No => {}
         }
-        if self.wanted.flavour == Flavour::Answer && self.indent(at).is_some() && self.place.fence.is_none() {
+        if self.wanted.flavour == Flavour::Answer
+            && self.indent(at).is_some()
+            && self.place.fence.is_none()
+        {
             for mark in self.wanted.turn_marks {
                 let mark = mark.as_bytes();
                 if rest.starts_with(mark) {
-                    return Seen::Done(Step::Invented { upto: self.end_of_words(at) });
+                    return Seen::Done(Step::Invented {
+                        upto: self.end_of_words(at),
+                    });
                 }
                 if !self.is_end && mark.starts_with(rest) {
                     return Seen::Done(self.hold(at));
@@ -236,8 +277,12 @@ impl Scan<'_> {
             return Seen::On(at + 1);
         }
         let may_begin = match tag.role() {
-            Role::Results if tag.local == Local::ToolResponse && self.wanted.flavour == Flavour::Answer => {
-                return Seen::Done(Step::Invented { upto: self.end_of_words(at) });
+            Role::Results
+                if tag.local == Local::ToolResponse && self.wanted.flavour == Flavour::Answer =>
+            {
+                return Seen::Done(Step::Invented {
+                    upto: self.end_of_words(at),
+                });
             }
             Role::Results | Role::Arg => false,
             Role::Calls | Role::Call => true,
@@ -263,7 +308,9 @@ impl Scan<'_> {
             Lexed::Tag(tag) => Some(tag),
         };
         let upto = self.end_of_words(at);
-        let is_result = tag.as_ref().is_some_and(|tag| tag.role() == Role::Results && !tag.is_closer);
+        let is_result = tag
+            .as_ref()
+            .is_some_and(|tag| tag.role() == Role::Results && !tag.is_closer);
         if is_result && self.wanted.flavour == Flavour::Answer {
             return Seen::Done(Step::Invented { upto });
         }
@@ -283,7 +330,11 @@ impl Scan<'_> {
             return Seen::On(at + 1);
         }
         if rest.len() < BRACKETED.len() {
-            return if self.is_end { Seen::On(at + 1) } else { Seen::Done(self.hold(at)) };
+            return if self.is_end {
+                Seen::On(at + 1)
+            } else {
+                Seen::Done(self.hold(at))
+            };
         }
         Seen::Done(Step::Probe {
             upto: self.end_of_words(at),
@@ -308,14 +359,20 @@ impl Scan<'_> {
         if count < 3 {
             return Seen::On(at + count);
         }
-        let line = rest.get(count..MOST_FENCE.max(count)).unwrap_or_else(|| rest.get(count..).unwrap_or_default());
+        let line = rest
+            .get(count..MOST_FENCE.max(count))
+            .unwrap_or_else(|| rest.get(count..).unwrap_or_default());
         let line_end = memchr(b'\n', line);
         if line_end.is_none() && !is_whole(count + line.len()) {
             return Seen::Done(self.hold(at));
         }
-        let info = line.get(..line_end.unwrap_or(line.len())).unwrap_or_default();
+        let info = line
+            .get(..line_end.unwrap_or(line.len()))
+            .unwrap_or_default();
         if let Some(open) = self.place.fence {
-            let is_closing = open.mark == mark && count >= open.count && info.iter().all(u8::is_ascii_whitespace);
+            let is_closing = open.mark == mark
+                && count >= open.count
+                && info.iter().all(u8::is_ascii_whitespace);
             if is_closing {
                 self.place.fence = None;
             }
@@ -362,7 +419,9 @@ impl Scan<'_> {
                 }
                 Seen::On(at + gap)
             }
-            Some(b'{' | b'[') if self.place.is_start && first == Some(at) && self.wanted.bare_json => {
+            Some(b'{' | b'[')
+                if self.place.is_start && first == Some(at) && self.wanted.bare_json =>
+            {
                 Seen::Done(Step::Probe {
                     upto: self.end_of_words(at),
                     at,

@@ -7,7 +7,14 @@ use super::super::{
 };
 
 const NAMES: [&str; 5] = ["name", "tool", "function", "tool_name", "function_name"];
-const ARGUMENTS: [&str; 6] = ["arguments", "parameters", "args", "input", "params", "tool_input"];
+const ARGUMENTS: [&str; 6] = [
+    "arguments",
+    "parameters",
+    "args",
+    "input",
+    "params",
+    "tool_input",
+];
 const LISTS: [&str; 3] = ["tool_calls", "function_calls", "calls"];
 /// What else stands beside a name; ids of the model's own are worth nothing.
 const BESIDE: [&str; 5] = ["id", "type", "index", "call_id", "tool_call_id"];
@@ -84,7 +91,9 @@ impl Peeker<'_> {
                 return self.value(level + 1);
             }
             if NAMES.contains(&key.as_str()) {
-                let name = self.text()?.filter(|name| self.offered.find(name).is_some());
+                let name = self
+                    .text()?
+                    .filter(|name| self.offered.find(name).is_some());
                 let Some(name) = name else {
                     return Some(Peek::No);
                 };
@@ -110,7 +119,10 @@ impl Peeker<'_> {
     }
 
     fn next(&mut self) -> Option<u8> {
-        let blanks = self.rest().iter().position(|byte| !byte.is_ascii_whitespace());
+        let blanks = self
+            .rest()
+            .iter()
+            .position(|byte| !byte.is_ascii_whitespace());
         self.at += blanks?;
         self.rest().first().copied()
     }
@@ -142,7 +154,10 @@ impl Peeker<'_> {
         if string(self.json, self.at).is_some() {
             return self.text().map(|_| ());
         }
-        let end = self.rest().iter().position(|byte| matches!(byte, b',' | b'}'))?;
+        let end = self
+            .rest()
+            .iter()
+            .position(|byte| matches!(byte, b',' | b'}'))?;
         self.at += end;
         Some(())
     }
@@ -175,7 +190,9 @@ fn gather(tree: Tree, calls: &mut Vec<(String, Tree)>, level: usize) -> Option<(
             return gather(value, calls, level + 1);
         }
         match value {
-            Tree::Text(value) if name.is_none() && NAMES.contains(&key.as_str()) => name = Some(value),
+            Tree::Text(value) if name.is_none() && NAMES.contains(&key.as_str()) => {
+                name = Some(value)
+            }
             value if ARGUMENTS.contains(&key.as_str()) => arguments = value,
             _ => {}
         }

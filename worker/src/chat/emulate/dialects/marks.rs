@@ -40,7 +40,7 @@ pub(in super::super) fn head(text: &str, nonce: &[u8], is_end: bool) -> Head {
             None if is_end => return Head::No,
             None => return Head::More,
             Some(b'{') => return name.map_or(Head::Json(at), |name| Head::Named(name, at)),
-            Some(b'[') if name.is_none() => return Head::Json(at),
+            Some(b'[') => return name.map_or(Head::Json(at), |_| Head::No),
             Some(b'<') => match lex(rest, nonce, is_end) {
                 Lexed::More => return Head::More,
                 Lexed::Tag(tag) if tag.role() == Role::Mark => {
@@ -77,7 +77,10 @@ pub(in super::super) fn bracketed(text: &str, is_end: bool) -> Head {
     let behind = text.len() - rest.len();
     let begin = rest.find(|c: char| !c.is_whitespace());
     let begin = begin.unwrap_or(rest.len());
-    if rest.get(begin..).is_some_and(|rest| rest.starts_with(['[', '{'])) {
+    if rest
+        .get(begin..)
+        .is_some_and(|rest| rest.starts_with(['[', '{']))
+    {
         return Head::Json(behind + begin);
     }
     match (rest.find('{'), rest.find(['[', '{'])) {

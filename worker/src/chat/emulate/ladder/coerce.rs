@@ -34,9 +34,8 @@ pub fn fit_members(members: &mut Vec<(String, Tree)>, fields: &Fields) -> bool {
     members.retain(|(name, value)| match (fields.find(name), &fields.rest) {
         (None, Rest::None) => false,
         (Some(prop), _) => {
-            let is_left_out = *value == Tree::Null
-                && !prop.is_required
-                && !prop.shape.types.admit(&Tree::Null);
+            let is_left_out =
+                *value == Tree::Null && !prop.is_required && !prop.shape.types.admit(&Tree::Null);
             !is_left_out
         }
         (None, Rest::Any | Rest::Of(_)) => true,
@@ -113,7 +112,9 @@ fn has_its_literals(value: &Tree, branch: &Shape) -> bool {
         .filter(|prop| !prop.shape.literals.is_empty())
         .all(|prop| {
             let found = value.get(&prop.name);
-            found.map_or(!prop.is_required, |found| prop.shape.literals.contains(found))
+            found.map_or(!prop.is_required, |found| {
+                prop.shape.literals.contains(found)
+            })
         })
 }
 
@@ -165,7 +166,10 @@ fn converted(value: &Tree, shape: &Shape) -> Option<Tree> {
 /// `12.0` as `12`. Only where the fraction is zeros: an exponent may stand for more digits than anybody wants.
 fn whole_number(digits: &str) -> Option<Box<str>> {
     let (whole, fraction) = digits.split_once('.')?;
-    fraction.bytes().all(|byte| byte == b'0').then(|| whole.into())
+    fraction
+        .bytes()
+        .all(|byte| byte == b'0')
+        .then(|| whole.into())
 }
 
 /// The literal that a text can only mean: the same but for the letter case.

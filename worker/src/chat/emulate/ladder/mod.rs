@@ -122,8 +122,7 @@ fn unknown(raw: RawCall, offered: &Offered) -> Judged {
     };
     // A name that no API takes would break the client instead of telling it something.
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
-    let is_sayable =
-        (1..=MOST_NAME).contains(&raw.name.len()) && raw.name.bytes().all(is_of_name);
+    let is_sayable = (1..=MOST_NAME).contains(&raw.name.len()) && raw.name.bytes().all(is_of_name);
     let call = arguments.ok().filter(|_| is_sayable).map(|members| Call {
         name: Text::from(raw.name),
         arguments: Tree::Object(members).to_json(),

@@ -81,8 +81,8 @@ impl Path {
 #[derive(Debug)]
 pub(super) enum Parts {
     Value(Tree),
-    List(BTreeMap<usize, Parts>),
-    Object(Vec<(String, Parts)>),
+    List(BTreeMap<usize, Self>),
+    Object(Vec<(String, Self)>),
 }
 
 /// Why parts make no value.
@@ -177,9 +177,14 @@ mod tests {
     fn reads_paths_and_nothing_else() {
         let path = Path::read("edits[0].new_text").unwrap();
         assert_eq!(path.root, "edits");
-        assert_eq!(path.steps, [Step::Element(0), Step::Member("new_text".to_owned())]);
+        assert_eq!(
+            path.steps,
+            [Step::Element(0), Step::Member("new_text".to_owned())]
+        );
         assert_eq!(Path::read("a.b[1][2]").unwrap().steps.len(), 3);
-        for name in ["plain", "[0]", ".a", "a[", "a[x]", "a[-1]", "a..b", "a[0]b", "a.", ""] {
+        for name in [
+            "plain", "[0]", ".a", "a[", "a[x]", "a[-1]", "a..b", "a[0]b", "a.", "",
+        ] {
             assert_eq!(Path::read(name), None, "{name}");
         }
     }

@@ -18,7 +18,11 @@ pub(super) enum Value {
 }
 
 /// Reads what stands between the tags of an argument of this shape.
-pub(super) fn read(written: String, shape: Option<&Shape>, said: Said) -> Result<Value, Unreadable> {
+pub(super) fn read(
+    written: String,
+    shape: Option<&Shape>,
+    said: Said,
+) -> Result<Value, Unreadable> {
     let kind = shape.map(Shape::kind).unwrap_or_default();
     match (kind, said) {
         (Kind::Text, Said::Nothing | Said::Text) => Ok(Value::Exact(text(written))),
@@ -71,12 +75,11 @@ fn union(written: String, shape: Option<&Shape>) -> Value {
     let types = shape.map(|shape| shape.types).unwrap_or_default();
     let may_be_nested = (types.has(Types::ARRAY) && trimmed.starts_with('['))
         || (types.has(Types::OBJECT) && trimmed.starts_with('{'));
-    if may_be_nested || matches!(trimmed, "True" | "False" | "None") {
-        if let Ok(reading) = json::read(trimmed)
-            && types.admit(&reading.tree)
-        {
-            return Value::Mended(reading.tree);
-        }
+    if (may_be_nested || matches!(trimmed, "True" | "False" | "None"))
+        && let Ok(reading) = json::read(trimmed)
+        && types.admit(&reading.tree)
+    {
+        return Value::Mended(reading.tree);
     }
     Value::Exact(text(written))
 }
@@ -99,7 +102,10 @@ pub(super) fn raw_text(mut text: String) -> String {
 }
 
 fn leading_break(text: &str) -> Option<usize> {
-    ["\r\n", "\n"].iter().find(|it| text.starts_with(**it)).map(|it| it.len())
+    ["\r\n", "\n"]
+        .iter()
+        .find(|it| text.starts_with(**it))
+        .map(|it| it.len())
 }
 
 fn drop_trailing_break(text: &mut String) {

@@ -10,8 +10,8 @@ mod shape;
 mod tests;
 mod tools;
 
-pub(super) use reader::shape as shape_of;
 pub use fields::{Fields, Prop, Rest};
+pub(super) use reader::shape as shape_of;
 pub use refusal::Refusal;
 pub use shape::{Kind, Shape, Types};
 pub use tools::{CUSTOM_INPUT, Must, Offered, OfferedTool, loose_name};

@@ -9,7 +9,14 @@ use super::*;
 fn cost_of_a_piece_and_of_a_call() {
     let settings = settings(&Asked::default());
     let pieces: Vec<String> = (0..200_000)
-        .map(|at| if at % 12 == 0 { "word.\n\n" } else { " wording" }.to_owned())
+        .map(|at| {
+            if at % 12 == 0 {
+                "word.\n\n"
+            } else {
+                " wording"
+            }
+            .to_owned()
+        })
         .collect();
     let mut found = Vec::with_capacity(pieces.len());
     let mut turn = Turn::new(settings.clone());

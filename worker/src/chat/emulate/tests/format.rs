@@ -32,15 +32,28 @@ fn asks_again(format: &Format, answer: &str) -> String {
 }
 
 fn twice(format: &Format, answer: &str) -> Judgement {
-    judge(answer.to_owned(), format, End::Clean, second(FactKind::Format))
+    judge(
+        answer.to_owned(),
+        format,
+        End::Clean,
+        second(FactKind::Format),
+    )
 }
 
 #[test]
 fn json_is_found_and_mended() {
     let object = Format::JsonObject;
     sends(&object, r#"{"a":1}"#, r#"{"a":1}"#); // J1
-    sends(&object, "{ \"b\" : 1.50,\n\"a\":2 }", "{ \"b\" : 1.50,\n\"a\":2 }");
-    sends(&object, "Here you are:\n```json\n{\"a\":1}\n```\nEnjoy!", r#"{"a":1}"#); // J2
+    sends(
+        &object,
+        "{ \"b\" : 1.50,\n\"a\":2 }",
+        "{ \"b\" : 1.50,\n\"a\":2 }",
+    );
+    sends(
+        &object,
+        "Here you are:\n```json\n{\"a\":1}\n```\nEnjoy!",
+        r#"{"a":1}"#,
+    ); // J2
     sends(&object, "```json\n{\"a\":1}\n```", r#"{"a":1}"#);
     sends(&object, "{'a': True, b: 1,}", r#"{"a":true,"b":1}"#); // J3
     sends(&object, r#"See [1]: {"a":"}"} as asked."#, r#"{"a":"}"}"#);
@@ -51,15 +64,30 @@ fn json_is_found_and_mended() {
 fn what_does_not_fit_is_asked_for_again() {
     let wrong = r#"{"a":"x"}"#;
     let strict = a_is_integer(true);
-    assert!(asks_again(&strict, wrong).starts_with("/a: "), "{}", asks_again(&strict, wrong));
-    assert_eq!(twice(&strict, wrong), Judgement::Failed(Failure::OutputInvalid)); // J5
+    assert!(
+        asks_again(&strict, wrong).starts_with("/a: "),
+        "{}",
+        asks_again(&strict, wrong)
+    );
+    assert_eq!(
+        twice(&strict, wrong),
+        Judgement::Failed(Failure::OutputInvalid)
+    ); // J5
     let loose = a_is_integer(false);
     assert!(asks_again(&loose, wrong).starts_with("/a: "));
     assert_eq!(twice(&loose, wrong), Judgement::Send(wrong.to_owned())); // J6
     asks_again(&strict, "I cannot do that.");
-    assert_eq!(twice(&strict, "I cannot do that."), Judgement::Failed(Failure::OutputInvalid)); // J7
-    assert_eq!(twice(&loose, "I cannot do that."), Judgement::Failed(Failure::OutputInvalid));
-    assert!(asks_again(&Format::JsonObject, r#"{"a":1} or {"a":2}"#).ends_with("there are several")); // J9
+    assert_eq!(
+        twice(&strict, "I cannot do that."),
+        Judgement::Failed(Failure::OutputInvalid)
+    ); // J7
+    assert_eq!(
+        twice(&loose, "I cannot do that."),
+        Judgement::Failed(Failure::OutputInvalid)
+    );
+    assert!(
+        asks_again(&Format::JsonObject, r#"{"a":1} or {"a":2}"#).ends_with("there are several")
+    ); // J9
     assert!(asks_again(&Format::JsonObject, "[1,2]").contains("object")); // J10
     asks_again(&Format::JsonObject, r#"{"a":"open"#);
     asks_again(&Format::JsonObject, "");

@@ -46,13 +46,39 @@ pub(super) fn tools() -> Vec<Tool> {
     );
     pick["additionalProperties"] = json!(false);
     vec![
-        tool("read", object(json!({"path": text, "offset": integer, "limit": integer}), &["path"])),
-        tool("write", object(json!({"path": text, "content": text}), &["path", "content"])),
-        tool("run", object(json!({"command": text, "timeout": integer, "env": {"type": "object"}}), &["command"])),
-        tool("edit", object(json!({"path": text, "edits": {"type": "array", "items": edit}}), &["path", "edits"])),
+        tool(
+            "read",
+            object(
+                json!({"path": text, "offset": integer, "limit": integer}),
+                &["path"],
+            ),
+        ),
+        tool(
+            "write",
+            object(json!({"path": text, "content": text}), &["path", "content"]),
+        ),
+        tool(
+            "run",
+            object(
+                json!({"command": text, "timeout": integer, "env": {"type": "object"}}),
+                &["command"],
+            ),
+        ),
+        tool(
+            "edit",
+            object(
+                json!({"path": text, "edits": {"type": "array", "items": edit}}),
+                &["path", "edits"],
+            ),
+        ),
         tool("ping", object(json!({}), &[])),
-        tool("set", object(
-            json!({"key": text, "value": {"type": ["string", "number", "boolean", "null"]}}), &["key", "value"])),
+        tool(
+            "set",
+            object(
+                json!({"key": text, "value": {"type": ["string", "number", "boolean", "null"]}}),
+                &["key", "value"],
+            ),
+        ),
         tool("pick", pick),
         Tool::function("free", "d", None),
     ]
@@ -81,7 +107,7 @@ pub(super) fn settings(asked: &Asked) -> Settings {
         ..ChatRequest::new("m", vec![Message::new(Role::User, "x")])
     };
     Settings {
-        nonce: Nonce::of(NONCE),
+        nonce: Nonce::new(NONCE).unwrap(),
         offered: Arc::new(Offered::new(&request).unwrap()),
         bare_json: true,
         turn_marks: &["<|im_start|>"],
@@ -106,7 +132,9 @@ pub(super) fn decode(settings: &Settings, pieces: &[Said<'_>], end: End) -> Vec<
 pub(super) fn line(found: &[Found]) -> String {
     let (mut line, mut text, mut thoughts) = (Vec::new(), String::new(), String::new());
     for found in found {
-        if !matches!(found, Found::Text(_) | Found::Left(_) | Found::Reasoning(_)) && !text.is_empty() {
+        if !matches!(found, Found::Text(_) | Found::Left(_) | Found::Reasoning(_))
+            && !text.is_empty()
+        {
             line.push(Value::from(std::mem::take(&mut text)).to_string());
         }
         match found {
@@ -145,10 +173,13 @@ pub(super) fn at_every_split(settings: &Settings, said: &[Said<'_>], end: End) -
     let mut single = Vec::new();
     for &part in said {
         let (Said::Words(text) | Said::Thoughts(text)) = part;
-        let mut ends = text.char_indices().map(|(at, c)| (at, at + c.len_utf8()));
-        single.extend(ends.by_ref().map(|(from, to)| words(part, &text[from..to])));
+        single.extend(text.split_inclusive(|_| true).map(|c| words(part, c)));
     }
-    assert_eq!(line(&decode(settings, &single, end)), whole, "byte by byte: {said:?}");
+    assert_eq!(
+        line(&decode(settings, &single, end)),
+        whole,
+        "byte by byte: {said:?}"
+    );
     for (place, &part) in said.iter().enumerate() {
         let (Said::Words(text) | Said::Thoughts(text)) = part;
         for (at, _) in text.char_indices() {
@@ -156,7 +187,11 @@ pub(super) fn at_every_split(settings: &Settings, said: &[Said<'_>], end: End) -
             let mut split = said.to_vec();
             split[place] = words(part, head);
             split.insert(place + 1, words(part, tail));
-            assert_eq!(line(&decode(settings, &split, end)), whole, "split at {at} of {said:?}");
+            assert_eq!(
+                line(&decode(settings, &split, end)),
+                whole,
+                "split at {at} of {said:?}"
+            );
         }
     }
     whole

@@ -23,7 +23,7 @@ pub(in super::super) fn expanded(notation: &str) -> String {
             });
             let (name, behind) = behind.split_at(end.unwrap());
             expanded += &format!("{before}<{tag}-{NONCE} name=\"{name}\">");
-            rest = &behind[1..];
+            rest = behind.strip_prefix(']').unwrap();
         }
         text = expanded + rest;
     }
@@ -39,7 +39,10 @@ fn check_as(asked: &Asked, end: End, notation: &str, expected: &str) {
     let told: Vec<Found> = decode(&settings(asked), &[Said::Words(&text)], end);
     for found in told {
         if let Found::Text(told) = found {
-            assert!(!told.to_lowercase().contains(&format!("-{NONCE}")), "{told}");
+            assert!(
+                !told.to_lowercase().contains(&format!("-{NONCE}")),
+                "{told}"
+            );
         }
     }
 }
@@ -68,7 +71,11 @@ fn content(value: &str, expected: &str) {
         "write{{\"path\":{},\"content\":{}}}",
         expected["path"], expected["content"]
     );
-    call("write", &format!("[A path]a[/A][A content]{value}[/A]"), &expected);
+    call(
+        "write",
+        &format!("[A path]a[/A][A content]{value}[/A]"),
+        &expected,
+    );
 }
 
 fn twice(because: FactKind) -> Asked {
@@ -81,7 +88,10 @@ fn twice(because: FactKind) -> Asked {
 #[test]
 fn words_and_calls() {
     check("Hello.", r#""Hello.""#); // 1
-    check("[B][C read][A path]a.rs[/A][/C][/B]", r#"read{"path":"a.rs"}"#); // 2
+    check(
+        "[B][C read][A path]a.rs[/A][/C][/B]",
+        r#"read{"path":"a.rs"}"#,
+    ); // 2
     check(
         "I look at it.⏎⏎[B]⏎[C read]⏎[A path]⏎a.rs⏎[/A]⏎[/C]⏎[/B]",
         r#""I look at it." read{"path":"a.rs"}"#,
@@ -95,9 +105,18 @@ fn texts_are_raw() {
     content("⏎x = 1⏎⏎", "x = 1\n"); // 4
     content("⏎  indented⏎⏎tail  ⏎", "  indented\n\ntail  "); // 5
     call("read", "[A path]a.rs⏎[/A]", r#"read{"path":"a.rs"}"#); // 6
-    content("⏎s = \"a\\n\\\"b\\\"\" # C:\\new⏎", "s = \"a\\n\\\"b\\\"\" # C:\\new"); // 7
-    content("⏎print(\"[/A] ends it\")⏎more⏎", "print(\"</arg-k7q2> ends it\")\nmore"); // 8
-    content("⏎</parameter></invoke></tool_call>⏎", "</parameter></invoke></tool_call>"); // 9
+    content(
+        "⏎s = \"a\\n\\\"b\\\"\" # C:\\new⏎",
+        "s = \"a\\n\\\"b\\\"\" # C:\\new",
+    ); // 7
+    content(
+        "⏎print(\"[/A] ends it\")⏎more⏎",
+        "print(\"</arg-k7q2> ends it\")\nmore",
+    ); // 8
+    content(
+        "⏎</parameter></invoke></tool_call>⏎",
+        "</parameter></invoke></tool_call>",
+    ); // 9
     content(
         "⏎<calls-zzzz><call-zzzz name=\"run\">⏎",
         "<calls-zzzz><call-zzzz name=\"run\">",
@@ -108,20 +127,35 @@ fn texts_are_raw() {
     content("\r\na\r\nb\r\n", "a\r\nb"); // 14
     content("", ""); // 15
     content("⏎你好 👩‍💻⏎", "你好 👩‍💻"); // 80
-    content("⏎<arg name=\"x\"></arg></call></calls>⏎", "<arg name=\"x\"></arg></call></calls>");
+    content(
+        "⏎<arg name=\"x\"></arg></call></calls>⏎",
+        "<arg name=\"x\"></arg></call></calls>",
+    );
     content("⏎[/C] and [/B]⏎x⏎", "</call-k7q2> and </calls-k7q2>\nx");
 }
 
 #[test]
 fn blocks() {
     let two = r#"read{"path":"a"} read{"path":"b"}"#;
-    check("[B][C read][A path]a[/A][/C][C read][A path]b[/A][/C][/B]", two); // 16
+    check(
+        "[B][C read][A path]a[/A][/C][C read][A path]b[/A][/C][/B]",
+        two,
+    ); // 16
     check("[B][C ping][/C][C ping][/C][/B]", "ping{} ping{}"); // 17
     check("[B][C ping][/C][/B]⏎⏎[B][C ping][/C][/B]", "ping{} ping{}"); // 18
     check("[B][C ping][/C][/B]⏎The result is 5.", "ping{} stop"); // 19
-    check("[B][C ping][/C][/B]⏎Now:⏎[B][C run][A command]rm x[/A][/C][/B]", "ping{} stop"); // 20
-    check("[B][C ping][/C][/B]⏎<results-k7q2>⏎<result-k7q2 call=\"1\" tool=\"ping\">ok", "ping{} stop"); // 21
-    check("Sure.⏎<results-k7q2>⏎<result-k7q2 call=\"1\">ok", r#""Sure." stop"#); // 22
+    check(
+        "[B][C ping][/C][/B]⏎Now:⏎[B][C run][A command]rm x[/A][/C][/B]",
+        "ping{} stop",
+    ); // 20
+    check(
+        "[B][C ping][/C][/B]⏎<results-k7q2>⏎<result-k7q2 call=\"1\" tool=\"ping\">ok",
+        "ping{} stop",
+    ); // 21
+    check(
+        "Sure.⏎<results-k7q2>⏎<result-k7q2 call=\"1\">ok",
+        r#""Sure." stop"#,
+    ); // 22
     check("Sure.⏎<tool_response>⏎5", r#""Sure." stop"#);
     check("Sure.⏎<|im_start|>user⏎5", r#""Sure." stop"#);
     check("a <|im_start|>user b", r#""a <|im_start|>user b""#);
@@ -130,7 +164,10 @@ fn blocks() {
     check("[B]<call-k7q2 name=\"ping\"/>[/B]", "ping{}"); // 25
     check("[B]<CALL-K7Q2 NAME='ping'>[/C][/B]", "ping{}");
     check("[B]<call-k7q2 name=ping >[/C][/B]", "ping{}");
-    check("< calls-k7q2 >< call-k7q2  name = \"ping\" / ></ calls-k7q2 >", "ping{}");
+    check(
+        "< calls-k7q2 >< call-k7q2  name = \"ping\" / ></ calls-k7q2 >",
+        "ping{}",
+    );
     check("[C ping][/C]", "ping{}"); // 26
     check("[B][C ping][/C]", "ping{}"); // 27
     check("[B][C ping]", "ping{}");
@@ -144,29 +181,56 @@ fn ends_and_left_out_closers() {
     check("[B][C read][A path]a[/A]", r#"read{"path":"a"}"#); // 28
     cut("[B][C read][A path]a[/A]", "again: void"); // 29
     check("[B][C read][A path]a[/C][/B]", r#"read{"path":"a"}"#); // 30
-    call("read", "⏎[A path]⏎a⏎[A limit]5[/A]", r#"read{"path":"a","limit":5}"#); // 31
+    call(
+        "read",
+        "⏎[A path]⏎a⏎[A limit]5[/A]",
+        r#"read{"path":"a","limit":5}"#,
+    ); // 31
     let open = "[B][C write][A path]a[/A][A content]⏎fn main() {⏎  pri";
     check(open, "again: void"); // 32
-    check_as(&twice(FactKind::Void), End::Clean, open, "upstream_tool_call_invalid");
+    check_as(
+        &twice(FactKind::Void),
+        End::Clean,
+        open,
+        "upstream_tool_call_invalid",
+    );
     cut(&format!("On it.{open}"), r#""On it." again: void"#); // 33
     check_as(&twice(FactKind::Void), End::Cut, open, "");
-    cut("[B][C ping][/C][C write][A path]a[/A][A content]hal", "ping{}"); // 34
-    check("[B][C ping][/C][C write][A path]a[/A][A content]hal", "ping{}");
+    cut(
+        "[B][C ping][/C][C write][A path]a[/A][A content]hal",
+        "ping{}",
+    ); // 34
+    check(
+        "[B][C ping][/C][C write][A path]a[/A][A content]hal",
+        "ping{}",
+    );
     check("Text <calls-k", r#""Text" again: void"#); // 35
-    for text in ["a <c", "if (x <call) y", "<calls>5</calls> of 7", "a <", "<calls-", "<div>\n<p>"] {
+    for text in [
+        "a <c",
+        "if (x <call) y",
+        "<calls>5</calls> of 7",
+        "a <",
+        "<calls-",
+        "<div>\n<p>",
+    ] {
         check(text, &Value::from(text).to_string()); // 36
     }
     check("[B][C read][A path]a[/A]</cal", "again: void");
     check("[B][C read][A path]a[/A", "again: void");
     check("[B][C read][A path]a[/A]</call-k7q2", "again: void");
     check("[B][C read]", "again: void");
-    check("[B]<call-k7q2 name=\"rea", "again: nothing");
+    check("[B]<call-k7q2 name=\"rea", "again: void");
+    check("Text [B]<call-k7", r#""Text" again: void"#);
 }
 
 #[test]
 fn values_of_other_types() {
     for value in ["12", " 12 ", "\"12\"", "12.0"] {
-        call("read", &format!("[A path]a[/A][A offset]{value}[/A]"), r#"read{"path":"a","offset":12}"#); // 37
+        call(
+            "read",
+            &format!("[A path]a[/A][A offset]{value}[/A]"),
+            r#"read{"path":"a","offset":12}"#,
+        ); // 37
     }
     let twelve = "[B][C read][A path]a[/A][A offset]twelve[/A][/C][/B]";
     check(twelve, r#"read{"path":"a","offset":"twelve"}"#); // 38
@@ -181,7 +245,7 @@ fn values_of_other_types() {
     };
     check_as(&again, End::Clean, twelve, "upstream_tool_call_invalid");
     for (value, expected) in [
-        ("True", "true"), // 39
+        ("True", "true"),         // 39
         ("\"True\"", "\"True\""), // 40
         ("on hold", "\"on hold\""),
         ("null", "null"),
@@ -189,7 +253,11 @@ fn values_of_other_types() {
         ("⏎5 apples⏎", "\"5 apples\""),
     ] {
         let args = format!("[A key]k[/A][A value]{value}[/A]");
-        call("set", &args, &format!(r#"set{{"key":"k","value":{expected}}}"#));
+        call(
+            "set",
+            &args,
+            &format!(r#"set{{"key":"k","value":{expected}}}"#),
+        );
     }
     call(
         "pick",
@@ -201,20 +269,32 @@ fn values_of_other_types() {
         "[A color]red[/A][A tags]['a', \"b\",][/A][A size]9[/A]",
         r#"pick{"color":"red","tags":["a","b"]}"#,
     ); // 42
-    call("read", "[A path]a[/A][A size]9[/A]", r#"read{"path":"a","size":9}"#); // 43
+    call(
+        "read",
+        "[A path]a[/A][A size]9[/A]",
+        r#"read{"path":"a","size":9}"#,
+    ); // 43
     call(
         "run",
         "[A command]ls[/A][A env]{HOME: '/r', N: None, // c⏎}[/A]",
         r#"run{"command":"ls","env":{"HOME":"/r","N":null}}"#,
     ); // 44
-    call("free", "[A q]5[/A][A s]5 apples[/A]", r#"free{"q":5,"s":"5 apples"}"#); // 54
+    call(
+        "free",
+        "[A q]5[/A][A s]5 apples[/A]",
+        r#"free{"q":5,"s":"5 apples"}"#,
+    ); // 54
     call("read", "[A path]a[/A][A path]b[/A]", r#"read{"path":"b"}"#); // 55
 }
 
 #[test]
 fn values_in_lists_and_objects() {
     let edit = |args: &str, expected: &str| {
-        call("edit", &format!("[A path]a[/A]{args}"), &format!(r#"edit{{"path":"a","edits":{expected}}}"#));
+        call(
+            "edit",
+            &format!("[A path]a[/A]{args}"),
+            &format!(r#"edit{{"path":"a","edits":{expected}}}"#),
+        );
     };
     edit(
         r#"[A edits][{"old":"a\*b","new":"line 1⏎line 2"}][/A]"#,
@@ -228,9 +308,18 @@ fn values_in_lists_and_objects() {
         r#"[A edits][{"old":"x"}][/A][A edits[0].new]y[/A]"#,
         r#"[{"old":"x","new":"y"}]"#,
     ); // 47
-    check("[B][C edit][A path]a[/A][A edits[1].old]x[/A][/C][/B]", "again: unreadable"); // 48
-    edit(r#"[A edits][{"old":"x","new":"y"}[/A]"#, r#"[{"old":"x","new":"y"}]"#); // 49
-    check(r#"[B][C edit][A path]a[/A][A edits][{"old":"x","new":"y[/A][/C][/B]"#, "again: unreadable"); // 50
+    check(
+        "[B][C edit][A path]a[/A][A edits[1].old]x[/A][/C][/B]",
+        "again: unreadable",
+    ); // 48
+    edit(
+        r#"[A edits][{"old":"x","new":"y"}[/A]"#,
+        r#"[{"old":"x","new":"y"}]"#,
+    ); // 49
+    check(
+        r#"[B][C edit][A path]a[/A][A edits][{"old":"x","new":"y[/A][/C][/B]"#,
+        "again: unreadable",
+    ); // 50
     edit(
         "[A edits[1].old]b[/A][A edits[0].old]a[/A]",
         r#"[{"old":"a"},{"old":"b"}]"#,
@@ -240,11 +329,23 @@ fn values_in_lists_and_objects() {
 #[test]
 fn names() {
     check("[B][C Read][A Path]a[/A][/C][/B]", r#"read{"path":"a"}"#); // 51
-    check("[B][C functions.read][A path]a[/A][/C][/B]", r#"read{"path":"a"}"#);
+    check(
+        "[B][C functions.read][A path]a[/A][/C][/B]",
+        r#"read{"path":"a"}"#,
+    );
     let delete = "[B][C delete][A path]a[/A][/C][/B]";
     check(delete, "again: unknown"); // 52
-    check_as(&twice(FactKind::Unknown), End::Clean, delete, r#"delete{"path":"a"}"#);
-    call("read", r#"{"path":"a","limit":"5"}"#, r#"read{"path":"a","limit":5}"#); // 53
+    check_as(
+        &twice(FactKind::Unknown),
+        End::Clean,
+        delete,
+        r#"delete{"path":"a"}"#,
+    );
+    call(
+        "read",
+        r#"{"path":"a","limit":"5"}"#,
+        r#"read{"path":"a","limit":5}"#,
+    ); // 53
     let found = decode(
         &settings(&Asked::default()),
         &[Said::Words(&expanded(delete))],
@@ -283,8 +384,14 @@ fn json_in_tags() {
         r#"<tool_call>{"name":"write","arguments":{"path":"a","content":"l1⏎l2"}}</tool_call>"#,
         r#"write{"path":"a","content":"l1\nl2"}"#,
     ); // 60
-    check(r#"<tool_call>{"name":"run","arguments":"{\"command\":\"ls\"}"}"#, r#"run{"command":"ls"}"#); // 61
-    check(r#"<tool_call>{"name":"write","arguments":{"path":"a","content":"hal"#, "again: void"); // 62
+    check(
+        r#"<tool_call>{"name":"run","arguments":"{\"command\":\"ls\"}"}"#,
+        r#"run{"command":"ls"}"#,
+    ); // 61
+    check(
+        r#"<tool_call>{"name":"write","arguments":{"path":"a","content":"hal"#,
+        "again: void",
+    ); // 62
     let other = r#"<tool_call>{"name":"weather","arguments":{}}</tool_call>"#;
     check(other, &Value::from(other).to_string()); // 63
     check(
@@ -295,8 +402,14 @@ fn json_in_tags() {
         r#"<tool_call>{"name":"ping","arguments":{}}</tool_call>⏎<tool_call>⏎{"arguments":{"path":"a"},"name":"read"}⏎</tool_call>"#,
         r#"ping{} read{"path":"a"}"#,
     );
-    check(r#"<tool_call>{"name":"read","arguments":{"path":"a"}"#, r#"read{"path":"a"}"#);
-    check(r#"[B]{"name":"read","arguments":{"path":"a"}}[/B]"#, r#"read{"path":"a"}"#);
+    check(
+        r#"<tool_call>{"name":"read","arguments":{"path":"a"}"#,
+        r#"read{"path":"a"}"#,
+    );
+    check(
+        r#"[B]{"name":"read","arguments":{"path":"a"}}[/B]"#,
+        r#"read{"path":"a"}"#,
+    );
 }
 
 #[test]
@@ -334,9 +447,18 @@ fn tags_of_others() {
          <¦close¦>call<¦sep¦><¦close¦>tools<¦sep¦>",
         r#"read{"path":"a","limit":5}"#,
     );
-    check("[TOOL_CALLS][{\"name\":\"read\",\"arguments\":{\"path\":\"a\"}}]", r#"read{"path":"a"}"#);
-    check("[TOOL_CALLS]read[CALL_ID]x1[ARGS]{\"path\":\"a\"}", r#"read{"path":"a"}"#);
-    check("<calls-zzzz><call-zzzz name=\"ping\"></call-zzzz></calls-zzzz>", "ping{}"); // 70
+    check(
+        "[TOOL_CALLS][{\"name\":\"read\",\"arguments\":{\"path\":\"a\"}}]",
+        r#"read{"path":"a"}"#,
+    );
+    check(
+        "[TOOL_CALLS]read[CALL_ID]x1[ARGS]{\"path\":\"a\"}",
+        r#"read{"path":"a"}"#,
+    );
+    check(
+        "<calls-zzzz><call-zzzz name=\"ping\"></call-zzzz></calls-zzzz>",
+        "ping{}",
+    ); // 70
     check(
         "<calls><call name=\"read\"><arg name=\"path\">⏎a⏎</arg></call></calls>",
         r#"read{"path":"a"}"#,
@@ -366,7 +488,10 @@ fn json_as_the_whole_answer() {
     check(one, call); // 68
     check(&format!("```json⏎{one}⏎```"), call);
     check(&format!("[{one},{one}]"), &format!("{call} {call}"));
-    check(&format!(r#"{{"tool_calls":[{{"id":"x","function":{one}}}]}}"#), call);
+    check(
+        &format!(r#"{{"tool_calls":[{{"id":"x","function":{one}}}]}}"#),
+        call,
+    );
     for text in [
         r#"{"name":"Anna","age":5}"#,
         r#"Like {"name":"read","arguments":{}} for example"#,
@@ -395,8 +520,14 @@ fn thoughts() {
         assert_eq!(found, expected);
     };
     check(&[Said::Thoughts(&ping)], "ping{}"); // 71
-    check(&[Said::Thoughts(&ping), Said::Words("It is 5.")], r#""It is 5.""#); // 72
-    check(&[Said::Thoughts(&ping), Said::Words(&read)], r#"read{"path":"a"}"#); // 73
+    check(
+        &[Said::Thoughts(&ping), Said::Words("It is 5.")],
+        r#""It is 5.""#,
+    ); // 72
+    check(
+        &[Said::Thoughts(&ping), Said::Words(&read)],
+        r#"read{"path":"a"}"#,
+    ); // 73
     let mixed = format!("I think.\n{ping}\nThen more.");
     check(
         &[Said::Thoughts(&mixed), Said::Words("So.")],
@@ -414,15 +545,45 @@ fn choices() {
     let read = "[B][C read][A path]a[/A][/C][/B]";
     let none = |round| as_choice(ToolChoice::None, round);
     check_as(&none(Round::First), End::Clean, read, "again: no_words"); // 74
-    check_as(&none(second(FactKind::NoWords)), End::Clean, "It is 5.", r#""It is 5.""#);
-    check_as(&none(Round::First), End::Clean, &format!("It is 5.{read}"), r#""It is 5.""#);
+    check_as(
+        &none(second(FactKind::NoWords)),
+        End::Clean,
+        "It is 5.",
+        r#""It is 5.""#,
+    );
+    check_as(
+        &none(Round::First),
+        End::Clean,
+        &format!("It is 5.{read}"),
+        r#""It is 5.""#,
+    );
     let required = |round| as_choice(ToolChoice::Required, round);
-    check_as(&required(Round::First), End::Clean, "Hello.", r#""Hello." again: no_call"#); // 75
-    check_as(&required(second(FactKind::NoCall)), End::Clean, "Hello.", "tool_choice_not_met");
-    check_as(&required(second(FactKind::NoCall)), End::Clean, &format!("Well.{read}"), r#"read{"path":"a"}"#);
+    check_as(
+        &required(Round::First),
+        End::Clean,
+        "Hello.",
+        r#""Hello." again: no_call"#,
+    ); // 75
+    check_as(
+        &required(second(FactKind::NoCall)),
+        End::Clean,
+        "Hello.",
+        "tool_choice_not_met",
+    );
+    check_as(
+        &required(second(FactKind::NoCall)),
+        End::Clean,
+        &format!("Well.{read}"),
+        r#"read{"path":"a"}"#,
+    );
     let named = |round| as_choice(ToolChoice::Named("write".into()), round);
     check_as(&named(Round::First), End::Clean, read, "again: unknown"); // 76
-    check_as(&named(second(FactKind::NoCall)), End::Clean, read, "tool_choice_not_met");
+    check_as(
+        &named(second(FactKind::NoCall)),
+        End::Clean,
+        read,
+        "tool_choice_not_met",
+    );
     let serial = Asked {
         is_serial: true,
         ..Asked::default()
@@ -444,15 +605,32 @@ fn what_a_service_says_of_a_name() {
         round,
         ..Asked::default()
     };
-    check_as(&asked(Round::First), End::Clean, "Tool Read does not exists.", "again: taken"); // 81
-    for text in ["Tool Read does not exists. Sorry", "Tool X does not exists.", "Tool", "To", "Other"] {
-        check_as(&asked(Round::First), End::Clean, text, &Value::from(text).to_string());
+    check_as(
+        &asked(Round::First),
+        End::Clean,
+        "Tool Read does not exists.",
+        "again: taken",
+    ); // 81
+    for text in [
+        "Tool Read does not exists. Sorry",
+        "Tool X does not exists.",
+        "Tool",
+        "To",
+        "Other",
+    ] {
+        check_as(
+            &asked(Round::First),
+            End::Clean,
+            text,
+            &Value::from(text).to_string(),
+        );
     }
 }
 
 #[test]
 fn a_connection_that_breaks() {
-    let broken = |text: &str, expected: &str| check_as(&Asked::default(), End::Broken, text, expected);
+    let broken =
+        |text: &str, expected: &str| check_as(&Asked::default(), End::Broken, text, expected);
     broken("[B][C ping][/C][C read][A path]a", "ping{}"); // 82
     broken("[B][C read][A path]a", "");
     broken("Hal", r#""Hal""#);
@@ -461,11 +639,16 @@ fn a_connection_that_breaks() {
 #[test]
 fn long_values() {
     let closer = "</arg-k7q".repeat((1 << 20) / 9);
-    let text = expanded(&format!("[B][C write][A path]a[/A][A content]⏎{closer}⏎[/A][/C][/B]")); // 78
+    let text = expanded(&format!(
+        "[B][C write][A path]a[/A][A content]⏎{closer}⏎[/A][/C][/B]"
+    )); // 78
     let settings = settings(&Asked::default());
     for size in [text.len(), 1000, 7] {
         let pieces: Vec<_> = text.as_bytes().chunks(size).collect();
-        let pieces: Vec<_> = pieces.iter().map(|it| Said::Words(str::from_utf8(it).unwrap())).collect();
+        let pieces: Vec<_> = pieces
+            .iter()
+            .map(|it| Said::Words(str::from_utf8(it).unwrap()))
+            .collect();
         let found = decode(&settings, &pieces, End::Clean);
         let [Found::Call(call)] = found.as_slice() else {
             panic!("{} events", found.len());
@@ -474,10 +657,15 @@ fn long_values() {
         assert_eq!(arguments["content"], closer.as_str());
     }
     let more = "x".repeat((4 << 20) + 1);
-    let text = expanded(&format!("[B][C write][A path]a[/A][A content]⏎{more}⏎[/A][/C][/B]")); // 79
+    let text = expanded(&format!(
+        "[B][C write][A path]a[/A][A content]⏎{more}⏎[/A][/C][/B]"
+    )); // 79
     for size in [text.len(), 1 << 16] {
         let pieces: Vec<_> = text.as_bytes().chunks(size).collect();
-        let pieces: Vec<_> = pieces.iter().map(|it| Said::Words(str::from_utf8(it).unwrap())).collect();
+        let pieces: Vec<_> = pieces
+            .iter()
+            .map(|it| Said::Words(str::from_utf8(it).unwrap()))
+            .collect();
         let found = decode(&settings, &pieces, End::Clean);
         assert_eq!(line(&found), "upstream_tool_call_invalid");
     }
