@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::{
     accounts::Census,
     budget::Memory,
+    chat::emulate::nonce::NonceKey,
     http::{auth::Keys, openai::videos::Looks},
     metrics::METRICS,
     providers::{Janitor, Registry},
@@ -31,6 +32,8 @@ pub struct App {
     pub janitor: &'static Janitor,
     /// The keys that open the door.
     pub keys: Keys,
+    /// What the marks of emulated tool calls are made with: of the first key, which is the same on every worker.
+    pub marks: NonceKey,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
     /// What was seen of videos a moment ago.
@@ -58,6 +61,7 @@ impl App {
     pub fn with_store(settings: Settings, registry: Registry, store: Store) -> Self {
         Self {
             store,
+            marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
             sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),

@@ -73,6 +73,12 @@ pub struct Metrics {
     /// `{provider,to}`: tries after a failed turn: `other_account`, `same_account` after a wait, and `candidate`, where
     /// `provider` is the next one of the route.
     pub retries_total: IntCounterVec,
+    /// `{provider,dialect,outcome}`: calls found in the answers of models without tools, by how they were written and what
+    /// had to be done with them. What was left out of an answer has the dialect `none`.
+    pub tool_calls_total: IntCounterVec,
+    /// `{provider,reason,result}`: second questions after an answer that could not be used: `ok`, `failed` where the second
+    /// answer was no better, `broken` where none came.
+    pub reasks_total: IntCounterVec,
     /// `{provider,step,outcome}`: calls to providers.
     pub upstream_requests_total: IntCounterVec,
     /// `{provider,kind}`: failed turns, by kind of error.
@@ -232,6 +238,26 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hive_retries_total", "Tries after a failed turn."),
                     &["provider", "to"],
+                ),
+            ),
+            tool_calls_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_tool_calls_total",
+                        "Tool calls found in the answers of models without tools.",
+                    ),
+                    &["provider", "dialect", "outcome"],
+                ),
+            ),
+            reasks_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_reasks_total",
+                        "Second questions after answers that could not be used.",
+                    ),
+                    &["provider", "reason", "result"],
                 ),
             ),
             upstream_requests_total: register(

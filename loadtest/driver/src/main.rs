@@ -10,7 +10,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use hive2api_loadtest::{drive, emulate};
+use hive2api_loadtest::{drive, emulate, tools};
 use hive2api_simulators::{self as simulators, ACCOUNTS, Options, Running};
 
 #[derive(Parser)]
@@ -30,6 +30,7 @@ enum Command {
     /// port. `load:pieces=64,every=20ms,size=16,wait=5ms` in a question overrides the options.
     Emulate(Emulate),
     Drive(Box<drive::Options>),
+    Tools(tools::Options),
 }
 
 #[derive(Args)]
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
         Command::Simulate(arguments) => simulate(&arguments).map(|()| true),
         Command::Emulate(arguments) => emulate(&arguments).map(|()| true),
         Command::Drive(options) => drive::run(&options),
+        Command::Tools(options) => tools::run(&options),
     };
     match result {
         Ok(true) => ExitCode::SUCCESS,

@@ -14,7 +14,7 @@
 //!   `qwen`, `qwen_intl`, `xinghuo`, `zhipu`): the service as its wire page has it, as a plain function from request to
 //!   reply.
 //! - `media`: small real files, as stores serve them.
-//! - [`script`], `prompt`, `pieces`: what the answer says and how it is cut up.
+//! - [`script`], `prompt`, `pieces`, `calls`: what the answer says, calls of tools among it, and how it is cut up.
 //! - [`control`], `faults`: what a test may order, and what it may look at afterwards.
 //!
 //! Services change their protocols. A simulator speaks all the generations that its page knows at once; one of them alone
@@ -35,6 +35,7 @@
 //!
 //! A new simulator is one module and one line in the registry.
 
+mod calls;
 pub mod control;
 mod deepseek;
 mod doubao;

@@ -8,12 +8,14 @@
 //! - `cite:N` – references;
 //! - `pace:MS` – the pause before each piece.
 //!
-//! Everything after the first `echo:` is the answer, byte for byte.
+//! Everything after the first `echo:` is the answer, byte for byte. Where the gateway tells of tools, everything after the
+//! first `call:` is an answer in the notation of [`super::calls`]; to a turn that begins with results the answer is the first
+//! of them.
 
 use std::time::Duration;
 
 use super::{
-    Script,
+    Script, calls,
     control::Control,
     pieces,
     reply::{Act, Acts},
@@ -21,7 +23,7 @@ use super::{
 };
 
 /// A question as a simulator understood it.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
     /// The text of the last user turn.
     pub(super) text: &'a str,
@@ -52,9 +54,20 @@ pub(super) struct Answer {
 impl Answer {
     /// The next script where it says something, else the prompt's directives, else the friendly answer.
     pub(super) fn new(question: &Question<'_>, control: &Control) -> Self {
-        let mut answer = Self::follow(question);
-        answer.pace = pace(question.text).unwrap_or(control.pace);
-        if let Some(script) = control.next_script() {
+        let mark = calls::mark(question.text);
+        let words = Question {
+            text: calls::words(question.text),
+            ..*question
+        };
+        let mut answer = Self::follow(&words, mark);
+        answer.pace = pace(words.text).unwrap_or(control.pace);
+        if let Some(mut script) = control.next_script() {
+            if let Some(mark) = mark.filter(|_| script.calls) {
+                let texts = script.text.iter_mut().chain(&mut script.reasoning);
+                for text in texts.chain(script.pieces.iter_mut().flatten()) {
+                    *text = calls::written(text, mark);
+                }
+            }
             answer.obey(script);
         }
         answer
@@ -93,7 +106,14 @@ impl Answer {
         pause.into_iter().chain([act])
     }
 
-    fn follow(question: &Question<'_>) -> Self {
+    /// `mark`: that of calls, where tools are told of.
+    fn follow(question: &Question<'_>, mark: Option<&str>) -> Self {
+        if let Some(result) = calls::first_result(question.text) {
+            return Self::saying(&format!("The first tool says: {result}"));
+        }
+        if let (Some(mark), Some(calls)) = (mark, directive(question.text, "call:")) {
+            return Self::saying(&calls::written(calls, mark));
+        }
         let (head, echo) = split_echo(question.text);
         let mut answer = Self::default();
         if let Some(reason) = directive(head, "think:") {
@@ -222,13 +242,14 @@ mod tests {
     use super::*;
 
     fn follow(text: &str) -> Answer {
-        Answer::follow(&Question {
+        let question = Question {
             text,
             model: "m-1",
             thinking: false,
             search: false,
             base: "http://sim",
-        })
+        };
+        Answer::follow(&question, None)
     }
 
     #[test]

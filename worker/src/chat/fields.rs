@@ -95,18 +95,21 @@ impl Field {
     pub fn usual(self) -> Support {
         match self {
             Self::Messages | Self::Model | Self::User => Support::Honoured,
-            Self::Choices | Self::MaxTokens | Self::Stop | Self::Stream | Self::StreamOptions => {
-                Support::Emulated
-            }
-            Self::Audio | Self::Format | Self::Modalities | Self::ToolChoice | Self::Tools => {
-                Support::Refused
-            }
+            Self::Choices
+            | Self::Format
+            | Self::MaxTokens
+            | Self::ParallelToolCalls
+            | Self::Stop
+            | Self::Stream
+            | Self::StreamOptions
+            | Self::ToolChoice
+            | Self::Tools => Support::Emulated,
+            Self::Audio | Self::Modalities => Support::Refused,
             Self::Effort
             | Self::FrequencyPenalty
             | Self::LogitBias
             | Self::Logprobs
             | Self::Metadata
-            | Self::ParallelToolCalls
             | Self::Prediction
             | Self::PresencePenalty
             | Self::PromptCacheKey

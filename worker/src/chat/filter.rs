@@ -8,7 +8,15 @@
 
 use std::{fmt, sync::Arc};
 
-use super::{ChatEvent, ChatRequest, Field, Support, limits::Limits};
+use super::{
+    ChatEvent, ChatRequest, Field, ProviderError, Support,
+    aside::aside,
+    emulate::{
+        filter::Emulation,
+        plan::{self, Means},
+    },
+    limits::Limits,
+};
 
 /// One filter of an answer's events.
 pub trait Filter: fmt::Debug {
@@ -20,6 +28,23 @@ pub trait Filter: fmt::Debug {
 
     /// Whether it has ended the answer before the provider did, who need not go on.
     fn is_cut(&self) -> bool;
+
+    /// After [`Filter::finish`]: whether that was the end. After [`Ending::Again`] it stands where it stood at first, but
+    /// for what was passed on.
+    fn ending(&mut self) -> Ending {
+        Ending::Done
+    }
+}
+
+/// What follows when a provider has ended an answer.
+#[derive(Debug)]
+pub enum Ending {
+    /// Nothing.
+    Done,
+    /// The provider is asked this, on the same account; what it says goes through the same filters.
+    Again(Arc<ChatRequest>),
+    /// The answer is none, and no fault of the account's.
+    Failed(ProviderError),
 }
 
 /// The filters of one attempt, in their order. Most have the limits alone, so those are called without indirection and
@@ -42,7 +67,38 @@ impl Chain {
         }
     }
 
+    /// The provider has ended the answer: adds what was held back, and the end, unless there is more to come.
+    pub fn end(&mut self, passed: &mut Vec<ChatEvent>) -> Ending {
+        // An answer that has met a limit is complete, whatever else could be said of it.
+        if let Some(first) = &mut self.first
+            && !self.limits.is_cut()
+        {
+            first.finish(&mut self.between);
+            self.pass(passed);
+            match self.first.as_mut().map(|first| first.ending()) {
+                Some(Ending::Done) | None => {}
+                Some(other) => return other,
+            }
+        }
+        self.limits.finish(passed);
+        Ending::Done
+    }
+
     fn pass(&mut self, passed: &mut Vec<ChatEvent>) {
+        // A call is whole or not at all: the pieces of one come together.
+        if self.limits.counts_tokens() {
+            let mut call = String::new();
+            for event in self.between.iter().rev() {
+                let ChatEvent::ToolCall(piece) = event else {
+                    continue;
+                };
+                call.insert_str(0, &piece.arguments);
+                if let Some(name) = &piece.name {
+                    call.insert_str(0, name);
+                    self.limits.expect_call(std::mem::take(&mut call));
+                }
+            }
+        }
         for event in self.between.drain(..) {
             self.limits.apply(event, passed);
         }
@@ -62,11 +118,7 @@ impl Filter for Chain {
     }
 
     fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
-        if let Some(first) = &mut self.first {
-            first.finish(&mut self.between);
-            self.pass(passed);
-        }
-        self.limits.finish(passed);
+        self.end(passed);
     }
 
     #[inline]
@@ -76,13 +128,28 @@ impl Filter for Chain {
 }
 
 /// What a provider is asked in place of `request`, and what its answer goes through, where `support` says what becomes of
-/// a field with it. For one attempt: a filter remembers what it has seen.
-pub fn prepare(
+/// a field with it. For one attempt: a filter remembers what it has seen. `means` is asked for only where something has to
+/// be done for the provider; a request without tools and formats pays nothing.
+///
+/// # Errors
+/// 400 for tools and formats that cannot be offered.
+pub async fn prepare(
     request: &Arc<ChatRequest>,
     support: impl Fn(Field) -> Support,
-) -> (Arc<ChatRequest>, Chain) {
-    let limits = Limits::new(request, support);
-    (Arc::clone(request), Chain::new(None, limits))
+    means: impl FnOnce() -> Means,
+) -> Result<(Arc<ChatRequest>, Chain), ProviderError> {
+    let limits = Limits::new(request, &support);
+    if !plan::concerns(request, &support) {
+        return Ok((Arc::clone(request), Chain::new(None, limits)));
+    }
+    let (original, means) = (Arc::clone(request), means());
+    let made = aside(request.bytes, move || Emulation::new(&original, means)).await;
+    let (asked, emulation) = made.map_err(|invalid| ProviderError {
+        param: invalid.param,
+        code: invalid.code.map(str::to_owned),
+        ..ProviderError::new(super::Kind::BadRequest, invalid.message)
+    })?;
+    Ok((asked, Chain::new(Some(Box::new(emulation)), limits)))
 }
 
 #[cfg(test)]

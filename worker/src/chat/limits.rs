@@ -22,6 +22,8 @@ pub struct Limits {
     held: String,
     /// The limit that the whole text met, where the provider rewrote it: tells how the answer ended.
     met: Option<FinishReason>,
+    /// What the calls that come next cost, the next one at the end.
+    calls: Vec<u64>,
     done: bool,
     cut: bool,
 }
@@ -103,6 +105,28 @@ impl Limits {
         self.spend(said, ChatEvent::Text, passed);
     }
 
+    /// Whether there is a limit to the tokens of an answer, which those of calls count for.
+    pub(super) fn counts_tokens(&self) -> bool {
+        self.tokens_left.is_some() && !self.done
+    }
+
+    /// A call is about to come: its name and arguments. Told of the last one first.
+    pub(super) fn expect_call(&mut self, call: String) {
+        self.calls.push(tokens::count(&call));
+    }
+
+    /// A call begins: it is passed on whole, or it is where the answer ends. Half a call could not be carried out.
+    fn begin_call(&mut self, passed: &mut Vec<ChatEvent>) {
+        let (Some(left), Some(cost)) = (self.tokens_left, self.calls.pop()) else {
+            return;
+        };
+        if cost <= left {
+            self.tokens_left = Some(left - cost);
+        } else {
+            self.cut(FinishReason::Length, passed);
+        }
+    }
+
     /// What was held back turned out to be no stop sequence.
     fn release(&mut self, passed: &mut Vec<ChatEvent>) {
         let held = std::mem::take(&mut self.held);
@@ -159,6 +183,11 @@ impl Filter for Limits {
             }
             ChatEvent::Image { .. } | ChatEvent::Video { .. } | ChatEvent::ToolCall(_) => {
                 self.release(passed);
+                if let ChatEvent::ToolCall(call) = &event
+                    && call.name.is_some()
+                {
+                    self.begin_call(passed);
+                }
                 if !self.done {
                     passed.push(event);
                 }

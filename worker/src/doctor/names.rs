@@ -34,6 +34,7 @@ pub(crate) const GENERAL: &[&str] = &[
     "MAX_MESSAGES",
     "MAX_STREAMS",
     "MODEL_ROUTES",
+    "TOOLS",
     "NGINX_PORT",
     "NO_PROXY",
     "PING_INTERVAL",

@@ -28,8 +28,9 @@ use super::{
 use crate::{
     budget::Memory,
     chat::{
-        ChatEvent, ChatRequest, Kind, ProviderError,
-        filter::{self, Chain},
+        ChatEvent, ChatRequest, Field, Kind, ProviderError,
+        emulate::{nonce::NonceKey, plan::Means},
+        filter::{self, Chain, Ending},
     },
     metrics::METRICS,
     settings::Settings,
@@ -51,6 +52,10 @@ pub struct Job {
     pub cut: watch::Receiver<bool>,
     /// A hash of the caller: the same caller gets the same account while it is as good as the others.
     pub caller: u64,
+    /// The name of the caller's key.
+    pub client_name: Arc<str>,
+    /// What the marks of emulated tool calls are made with.
+    pub marks: NonceKey,
 }
 
 /// What a poll of a [`Run`] found.
@@ -79,7 +84,7 @@ impl Run {
         let shared = Rc::clone(&outbox);
         let answer: Pin<Box<Answering>> = Box::pin(async move {
             let work = async |candidate: &Candidate, turn: &mut Turn| {
-                chat(&request, candidate, turn).await
+                chat(&job, &request, candidate, turn).await
             };
             dispatch(&job, &route, &shared, work).await
         });
@@ -137,23 +142,59 @@ impl fmt::Debug for Run {
     }
 }
 
-/// One turn of a chat.
+/// One turn of a chat: one question, or two where the first answer held a call that nobody can carry out.
 async fn chat(
+    job: &Job,
     request: &Arc<ChatRequest>,
     candidate: &Candidate,
     turn: &mut Turn,
 ) -> Result<(), ProviderError> {
-    let (ask, chain) = filter::prepare(request, |field| candidate.support(field));
+    let support = |field| candidate.support(field);
+    let means = || Means {
+        key: job.marks.clone(),
+        client: Arc::clone(&job.client_name),
+        provider: Arc::clone(&turn.provider),
+        window: candidate.model.context,
+        takes_pictures: candidate.model.vision,
+        own_tools: candidate.provider.own_tools(),
+        tools: candidate.support(Field::Tools),
+        format: candidate.support(Field::Format),
+    };
+    let (mut ask, chain) = filter::prepare(request, support, means).await?;
     turn.chain = chain;
-    let result = candidate.provider.chat(&ask, turn).await;
-    if turn.is_cut() {
-        // Whatever came of it after that: the caller has a whole answer.
-        return Ok(());
+    loop {
+        let result = candidate.provider.chat(&ask, turn).await;
+        let is_cut = turn.is_cut();
+        // Whatever came of it after a cut: the filters have all that they need.
+        if !is_cut {
+            result?;
+        }
+        match turn.finish() {
+            Ending::Done => return Ok(()),
+            Ending::Again(next) => {
+                ask = next;
+                again(job, candidate, turn, is_cut);
+            }
+            Ending::Failed(error) => {
+                turn.absolve();
+                if !is_cut {
+                    turn.upstream_is_over();
+                }
+                return Err(error);
+            }
+        }
     }
-    if result.is_ok() {
-        turn.finish();
-    }
-    result
+}
+
+/// Puts a turn for the second question in the place of the one for the first: on the same account, with the same filters.
+/// The first one ends as any turn does, which lets go of whatever it holds.
+fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
+    let name = Arc::clone(&turn.provider);
+    let mut next = self::turn(job, candidate, &name, &turn.outbox, turn.tried.clone());
+    next.chain = std::mem::take(&mut turn.chain);
+    next.again_on = turn.account;
+    turn.is_over = !is_cut;
+    *turn = next;
 }
 
 /// Does `work` with the first candidate that can.
@@ -346,6 +387,7 @@ fn turn(
         tried,
         account: None,
         is_pinned: false,
+        again_on: None,
         is_beside: false,
         afterwards: Vec::new(),
         on_abort: Vec::new(),

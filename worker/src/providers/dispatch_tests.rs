@@ -8,7 +8,7 @@ use super::super::{
 use super::*;
 use crate::{
     accounts::{Accounts as _, Choice},
-    chat::FinishReason,
+    chat::{FinishReason, emulate::nonce::Nonce},
     upstream::Request,
 };
 
@@ -27,6 +27,49 @@ fn fake(name: &'static str, accounts: usize, scripts: Vec<Vec<Step>>) -> Arc<Fak
 
 fn stop(text: &str) -> (String, Option<FinishReason>) {
     (text.to_owned(), Some(FinishReason::Stop))
+}
+
+/// As [`stop`], where the first stop text was met.
+fn met(text: &str) -> (String, Option<FinishReason>) {
+    (text.to_owned(), Some(FinishReason::StopText(0)))
+}
+
+/// What a second question does: the same account, another turn, and one answer for the client.
+#[actix_web::test]
+async fn a_second_question_goes_to_the_same_account_in_a_turn_of_its_own() {
+    const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"ping"}}]"#;
+    let service = Service::new(&[200]);
+    let job = job(&[]);
+    let mark = Nonce::of(&job.marks, &job.client_name, &question(TOOLS));
+    let says = |words: &str, tool: &str| {
+        let text = format!("{words} <call-{mark} name=\"{tool}\"></call-{mark}>");
+        Step::Event(ChatEvent::Text(text))
+    };
+    let mut a = Fake::new("a", 2).saying([
+        vec![Step::Opens("one"), says("Hm.", "gone")],
+        vec![Step::Opens("two"), says("Sorry.", "ping")],
+    ]);
+    a.base_url = service.base_url.clone();
+    let a = Arc::new(a);
+    let (events, result) = ask(&job, &[&a], TOOLS).await;
+    assert!(result.is_ok(), "{result:?}");
+    let called: Vec<_> = events
+        .iter()
+        .filter_map(|event| match event {
+            ChatEvent::ToolCall(call) => call.name.clone(),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(called, ["ping"]);
+    let end = Some(FinishReason::ToolCalls);
+    assert_eq!(told(&events), ("Hm.".to_owned(), end));
+    let asked = a.asked();
+    assert!(asked.len() == 2 && asked[0] == asked[1], "{asked:?}");
+    assert_eq!(a.pool().census().in_flight, 0);
+    cleaned(job.janitor).await;
+    let mut calls = service.calls();
+    calls.sort();
+    assert_eq!(calls, ["DELETE /one", "DELETE /two"]);
 }
 
 #[actix_web::test]
@@ -194,7 +237,7 @@ async fn a_cut_answer_is_whole_and_the_service_is_told() {
     let (a, job) = (Arc::new(a), job(&[]));
     let (events, result) = ask(&job, &[&a], r#","stop":"STOP""#).await;
     assert!(result.is_ok(), "{result:?}");
-    assert_eq!(told(&events), stop("one "));
+    assert_eq!(told(&events), met("one "));
     cleaned(job.janitor).await;
     assert_eq!(service.calls(), ["POST /stop", "DELETE /chat"]);
     assert_eq!(a.pool().census().ready, 1);
@@ -216,7 +259,7 @@ async fn a_rewritten_answer_is_cut_by_the_same_filter() {
         events.contains(&ChatEvent::Rewritten("new ".to_owned())),
         "{events:?}"
     );
-    assert_eq!(told(&events), stop("old"));
+    assert_eq!(told(&events), met("old"));
 }
 
 #[actix_web::test]

@@ -45,7 +45,9 @@ pub use turn::{Held, Messenger, Turn};
 
 use crate::{
     accounts::Accounts,
-    chat::{ChatRequest, Dialect, Field, ProviderError, Support, media::Makes},
+    chat::{
+        ChatRequest, Dialect, Field, ProviderError, Support, emulate::plan::OwnTools, media::Makes,
+    },
     settings::{Problems, Settings, Vars},
 };
 
@@ -118,6 +120,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// nothing is left to renew it with.
     fn expiries(&self) -> Vec<(usize, u64)> {
         Vec::new()
+    }
+
+    /// Tools that the service takes for its own, where that is known.
+    fn own_tools(&self) -> Option<&'static OwnTools> {
+        None
     }
 
     /// How a credential is had, for the error that says that there is none: names the variables.

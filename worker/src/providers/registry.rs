@@ -10,7 +10,7 @@ use std::{
 use super::{Model, Provider, card::Card};
 use crate::{
     chat::{Asked, ChatRequest, Field, Invalid, Support, fields, media::Makes},
-    settings::{Problems, Settings, Vars, problems},
+    settings::{Problems, Settings, Target, Tools, Vars, problems},
 };
 
 /// One line a provider. The order decides between providers that accept the same unlisted id.
@@ -38,12 +38,36 @@ pub struct Candidate {
     pub provider: Arc<dyn Provider>,
     /// Its model.
     pub model: Model,
+    /// Where its tools and formats come from.
+    pub tools: Tools,
 }
 
 impl Candidate {
+    /// Where a field's fate is told in a word: `native`, `emulated` or `off`.
+    pub fn origin(&self, field: Field) -> &'static str {
+        match self.support(field) {
+            Support::Honoured => "native",
+            Support::Emulated => "emulated",
+            Support::Ignored | Support::Refused => "off",
+        }
+    }
+
     /// What becomes of a request field here.
-    pub(super) fn support(&self, field: Field) -> Support {
-        fields::support(self.provider.fields_of(&self.model), field)
+    pub fn support(&self, field: Field) -> Support {
+        let support = fields::support(self.provider.fields_of(&self.model), field);
+        let is_of_tools = matches!(
+            field,
+            Field::Tools | Field::ToolChoice | Field::ParallelToolCalls
+        );
+        match (self.tools, support) {
+            (Tools::Off, _) if is_of_tools => Support::Refused,
+            (Tools::Native | Tools::Off, Support::Emulated)
+                if is_of_tools || field == Field::Format =>
+            {
+                Support::Refused
+            }
+            _ => support,
+        }
     }
 }
 
@@ -61,6 +85,21 @@ pub struct Route {
 }
 
 impl Route {
+    /// The tools and formats that the client asks for and that the gateway has in the place of the provider, in the client's
+    /// own spelling.
+    pub fn emulated<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = &'a str> {
+        let first = self.candidates.first();
+        let is_emulated = move |asked: &&Asked| {
+            matches!(asked.field, Field::Tools | Field::Format)
+                && first.is_some_and(|first| first.support(asked.field) == Support::Emulated)
+        };
+        request
+            .asked
+            .iter()
+            .filter(is_emulated)
+            .map(|asked| &*asked.name)
+    }
+
     /// The fields that the client set and that have no effect with the provider that it asked for, in its own spelling.
     pub fn ignored<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = &'a str> {
         let first = self.candidates.first();
@@ -95,6 +134,8 @@ pub struct Registry {
     /// Who lists an id, as places in `providers`: to look through all lists for every request costs a cache miss an id.
     listed: HashMap<String, Vec<usize>>,
     routes: BTreeMap<String, Route>,
+    /// `TOOLS`.
+    tools: Tools,
 }
 
 impl Registry {
@@ -105,13 +146,15 @@ impl Registry {
             .iter()
             .flat_map(|card| (card.configure)(vars, settings, problems))
             .collect();
-        Self::of(providers, &settings.providers.model_routes, problems)
+        let routing = &settings.providers;
+        Self::of(providers, &routing.model_routes, routing.tools, problems)
     }
 
     /// These providers, and aliases (`MODEL_ROUTES`) that lead to them; what leads nowhere goes to `problems`.
     fn of(
         providers: Vec<Arc<dyn Provider>>,
-        aliases: &BTreeMap<String, Vec<String>>,
+        aliases: &BTreeMap<String, Vec<Target>>,
+        tools: Tools,
         problems: &mut Problems,
     ) -> Self {
         let mut listed = HashMap::<String, Vec<usize>>::new();
@@ -124,14 +167,19 @@ impl Registry {
             providers,
             listed,
             routes: BTreeMap::new(),
+            tools,
         };
         for (alias, targets) in aliases {
             let mut candidates = Vec::new();
             for target in targets {
-                match registry.candidate(target) {
-                    Some(candidate) => candidates.push(candidate),
+                match registry.candidate(&target.model) {
+                    Some(candidate) => candidates.push(Candidate {
+                        tools: target.tools.unwrap_or(candidate.tools),
+                        ..candidate
+                    }),
                     None => problems.push(format!(
-                        "MODEL_ROUTES: {alias:?} leads to {target:?}, which no provider has"
+                        "MODEL_ROUTES: {alias:?} leads to {:?}, which no provider has",
+                        target.model
                     )),
                 }
             }
@@ -231,6 +279,7 @@ impl Registry {
             candidates: vec![Candidate {
                 provider: Arc::clone(provider),
                 model,
+                tools: self.tools,
             }],
         })
     }
@@ -250,10 +299,7 @@ impl Registry {
     }
 
     fn candidate(&self, id: &str) -> Option<Candidate> {
-        let of = |provider: &Arc<dyn Provider>, model| Candidate {
-            provider: Arc::clone(provider),
-            model,
-        };
+        let of = |provider: &Arc<dyn Provider>, model| self.own(provider, model);
         let listing = self.listed.get(id).into_iter().flatten();
         let listing = listing.filter_map(|&place| self.providers.get(place));
         // Who lists an id answers to it, even where it begins with another provider's name, as the ids of routers do.
@@ -277,6 +323,15 @@ impl Registry {
         accepting
             .min_by_key(|(provider, _)| !provider.accounts().is_configured())
             .map(|(provider, model)| of(provider, model))
+    }
+
+    /// A provider's model, as it is asked by its own name.
+    pub fn own(&self, provider: &Arc<dyn Provider>, model: Model) -> Candidate {
+        Candidate {
+            provider: Arc::clone(provider),
+            model,
+            tools: self.tools,
+        }
     }
 
     /// All providers.

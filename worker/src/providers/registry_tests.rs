@@ -7,15 +7,23 @@ fn fake(name: &'static str, accounts: usize, models: &[&str]) -> Fake {
 }
 
 fn registry(routes: &[(&str, &[&str])], fakes: Vec<Fake>) -> (Registry, Vec<String>) {
+    registry_with(Tools::Native, routes, fakes)
+}
+
+fn registry_with(
+    tools: Tools,
+    routes: &[(&str, &[&str])],
+    fakes: Vec<Fake>,
+) -> (Registry, Vec<String>) {
     let routes = routes.iter().map(|(alias, targets)| {
-        let targets = targets.iter().map(|&target| target.to_owned()).collect();
+        let targets = targets.iter().map(|&target| Target::from(target)).collect();
         ((*alias).to_owned(), targets)
     });
     let fakes = fakes
         .into_iter()
         .map(|fake| Arc::new(fake) as Arc<dyn Provider>);
     let mut problems = Problems::default();
-    let registry = Registry::of(fakes.collect(), &routes.collect(), &mut problems);
+    let registry = Registry::of(fakes.collect(), &routes.collect(), tools, &mut problems);
     (registry, problems.errors)
 }
 
@@ -153,6 +161,7 @@ fn each_of_the_two_qwen_sites_has_its_names() {
 fn configured() -> Registry {
     let vars = Vars::new([
         ("API_MASTER_KEY", "sk-1234567890"),
+        ("TOOLS", "native"),
         ("OPENAI_COMPAT_1_NAME", "api"),
         ("OPENAI_COMPAT_1_BASE_URL", "https://api.example/v1"),
         ("OPENAI_COMPAT_1_API_KEY", "sk-2345678901"),
@@ -226,4 +235,50 @@ fn what_has_no_effect_is_told_of_the_first_candidate() {
     };
     assert_eq!(ignored("both"), ["temperature"]);
     assert_eq!(ignored("large"), [""; 0]);
+}
+
+#[test]
+fn tools_come_from_where_the_settings_say() {
+    const TOOLS: &str = r#","tools":[{"type":"function","function":{"name":"f"}}],"response_format":{"type":"json_object"}"#;
+    let request = request("a/m", r#""x""#, TOOLS);
+    let routes: BTreeMap<String, Vec<Target>> = [(
+        "off".to_owned(),
+        vec![Target {
+            model: "a/m".to_owned(),
+            tools: Some(Tools::Off),
+        }],
+    )]
+    .into();
+    for (tools, origin, emulated) in [
+        (
+            Tools::Emulate,
+            "emulated",
+            Some(vec!["response_format", "tools"]),
+        ),
+        (Tools::Native, "off", None),
+        (Tools::Off, "off", None),
+    ] {
+        let fake = Arc::new(fake("a", 1, &["m"])) as Arc<dyn Provider>;
+        let mut problems = Problems::default();
+        let registry = Registry::of(vec![fake], &routes, tools, &mut problems);
+        let candidate = registry.resolve("a/m").unwrap().candidates.remove(0);
+        assert_eq!(candidate.origin(Field::Tools), origin);
+        let route = registry.route_for(&request);
+        assert_eq!(
+            route
+                .as_ref()
+                .ok()
+                .map(|route| route.emulated(&request).collect::<Vec<_>>()),
+            emulated
+        );
+        // A route's own word counts before that of the gateway.
+        let off = ChatRequest {
+            model: "off".to_owned(),
+            ..request.clone()
+        };
+        assert!(matches!(
+            registry.route_for(&off),
+            Err(NoRoute::Unsupported(_))
+        ));
+    }
 }

@@ -20,8 +20,11 @@ use super::{
 use crate::{
     accounts::{Accounts, Choice, Pool},
     budget::Memory,
-    chat::{ChatEvent, ChatRequest, Field, FinishReason, Kind, ProviderError, Support},
-    settings::{Problems, Settings, Vars},
+    chat::{
+        ChatEvent, ChatRequest, Field, FinishReason, Kind, ProviderError, Support,
+        emulate::nonce::NonceKey,
+    },
+    settings::{Problems, Settings, Tools, Vars},
     upstream::{Client, Request},
 };
 
@@ -216,6 +219,8 @@ pub(super) fn job(pairs: &[(&str, &str)]) -> Job {
         janitor: Box::leak(Box::<Janitor>::default()),
         cut,
         caller: 0,
+        client_name: "tests".into(),
+        marks: NonceKey::new(None),
     }
 }
 
@@ -224,6 +229,7 @@ pub(super) fn route(providers: &[&Arc<Fake>]) -> Route {
     let candidates = providers.iter().map(|provider| Candidate {
         model: provider.models[0].clone(),
         provider: Arc::clone(provider) as Arc<dyn Provider>,
+        tools: Tools::Emulate,
     });
     Route {
         candidates: candidates.collect(),

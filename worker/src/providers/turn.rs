@@ -25,7 +25,7 @@ use crate::{
     chat::{
         ChatEvent, ChatRequest, Kind, Message, Part, ProviderError,
         aside::aside,
-        filter::{Chain, Filter as _},
+        filter::{Chain, Ending, Filter as _},
         media::Input,
     },
     metrics::METRICS,
@@ -70,6 +70,8 @@ pub struct Turn {
     pub(super) account: Option<usize>,
     /// The request may use one account only.
     pub(super) is_pinned: bool,
+    /// The account of the first question, where this is the second one of an answer.
+    pub(super) again_on: Option<usize>,
     /// It came beside the account's turns ([`Choice::Beside`]), and how it goes says little of the account.
     pub(super) is_beside: bool,
     pub(super) afterwards: Vec<Errand>,
@@ -149,6 +151,7 @@ impl Turn {
     ) -> Result<Lease<C>, ProviderError> {
         self.is_pinned = matches!(choice, Choice::Only(_) | Choice::Beside(_));
         self.is_beside = matches!(choice, Choice::Beside(_));
+        let choice = self.again_on.map_or(choice, Choice::Only);
         let lease = pool.lease(choice, &self.tried).await?;
         self.account = Some(lease.number());
         self.outbox.set_account(lease.number());
@@ -298,10 +301,12 @@ impl Turn {
         self.chain.is_cut()
     }
 
-    /// The provider has ended the answer: what the filters hold back goes out, and the end if it has said none.
-    pub(super) fn finish(&mut self) {
-        self.chain.finish(&mut self.passed);
+    /// The provider has ended the answer: what the filters hold back goes out, and the end if it has said none, unless
+    /// there is more to come.
+    pub(super) fn finish(&mut self) -> Ending {
+        let ending = self.chain.end(&mut self.passed);
         self.outbox.append(&mut self.passed);
+        ending
     }
 
     /// As [`Turn::emit`], and then what came of decoding: the events before an error are said before it.

@@ -170,7 +170,9 @@ async fn emitting_says_what_came_of_it() {
                 r#"{{"model":"m","stop":"{stop}","messages":[{{"role":"user","content":"x"}}]}}"#
             );
             let request = crate::http::openai::body::read(body.into()).unwrap();
-            crate::chat::filter::prepare(&Arc::new(request), |_| crate::chat::Support::Emulated).1
+            let limits =
+                crate::chat::limits::Limits::new(&request, |_| crate::chat::Support::Emulated);
+            Chain::new(None, limits)
         };
         let outbox = Rc::clone(&turn.outbox);
         let take = async move {

@@ -18,7 +18,7 @@ pub use http::{ApiKey, Http, ReasoningFormat};
 pub use placeholder::{is_credential, is_placeholder};
 pub use problems::Problems;
 pub use process::{Log, LogFormat, Process};
-pub use providers::{Conversations, Providers};
+pub use providers::{Conversations, Providers, Target, Tools};
 pub use store::Store;
 pub use upstream::Upstream;
 pub use vars::Vars;

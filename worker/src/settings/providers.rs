@@ -20,6 +20,62 @@ pub enum Conversations {
     Keep,
 }
 
+/// Where tools and formats come from for models that may or may not have them: `TOOLS`, and a route's own `tools`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tools {
+    /// From the model's own service where it has them, else from the gateway.
+    #[default]
+    Emulate,
+    /// From the model's own service alone: of any other, requests for them are refused.
+    Native,
+    /// Tools from nowhere: requests for them are refused. Formats as with [`Tools::Native`].
+    Off,
+}
+
+/// Where an alias leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(from = "Written")]
+pub struct Target {
+    /// `provider/model`.
+    pub model: String,
+    /// `tools`: in place of `TOOLS`.
+    pub tools: Option<Tools>,
+}
+
+/// As people write it: a name, or an object with options.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Written {
+    Name(String),
+    With(With),
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct With {
+    model: String,
+    tools: Option<Tools>,
+}
+
+impl From<Written> for Target {
+    fn from(written: Written) -> Self {
+        match written {
+            Written::Name(model) => Self { model, tools: None },
+            Written::With(With { model, tools }) => Self { model, tools },
+        }
+    }
+}
+
+impl From<&str> for Target {
+    fn from(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            tools: None,
+        }
+    }
+}
+
 /// What [`crate::providers`] reads, whichever provider it is; each reads its own variables besides.
 #[derive(Clone, Debug)]
 pub struct Providers {
@@ -34,7 +90,9 @@ pub struct Providers {
     /// `FETCH_ALLOW_HOSTS`, `FETCH_MAX_BYTES`, `FETCH_TIMEOUT`.
     pub fetch: fetch::Policy,
     /// `MODEL_ROUTES`: alias to `provider/model`, in order of preference.
-    pub model_routes: BTreeMap<String, Vec<String>>,
+    pub model_routes: BTreeMap<String, Vec<Target>>,
+    /// `TOOLS`.
+    pub tools: Tools,
     /// `TOKENS_FILE`: where rotated credentials are kept; by default beside the settings file, which
     /// [`crate::process::start`] knows.
     pub kept: Kept,
@@ -74,6 +132,16 @@ impl Providers {
                 allowed_hosts: hosts(texts.fetch_allow_hosts.as_deref()),
                 own_hosts: vars.own_hosts(),
             },
+            tools: vars.choice(
+                "TOOLS",
+                &[
+                    ("emulate", Tools::Emulate),
+                    ("native", Tools::Native),
+                    ("off", Tools::Off),
+                ],
+                Tools::Emulate,
+                problems,
+            ),
             model_routes: model_routes(texts.model_routes.as_deref(), problems),
             kept: texts.tokens_file.map(Kept::in_file).unwrap_or_default(),
         }
@@ -103,18 +171,18 @@ fn retry_delays(text: Option<&str>, problems: &mut Problems) -> Vec<Duration> {
     delays.into_iter().map(Duration::from_millis).collect()
 }
 
-fn model_routes(json: Option<&str>, problems: &mut Problems) -> BTreeMap<String, Vec<String>> {
+fn model_routes(json: Option<&str>, problems: &mut Problems) -> BTreeMap<String, Vec<Target>> {
     let Some(json) = json else {
         return BTreeMap::new();
     };
-    let routes: BTreeMap<String, Vec<String>> = serde_json::from_str(json).unwrap_or_else(|_| {
+    let routes: BTreeMap<String, Vec<Target>> = serde_json::from_str(json).unwrap_or_else(|_| {
         problems
-            .push(r#"MODEL_ROUTES must be JSON: {"alias":["provider/model", …], …}"#.to_owned());
+            .push(r#"MODEL_ROUTES must be JSON: {"alias":["provider/model", {"model":"provider/model","tools":"emulate|native|off"}, …], …}"#.to_owned());
         BTreeMap::new()
     });
     for (alias, route) in &routes {
         let is_too_long = |name: &String| name.len() > MOST_MODEL_BYTES;
-        if is_too_long(alias) || route.iter().any(is_too_long) {
+        if is_too_long(alias) || route.iter().any(|target| is_too_long(&target.model)) {
             problems.push(format!(
                 "MODEL_ROUTES: a model's name has at most {MOST_MODEL_BYTES} bytes"
             ));
@@ -124,4 +192,41 @@ fn model_routes(json: Option<&str>, problems: &mut Problems) -> BTreeMap<String,
         }
     }
     routes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_route_is_a_name_or_a_name_with_options() {
+        let mut problems = Problems::default();
+        let routes = |json: &str, problems: &mut Problems| model_routes(Some(json), problems);
+        let read = routes(
+            r#"{"a":["qwen/x",{"model":"kimi/y","tools":"off"},{"model":"z"}]}"#,
+            &mut problems,
+        );
+        let target = |model: &str, tools| Target {
+            model: model.to_owned(),
+            tools,
+        };
+        assert_eq!(
+            read.get("a").unwrap(),
+            &[
+                target("qwen/x", None),
+                target("kimi/y", Some(Tools::Off)),
+                target("z", None)
+            ]
+        );
+        assert!(problems.errors.is_empty(), "{problems:?}");
+        for wrong in [
+            r#"{"a":[{"model":"x","tools":"some"}]}"#,
+            r#"{"a":[{"tools":"off"}]}"#,
+            r#"{"a":[{"model":"x","tool":"off"}]}"#,
+        ] {
+            let mut problems = Problems::default();
+            routes(wrong, &mut problems);
+            assert_eq!(problems.errors.len(), 1, "{wrong}");
+        }
+    }
 }

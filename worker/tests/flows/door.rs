@@ -191,8 +191,9 @@ async fn h7_unknown_fields_pass_and_wrong_types_are_named() {
 }
 
 #[actix_web::test]
-async fn tools_and_formats_are_refused_rather_than_dropped() {
-    let (_qwen, hive) = hive().await;
+async fn tools_and_formats_are_refused_where_they_are_switched_off() {
+    let qwen = simulator("qwen", 1);
+    let hive = Hive::start(&[&qwen], &[("TOOLS", "off")]);
     for (field, value) in [
         (
             "tools",

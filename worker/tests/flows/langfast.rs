@@ -116,27 +116,9 @@ async fn what_cannot_be_asked_is_refused_before_anybody_is_troubled() {
             "messages[0].content",
         ),
         (
-            "gpt-4o",
-            "messages",
-            json!([{"role": "tool", "tool_call_id": "c", "content": "x"}]),
-            "messages[0].role",
-        ),
-        (
-            "gpt-4o",
-            "tools",
-            json!([{"type": "function", "function": {"name": "f"}}]),
-            "tools",
-        ),
-        (
             "gpt-4",
             "response_format",
             schema.clone(),
-            "response_format",
-        ),
-        (
-            "o1-mini",
-            "response_format",
-            json!({"type": "json_object"}),
             "response_format",
         ),
         (

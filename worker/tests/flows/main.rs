@@ -32,6 +32,7 @@ mod relay;
 mod responses;
 mod strangers;
 mod support;
+mod tools;
 mod videos;
 mod xinghuo;
 mod xinghuo_forms;

@@ -291,6 +291,8 @@ async fn who_speaks_another_dialect_is_heard_whole() {
             janitor: hive.app.janitor,
             cut: hive.app.cut.subscribe(),
             caller: 1,
+            client_name: "tests".into(),
+            marks: hive.app.marks.clone(),
         };
         let route = hive.app.registry.route_for(&request).unwrap();
         let mut run = Run::new(job, route, Arc::new(request));

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Control, Drawn, KEPT, Kind};
+use super::{super::calls, Control, Drawn, KEPT, Kind};
 
 /// One turn of the conversation that a provider flattened into its prompt.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -116,6 +116,9 @@ impl Control {
         let mut inner = self.inner();
         inner.next_id += 1;
         let id = inner.next_id;
+        if let Some(what) = calls::broken_rule(&call.turns) {
+            call.violate(what);
+        }
         if let Some(what) = &call.violation {
             let place = if call.step.is_empty() {
                 &call.path

@@ -127,7 +127,7 @@ pub async fn answer<V: Voice>(
     );
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
-    let ignored = ignored_header(&route, &request);
+    let ignored = list_header(route.ignored(&request));
     let window = route.candidates.first();
     let window = window.and_then(|first| first.model.context).map(u64::from);
     let overflow = || Overflow::of(request.prompt_tokens(), window);
@@ -141,6 +141,9 @@ pub async fn answer<V: Voice>(
     let mut response = HttpResponse::Ok();
     if let Some(ignored) = ignored {
         response.insert_header(("x-hive-ignored", ignored));
+    }
+    if let Some(emulated) = list_header(route.emulated(&request)) {
+        response.insert_header(("x-hive-emulated", emulated));
     }
     if request.stream {
         let held = stream::hold(runs, app.settings.http.head_timeout, &mut record)
@@ -211,6 +214,8 @@ pub(in crate::http) fn job(
         memory: app.memory.clone(),
         cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, user),
+        client_name: Arc::clone(&caller.name),
+        marks: app.marks.clone(),
     })
 }
 
@@ -234,9 +239,9 @@ fn model_header(route: &Route, served: &Served) -> Option<HeaderValue> {
     HeaderValue::from_str(&format!("{provider}/{id}")).ok()
 }
 
-/// The fields that the client set and that have no effect, for `X-Hive-Ignored`.
-fn ignored_header(route: &Route, request: &ChatRequest) -> Option<HeaderValue> {
-    let names: Vec<&str> = route.ignored(request).collect();
+/// Names of fields in one header; none where there are none.
+fn list_header<'a>(names: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
+    let names: Vec<&str> = names.collect();
     if names.is_empty() {
         None
     } else {

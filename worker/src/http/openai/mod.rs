@@ -9,4 +9,5 @@ pub mod responses;
 mod usage;
 pub mod videos;
 pub(super) mod voice;
+mod voice_calls;
 mod voice_whole;

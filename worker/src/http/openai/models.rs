@@ -1,7 +1,7 @@
 //! `GET /v1/models` and `/v1/models/{id}`, in OpenAI's shape and, for callers of the Anthropic dialect, in theirs.
 //! Source: conformance section 5.
 
-use std::{borrow::Cow, collections::BTreeSet, ops::Range, sync::Arc};
+use std::{borrow::Cow, collections::BTreeSet, ops::Range};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -12,10 +12,10 @@ use serde_json::{Value, json};
 
 use crate::{
     app::App,
-    chat::{Invalid, fields, request::MOST_MODEL_BYTES},
+    chat::{Field, Invalid, request::MOST_MODEL_BYTES},
     http::{auth::Principal, dialect::Dialect, error::ApiError, openai::fields::FIELDS},
     impossible::OrImpossible as _,
-    providers::{Model, Provider},
+    providers::registry::Candidate,
 };
 
 /// The paging of Anthropic's listing; everything fits on one page unless a limit is set.
@@ -76,8 +76,7 @@ pub async fn one(
         let candidate = app.registry.resolve(&id)?.candidates.into_iter().next()?;
         Some(Entry {
             id: id.clone(),
-            provider: candidate.provider,
-            model: candidate.model,
+            candidate,
         })
     });
     let entry = entry.ok_or_else(|| ApiError::model_not_found(&id))?;
@@ -89,20 +88,18 @@ pub async fn one(
 
 struct Entry {
     id: String,
-    provider: Arc<dyn Provider>,
-    model: Model,
+    candidate: Candidate,
 }
 
 /// Every id once: aliases first, then the models of the configured providers in the registry's order.
 fn entries(app: &App) -> Vec<Entry> {
     let mut known = BTreeSet::new();
     let mut entries = Vec::new();
-    let mut add = |id: &str, provider: &Arc<dyn Provider>, model: &Model| {
+    let mut add = |id: &str, candidate: Candidate| {
         if known.insert(id.to_owned()) {
             entries.push(Entry {
                 id: id.to_owned(),
-                provider: Arc::clone(provider),
-                model: model.clone(),
+                candidate,
             });
         }
     };
@@ -112,7 +109,7 @@ fn entries(app: &App) -> Vec<Entry> {
             .iter()
             .find(|candidate| candidate.provider.accounts().is_configured());
         if let Some(candidate) = configured {
-            add(alias, &candidate.provider, &candidate.model);
+            add(alias, candidate.clone());
         }
     }
     for provider in app
@@ -122,10 +119,10 @@ fn entries(app: &App) -> Vec<Entry> {
         .filter(|provider| provider.accounts().is_configured())
     {
         for model in provider.models() {
-            add(&model.id, provider, model);
+            add(&model.id, app.registry.own(provider, model.clone()));
         }
         for model in provider.discovered() {
-            add(&model.id, provider, &model);
+            add(&model.id.clone(), app.registry.own(provider, model));
         }
     }
     entries
@@ -145,30 +142,23 @@ impl Entry {
     fn to_json(&self) -> Value {
         let support: serde_json::Map<_, _> = FIELDS
             .iter()
-            .map(|(name, field)| {
-                (
-                    (*name).to_owned(),
-                    json!(fields::support(
-                        self.provider.fields_of(&self.model),
-                        *field
-                    )),
-                )
-            })
+            .map(|(name, field)| ((*name).to_owned(), json!(self.candidate.support(*field))))
             .collect();
         json!({
-            "id": self.id, "object": "model", "created": self.model.created, "owned_by": self.provider.name(),
+            "id": self.id, "object": "model", "created": self.candidate.model.created, "owned_by": self.candidate.provider.name(),
             "hive": {
-                "provider": self.provider.name(), "model": self.model.id, "available": self.provider.accounts().is_usable(),
-                "context_window": self.model.context, "vision": self.model.vision, "files": self.model.files,
-                "thinking": self.model.thinking, "search": self.model.search, "fields": support,
-                "makes": self.model.makes, "endpoints": self.endpoints(),
+                "provider": self.candidate.provider.name(), "model": self.candidate.model.id, "available": self.candidate.provider.accounts().is_usable(),
+                "context_window": self.candidate.model.context, "vision": self.candidate.model.vision, "files": self.candidate.model.files,
+                "thinking": self.candidate.model.thinking, "search": self.candidate.model.search,
+                "tools": self.candidate.origin(Field::Tools), "formats": self.candidate.origin(Field::Format), "fields": support,
+                "makes": self.candidate.model.makes, "endpoints": self.endpoints(),
             },
         })
     }
 
     /// Where it can be asked, as paths.
     fn endpoints(&self) -> Vec<&'static str> {
-        let (provider, model) = (&self.provider, &self.model);
+        let (provider, model) = (&self.candidate.provider, &self.candidate.model);
         // Every model answers chats; one that draws answers with a picture.
         let mut endpoints = vec!["/v1/chat/completions", "/v1/responses"];
         if let Some(draws) = provider.images().and_then(|it| it.draws(model)) {
@@ -191,10 +181,10 @@ impl Entry {
 
     fn to_anthropic(&self) -> Value {
         json!({
-            "type": "model", "id": self.id, "display_name": self.id, "created_at": rfc3339(self.model.created),
-            "lifecycle": "active", "max_input_tokens": self.model.context, "max_tokens": self.model.context,
+            "type": "model", "id": self.id, "display_name": self.id, "created_at": rfc3339(self.candidate.model.created),
+            "lifecycle": "active", "max_input_tokens": self.candidate.model.context, "max_tokens": self.candidate.model.context,
             // Who answers, whatever the owner of the gateway calls it.
-            "description": format!("{}/{}", self.provider.name(), self.model.id),
+            "description": format!("{}/{}", self.candidate.provider.name(), self.candidate.model.id),
         })
     }
 }

@@ -13,9 +13,9 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{usage::UsageMember, voice_whole};
+use super::{usage::UsageMember, voice_calls::Calls, voice_whole};
 use crate::{
-    chat::{ChatRequest, FinishReason, ToolCallDelta, Usage},
+    chat::{ChatRequest, FinishReason, Usage},
     http::{
         answering::{Piece, Source, Voice, Whole},
         dialect::Dialect,
@@ -39,6 +39,7 @@ pub(in crate::http) struct ChatVoice {
     head: String,
     /// The end of each chunk.
     tail: &'static str,
+    calls: Calls,
     /// One bit a choice whose role has been told; there are at most [`crate::chat::request::MAX_CHOICES`].
     told_roles: u32,
 }
@@ -54,6 +55,7 @@ impl ChatVoice {
             } else {
                 "]}\n\n"
             },
+            calls: Calls::new(Arc::clone(&request)),
             request,
             id: format!("chatcmpl-{}", Uuid::new_v4().simple()),
             created: created.as_secs(),
@@ -93,7 +95,7 @@ impl ChatVoice {
         out.put_slice(b"{},\"logprobs\":");
         put_json(out, logprobs);
         out.put_slice(b",\"finish_reason\":");
-        put_json(out, &finish);
+        put_json(out, &finish.map(|reason| self.calls.finish(reason)));
         out.put_u8(b'}');
         out.put_slice(self.tail.as_bytes());
     }
@@ -130,9 +132,11 @@ impl Voice for ChatVoice {
             Piece::Reasoning(text) => self.chunk(out, choice, |out| {
                 put_member(out, "reasoning_content", &text);
             }),
-            Piece::ToolCall(call) => self.chunk(out, choice, |out| {
-                put_json(out, &json!({"tool_calls": [tool_call(&call)]}));
-            }),
+            Piece::ToolCall(call) => {
+                if let Some(delta) = self.calls.delta(choice, &call) {
+                    self.chunk(out, choice, |out| put_json(out, &delta));
+                }
+            }
             Piece::Sources(sources) => {
                 self.begin_chunk(out, choice);
                 put_json(out, &json!({"annotations": annotations(&sources)}));
@@ -169,17 +173,8 @@ impl Voice for ChatVoice {
     }
 
     fn whole(self, choices: Vec<Whole>, usage: Usage) -> Vec<u8> {
-        voice_whole::render(&self.id, self.created, &self.request.model, choices, usage)
-    }
-}
-
-/// One entry of `tool_calls`: all members in a call's first piece, index and arguments in the later ones (T2).
-fn tool_call(call: &ToolCallDelta) -> Value {
-    match (&call.id, &call.name) {
-        (None, None) => json!({"index": call.index, "function": {"arguments": call.arguments}}),
-        (id, name) => {
-            json!({"index": call.index, "id": id, "type": "function", "function": {"name": name, "arguments": call.arguments}})
-        }
+        let model = &self.request.model;
+        voice_whole::render(&self.id, self.created, model, &self.calls, choices, usage)
     }
 }
 

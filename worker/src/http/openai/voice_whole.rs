@@ -1,14 +1,15 @@
 //! An answer in one piece: `chat.completion`. Source: conformance S13.
 
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::{
     usage::UsageMember,
     voice::{annotations, citations},
+    voice_calls::Calls,
 };
 use crate::{
-    chat::{FinishReason, ToolCallDelta, Usage},
+    chat::{FinishReason, Usage},
     http::answering::{Item, Source, Whole},
 };
 
@@ -30,7 +31,7 @@ struct Choice {
     index: usize,
     message: Message,
     logprobs: Value,
-    finish_reason: FinishReason,
+    finish_reason: &'static str,
 }
 
 #[derive(Serialize)]
@@ -42,6 +43,8 @@ struct Message {
     reasoning_content: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    function_call: Option<Value>,
     #[serde(flatten)]
     members: Map<String, Value>,
 }
@@ -51,6 +54,7 @@ pub(super) fn render(
     id: &str,
     created: u64,
     model: &str,
+    calls: &Calls,
     choices: Vec<Whole>,
     usage: Usage,
 ) -> Vec<u8> {
@@ -64,7 +68,9 @@ pub(super) fn render(
         object: "chat.completion",
         created,
         model,
-        choices: choices.map(|(index, whole)| choice(index, whole)).collect(),
+        choices: choices
+            .map(|(index, whole)| choice(index, whole, calls))
+            .collect(),
         usage: usage.into(),
         system_fingerprint: (),
         citations: citations(sources.iter()),
@@ -75,17 +81,21 @@ pub(super) fn render(
     body.unwrap_or_default()
 }
 
-fn choice(index: usize, whole: Whole) -> Choice {
+fn choice(index: usize, whole: Whole, calls: &Calls) -> Choice {
     let (mut content, mut reasoning_content) = (String::new(), String::new());
     let mut tool_calls = Vec::new();
     for item in whole.items {
         match item {
             Item::Text(text) => join(&mut content, text),
             Item::Reasoning(text) => join(&mut reasoning_content, text),
-            Item::Call(call) => tool_calls.push(tool_call(&call)),
+            Item::Call(call) => tool_calls.push(calls.whole(&call)),
         }
     }
     let is_only_calls = content.is_empty() && !tool_calls.is_empty();
+    let mut function_call = None;
+    if calls.is_older_form() {
+        function_call = tool_calls.drain(..).next();
+    }
     let mut members = whole.extra;
     if !whole.sources.is_empty() {
         let mut annotations = annotations(&whole.sources);
@@ -104,10 +114,11 @@ fn choice(index: usize, whole: Whole) -> Choice {
             refusal: members.remove("refusal").unwrap_or_default(),
             reasoning_content,
             tool_calls,
+            function_call,
             members,
         },
         logprobs: whole.logprobs,
-        finish_reason: whole.finish.unwrap_or(FinishReason::Stop),
+        finish_reason: calls.finish(whole.finish.unwrap_or(FinishReason::Stop)),
     }
 }
 
@@ -118,13 +129,4 @@ fn join(whole: &mut String, text: String) {
     } else {
         whole.push_str(&text);
     }
-}
-
-fn tool_call(call: &ToolCallDelta) -> Value {
-    let arguments = if call.arguments.is_empty() {
-        "{}"
-    } else {
-        call.arguments.as_str()
-    };
-    json!({"id": call.id, "type": "function", "function": {"name": call.name, "arguments": arguments}})
 }

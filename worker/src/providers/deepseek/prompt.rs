@@ -1,6 +1,6 @@
 //! The conversation as the one text that the service reads. Source: `wire/deepseek.md` section 4, "Messages to prompt".
 
-use std::{borrow::Cow, fmt::Write as _};
+use std::borrow::Cow;
 
 use crate::chat::{Message, Role};
 
@@ -26,7 +26,8 @@ pub(super) fn prompt(messages: &[Message]) -> String {
     let mut system = String::new();
     let mut turns: Vec<(Speaker, String)> = Vec::new();
     for message in messages {
-        let (speaker, text) = said(message);
+        let speaker = speaker(message);
+        let text = message.text();
         let text = harmless(&text);
         let same = match turns.last_mut() {
             _ if speaker == Speaker::System => Some(&mut system),
@@ -61,33 +62,11 @@ pub(super) fn prompt(messages: &[Message]) -> String {
     prompt
 }
 
-fn said(message: &Message) -> (Speaker, Cow<'_, str>) {
-    let text = message.text();
+fn speaker(message: &Message) -> Speaker {
     match message.role {
-        Role::System | Role::Developer => (Speaker::System, text),
-        Role::User => (Speaker::User, text),
-        Role::Tool | Role::Function => {
-            let name = message.name.as_deref().or(message.tool_call_id.as_deref());
-            let name = name.unwrap_or("tool");
-            let result = format!("Tool result ({name}): {text}");
-            (Speaker::User, result.into())
-        }
-        Role::Assistant => {
-            let calls = message
-                .tool_calls
-                .iter()
-                .flatten()
-                .filter_map(|call| call.function.as_ref());
-            // Into one text: to format the text anew for each call would take time with their square.
-            let mut said = text;
-            for call in calls {
-                let gap = if said.is_empty() { "" } else { "\n" };
-                let said = said.to_mut();
-                // Memory cannot fail to be written.
-                let _ = write!(said, "{gap}Tool call ({}): {}", call.name, call.arguments);
-            }
-            (Speaker::Assistant, said)
-        }
+        Role::System | Role::Developer => Speaker::System,
+        Role::User | Role::Tool | Role::Function => Speaker::User,
+        Role::Assistant => Speaker::Assistant,
     }
 }
 
@@ -146,12 +125,12 @@ mod tests {
     fn the_last_word_is_the_users() {
         let prompt = of(serde_json::json!([
             {"role": "user", "content": "a"},
-            {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "c", "content": "b"},
+            {"role": "assistant", "content": "called"},
+            {"role": "user", "content": "b"},
         ]));
         assert_eq!(
             prompt,
-            "<｜User｜>a<｜Assistant｜>Tool call (f): {}<｜end▁of▁sentence｜><｜User｜>Tool result (c): b"
+            "<｜User｜>a<｜Assistant｜>called<｜end▁of▁sentence｜><｜User｜>b"
         );
         let prompt = of(
             serde_json::json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]),

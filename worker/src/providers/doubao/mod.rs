@@ -188,9 +188,7 @@ impl Doubao {
         // Ids that mean nothing do not come this far.
         let wanted = models::read(&turn.model.upstream).unwrap_or(Wanted::Pictures);
         let files = attachments(ask, turn, &wanted).await?;
-        let has_text = ask.messages.iter().any(|message| {
-            message.has_words() || message.tool_calls.iter().flatten().next().is_some()
-        });
+        let has_text = ask.messages.iter().any(|message| message.has_words());
         if !has_text && files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",

@@ -13,36 +13,19 @@ pub(super) fn prompt(chat: &ChatRequest) -> String {
     for message in &chat.messages {
         let role = match message.role {
             Role::System | Role::Developer => "system",
-            Role::User => "user",
+            // Results come as the user's turns.
+            Role::User | Role::Tool | Role::Function => "user",
             Role::Assistant => "assistant",
-            Role::Tool | Role::Function => "tool",
         };
         // Text must not be able to forge a role.
-        let text = said(message)
+        let text = message
+            .text()
             .replace("<|im_start|>", "<\u{200B}|im_start|>")
             .replace("<|im_end|>", "<\u{200B}|im_end|>");
         // Memory cannot fail to be written.
         let _ = write!(prompt, "<|im_start|>{role}\n{text}\n<|im_end|>\n");
     }
     prompt
-}
-
-fn said(message: &Message) -> String {
-    let mut said = message.text().into_owned();
-    if matches!(message.role, Role::Tool | Role::Function) {
-        let id = message.tool_call_id.as_deref().or(message.name.as_deref());
-        return format!("[tool result {}] {said}", id.unwrap_or_default());
-    }
-    // Into one text: to format the text anew for each call would take time with their square.
-    for call in message.tool_calls.iter().flatten() {
-        if let Some(function) = &call.function {
-            let gap = if said.is_empty() { "" } else { "\n" };
-            let (id, name) = (&call.id, &function.name);
-            // Memory cannot fail to be written.
-            let _ = write!(said, "{gap}[tool call {id}] {name}({})", function.arguments);
-        }
-    }
-    said
 }
 
 /// What a picture is made of: the last user text (section 4.5).
@@ -70,11 +53,11 @@ mod tests {
         let parts = r#"{"role":"user","content":[{"type":"text","text":"a<|im_end|>"},{"type":"text","text":"b"}]}"#;
         assert_eq!(prompt(&chat(parts)), "a<|im_end|>\nb");
         let all = r#"{"role":"developer","content":"s"},{"role":"user","content":"u<|im_end|>"},
-            {"role":"assistant","content":null,"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},
-            {"role":"tool","tool_call_id":"c","content":"4"},{"role":"user","content":"![a](b)"}"#;
+            {"role":"assistant","content":"a"},
+            {"role":"user","content":"4"},{"role":"user","content":"![a](b)"}"#;
         assert_eq!(
             prompt(&chat(all)),
-            "<|im_start|>system\ns\n<|im_end|>\n<|im_start|>user\nu<\u{200B}|im_end|>\n<|im_end|>\n<|im_start|>assistant\n[tool call c] f({})\n<|im_end|>\n<|im_start|>tool\n[tool result c] 4\n<|im_end|>\n<|im_start|>user\n![a](b)\n<|im_end|>\n"
+            "<|im_start|>system\ns\n<|im_end|>\n<|im_start|>user\nu<\u{200B}|im_end|>\n<|im_end|>\n<|im_start|>assistant\na\n<|im_end|>\n<|im_start|>user\n4\n<|im_end|>\n<|im_start|>user\n![a](b)\n<|im_end|>\n"
         );
         assert_eq!(picture(&chat(all)), "生成图片：![a](b)");
     }

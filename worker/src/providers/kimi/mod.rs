@@ -217,9 +217,7 @@ impl Provider for Kimi {
 
 impl Kimi {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
-        let has_text = ask.messages.iter().any(|message| {
-            message.has_words() || message.tool_calls.iter().flatten().next().is_some()
-        });
+        let has_text = ask.messages.iter().any(|message| message.has_words());
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let asked = Asked {
             prompt: turn.prompt(ask, wire::prompt).await?,

@@ -296,29 +296,12 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
 }
 
 fn line(message: &Message) -> String {
-    let text = message.text();
-    match message.role {
-        Role::System | Role::Developer => format!("system:{text}\n"),
-        Role::User => format!("user:{text}\n"),
-        Role::Tool | Role::Function => {
-            let id = message.tool_call_id.as_deref().or(message.name.as_deref());
-            format!("user:[TOOL_RESULT for {}] {text}\n", id.unwrap_or_default())
-        }
-        Role::Assistant => {
-            let calls: String = message
-                .tool_calls
-                .iter()
-                .flatten()
-                .filter_map(|call| call.function.as_ref())
-                .map(|call| format!("[call:{}]{}[/call]\n", call.name, call.arguments))
-                .collect();
-            if calls.is_empty() {
-                return format!("assistant:{text}\n");
-            }
-            let gap = if text.is_empty() { "" } else { "\n" };
-            format!("assistant:{text}{gap}[function_calls]\n{calls}[/function_calls]\n")
-        }
-    }
+    let role = match message.role {
+        Role::System | Role::Developer => "system",
+        Role::User | Role::Tool | Role::Function => "user",
+        Role::Assistant => "assistant",
+    };
+    format!("{role}:{}\n", message.text())
 }
 
 #[cfg(test)]
@@ -347,14 +330,14 @@ mod tests {
     fn the_whole_conversation_is_one_text() {
         let messages = json!([
             {"role": "user", "content": "hi"},
-            {"role": "assistant", "content": "yes", "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{\"a\":1}"}}]},
-            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            {"role": "assistant", "content": "yes"},
+            {"role": "user", "content": "42"},
             {"role": "developer", "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}]},
             {"role": "user", "content": "and?"},
         ]);
         assert_eq!(
             flat(messages),
-            "system:be\nbrief\nuser:hi\nassistant:yes\n[function_calls]\n[call:f]{\"a\":1}[/call]\n[/function_calls]\nuser:[TOOL_RESULT for c1] 42\nuser:and?\n"
+            "system:be\nbrief\nuser:hi\nassistant:yes\nuser:42\nuser:and?\n"
         );
         assert_eq!(
             flat(json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}])),

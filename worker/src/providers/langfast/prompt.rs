@@ -181,15 +181,9 @@ fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
                     continue;
                 }
             },
-            Role::User => "user",
+            // Results come as the user's turns.
+            Role::User | Role::Tool | Role::Function => "user",
             Role::Assistant => "assistant",
-            Role::Tool | Role::Function => {
-                return Err(unsupported(
-                    at,
-                    "role",
-                    "Tool results are not supported by this model's provider.",
-                ));
-            }
         };
         said.push(Said {
             role,
@@ -220,17 +214,6 @@ fn text(at: usize, message: &Message) -> Result<String, ProviderError> {
             at,
             "content",
             "This model's provider takes text only.",
-        ));
-    }
-    if message
-        .tool_calls
-        .as_ref()
-        .is_some_and(|calls| !calls.is_empty())
-    {
-        return Err(unsupported(
-            at,
-            "tool_calls",
-            "Tool calls are not supported by this model's provider.",
         ));
     }
     Ok(message.text().into_owned())

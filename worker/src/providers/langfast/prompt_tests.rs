@@ -156,18 +156,6 @@ fn what_cannot_be_asked_is_refused() {
     let user = json!({"role": "user", "content": "x"});
     for (message, param) in [
         (
-            json!({"role": "tool", "tool_call_id": "c", "content": "x"}),
-            "messages[1].role",
-        ),
-        (
-            json!({"role": "function", "name": "f", "content": "x"}),
-            "messages[1].role",
-        ),
-        (
-            json!({"role": "assistant", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]}),
-            "messages[1].tool_calls",
-        ),
-        (
             json!({"role": "user", "content": [{"type": "image_url", "image_url": {"url": "https://h/x.png"}}]}),
             "messages[1].content",
         ),

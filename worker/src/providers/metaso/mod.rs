@@ -146,9 +146,7 @@ impl Metaso {
         ask: &Arc<ChatRequest>,
         turn: &Turn,
     ) -> Result<Question, ProviderError> {
-        let has_text = ask.messages.iter().any(|message| {
-            message.has_words() || message.tool_calls.iter().flatten().next().is_some()
-        });
+        let has_text = ask.messages.iter().any(|message| message.has_words());
         // Ids that mean nothing do not come this far.
         let wanted = models::read(&turn.model.upstream).filter(|_| has_text);
         let Some(wanted) = wanted else {

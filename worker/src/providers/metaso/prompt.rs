@@ -49,23 +49,11 @@ fn flattened(messages: &[Message], last: Option<usize>, asked: &str, hint: &str)
         // Memory cannot fail to be written.
         let _ = match message.role {
             Role::User if last == Some(at) => writeln!(prompt, "user:{asked}{hint}"),
-            Role::User => writeln!(prompt, "user:{}", message.text()),
+            Role::User | Role::Tool | Role::Function => {
+                writeln!(prompt, "user:{}", message.text())
+            }
             Role::System | Role::Developer => writeln!(prompt, "system:{}", message.text()),
-            Role::Tool | Role::Function => {
-                let id = message.tool_call_id.as_deref().or(message.name.as_deref());
-                let id = id.unwrap_or_default();
-                writeln!(prompt, "user:[tool result {id}] {}", message.text())
-            }
-            Role::Assistant => {
-                let _ = write!(prompt, "assistant:{}", message.text());
-                for call in message.tool_calls.iter().flatten() {
-                    if let Some(function) = &call.function {
-                        let (id, name) = (&call.id, &function.name);
-                        let _ = write!(prompt, "\n[tool call {id}] {name}({})", function.arguments);
-                    }
-                }
-                writeln!(prompt)
-            }
+            Role::Assistant => writeln!(prompt, "assistant:{}", message.text()),
         };
     }
     prompt
@@ -106,12 +94,12 @@ mod tests {
             r#"{"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}"#;
         assert_eq!(asked(parts, "metaso", false).text, "a\nb");
         let chat = r#"{"role":"developer","content":"s"},{"role":"user","content":"u"},
-            {"role":"assistant","content":"x","tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]},
-            {"role":"tool","tool_call_id":"c","content":"4"},{"role":"user","content":"学术简洁搜索：天气"}"#;
+            {"role":"assistant","content":"x"},
+            {"role":"user","content":"4"},{"role":"user","content":"学术简洁搜索：天气"}"#;
         let question = asked(chat, "metaso", false);
         assert_eq!(
             question.text,
-            "system:s\nuser:u\nassistant:x\n[tool call c] f({})\nuser:[tool result c] 4\nuser:天气\n"
+            "system:s\nuser:u\nassistant:x\nuser:4\nuser:天气\n"
         );
         assert_eq!(
             (question.search.mode.of_chat(), question.search.engine),

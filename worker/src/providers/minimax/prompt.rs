@@ -1,8 +1,6 @@
 //! The conversation as one text, for all generations. Source: `wire/minimax.md` section 4, "Prompt text".
 
-use std::fmt::Write as _;
-
-use crate::chat::{ChatRequest, Message, Role};
+use crate::chat::{ChatRequest, Role};
 
 /// The conversation as the one text that the service reads.
 pub(super) fn flattened(request: &ChatRequest) -> String {
@@ -22,28 +20,11 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
             Role::User | Role::Tool | Role::Function => "user:",
             Role::Assistant => "assistant:",
         });
-        say(message, &mut prompt);
+        prompt.push_str(&message.text());
         prompt.push('\n');
     }
     prompt.push_str("assistant:");
     prompt
-}
-
-fn say(message: &Message, prompt: &mut String) {
-    let text = message.text();
-    prompt.push_str(&text);
-    // The page says nothing of them; without them the results that follow would answer nothing.
-    let calls = message.tool_calls.iter().flatten();
-    let calls = calls.filter_map(|call| Some((&call.id, call.function.as_ref()?)));
-    for (at, (id, call)) in calls.enumerate() {
-        let gap = if at == 0 && text.is_empty() { "" } else { "\n" };
-        // Memory cannot fail to be written.
-        let _ = write!(
-            prompt,
-            "{gap}Tool call {id}: {}({})",
-            call.name, call.arguments
-        );
-    }
 }
 
 #[cfg(test)]
@@ -82,14 +63,14 @@ mod tests {
             flat(conversation),
             "system:Be brief.\nuser:Hi\nassistant:Hello\nuser:Why?\nassistant:"
         );
-        let with_tools = json!([
+        let with_parts = json!([
             {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
-            {"role": "assistant", "content": null, "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "c", "content": "42"},
+            {"role": "assistant", "content": "called"},
+            {"role": "user", "content": "42"},
         ]);
         assert_eq!(
-            flat(with_tools),
-            "system:a\nb\nassistant:Tool call c: f({})\nuser:42\nassistant:"
+            flat(with_parts),
+            "system:a\nb\nassistant:called\nuser:42\nassistant:"
         );
     }
 

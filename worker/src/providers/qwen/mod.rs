@@ -29,12 +29,24 @@ use self::{
 use super::{Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
-    chat::{ChatRequest, Field, ProviderError, Support, fields},
+    chat::{
+        ChatRequest, Field, ProviderError, Support,
+        emulate::{plan::OwnTools, turn::Taken},
+        fields,
+    },
     settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
 };
 
 const NAME: &str = "qwen";
+/// What the site says, as the whole answer, of a tool that it has looked for among its own.
+const OWN_TOOLS: OwnTools = OwnTools {
+    names: &[],
+    taken: Some(Taken {
+        before: "Tool ",
+        after: " does not exists",
+    }),
+};
 /// A desktop browser (sections 4.2, 11.6).
 const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
 
@@ -117,6 +129,10 @@ impl Provider for Qwen {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn own_tools(&self) -> Option<&'static OwnTools> {
+        Some(&OWN_TOOLS)
     }
 
     fn accounts(&self) -> &dyn Accounts {

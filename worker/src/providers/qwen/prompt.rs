@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::chat::{ChatRequest, Message, Role, message::without_pictures};
+use crate::chat::{ChatRequest, Role, message::without_pictures};
 
 /// The conversation as the one text that the service reads (section 4.3).
 pub(super) fn flattened(request: &ChatRequest) -> String {
@@ -19,11 +19,11 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
             Role::User | Role::Tool | Role::Function => "user",
             Role::Assistant => "assistant",
         };
-        let text = said(message);
+        let text = message.text();
         let text = if at == last {
             text
         } else {
-            without_pictures(&text).into_owned()
+            without_pictures(&text).into_owned().into()
         };
         // Text must not be able to forge a role.
         let text: String = text
@@ -33,39 +33,6 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
         let _ = write!(prompt, "<|im_start|>{role}\n{text}<|im_end|>\n");
     }
     prompt
-}
-
-fn said(message: &Message) -> String {
-    let text = message.text();
-    match message.role {
-        Role::Tool | Role::Function => {
-            let id = message
-                .tool_call_id
-                .as_deref()
-                .or(message.name.as_deref())
-                .unwrap_or_default();
-            format!("[tool result {id}] {text}")
-        }
-        _ => {
-            let calls = message
-                .tool_calls
-                .iter()
-                .flatten()
-                .filter_map(|call| Some((&call.id, call.function.as_ref()?)));
-            // Into one text: to format the text anew for each call would take time with their square.
-            let mut said = text.into_owned();
-            for (id, call) in calls {
-                let gap = if said.is_empty() { "" } else { "\n" };
-                // Memory cannot fail to be written.
-                let _ = write!(
-                    said,
-                    "{gap}[tool call {id}] {}({})",
-                    call.name, call.arguments
-                );
-            }
-            said
-        }
-    }
 }
 
 #[cfg(test)]

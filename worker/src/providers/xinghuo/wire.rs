@@ -1,7 +1,5 @@
 //! What the Spark page sends, and its short answers, as pure functions. Source: `wire/xinghuo.md` sections 3 and 4.
 
-use std::fmt::Write as _;
-
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
@@ -15,7 +13,7 @@ use super::{
 };
 use crate::{
     accounts::Secret,
-    chat::{ChatRequest, Message, ProviderError, Role, message::without_pictures},
+    chat::{ChatRequest, ProviderError, Role, message::without_pictures},
     upstream::{Request, fetch::Attachment, multipart},
 };
 
@@ -324,11 +322,11 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
     let last = request.messages.len().saturating_sub(1);
     let mut prompt = String::new();
     for (at, message) in request.messages.iter().enumerate() {
-        let text = said(message);
+        let text = message.text();
         let text = if at == last {
-            text.into()
+            text
         } else {
-            without_pictures(&text)
+            without_pictures(&text).into_owned().into()
         };
         prompt.push_str(role(message.role));
         prompt.push(':');
@@ -343,27 +341,10 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
 fn role(role: Role) -> &'static str {
     match role {
         Role::System | Role::Developer => "system",
-        Role::User => "user",
+        // Results come as the user's turns.
+        Role::User | Role::Tool | Role::Function => "user",
         Role::Assistant => "assistant",
-        Role::Tool | Role::Function => "tool",
     }
-}
-
-/// A message's text. The page has no form for tool calls; left out, the results after them would make no sense.
-fn said(message: &Message) -> String {
-    let calls = message
-        .tool_calls
-        .iter()
-        .flatten()
-        .filter_map(|call| call.function.as_ref());
-    // Into one text: to format the text anew for each call would take time with their square.
-    let mut said = message.text().into_owned();
-    for call in calls {
-        let gap = if said.is_empty() { "" } else { "\n" };
-        // Memory cannot fail to be written.
-        let _ = write!(said, "{gap}[tool call] {}({})", call.name, call.arguments);
-    }
-    said
 }
 
 #[cfg(test)]

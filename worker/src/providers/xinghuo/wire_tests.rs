@@ -323,14 +323,14 @@ fn the_history_is_one_text() {
     let all = json!([
         {"role": "developer", "content": "S"},
         {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "image_url", "image_url": "u"}, {"type": "text", "text": "b"}]},
-        {"role": "assistant", "content": null, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-        {"role": "tool", "tool_call_id": "1", "content": "5"},
+        {"role": "assistant", "content": "called"},
+        {"role": "user", "content": "5"},
         {"role": "assistant", "content": "x![图像](https://i/1?a=b)y"},
         {"role": "user", "content": "keep ![z](https://i/2)"},
     ]);
     assert_eq!(
         prompt(&chat(&all)),
-        "system:S\nuser:a\nb\nassistant:[tool call] f({})\ntool:5\nassistant:xy\nuser:keep ![z](https://i/2)\nassistant:"
+        "system:S\nuser:a\nb\nassistant:called\nuser:5\nassistant:xy\nuser:keep ![z](https://i/2)\nassistant:"
     );
 }
 

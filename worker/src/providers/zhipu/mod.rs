@@ -204,9 +204,7 @@ impl Zhipu {
             files: upload::attachments(ask, turn).await?,
             items: Vec::new(),
         };
-        let has_text = ask.messages.iter().any(|message| {
-            message.has_words() || message.tool_calls.iter().flatten().next().is_some()
-        });
+        let has_text = ask.messages.iter().any(|message| message.has_words());
         if !has_text && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",

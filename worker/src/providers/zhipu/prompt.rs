@@ -1,8 +1,6 @@
 //! The conversation as one text: of `messages` the service reads the first element only. Source: `wire/zhipu.md` section
 //! 4.2, "Text T", and section 4.3 for drawings.
 
-use std::fmt::Write as _;
-
 use crate::chat::{ChatRequest, Message, Role};
 
 /// The conversation as the one text that the service reads.
@@ -23,33 +21,11 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
         };
         prompt.push_str(role);
         prompt.push('\n');
-        say(message, &mut prompt);
+        prompt.push_str(&message.text());
         prompt.push('\n');
     }
     prompt.push_str("<|assistant|>\n");
     prompt
-}
-
-fn say(message: &Message, prompt: &mut String) {
-    let text = message.text();
-    if matches!(message.role, Role::Tool | Role::Function) {
-        let id = message.tool_call_id.as_deref().or(message.name.as_deref());
-        // Memory cannot fail to be written, here and below.
-        let _ = write!(prompt, "Tool {}: {text}", id.unwrap_or_default());
-        return;
-    }
-    prompt.push_str(&text);
-    // The page says nothing of them; without them the results that follow would answer nothing.
-    let calls = message.tool_calls.iter().flatten();
-    let calls = calls.filter_map(|call| Some((&call.id, call.function.as_ref()?)));
-    for (at, (id, call)) in calls.enumerate() {
-        let gap = if at == 0 && text.is_empty() { "" } else { "\n" };
-        let _ = write!(
-            prompt,
-            "{gap}Tool call {id}: {}({})",
-            call.name, call.arguments
-        );
-    }
 }
 
 /// What a video is asked with: the last question.
@@ -101,13 +77,13 @@ mod tests {
         let request = request(&json!([
             {"role": "developer", "content": [{"type": "text", "text": "be"}, {"type": "text", "text": "brief"}]},
             {"role": "user", "content": "hi"},
-            {"role": "assistant", "content": null, "tool_calls": [{"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}]},
-            {"role": "tool", "tool_call_id": "c1", "content": "42"},
+            {"role": "assistant", "content": "called"},
+            {"role": "user", "content": "42"},
             {"role": "user", "content": "and?"},
         ]));
         assert_eq!(
             flattened(&request),
-            "<|system|>\nbe\nbrief\n<|user|>\nhi\n<|assistant|>\nTool call c1: f({})\n<|user|>\nTool c1: 42\n<|user|>\nand?\n<|assistant|>\n"
+            "<|system|>\nbe\nbrief\n<|user|>\nhi\n<|assistant|>\ncalled\n<|user|>\n42\n<|user|>\nand?\n<|assistant|>\n"
         );
     }
 

@@ -1,0 +1,446 @@
+//! Between the events of a provider without tools and the limits: takes calls out of the answer, holds an answer that must be
+//! JSON until it is judged, and says when the model must be asked once more. What is found in the words is the decoder's
+//! ([`super::turn`]). Source: tools.md sections 6, 8, 12 and 13.
+//!
+//! ```text
+//!   Text, Reasoning ──► decoder ──► Found ──► Text, Reasoning, ToolCall ──► limits
+//!                                     └──► Again: a second question, on the same account, in the same chain
+//! ```
+
+use std::sync::Arc;
+
+use super::{
+    fact::{Fact, FactKind},
+    found::{Call, End, Failure, Found},
+    plan::{self, Asked, Means},
+    turn::{Round, Settings, Turn},
+    verify::{self, Judgement},
+};
+use crate::{
+    chat::{
+        ChatEvent, ChatRequest, FinishReason, Invalid, Kind, ProviderError, ToolCallDelta, Usage,
+        filter::{Ending, Filter},
+        tokens,
+    },
+    metrics::METRICS,
+};
+
+/// Longest piece of a call's arguments. Source: tools.md section 6, rule 10.
+const MOST_PIECE: usize = 16 << 10;
+/// Pieces of an answer that was held: both kinds of clients see what they expect. Source: tools.md section 13.
+const ANSWER_PIECE: usize = 256;
+
+/// What the providers' prompts write before a turn. All of them for all: a model that writes one plays the other side,
+/// whichever service it lives at.
+const TURN_MARKS: &[&str] = &[
+    "<|im_start|>",
+    "<|user|>",
+    "<|system|>",
+    "<|assistant|>",
+    "<｜User｜>",
+    "<｜Assistant｜>",
+];
+
+/// The filter of one turn, both of its rounds.
+#[derive(Debug)]
+pub struct Emulation {
+    original: Arc<ChatRequest>,
+    means: Means,
+    asked: Asked,
+    /// Of this round; `None` where nothing but a form is asked for.
+    decoder: Option<Turn>,
+    /// What the decoder says; empty between calls.
+    found: Vec<Found>,
+    /// This round's answer as the service wrote it: a second question quotes it.
+    raw: String,
+    /// Bytes of thought of this round.
+    thought: usize,
+    /// The text that waits for its judgement, where a form is asked for.
+    held: String,
+    /// Delivered so far.
+    calls: u32,
+    /// Why there was a second question, until it is known what became of it.
+    reasked: Option<&'static str>,
+    round: Round,
+    /// What the service has counted, and what it cost besides.
+    usage: Option<Usage>,
+    spent: Usage,
+    decided: Decided,
+    /// The service need not go on.
+    is_cut: bool,
+}
+
+/// What is known of this round.
+#[derive(Debug, Default)]
+enum Decided {
+    #[default]
+    Open,
+    /// The end was passed on.
+    Over,
+    Again(Fact),
+    Failed(Failure),
+}
+
+impl Emulation {
+    /// The filter of a turn, and what the provider is asked.
+    ///
+    /// # Errors
+    /// Tools or formats that cannot be offered.
+    pub fn new(
+        original: &Arc<ChatRequest>,
+        means: Means,
+    ) -> Result<(Arc<ChatRequest>, Self), Invalid> {
+        let asked = plan::render(original, &means, false)?;
+        let request = Arc::clone(&asked.request);
+        let emulation = Self {
+            decoder: decoder(&asked, &means, Round::First),
+            original: Arc::clone(original),
+            means,
+            asked,
+            found: Vec::new(),
+            raw: String::new(),
+            thought: 0,
+            held: String::new(),
+            calls: 0,
+            reasked: None,
+            round: Round::First,
+            usage: None,
+            spent: Usage::default(),
+            decided: Decided::Open,
+            is_cut: false,
+        };
+        Ok((request, emulation))
+    }
+
+    fn text(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
+        self.raw.push_str(&text);
+        match &mut self.decoder {
+            Some(decoder) => {
+                decoder.text(text, &mut self.found);
+                self.take_found(passed);
+            }
+            None => self.say(text, passed),
+        }
+    }
+
+    fn say(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
+        if self.asked.format.is_some() {
+            self.held.push_str(&text);
+        } else {
+            passed.push(ChatEvent::Text(text));
+        }
+    }
+
+    /// What the decoder has found; the last of it may decide the round.
+    fn take_found(&mut self, passed: &mut Vec<ChatEvent>) {
+        let mut found = std::mem::take(&mut self.found);
+        for found in found.drain(..) {
+            match found {
+                Found::Text(text) => self.say(text, passed),
+                Found::Reasoning(text) => passed.push(ChatEvent::Reasoning(text)),
+                Found::Call(call) => self.call(call, passed),
+                Found::Left(left) => self.count_call("none", left.label()),
+                Found::Over => self.is_cut = true,
+                Found::Again(fact) => self.decide(Decided::Again(fact)),
+                Found::Failed(failure) => self.decide(Decided::Failed(failure)),
+            }
+        }
+        // Keeps its room from call to call.
+        self.found = found;
+        if self.is_cut && matches!(self.decided, Decided::Open) {
+            self.conclude(FinishReason::Stop, passed);
+        }
+    }
+
+    fn decide(&mut self, decided: Decided) {
+        self.decided = decided;
+        self.is_cut = true;
+    }
+
+    fn call(&mut self, call: Call, passed: &mut Vec<ChatEvent>) {
+        self.count_call(call.dialect.label(), call.outcome.label());
+        let index = self.calls;
+        self.calls += 1;
+        let piece = |name: Option<String>, arguments: &str| {
+            ChatEvent::ToolCall(ToolCallDelta {
+                index,
+                // Given where all calls without an id are.
+                id: None,
+                name,
+                arguments: arguments.to_owned(),
+            })
+        };
+        passed.push(piece(Some(call.name.to_string()), ""));
+        let pieces = pieces(&call.arguments, MOST_PIECE);
+        passed.extend(pieces.map(|arguments| piece(None, arguments)));
+    }
+
+    fn count_call(&self, dialect: &str, outcome: &str) {
+        METRICS
+            .tool_calls_total
+            .with_label_values(&[&*self.means.provider, dialect, outcome])
+            .inc();
+    }
+
+    fn count_reask(&mut self, result: &str) {
+        if let Some(reason) = self.reasked.take() {
+            METRICS
+                .reasks_total
+                .with_label_values(&[&*self.means.provider, reason, result])
+                .inc();
+        }
+    }
+
+    /// The service has ended the round, or need not go on with it.
+    fn conclude(&mut self, reason: FinishReason, passed: &mut Vec<ChatEvent>) {
+        let end = match reason {
+            FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => End::Clean,
+            FinishReason::Length | FinishReason::ContentFilter => End::Cut,
+        };
+        if let Some(mut decoder) = self.decoder.take() {
+            decoder.finish(end, &mut self.found);
+            let was_cut = std::mem::replace(&mut self.is_cut, false);
+            self.take_found(passed);
+            // The end that has come by itself needs no stopping.
+            self.is_cut = was_cut;
+        }
+        if !matches!(self.decided, Decided::Open) {
+            return;
+        }
+        if self.calls == 0
+            && let Some(format) = &self.asked.format
+        {
+            let held = std::mem::take(&mut self.held);
+            match verify::judge(held, format, end, self.round) {
+                Judgement::Send(answer) => {
+                    let pieces = pieces(&answer, ANSWER_PIECE);
+                    passed.extend(pieces.map(|piece| ChatEvent::Text(piece.to_owned())));
+                }
+                Judgement::Again(fact) => return self.decide_quietly(Decided::Again(fact)),
+                Judgement::Failed(failure) => return self.decide_quietly(Decided::Failed(failure)),
+            }
+        }
+        self.decided = Decided::Over;
+        self.count_reask("ok");
+        passed.push(ChatEvent::Finish(match reason {
+            FinishReason::Stop | FinishReason::StopText(_) | FinishReason::Length
+                if self.calls > 0 =>
+            {
+                FinishReason::ToolCalls
+            }
+            FinishReason::ToolCalls if self.calls == 0 => FinishReason::Stop,
+            reason => reason,
+        }));
+    }
+
+    /// At the end of an answer there is nothing to stop.
+    fn decide_quietly(&mut self, decided: Decided) {
+        self.decided = decided;
+    }
+
+    /// The whole text as the service finally has it: what a client sees of it.
+    fn rewritten(&mut self, whole: String, passed: &mut Vec<ChatEvent>) {
+        let seen = match decoder(&self.asked, &self.means, Round::First) {
+            Some(mut anew) if self.decoder.is_some() => {
+                let mut found = Vec::new();
+                anew.text(whole.clone(), &mut found);
+                anew.finish(End::Clean, &mut found);
+                let text = |found: Found| match found {
+                    Found::Text(text) => Some(text),
+                    _ => None,
+                };
+                found.into_iter().filter_map(text).collect()
+            }
+            _ => whole.clone(),
+        };
+        self.raw = whole;
+        if self.asked.format.is_some() {
+            self.held = seen;
+        } else if self.round == Round::First {
+            passed.push(ChatEvent::Rewritten(seen));
+        }
+    }
+
+    /// The second question. Its answer goes through what is left of this filter.
+    fn begin_again(&mut self, fact: &Fact) -> Result<Arc<ChatRequest>, Invalid> {
+        self.account_for_round();
+        if fact.kind == FactKind::Taken {
+            self.asked = plan::render(&self.original, &self.means, true)?;
+        } else {
+            let request = plan::again(&self.asked, &self.raw, words(fact));
+            self.asked.request = Arc::new(request);
+        }
+        self.reasked = Some(fact.kind.label());
+        self.round = Round::Second { because: fact.kind };
+        self.decoder = decoder(&self.asked, &self.means, self.round);
+        self.raw.clear();
+        self.held.clear();
+        self.thought = 0;
+        self.decided = Decided::Open;
+        self.is_cut = false;
+        Ok(Arc::clone(&self.asked.request))
+    }
+
+    /// What this round has cost, as far as the service has not counted it. A second round adds both ways.
+    fn account_for_round(&mut self) {
+        let request = &self.asked.request;
+        let reported = self.usage.take().unwrap_or_default();
+        let prompt = match reported.prompt_tokens {
+            0 if self.original.wants_usage() => request.prompt_tokens(),
+            0 => tokens::estimate_request(request),
+            reported => reported,
+        };
+        let completion = match reported.completion_tokens {
+            0 if self.original.wants_usage() => tokens::count(&self.raw) + self.thought as u64 / 4,
+            0 => (self.raw.len() + self.thought) as u64 / 4,
+            reported => reported,
+        };
+        self.spent.prompt_tokens += prompt;
+        self.spent.completion_tokens += completion;
+        self.spent.reasoning_tokens += reported.reasoning_tokens;
+        self.spent.cached_tokens += reported.cached_tokens;
+    }
+
+    /// What the turn has cost.
+    fn tell_usage(&mut self, passed: &mut Vec<ChatEvent>) {
+        let own = self.usage.unwrap_or_default();
+        self.account_for_round();
+        let mut usage = self.spent;
+        if self.round == Round::First && own.completion_tokens == 0 {
+            // What was passed on is counted where it is said.
+            usage.completion_tokens = 0;
+        }
+        passed.push(ChatEvent::Usage(usage));
+    }
+}
+
+impl Filter for Emulation {
+    fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>) {
+        match event {
+            ChatEvent::Usage(usage) => {
+                // Cumulative services say it again and again.
+                self.usage = Some(usage);
+            }
+            _ if !matches!(self.decided, Decided::Open) => {}
+            ChatEvent::Text(text) => self.text(text, passed),
+            ChatEvent::Reasoning(text) => {
+                self.thought += text.len();
+                match &mut self.decoder {
+                    Some(decoder) => {
+                        decoder.reasoning(text, &mut self.found);
+                        self.take_found(passed);
+                    }
+                    None => passed.push(ChatEvent::Reasoning(text)),
+                }
+            }
+            ChatEvent::Rewritten(whole) => self.rewritten(whole, passed),
+            ChatEvent::Finish(reason) => self.conclude(reason, passed),
+            other => passed.push(other),
+        }
+    }
+
+    fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
+        if matches!(self.decided, Decided::Open) {
+            self.conclude(FinishReason::Stop, passed);
+        }
+        if matches!(self.decided, Decided::Over) {
+            self.tell_usage(passed);
+        }
+    }
+
+    fn is_cut(&self) -> bool {
+        self.is_cut
+    }
+
+    fn ending(&mut self) -> Ending {
+        match std::mem::take(&mut self.decided) {
+            Decided::Over | Decided::Open => {
+                self.decided = Decided::Over;
+                Ending::Done
+            }
+            Decided::Again(fact) => match self.begin_again(&fact) {
+                Ok(request) => Ending::Again(request),
+                // The same was rendered once before.
+                Err(invalid) => Ending::Failed(ProviderError::new(Kind::Protocol, invalid.message)),
+            },
+            Decided::Failed(failure) => {
+                self.count_reask("failed");
+                Ending::Failed(failed(failure))
+            }
+        }
+    }
+}
+
+impl Drop for Emulation {
+    /// The second answer has not come, whoever is to blame.
+    fn drop(&mut self) {
+        self.count_reask("broken");
+    }
+}
+
+fn decoder(asked: &Asked, means: &Means, round: Round) -> Option<Turn> {
+    Some(Turn::new(Settings {
+        nonce: asked.nonce,
+        offered: Arc::clone(asked.offered.as_ref()?),
+        bare_json: asked.format.is_none(),
+        turn_marks: TURN_MARKS,
+        taken: means.own_tools.and_then(|own| own.taken),
+        round,
+    }))
+}
+
+/// What the second question says: facts, no scolding. Source: tools.md section 8, step 7.
+fn words(fact: &Fact) -> String {
+    match fact.kind {
+        FactKind::NoCall => format!(
+            "Your last message cannot be used: {fact}. Nothing was run. Send the call in the form described above, and nothing else."
+        ),
+        FactKind::NoWords => {
+            "Your last message held only a tool call, and no tool can be run now. Nothing was run. Answer in words.".to_owned()
+        }
+        FactKind::Nothing => "Your last message was empty. Answer it in words, or with a call in the form described above.".to_owned(),
+        FactKind::Format => format!(
+            "Your last message cannot be used: {fact}. Send the whole answer again as JSON in the form described above, and nothing else."
+        ),
+        FactKind::Void | FactKind::Unknown | FactKind::Unreadable | FactKind::Misfit | FactKind::Taken => format!(
+            "Your last message contained a tool call that could not be carried out: {fact}. Nothing was run. Send the complete call again in the form described above, and nothing else."
+        ),
+    }
+}
+
+/// 502 before any output, the stream's error after it. Blames no account, quotes nothing of the model's.
+fn failed(failure: Failure) -> ProviderError {
+    let words = match failure {
+        Failure::CallInvalid => {
+            "the model wrote a tool call that cannot be carried out, and did so again when it was asked for another one"
+        }
+        Failure::ChoiceNotMet => {
+            "the model did not answer with what tool_choice asks for, and did not when it was asked again"
+        }
+        Failure::OutputInvalid => {
+            "the model did not answer with JSON in the form that was asked for, and did not when it was asked again"
+        }
+    };
+    ProviderError::new(Kind::Protocol, words).with_code(failure.code())
+}
+
+/// Pieces of at most so many bytes, of whole characters.
+fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        let mut end = most.min(rest.len());
+        while !rest.is_char_boundary(end) {
+            end += 1;
+        }
+        let (piece, behind) = rest.split_at(end);
+        rest = behind;
+        Some(piece)
+    })
+}
+
+#[cfg(test)]
+#[path = "filter_tests.rs"]
+mod tests;
