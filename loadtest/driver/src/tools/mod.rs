@@ -112,7 +112,7 @@ async fn ask(client: &Client, options: &Options, case: &Case, streamed: bool) ->
     for text in [case.says, SECOND] {
         let script = json!({"text": text, "calls": true});
         let ordered = client.post(control("script")).send_json(&script).await;
-        let ordered = ordered.map_err(io::Error::other)?;
+        let ordered = ordered.map_err(failed)?;
         if !ordered.status().is_success() {
             return Err(io::Error::other("the simulator takes no script"));
         }
@@ -125,12 +125,8 @@ async fn ask(client: &Client, options: &Options, case: &Case, streamed: bool) ->
         .bearer_auth(&options.key)
         .send_json(&question)
         .await;
-    let mut answer = answer.map_err(io::Error::other)?;
-    let body = answer
-        .body()
-        .limit(64 << 20)
-        .await
-        .map_err(io::Error::other)?;
+    let mut answer = answer.map_err(failed)?;
+    let body = answer.body().limit(64 << 20).await.map_err(failed)?;
     let text = String::from_utf8_lossy(&body).into_owned();
     let told = if answer.status().is_success() {
         if streamed {
@@ -143,18 +139,19 @@ async fn ask(client: &Client, options: &Options, case: &Case, streamed: bool) ->
     };
     let asked = questions(client, &control("log")).await? - asked_before;
     let cleared = client.delete(control("script")).send().await;
-    cleared.map_err(io::Error::other)?;
+    cleared.map_err(failed)?;
     Ok(fate(case, told, asked))
+}
+
+/// An error of the client's as one that threads may share.
+fn failed(error: impl std::fmt::Display) -> io::Error {
+    io::Error::other(error.to_string())
 }
 
 /// How many questions the simulator has been asked.
 async fn questions(client: &Client, log: &str) -> io::Result<usize> {
-    let mut answer = client.get(log).send().await.map_err(io::Error::other)?;
-    let log: Value = answer
-        .json()
-        .limit(256 << 20)
-        .await
-        .map_err(io::Error::other)?;
+    let mut answer = client.get(log).send().await.map_err(failed)?;
+    let log: Value = answer.json().limit(256 << 20).await.map_err(failed)?;
     let calls = log.as_array().or_else(|| log["calls"].as_array());
     let is_question = |call: &&Value| call["prompt"].is_string();
     Ok(calls.into_iter().flatten().filter(is_question).count())

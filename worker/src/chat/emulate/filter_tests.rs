@@ -199,10 +199,7 @@ fn the_service_is_stopped_when_the_turn_is_over() {
 fn a_second_question_quotes_the_first_answer_and_drops_the_words_of_the_second() {
     let mut turn = begin(&json!({"tools": tools()}), None);
     let first = turn.asked.prompt_tokens();
-    assert!(matches!(
-        turn.answers("On it. [B][cut]"),
-        Ending::Again(_)
-    ));
+    assert!(matches!(turn.answers("On it. [B][cut]"), Ending::Again(_)));
     assert_eq!((turn.said().as_str(), turn.end()), ("On it.", None));
     let asked = turn
         .asked

@@ -12,7 +12,8 @@ use super::{
     turn::Taken,
 };
 use crate::chat::{
-    ChatRequest, Content, Field, Format, Invalid, Message, Part, Role, Support, Text, ToolChoice, normal,
+    ChatRequest, Content, Field, Format, Invalid, Message, Part, Role, Support, Text, ToolChoice,
+    normal,
 };
 
 /// Tools that a service takes for its own: it answers calls of them itself, or says that there is no such tool. Source:
@@ -333,12 +334,8 @@ mod tests {
             json!([{"role": "user", "content": "x"}]),
             json!({"tools": tools()}),
         );
-        assert!(concerns(&with_tools, Support::Emulated, || {
-            Support::Emulated
-        }));
-        assert!(!concerns(&with_tools, Support::Honoured, || {
-            Support::Honoured
-        }));
+        assert!(concerns(&with_tools, |_| Support::Emulated));
+        assert!(!concerns(&with_tools, |_| Support::Honoured));
         let history = request(
             json!([{"role": "tool", "tool_call_id": "c", "content": "x"}]),
             json!({}),

@@ -42,12 +42,24 @@ use self::{
 use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
-    chat::{ChatRequest, Field, ProviderError, Support, fields},
+    chat::{
+        ChatRequest, Field, ProviderError, Support,
+        emulate::{plan::OwnTools, turn::Taken},
+        fields,
+    },
     settings::{Problems, Settings, Vars},
     upstream::{Answer, linger},
 };
 
 const NAME: &str = "qwen_intl";
+/// What the site says, as the whole answer, of a tool that it has looked for among its own.
+const OWN_TOOLS: OwnTools = OwnTools {
+    names: &[],
+    taken: Some(Taken {
+        before: "Tool ",
+        after: " does not exists",
+    }),
+};
 
 /// Before the question is asked once more that the service did not take (section 8).
 const AGAIN: Duration = Duration::from_millis(800);
@@ -158,6 +170,10 @@ impl Provider for QwenIntl {
 
     fn reports_usage(&self) -> bool {
         true
+    }
+
+    fn own_tools(&self) -> Option<&'static OwnTools> {
+        Some(&OWN_TOOLS)
     }
 
     fn accounts(&self) -> &dyn Accounts {

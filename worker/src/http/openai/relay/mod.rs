@@ -178,11 +178,8 @@ fn route(app: &App, endpoint: &Endpoint, model: Option<&str>) -> Result<Route, A
         let lanes = app.registry.providers().iter();
         let candidates: Vec<Candidate> = lanes
             .filter(|lane| lane.relay().is_some() && lane.accounts().is_configured())
-            .map(|lane| Candidate {
-                provider: lane.clone(),
-                // Of no name: there is no place in the body where it would be said.
-                model: Model::new("", "", 0),
-            })
+            // Of no name: there is no place in the body where it would be said.
+            .map(|lane| app.registry.own(lane, Model::new("", "", 0)))
             .collect();
         if !endpoint.is_model_optional || candidates.is_empty() {
             return Err(ApiError::model_missing());
