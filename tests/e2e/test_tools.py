@@ -30,7 +30,7 @@ class Answer(pydantic.BaseModel):
 
 def says(gateway, provider, *texts):
     for text in texts:
-        answer = httpx.post(f"{gateway.simulators[provider].url}/__sim/script", json={"text": text, "calls": True})
+        answer = httpx.post(f"{gateway.simulators[provider].url}/__sim/script", json={"text": text, "notation": True})
         assert answer.status_code == 200, answer.text
 
 

@@ -62,7 +62,7 @@ impl Answer {
         let mut answer = Self::follow(&words, mark);
         answer.pace = pace(words.text).unwrap_or(control.pace);
         if let Some(mut script) = control.next_script() {
-            if let Some(mark) = mark.filter(|_| script.calls) {
+            if let Some(mark) = mark.filter(|_| script.notation) {
                 let texts = script.text.iter_mut().chain(&mut script.reasoning);
                 for text in texts.chain(script.pieces.iter_mut().flatten()) {
                     *text = calls::written(text, mark);

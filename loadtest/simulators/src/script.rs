@@ -14,7 +14,7 @@ pub struct Script {
     /// The answer in exactly these pieces; goes before `text`.
     pub pieces: Option<Vec<String>>,
     /// Texts and pieces tell calls in the notation of [`calls`](super::calls), as a model writes them that was told of tools.
-    pub calls: bool,
+    pub notation: bool,
     /// Cut texts into pieces of this many characters.
     pub piece_chars: Option<usize>,
     /// Pages that the answer refers to.

@@ -323,7 +323,7 @@ async fn calls_of_tools(service: Service) {
     for write_bytes in [None, Some(1), Some(7)] {
         let script = Script {
             text: Some(text.to_owned()),
-            calls: true,
+            notation: true,
             piece_chars: Some(3),
             write_bytes,
             times: Some(2),
@@ -478,7 +478,7 @@ async fn thoughts_about_tools(service: Service) {
     let script = Script {
         text: Some("It is 5.".to_owned()),
         reasoning: Some("Should I? [B][C ping][/C][/B]".to_owned()),
-        calls: true,
+        notation: true,
         ..Script::default()
     };
     running.control().script(script).unwrap();

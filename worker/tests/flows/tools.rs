@@ -33,7 +33,7 @@ pub(crate) fn says(running: &Running, texts: &[&str]) {
     for text in texts {
         let script = Script {
             text: Some((*text).to_owned()),
-            calls: true,
+            notation: true,
             ..Script::default()
         };
         running.control().script(script).unwrap();

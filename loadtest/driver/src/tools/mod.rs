@@ -110,7 +110,7 @@ async fn ask(client: &Client, options: &Options, case: &Case, streamed: bool) ->
     let control = |path: &str| format!("{}/__sim/{path}", options.simulator.trim_end_matches('/'));
     let asked_before = questions(client, &control("log")).await?;
     for text in [case.says, SECOND] {
-        let script = json!({"text": text, "calls": true});
+        let script = json!({"text": text, "notation": true});
         let ordered = client.post(control("script")).send_json(&script).await;
         let ordered = ordered.map_err(failed)?;
         if !ordered.status().is_success() {
