@@ -63,10 +63,11 @@ pub fn run(options: &Options) -> io::Result<bool> {
         for streamed in [false, true] {
             for case in TABLE {
                 let fate = ask(&client, options, case, streamed).await?;
-                let known = rows.iter_mut().find(|(kind, _)| *kind == case.kind);
-                let row = match known {
-                    Some((_, row)) => row,
-                    None => &mut rows.push_mut((case.kind, Row::default())).1,
+                if rows.iter().all(|(kind, _)| *kind != case.kind) {
+                    rows.push((case.kind, Row::default()));
+                }
+                let Some((_, row)) = rows.iter_mut().find(|(kind, _)| *kind == case.kind) else {
+                    continue;
                 };
                 row.answers += 1;
                 row.fates[fate as usize] += 1;

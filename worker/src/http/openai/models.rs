@@ -133,7 +133,7 @@ impl Entry {
     /// its own prompt is one of these (doors.md section 10).
     fn to_codex(&self) -> Value {
         let mut entry = json!({"slug": self.id, "display_name": self.id});
-        if let Some(context) = self.model.context {
+        if let Some(context) = self.candidate.model.context {
             entry["context_window"] = context.into();
         }
         entry
