@@ -1,6 +1,8 @@
 //! `/openapi.json` and `/docs`: the description of the doors, and a page to try them that works offline. What
 //! becomes of each request field is read from the table that the worker itself obeys.
 
+mod media;
+
 use std::fmt::Write as _;
 
 use actix_web::{HttpResponse, web};
@@ -78,8 +80,9 @@ fn document() -> Value {
         }
         responses
     };
+    let media = media::paths(errors);
     let probe = |summary: &str, ok: &str| json!({"get": {"tags": ["operation"], "summary": summary, "security": [], "responses": {"200": {"description": ok}}}});
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "hive2api",
@@ -88,7 +91,7 @@ fn document() -> Value {
         },
         "servers": [{"url": "/"}],
         "security": [{"key": []}],
-        "tags": [{"name": "chat"}, {"name": "models"}, {"name": "operation"}],
+        "tags": [{"name": "chat"}, {"name": "media"}, {"name": "models"}, {"name": "operation"}],
         "paths": {
             "/v1/chat/completions": {"post": {
                 "tags": ["chat"], "summary": "Create a chat completion",
@@ -131,7 +134,11 @@ fn document() -> Value {
                     "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}},
             },
         },
-    })
+    });
+    if let Some(paths) = document["paths"].as_object_mut() {
+        paths.extend(media);
+    }
+    document
 }
 
 /// Which credentials make accounts, and where they are found, as the providers' cards state it.

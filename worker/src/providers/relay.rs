@@ -43,6 +43,8 @@ pub struct Call {
     pub body: Body,
     /// The account that has what this is about, by its fingerprint; any account where it is about nothing yet.
     pub account: Option<String>,
+    /// Whether it may have been taken, and cost something, where no answer comes: then it is not sent again.
+    pub once: bool,
     /// Statuses that mean something to the door; others that are no success are errors.
     pub told: &'static [u16],
 }

@@ -30,7 +30,9 @@ impl OpenAi {
             None => turn.lease(&self.accounts, Choice::Any(turn.caller)).await?,
         };
         let request = wire::pass(&self.base_url, &account, call, &turn.model.upstream);
-        let mut answer = turn.send_with(request, call.body.rest()).await?;
+        let request = if call.once { request.once() } else { request };
+        let sent = turn.send_with(request, call.body.rest()).await;
+        let mut answer = sent.map_err(|error| if call.once { error.lasting() } else { error })?;
         let status = answer.status.as_u16();
         if !answer.status.is_success() && !call.told.contains(&status) {
             let retry_after = answer.retry_after();

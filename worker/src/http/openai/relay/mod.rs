@@ -144,6 +144,7 @@ pub(in crate::http) async fn pass_on(
         .collect(),
         body,
         account: None,
+        once: false,
         told: &[],
     };
     let admission = Admission::new(Place::take(app)?, app.memory.share());

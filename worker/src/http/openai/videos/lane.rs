@@ -48,6 +48,8 @@ pub(super) async fn create(
         headers: vec![("content-type", asked.content_type)],
         body: asked.body,
         account: None,
+        // A second one would be paid for as well.
+        once: true,
         told: &[],
     };
     let user = asked.user.as_deref();
@@ -149,6 +151,7 @@ fn call(step: &'static str, (_, job, _): About<'_>, what: &str) -> Call {
         headers: Vec::new(),
         body: Body::default(),
         account: Some(job.ticket.account.clone()),
+        once: step == "video_remix",
         told: &[404],
     }
 }

@@ -270,7 +270,15 @@ pub async fn content(
         if query.variant.as_deref().is_some_and(|it| it != "video") {
             return Err(ApiError::unsupported("variant", &job.model));
         }
-        let state = look(&http, &caller, &app, (&job, &route), &mut record).await?;
+        let state = match app.looks.last(&job).or_else(|| app.looks.finished(&job)) {
+            Some(state) => state,
+            None => {
+                // Whoever asks for the file has seen that it is there: by another worker, as this one has not looked, and
+                // that may have been just now.
+                tokio::time::sleep(looks::FRESH).await;
+                look(&http, &caller, &app, (&job, &route), &mut record).await?
+            }
+        };
         let file = match (state.status, state.file, state.error) {
             (VideoStatus::Completed, Some(file), _) => file,
             (VideoStatus::Failed, _, Some(error)) => return Err(told(error)),
@@ -288,7 +296,11 @@ pub async fn content(
         })
         .await;
         record.served = served;
-        let answer = answer.map_err(told)?;
+        let answer = answer.map_err(|error| {
+            // It may have moved: the next request looks again.
+            app.looks.forget(&job);
+            told(error)
+        })?;
         // A store's error page under 200 is no video.
         if answer.content_type().starts_with("text/") {
             let error = ProviderError::malformed("video file").with_code("result_not_fetched");
