@@ -34,7 +34,8 @@ fn a_video_of_300_mb_takes_no_memory() {
     let (_upstream, worker) = start(&[]);
     let body = json!({"model": "sim-video", "prompt": format!("bytes:{SIZE}")}).to_string();
     let made = read(worker.send("POST /v1/videos", &body).unwrap()).unwrap();
-    let video: Value = serde_json::from_str(&made.1).unwrap();
+    let (_, object) = made.1.split_once("\r\n\r\n").unwrap();
+    let video: Value = serde_json::from_str(object).unwrap();
     let path = format!("/v1/videos/{}", video["id"].as_str().unwrap());
     until(std::time::Duration::from_secs(10), || {
         worker.get(&path).unwrap().1.contains("completed")
