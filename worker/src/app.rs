@@ -12,6 +12,7 @@ use crate::{
     budget::Memory,
     chat::emulate::nonce::NonceKey,
     http::{auth::Keys, openai::videos::Looks},
+    keys::{Counts, Keyring, Ledger},
     metrics::METRICS,
     providers::{Janitor, Registry},
     seal::Sealer,
@@ -30,10 +31,16 @@ pub struct App {
     pub store: Store,
     /// Clean-up under way.
     pub janitor: &'static Janitor,
-    /// The keys that open the door.
+    /// The keys of the settings.
     pub keys: Keys,
     /// What the marks of emulated tool calls are made with: of the first key, which is the same on every worker.
     pub marks: NonceKey,
+    /// The keys of the store.
+    pub keyring: Arc<Keyring>,
+    /// What keys have used of their limits.
+    pub counts: Arc<Counts>,
+    /// What was used, on its way to the store.
+    pub ledger: Ledger,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
     /// What was seen of videos a moment ago.
@@ -60,6 +67,9 @@ impl App {
     /// An app that serves `registry`, and knows what all of its cluster know.
     pub fn with_store(settings: Settings, registry: Registry, store: Store) -> Self {
         Self {
+            keyring: Arc::new(Keyring::new(store.clone())),
+            counts: Counts::new(store.clone()),
+            ledger: Ledger::default(),
             store,
             marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),

@@ -41,6 +41,7 @@ pub mod chat;
 pub mod doctor;
 pub mod http;
 mod impossible;
+pub mod keys;
 pub mod metrics;
 pub mod process;
 pub mod providers;

@@ -49,6 +49,7 @@ pub(crate) const GENERAL: &[&str] = &[
     "STORE_SECRET",
     "STORE_URL",
     "TOKENS_FILE",
+    "USAGE_DAYS",
     "WORKER_NAME",
     "WORKER_THREADS",
 ];

@@ -1,7 +1,10 @@
 //! Who may come in. Keys are compared by their SHA3-256 digests in constant time, and every key is compared, so
 //! that neither content nor position shows in the time taken. Source: design.md section 2 step 2, conformance H2.
 
-use actix_web::{FromRequest, HttpRequest, dev::Payload, http::header::HeaderMap, web::Data};
+use actix_web::{
+    FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header::HeaderMap, web::Data,
+};
+use futures_util::future::{Either, LocalBoxFuture};
 use sha3::{Digest as _, Sha3_256};
 use std::{
     future::{Ready, ready},
@@ -10,7 +13,12 @@ use std::{
 use subtle::ConstantTimeEq as _;
 
 use super::error::ApiError;
-use crate::{app::App, settings::ApiKey};
+use crate::{
+    app::App,
+    keys::{Found, KeyRecord, PREFIX},
+    settings::{ApiKey, MASTER},
+    store::now_ms,
+};
 
 /// Headers that may hold a bare key, besides `Authorization`.
 const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
@@ -103,24 +111,120 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
 /// A caller that was let in. As an extractor it answers 401 before anything of the body is read.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The key's name; `anonymous` without one.
+    /// The key's name, for logs; `anonymous` without one.
     pub name: Arc<str>,
+    /// What its usage is kept under: the id of a key of the store, else the name.
+    pub id: Arc<str>,
+    /// A key of the store, with its limits.
+    pub key: Option<Arc<KeyRecord>>,
 }
+
+impl Principal {
+    /// One with a key of the settings, or without any.
+    pub fn of_settings(name: Arc<str>) -> Self {
+        Self {
+            id: Arc::clone(&name),
+            name,
+            key: None,
+        }
+    }
+
+    fn of_store(key: Arc<KeyRecord>) -> Self {
+        Self {
+            name: key.name.as_str().into(),
+            id: key.id.as_str().into(),
+            key: Some(key),
+        }
+    }
+
+    /// Whether it has the master key.
+    pub fn is_master(&self) -> bool {
+        self.key.is_none() && &*self.name == MASTER
+    }
+
+    /// Lets the master key on.
+    ///
+    /// # Errors
+    /// 403.
+    pub fn expect_master(&self) -> Result<(), ApiError> {
+        if self.is_master() {
+            Ok(())
+        } else {
+            Err(ApiError::only_for_the_master())
+        }
+    }
+
+    /// Whether tokens must be counted exactly, for its limits.
+    pub fn counts_tokens(&self) -> bool {
+        self.key
+            .as_ref()
+            .is_some_and(|key| key.limits.are_of_tokens())
+    }
+
+    /// Lets on who may use the model that a request names.
+    ///
+    /// # Errors
+    /// 403 `model_not_allowed`.
+    pub fn expect_model(&self, model: &str) -> Result<(), ApiError> {
+        match &self.key {
+            Some(key) if !key.may_use(model) => Err(ApiError::model_not_allowed(model)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Keys of the settings are known at once; those of the store may have to be read.
+type Finding = Either<
+    Ready<Result<Principal, ApiError>>,
+    LocalBoxFuture<'static, Result<Principal, ApiError>>,
+>;
 
 impl FromRequest for Principal {
     type Error = ApiError;
-    type Future = Ready<Result<Self, ApiError>>;
+    type Future = Finding;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let keys = request.app_data::<Data<App>>().map(|app| &app.keys);
-        let name = keys.and_then(|keys| {
-            keys.find(request.headers())
-                .or_else(|| keys.allow_anonymous.then(|| "anonymous".into()))
-        });
-        ready(
-            name.map(|name| Self { name })
-                .ok_or_else(ApiError::invalid_key),
-        )
+        let Some(app) = request.app_data::<Data<App>>() else {
+            return Either::Left(ready(Err(ApiError::invalid_key())));
+        };
+        let admitted = |principal: Self, request: &HttpRequest| {
+            // For what is done on a caller's behalf further in.
+            request.extensions_mut().insert(principal.clone());
+            principal
+        };
+        if let Some(name) = app.keys.find(request.headers()) {
+            return Either::Left(ready(Ok(admitted(Self::of_settings(name), request))));
+        }
+        let of_store = presented(request.headers()).filter(|key| key.starts_with(PREFIX));
+        let of_store: Vec<String> = of_store.map(str::to_owned).collect();
+        let is_anonymous = app.keys.allow_anonymous;
+        let otherwise = move || {
+            if is_anonymous {
+                Ok(Self::of_settings("anonymous".into()))
+            } else {
+                Err(ApiError::invalid_key())
+            }
+        };
+        if of_store.is_empty() {
+            let let_in = otherwise().map(|principal| admitted(principal, request));
+            return Either::Left(ready(let_in));
+        }
+        let (ring, request) = (Arc::clone(&app.keyring), request.clone());
+        Either::Right(Box::pin(async move {
+            for key in of_store {
+                match ring.find(&key, now_ms() / 1000).await {
+                    Found::Key(key) => return Ok(admitted(Self::of_store(key), &request)),
+                    Found::Nothing => {}
+                    // 401 would tell its owner that the key is wrong.
+                    Found::Unknown => {
+                        return Err(ApiError::not_ready(
+                            "the key cannot be checked now, as the store is gone",
+                        ));
+                    }
+                }
+            }
+            otherwise().map(|principal| admitted(principal, &request))
+        }))
     }
 }
 

@@ -1,7 +1,11 @@
 //! What every request and every response goes through: request ids, CORS, the worker's name, errors in the
 //! caller's dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
 
-use std::{collections::BTreeSet, time::Instant};
+use std::{
+    collections::BTreeSet,
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -17,7 +21,11 @@ use actix_web::{
 use uuid::Uuid;
 
 use super::{dialect::Dialect, error::ApiError, path};
-use crate::{app::App, metrics::METRICS};
+use crate::{
+    app::App,
+    keys::{Counted, Room},
+    metrics::METRICS,
+};
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
@@ -27,7 +35,8 @@ const EXPOSED: HeaderValue = HeaderValue::from_static(
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
     anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, x-request-id, \
     x-session-id, idempotency-key, range, if-range";
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, DELETE, OPTIONS");
+const ALLOWED_METHODS: HeaderValue =
+    HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
 /// Asked every few seconds by machines: counting them would drown the rest.
 const PROBES: [&str; 4] = ["/health", "/ready", "/metrics", "/admin/key"];
 /// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.
@@ -127,6 +136,7 @@ pub async fn edge<B: MessageBody + 'static>(
             head.set_connection_type(ConnectionType::Close);
         }
     }
+    let rates = rates(response.request());
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         for name in dialect.id_headers() {
@@ -138,6 +148,9 @@ pub async fn edge<B: MessageBody + 'static>(
     }
     if let Ok(took) = HeaderValue::from_str(&started.elapsed().as_millis().to_string()) {
         headers.insert(HeaderName::from_static("openai-processing-ms"), took);
+    }
+    for (name, value) in rates {
+        headers.insert(HeaderName::from_static(name), value);
     }
     // Keys travel in a header, never in a cookie, so no credentials are allowed and a star is safe.
     headers.insert(
@@ -161,6 +174,54 @@ pub async fn edge<B: MessageBody + 'static>(
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     Ok(response)
+}
+
+/// What the caller has left (conformance H6): of its key's limits, else of the worker's own places.
+fn rates(request: &HttpRequest) -> Vec<(&'static str, HeaderValue)> {
+    let rooms = request.extensions_mut().remove::<Vec<Room>>();
+    let mut rooms = rooms.unwrap_or_default();
+    if !rooms.iter().any(|room| room.counted == Counted::Requests)
+        && let Some(app) = request.app_data::<Data<App>>()
+    {
+        let most = app.settings.http.most_streams;
+        let taken = app.in_flight.load(Ordering::Relaxed);
+        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+        rooms.push(Room {
+            counted: Counted::Requests,
+            most: count(most),
+            left: count(most.saturating_sub(taken)),
+            // A place is free as soon as an answer ends; nobody knows when.
+            reset: Duration::ZERO,
+        });
+    }
+    let mut rates = Vec::with_capacity(6);
+    for counted in [Counted::Requests, Counted::Tokens] {
+        // Of several windows the one that has least left is what the caller will meet first.
+        let of_these = rooms.iter().filter(|room| room.counted == counted);
+        let Some(room) = of_these.min_by_key(|room| room.left) else {
+            continue;
+        };
+        let [limit, remaining, reset] = match counted {
+            Counted::Requests => [
+                "x-ratelimit-limit-requests",
+                "x-ratelimit-remaining-requests",
+                "x-ratelimit-reset-requests",
+            ],
+            Counted::Tokens => [
+                "x-ratelimit-limit-tokens",
+                "x-ratelimit-remaining-tokens",
+                "x-ratelimit-reset-tokens",
+            ],
+        };
+        rates.push((limit, room.most.into()));
+        rates.push((remaining, room.left.into()));
+        // As OpenAI writes it: `1s`.
+        let seconds = room.reset.as_secs_f64().ceil();
+        if let Ok(value) = HeaderValue::from_str(&format!("{seconds}s")) {
+            rates.push((reset, value));
+        }
+    }
+    rates
 }
 
 /// Whether nginx would refuse these headers, for whoever comes past it.

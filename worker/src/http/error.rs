@@ -8,7 +8,9 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, http::StatusCode};
 use crate::{
     budget::Full,
     chat::{Invalid, Kind, ProviderError, media::Makes},
+    keys::{Counted, Denied},
     providers::NoRoute,
+    store::StoreError,
 };
 
 /// An error on its way to a client, in the terms of the table in design.md section 4.
@@ -297,6 +299,119 @@ impl ApiError {
             "not_ready",
             why,
         )
+    }
+
+    /// 403: what only the owner of the gateway may do.
+    pub fn only_for_the_master() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "master_key_required",
+            "Only the gateway's master key (API_MASTER_KEY) may do this.",
+        )
+    }
+
+    /// 403: a model that the caller's key may not use.
+    pub fn model_not_allowed(model: &str) -> Self {
+        let model: String = model
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(100)
+            .collect();
+        let message = format!(
+            "This key may not use the model '{model}'; GET /v1/models lists those that it may use."
+        );
+        Self {
+            param: Some("model".to_owned()),
+            ..Self::new(
+                StatusCode::FORBIDDEN,
+                "permission_error",
+                "model_not_allowed",
+                message,
+            )
+        }
+    }
+
+    /// 404: no such thing of the owner's.
+    pub fn no_such(what: &str) -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "not_found",
+            format!("There is no such {what}."),
+        )
+    }
+
+    /// 409: somebody else has changed it meanwhile.
+    pub fn changed_meanwhile() -> Self {
+        Self::new(
+            StatusCode::CONFLICT,
+            "invalid_request_error",
+            "changed_meanwhile",
+            "Somebody else has changed it at the same time. Try again.",
+        )
+    }
+
+    /// 503: the store cannot do it now.
+    pub fn store(error: &StoreError) -> Self {
+        Self {
+            retry_after: Some(REFUSAL_WAIT),
+            ..Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "store_unavailable",
+                format!("This cannot be done now: {error}."),
+            )
+        }
+    }
+
+    /// 429: the key's own limits; 503 where nobody can say how much it has used.
+    pub fn denied(denied: &Denied) -> Self {
+        let rate = |message: String, wait: Duration| Self {
+            retry_after: Some(wait),
+            ..Self::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_error",
+                "rate_limit_exceeded",
+                message,
+            )
+        };
+        match denied {
+            Denied::Rate {
+                counted,
+                most,
+                wait,
+            } => {
+                let what = match counted {
+                    Counted::Requests => "requests",
+                    Counted::Tokens => "tokens",
+                };
+                let message = format!(
+                    "This key has used its {most} {what} of this minute. Please try again in {}s.",
+                    wait.as_secs() + 1
+                );
+                rate(message, *wait)
+            }
+            Denied::Streams { most } => rate(
+                format!(
+                    "This key is answered {most} requests at once already. Please try again in 1s."
+                ),
+                Duration::from_secs(1),
+            ),
+            Denied::Quota { window, most, wait } => Self {
+                retry_after: Some(*wait),
+                should_retry: Some(false),
+                ..Self::new(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "rate_limit_error",
+                    "insufficient_quota",
+                    format!("This key has used its {most} tokens of this {window}."),
+                )
+            },
+            Denied::Closed => Self::not_ready(
+                "what this key has used cannot be looked up now, and it wants to be refused then",
+            ),
+        }
     }
 
     /// 503: the worker answers as many chats as it may.

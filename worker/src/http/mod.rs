@@ -11,6 +11,7 @@ pub mod edge;
 pub mod error;
 pub mod form;
 pub mod openai;
+pub mod owner;
 mod path;
 pub mod place;
 pub mod probes;
@@ -115,6 +116,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .route("/admin/key", web::get().to(probes::key))
         .route("/", web::get().to(probes::hello))
         .route("/api/hello", web::get().to(probes::hello));
+    owner::routes(config);
     for base in ["/v1", "", "/v1/v1"] {
         config
             .service(

@@ -20,6 +20,11 @@ pub(super) const STICKY: &str = "x-hive-sticky";
 pub struct Place(Data<App>);
 
 impl Place {
+    /// What all requests of the worker share.
+    pub(super) fn app(&self) -> &App {
+        &self.0
+    }
+
     /// Whether there is a place, before a body is read that would be read in vain. It takes none: a body that comes
     /// slowly keeps nobody out.
     ///

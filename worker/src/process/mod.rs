@@ -9,4 +9,5 @@ pub mod log;
 pub mod renew;
 pub mod serve;
 pub mod start;
+pub mod together;
 pub mod upkeep;

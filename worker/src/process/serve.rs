@@ -10,7 +10,7 @@ use std::{
 use actix_web::{HttpServer, dev::Server, middleware::from_fn, web::Data};
 use socket2::{Domain, SockRef, Socket, Type};
 
-use super::{allocator, drain, renew, upkeep};
+use super::{allocator, drain, renew, together, upkeep};
 use crate::{
     app::App,
     chat::tokens,
@@ -68,10 +68,12 @@ pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Re
     allocator::watch(Arc::clone(&app), give_back);
     let renewal = actix_web::rt::spawn(renew::watch(Arc::clone(&app), sources));
     let upkeep = actix_web::rt::spawn(upkeep::run(Arc::clone(&app)));
+    let together = together::start(&app);
     let handle = server.handle();
     // Spawned, so that draining can stop it while it runs.
     let serving = actix_web::rt::spawn(server);
-    drain::on_signal(app, handle).await?;
+    drain::on_signal(Arc::clone(&app), handle).await?;
+    together.end(&app).await;
     renewal.abort();
     upkeep.abort();
     serving.abort();

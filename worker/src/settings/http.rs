@@ -13,6 +13,9 @@ use crate::{
 /// What fits into one header of nginx's and the worker's with room for the rest.
 const MOST_KEY_BYTES: usize = 4096;
 
+/// The name of `API_MASTER_KEY`, which may do everything.
+pub const MASTER: &str = "master";
+
 /// The texts among them.
 #[derive(Default, Deserialize)]
 struct Texts {
@@ -136,13 +139,18 @@ fn api_keys(master: Option<&str>, more: Option<&str>, problems: &mut Problems) -
         }
     };
     if let Some(key) = master {
-        take("master", "API_MASTER_KEY", key, problems);
+        take(MASTER, "API_MASTER_KEY", key, problems);
     }
     let entries = more.iter().flat_map(|more| more.split([',', '\n']));
     let entries = entries.map(text::clean).filter(|entry| !entry.is_empty());
     for (at, entry) in entries.enumerate() {
         let what = format!("API_KEYS: entry {}", at + 1);
         match entry.split_once(':') {
+            Some((name, _)) if name.trim() == MASTER => {
+                problems.push(format!(
+                    "{what} has the name of API_MASTER_KEY; give it another"
+                ));
+            }
             Some((name, key)) if !name.trim().is_empty() && !key.trim().is_empty() => {
                 take(name.trim(), &what, key, problems);
             }

@@ -14,7 +14,7 @@ mod vars;
 
 use std::fs;
 
-pub use http::{ApiKey, Http, ReasoningFormat};
+pub use http::{ApiKey, Http, MASTER, ReasoningFormat};
 pub use placeholder::{is_credential, is_placeholder};
 pub use problems::Problems;
 pub use process::{Log, LogFormat, Process};

@@ -25,6 +25,8 @@ pub struct Store {
     place: Option<Place>,
     /// `DATA_DIR`, where it is set.
     data_dir: Option<PathBuf>,
+    /// `USAGE_DAYS`: how long sums of usage are kept.
+    pub usage_days: u64,
     /// `STORE_SECRET`: seals what is secret in the store; without one, the master key does.
     pub secret: Option<Secret>,
 }
@@ -41,6 +43,7 @@ impl Store {
                 }
             }),
             data_dir: texts.data_dir,
+            usage_days: vars.number("USAGE_DAYS", 90, 1, 36_500, problems),
             secret: texts.store_secret.map(Secret::new),
         }
     }

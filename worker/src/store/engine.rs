@@ -26,17 +26,20 @@ pub enum Space {
     Responses,
     /// Answers that may be given again, by what was asked.
     Answers,
+    /// Workers that live, by name.
+    Workers,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Keys,
         Self::Credentials,
         Self::Accounts,
         Self::Conversations,
         Self::Responses,
         Self::Answers,
+        Self::Workers,
     ];
 
     /// Its name in a store. Never changed: what is stored is found by it.
@@ -48,12 +51,16 @@ impl Space {
             Self::Conversations => "conversations",
             Self::Responses => "responses",
             Self::Answers => "answers",
+            Self::Workers => "workers",
         }
     }
 
     /// Whether its entries can be listed ([`Engine::list`]). The others are many, and found by their key alone.
     pub fn is_listed(self) -> bool {
-        matches!(self, Self::Keys | Self::Credentials | Self::Accounts)
+        matches!(
+            self,
+            Self::Keys | Self::Credentials | Self::Accounts | Self::Workers
+        )
     }
 
     /// Whether what has ended stays until somebody takes it away ([`Engine::ended`]): an upstream conversation must be

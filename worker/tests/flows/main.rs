@@ -23,6 +23,7 @@ mod langfast;
 mod metaso;
 mod minimax;
 mod openai;
+mod owner;
 mod places;
 mod qwen;
 mod qwen_chat2;

@@ -2,6 +2,7 @@
 
 use std::{
     net::TcpListener,
+    path::Path,
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -15,6 +16,7 @@ use hive2api_worker::{
     process::serve,
     providers::Registry,
     settings::{Problems, Settings, Vars},
+    store::Store,
 };
 use serde_json::{Value, json};
 
@@ -64,7 +66,13 @@ impl Hive {
         let settings = Settings::read(&vars, &mut problems);
         let registry = Registry::new(&vars, &settings, &mut problems);
         assert!(problems.errors.is_empty(), "{problems:?}");
-        let app = Arc::new(App::new(settings, registry));
+        // A store of its own, unless the settings name one that others share.
+        let store = if vars.get("STORE_URL").is_some() {
+            Store::open(settings.store.place(Path::new(""))).unwrap()
+        } else {
+            Store::in_memory()
+        };
+        let app = Arc::new(App::with_store(settings, registry, store));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let (sender, receiver) = mpsc::channel();

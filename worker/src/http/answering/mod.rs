@@ -24,11 +24,12 @@ use std::{
 };
 
 use actix_web::{
-    HttpRequest, HttpResponse,
+    HttpMessage as _, HttpRequest, HttpResponse,
     http::header::{self, HeaderValue},
     web::{Data, Payload},
 };
 use bytes::Bytes;
+use uuid::Uuid;
 
 pub(in crate::http) use self::record::Record;
 use self::{follow::Follower, stream::StreamBody};
@@ -43,6 +44,7 @@ use crate::{
     app::App,
     budget::Share,
     chat::{ChatRequest, Invalid, aside::aside},
+    keys::Reservation,
     providers::{Job, Route, Run, Served, registry::Candidate},
     settings::ReasoningFormat,
     upstream::Client,
@@ -53,19 +55,46 @@ pub use voice::{Item, Piece, Source, Voice, Whole};
 /// What a request holds of the worker until its answer is over: its place among the others, and its share of the memory.
 #[derive(Debug)]
 pub struct Admission {
-    _place: Place,
+    place: Place,
     _share: Share,
+    /// Of the limits of the caller's key.
+    reservation: Option<Reservation>,
 }
 
 impl Admission {
     /// A place, and the share that is held as long as the place is.
     pub(in crate::http) fn new(place: Place, share: Share) -> Self {
         Self {
-            _place: place,
+            place,
             _share: share,
+            reservation: None,
         }
     }
+
+    /// With what was reserved of the limits of the caller's key.
+    #[must_use]
+    pub(in crate::http) fn with(self, reservation: Option<Reservation>) -> Self {
+        Self {
+            reservation,
+            ..self
+        }
+    }
+
+    /// What the request has taken of its key's tokens; without a word it is what its question was taken to have.
+    pub fn took(&mut self, tokens: u64) {
+        if let Some(reservation) = &mut self.reservation {
+            reservation.used(tokens);
+        }
+    }
+
+    /// What all requests of the worker share.
+    pub(super) fn app(&self) -> &App {
+        self.place.app()
+    }
 }
+
+/// Bytes of a body that make a token, about.
+const BYTES_A_TOKEN: usize = 4;
 
 /// Takes a request's body in and has it read by `parse`, which is given the body and the most pieces (messages, parts,
 /// calls) that it may have; on another thread where it is long.
@@ -83,9 +112,33 @@ pub async fn take_in<T: Send + 'static>(
     let body = body::read(http, payload, &app.settings.http, &mut share).await?;
     let most_pieces = app.settings.http.most_messages;
     share.grow_for_body(body.len(), most_pieces)?;
+    let reservation = reserve(http, app, body.len()).await?;
     let place = Place::take(app)?;
     let parsed = aside(body.len(), move || parse(body, most_pieces)).await?;
-    Ok((parsed, Admission::new(place, share)))
+    Ok((parsed, Admission::new(place, share).with(reservation)))
+}
+
+/// Reserves what the caller's key must have for a request of so many bytes.
+///
+/// # Errors
+/// 429 with the key's own limits; 503 where nobody can say how much of them is left.
+pub async fn reserve(
+    http: &HttpRequest,
+    app: &Data<App>,
+    bytes: usize,
+) -> Result<Option<Reservation>, ApiError> {
+    let caller = http.extensions().get::<Principal>().cloned();
+    let Some(key) = caller.and_then(|caller| caller.key) else {
+        return Ok(None);
+    };
+    // About; what it really was is settled when the answer is over.
+    let tokens = u64::try_from(bytes / BYTES_A_TOKEN).unwrap_or(u64::MAX);
+    // Not the request's own id: that may be the caller's, who could say the same one each time.
+    let id = Uuid::new_v4().simple().to_string();
+    let reserved = app.counts.reserve(&key, &id, tokens).await;
+    let reserved = reserved.map_err(|denied| ApiError::denied(&denied))?;
+    http.extensions_mut().insert(reserved.room().to_vec());
+    Ok(Some(reserved))
 }
 
 /// What a door asks the engine.
@@ -116,15 +169,17 @@ pub async fn answer<V: Voice>(
         reasoning,
         admission,
     } = question;
-    let key = Arc::clone(&caller.name);
     let mut record = Record::new(
         V::NAME,
         admission,
         request_id,
-        key,
+        caller,
         &request.model,
         request.stream,
     );
+    caller
+        .expect_model(&request.model)
+        .inspect_err(|error| record.fail(error))?;
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
     let ignored = list_header(route.ignored(&request));
@@ -133,7 +188,8 @@ pub async fn answer<V: Voice>(
     let overflow = || Overflow::of(request.prompt_tokens(), window);
     // Counting costs more than all else that is done to a piece, so it is done where somebody sees the number.
     let leaves_counting_to_us = |candidate: &Candidate| !candidate.provider.reports_usage();
-    let is_counted = request.wants_usage() && route.candidates.iter().any(leaves_counting_to_us);
+    let is_wanted = request.wants_usage() || caller.counts_tokens();
+    let is_counted = is_wanted && route.candidates.iter().any(leaves_counting_to_us);
     let runs = (0..request.n).map(|_| {
         let run = Run::new(job.clone(), route.clone(), Arc::clone(&request));
         (run, Follower::new(reasoning, is_counted))

@@ -5,7 +5,13 @@ use std::{sync::Arc, time::Instant};
 use prometheus::IntGauge;
 
 use super::Admission;
-use crate::{chat::Usage, http::error::ApiError, metrics::METRICS, providers::Served};
+use crate::{
+    chat::Usage,
+    http::{auth::Principal, error::ApiError},
+    metrics::METRICS,
+    providers::Served,
+    store::{UsageLine, now_ms},
+};
 
 /// One request on its way. Dropping it writes the log line, however the request ended.
 #[derive(Debug)]
@@ -14,6 +20,8 @@ pub(in crate::http) struct Record {
     name: &'static str,
     request_id: String,
     key: Arc<str>,
+    /// What its usage is kept under.
+    key_id: Arc<str>,
     model: String,
     is_stream: bool,
     started: Instant,
@@ -25,7 +33,7 @@ pub(in crate::http) struct Record {
     pub(super) usage: Option<Usage>,
     outcome: Option<(u16, Option<String>)>,
     /// Freed last, when all is said.
-    _admission: Admission,
+    admission: Admission,
 }
 
 impl Record {
@@ -34,7 +42,7 @@ impl Record {
         name: &'static str,
         admission: Admission,
         request_id: String,
-        key: Arc<str>,
+        caller: &Principal,
         model: &str,
         is_stream: bool,
     ) -> Self {
@@ -47,7 +55,8 @@ impl Record {
         Self {
             name,
             request_id,
-            key,
+            key: Arc::clone(&caller.name),
+            key_id: Arc::clone(&caller.id),
             model,
             is_stream,
             started: Instant::now(),
@@ -58,7 +67,7 @@ impl Record {
             bytes: 0,
             usage: None,
             outcome: None,
-            _admission: admission,
+            admission,
         }
     }
 
@@ -137,6 +146,33 @@ impl Drop for Record {
         }
         let milliseconds =
             |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        let first_ms = self
+            .first
+            .map(|first| milliseconds(first.duration_since(self.started)));
+        let usage = self.usage.unwrap_or_default();
+        // An error's own code says most; a refusal of the model's has only its status.
+        let outcome = match (&code, &*status) {
+            (None, "200") => "ok",
+            (Some(code), _) => code,
+            (None, status) => status,
+        };
+        let line = UsageLine {
+            request: self.request_id.clone(),
+            at_ms: now_ms(),
+            key: self.key_id.to_string(),
+            provider: self
+                .served
+                .provider
+                .as_deref()
+                .unwrap_or_default()
+                .to_owned(),
+            model: self.served.model.as_deref().unwrap_or_default().to_owned(),
+            outcome: outcome.to_owned(),
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            first_ms,
+        };
         tracing::info!(
             request_id = self.request_id,
             key = &*self.key,
@@ -146,13 +182,16 @@ impl Drop for Record {
             stream = self.is_stream,
             status,
             code,
-            ttft_ms = self
-                .first
-                .map(|first| milliseconds(first.duration_since(self.started))),
+            ttft_ms = first_ms,
             duration_ms = milliseconds(duration),
             bytes = self.bytes,
             "{}",
             self.name
         );
+        if self.usage.is_some() {
+            let tokens = usage.prompt_tokens + usage.completion_tokens;
+            self.admission.took(tokens);
+        }
+        self.admission.app().ledger.add(line);
     }
 }

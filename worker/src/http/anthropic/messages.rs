@@ -58,7 +58,9 @@ pub async fn count_tokens(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let (asks, _admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    let (asks, mut admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    // Nothing is answered, so nothing is used.
+    admission.took(0);
     let request = asks.request;
     if app.registry.resolve(&request.model).is_none() {
         return Err(ApiError::model_not_found(&request.model));

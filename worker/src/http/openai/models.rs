@@ -42,11 +42,12 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<usize>, D
 /// 401.
 pub async fn list(
     http: HttpRequest,
-    _: Principal,
+    caller: Principal,
     app: Data<App>,
     page: Query<Page>,
 ) -> Result<HttpResponse, ApiError> {
-    let entries = entries(&app);
+    let mut entries = entries(&app);
+    entries.retain(|entry| caller.expect_model(&entry.id).is_ok());
     // Only Anthropic's listing has pages, so who sets a limit means that one (conformance M3).
     if Dialect::of(&http) == Dialect::Anthropic || page.limit.is_some() {
         return Ok(HttpResponse::Ok().json(anthropic_list(&entries, &page)));
@@ -64,13 +65,14 @@ pub async fn list(
 /// 400 for a name that is longer than any model's; 401; 404 `model_not_found`.
 pub async fn one(
     http: HttpRequest,
-    _: Principal,
+    caller: Principal,
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
     if id.len() > MOST_MODEL_BYTES {
         return Err(Invalid::too_long_a_model().into());
     }
+    caller.expect_model(&id)?;
     let listed = entries(&app).into_iter().find(|entry| entry.id == *id);
     let entry = listed.or_else(|| {
         let candidate = app.registry.resolve(&id)?.candidates.into_iter().next()?;

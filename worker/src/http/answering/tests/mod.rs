@@ -40,14 +40,15 @@ fn request(is_stream: bool) -> Arc<ChatRequest> {
 
 fn record(app: &Data<App>, request: &ChatRequest) -> Record {
     let admission = Admission {
-        _place: Place::take(app).unwrap(),
+        place: Place::take(app).unwrap(),
         _share: app.memory.share(),
+        reservation: None,
     };
     Record::new(
         "test",
         admission,
         "r1".into(),
-        "key".into(),
+        &crate::http::auth::Principal::of_settings("key".into()),
         &request.model,
         request.stream,
     )

@@ -147,9 +147,14 @@ pub(in crate::http) async fn pass_on(
         once: false,
         told: &[],
     };
-    let admission = Admission::new(Place::take(app)?, app.memory.share());
+    // How many tokens it takes only the API knows, so requests alone are counted.
+    let reservation = answering::reserve(http, app, 0).await?;
+    let admission = Admission::new(Place::take(app)?, app.memory.share()).with(reservation);
     let mut record = record(endpoint.step, http, caller, admission, model.as_deref());
     let passed: Result<Passed, ApiError> = async {
+        if let Some(model) = &model {
+            caller.expect_model(model)?;
+        }
         let route = route(app, endpoint, model.as_deref())?;
         let job = answering::job(http, caller, app, user.as_deref())?;
         let (passed, served) = media::run(&job, &route, async |candidate, turn| {
@@ -213,8 +218,8 @@ pub(in crate::http) fn record(
     admission: Admission,
     model: Option<&str>,
 ) -> Record {
-    let (id, key) = (RequestId::of(http), caller.name.clone());
-    Record::new(name, admission, id, key, model.unwrap_or_default(), false)
+    let (id, model) = (RequestId::of(http), model.unwrap_or_default());
+    Record::new(name, admission, id, caller, model, false)
 }
 
 /// A header of the caller's, to be passed on.

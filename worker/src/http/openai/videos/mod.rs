@@ -73,9 +73,11 @@ pub async fn create(
         Some(model) => model.clone(),
         None => default_model(&app.registry).ok_or_else(ApiError::model_missing)?,
     };
-    let admission = Admission::new(Place::take(&app)?, share);
+    let reservation = answering::reserve(&http, &app, 0).await?;
+    let admission = Admission::new(Place::take(&app)?, share).with(reservation);
     let mut record = relay::record("video", &http, &caller, admission, Some(&model));
     let created = async {
+        caller.expect_model(&model)?;
         let route = app
             .registry
             .resolve(&model)
@@ -387,7 +389,7 @@ fn back(
 ) -> Result<(Job, Route, Record), ApiError> {
     let job: Job = app
         .sealer
-        .open(KIND, &caller.name, id)
+        .open(KIND, &caller.id, id)
         .ok_or_else(ApiError::video_not_found)?;
     let route = app
         .registry
@@ -445,7 +447,7 @@ pub(super) fn told(error: ProviderError) -> ApiError {
 /// An id for a job, of this caller's.
 fn sealed(app: &App, caller: &Principal, job: &Job) -> String {
     let salt: [u8; SALT_BYTES] = rand::random();
-    app.sealer.seal(KIND, &caller.name, job, salt)
+    app.sealer.seal(KIND, &caller.id, job, salt)
 }
 
 fn unix_seconds() -> u64 {

@@ -1,0 +1,133 @@
+//! `GET /v1/usage`: who has used how much of what. Every caller sees its own; the master key sees all. Never content.
+
+use actix_web::{
+    HttpResponse,
+    http::header,
+    web::{Data, Query},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::rows::{By, as_csv, as_json, grouped};
+use crate::{
+    app::App,
+    chat::Invalid,
+    http::{auth::Principal, error::ApiError},
+    store::{engine::MS_AN_HOUR, now_ms},
+};
+
+const SECONDS_AN_HOUR: u64 = 3600;
+/// What is told where no time is asked for.
+const USUAL_HOURS: u64 = 30 * 24;
+/// Most single requests of one answer.
+const MOST_LINES: usize = 1000;
+
+/// What is asked. Times are Unix seconds; usage is kept by the hour, so they are rounded down to one.
+#[derive(Debug, Deserialize)]
+pub(super) struct Asked {
+    from: Option<u64>,
+    to: Option<u64>,
+    group_by: Option<String>,
+    key: Option<String>,
+    model: Option<String>,
+    provider: Option<String>,
+    format: Option<String>,
+    limit: Option<usize>,
+}
+
+impl Asked {
+    /// The key that is asked about; a caller that is not the master may ask about its own alone.
+    fn key<'a>(&'a self, caller: &'a Principal) -> Result<Option<&'a str>, ApiError> {
+        if caller.is_master() {
+            return Ok(self.key.as_deref());
+        }
+        if self.key.as_deref().is_some_and(|key| key != &*caller.id) {
+            return Err(ApiError::only_for_the_master());
+        }
+        Ok(Some(&caller.id))
+    }
+}
+
+/// Sums.
+pub(super) async fn sums(
+    caller: Principal,
+    app: Data<App>,
+    asked: Query<Asked>,
+) -> Result<HttpResponse, ApiError> {
+    let key = asked.key(&caller)?;
+    let by = By::list(asked.group_by.as_deref().unwrap_or_default())?;
+    let is_csv = match asked.format.as_deref() {
+        None | Some("json") => false,
+        Some("csv") => true,
+        Some(_) => return Err(Invalid::field("format", "format is json or csv").into()),
+    };
+    let store = app.store.at_leisure();
+    // What this worker has just counted belongs to the answer; the others' comes within seconds.
+    app.ledger.flush(&store).await;
+    let this_hour = now_ms() / MS_AN_HOUR;
+    let to = asked
+        .to
+        .map_or(this_hour + 1, |to| to.div_ceil(SECONDS_AN_HOUR));
+    let from = asked.from.map_or(to.saturating_sub(USUAL_HOURS), |from| {
+        from / SECONDS_AN_HOUR
+    });
+    let mut rows = store
+        .usage(from, to)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    rows.retain(|(at, _)| {
+        key.is_none_or(|key| at.key == key)
+            && asked.model.as_ref().is_none_or(|model| at.model == *model)
+            && asked
+                .provider
+                .as_ref()
+                .is_none_or(|provider| at.provider == *provider)
+    });
+    let groups = grouped(rows, &by);
+    if is_csv {
+        return Ok(HttpResponse::Ok()
+            .content_type("text/csv; charset=utf-8")
+            .insert_header((header::CACHE_CONTROL, "no-store"))
+            .body(as_csv(groups, &by)));
+    }
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({
+            "object": "list", "from": from * SECONDS_AN_HOUR, "to": to * SECONDS_AN_HOUR, "data": as_json(groups, &by),
+        })))
+}
+
+/// Single requests of the last seven days, the oldest first; `next_from_ms` is where to go on.
+pub(super) async fn requests(
+    caller: Principal,
+    app: Data<App>,
+    asked: Query<Asked>,
+) -> Result<HttpResponse, ApiError> {
+    let key = asked.key(&caller)?;
+    let store = app.store.at_leisure();
+    app.ledger.flush(&store).await;
+    let from = asked.from.unwrap_or(0).saturating_mul(1000);
+    let to = asked.to.map_or(now_ms() + 1, |to| to.saturating_mul(1000));
+    let limit = asked.limit.unwrap_or(100).clamp(1, MOST_LINES);
+    let mut lines = store
+        .lines(from, to, limit)
+        .await
+        .map_err(|error| ApiError::store(&error))?;
+    let next = (lines.len() == limit)
+        .then(|| lines.last().map(|line| line.at_ms))
+        .flatten();
+    lines.retain(|line| {
+        key.is_none_or(|key| line.key == key)
+            && asked
+                .model
+                .as_ref()
+                .is_none_or(|model| line.model == *model)
+            && asked
+                .provider
+                .as_ref()
+                .is_none_or(|provider| line.provider == *provider)
+    });
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(json!({"object": "list", "data": lines, "next_from_ms": next})))
+}

@@ -1,0 +1,352 @@
+//! What a request takes of its key's limits: reserved before anything is done for it, settled when it is known what it really
+//! took. All workers count together in the store; while that is gone each heeds its share by itself.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use super::{
+    record::KeyRecord,
+    windows::{self, Counted, Window},
+};
+use crate::store::{Claimed, Settlement, Store, now_ms};
+
+/// How long the place of a stream is held without a word from its worker: so long do those of a killed worker count.
+const PLACE: Duration = Duration::from_secs(30);
+/// How often they are held anew.
+const HOLD_AGAIN: Duration = Duration::from_secs(10);
+
+/// What a caller has left, for the headers `x-ratelimit-…`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// Of what.
+    pub counted: Counted,
+    /// What the window has.
+    pub most: u64,
+    /// What is left of it.
+    pub left: u64,
+    /// Until it is whole again.
+    pub reset: Duration,
+}
+
+/// Why a request may not be answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Denied {
+    /// A window of a minute is full.
+    Rate {
+        /// Of what.
+        counted: Counted,
+        /// What it has.
+        most: u64,
+        /// When the next one opens.
+        wait: Duration,
+    },
+    /// A window of a day or a month is full.
+    Quota {
+        /// `day` or `month`.
+        window: &'static str,
+        /// What it has.
+        most: u64,
+        /// When the next one opens.
+        wait: Duration,
+    },
+    /// So many requests of the key are answered already.
+    Streams {
+        /// As many as it may have at once.
+        most: u64,
+    },
+    /// Nobody can say how much the key has used, and it wants to be refused then.
+    Closed,
+}
+
+/// Counts what this worker has granted, for the time when the store is gone, and keeps the places that it holds.
+#[derive(Debug)]
+pub struct Counts {
+    store: Store,
+    /// Workers of the cluster, as last heard.
+    workers: AtomicU64,
+    local: Mutex<Local>,
+}
+
+#[derive(Debug, Default)]
+struct Local {
+    /// Counter to use and end.
+    used: HashMap<String, (u64, u64)>,
+    /// Streams by key.
+    streams: HashMap<String, u64>,
+    /// Places that are held in the store: name and holder.
+    held: HashSet<(String, String)>,
+}
+
+/// What one request has taken. Dropped, the rest is given back.
+#[derive(Debug)]
+pub struct Reservation {
+    counts: Arc<Counts>,
+    id: String,
+    windows: Vec<Window>,
+    reserved: u64,
+    used: Option<u64>,
+    /// The name of its place among the streams.
+    place: Option<String>,
+    is_in_store: bool,
+    room: Vec<Room>,
+}
+
+impl Counts {
+    /// Counts of a cluster that shares a store.
+    pub fn new(store: Store) -> Arc<Self> {
+        Arc::new(Self {
+            store,
+            workers: AtomicU64::new(1),
+            local: Mutex::default(),
+        })
+    }
+
+    fn local(&self) -> MutexGuard<'_, Local> {
+        self.local.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many workers there are.
+    pub fn set_workers(&self, workers: u64) {
+        self.workers.store(workers.max(1), Ordering::Relaxed);
+    }
+
+    /// Takes what one request needs; `tokens` are those that its question has, about. `id` is the request's and unique.
+    ///
+    /// # Errors
+    /// [`Denied`].
+    pub async fn reserve(
+        self: &Arc<Self>,
+        key: &KeyRecord,
+        id: &str,
+        tokens: u64,
+    ) -> Result<Reservation, Denied> {
+        let now = now_ms();
+        let windows = windows::open(&key.id, &key.limits, now);
+        let amount = |window: &Window| match window.counted {
+            Counted::Requests => 1,
+            Counted::Tokens => tokens.max(1),
+        };
+        let mut reservation = Reservation {
+            counts: Arc::clone(self),
+            id: id.to_owned(),
+            windows: Vec::new(),
+            reserved: tokens.max(1),
+            used: None,
+            place: None,
+            is_in_store: false,
+            room: Vec::new(),
+        };
+        if let Some(most) = key.limits.streams {
+            self.take_place(key, most, &mut reservation).await?;
+        }
+        if windows.is_empty() {
+            return Ok(reservation);
+        }
+        let claims = windows
+            .iter()
+            .map(|window| window.claim(amount(window)))
+            .collect();
+        let used = match self.store.claim(id, claims).await {
+            Ok(Claimed::Granted(used)) => {
+                reservation.is_in_store = true;
+                used
+            }
+            Ok(Claimed::Full { at, .. }) => {
+                return Err(windows
+                    .get(at)
+                    .map_or(Denied::Closed, |window| denied(window, now)));
+            }
+            Err(_) if key.fail_closed => return Err(Denied::Closed),
+            Err(_) => self.share(&windows, amount, now)?,
+        };
+        let mut local = self.local();
+        local.used.retain(|_, (_, ends)| *ends > now);
+        for window in &windows {
+            let counter = local
+                .used
+                .entry(window.counter.clone())
+                .or_insert((0, window.ends_ms));
+            counter.0 += amount(window);
+        }
+        drop(local);
+        reservation.room = windows
+            .iter()
+            .zip(used)
+            .map(|(window, used)| Room {
+                counted: window.counted,
+                most: window.most,
+                left: window.most.saturating_sub(used),
+                reset: wait(window, now),
+            })
+            .collect();
+        reservation.windows = windows;
+        Ok(reservation)
+    }
+
+    /// What this worker may still grant by itself; the windows' values as it knows them.
+    fn share(
+        &self,
+        windows: &[Window],
+        amount: impl Fn(&Window) -> u64,
+        now: u64,
+    ) -> Result<Vec<u64>, Denied> {
+        let workers = self.workers.load(Ordering::Relaxed);
+        let local = self.local();
+        windows
+            .iter()
+            .map(|window| {
+                let used = local
+                    .used
+                    .get(&window.counter)
+                    .filter(|(_, ends)| *ends > now);
+                let used = used.map_or(0, |(used, _)| *used) + amount(window);
+                // Rounded up: a limit of one still lets one request through at each worker.
+                if used > window.most.div_ceil(workers) {
+                    Err(denied(window, now))
+                } else {
+                    Ok(used)
+                }
+            })
+            .collect()
+    }
+
+    async fn take_place(
+        self: &Arc<Self>,
+        key: &KeyRecord,
+        most: u64,
+        reservation: &mut Reservation,
+    ) -> Result<(), Denied> {
+        let name = format!("streams:{}", key.id);
+        let held = self.store.hold(&name, &reservation.id, most, PLACE).await;
+        match held {
+            Ok(Some(_)) => {
+                let place = (name.clone(), reservation.id.clone());
+                self.local().held.insert(place);
+            }
+            Ok(None) => return Err(Denied::Streams { most }),
+            Err(_) if key.fail_closed => return Err(Denied::Closed),
+            Err(_) => {
+                let share = most.div_ceil(self.workers.load(Ordering::Relaxed));
+                if self.local().streams.get(&name).copied().unwrap_or(0) >= share {
+                    return Err(Denied::Streams { most });
+                }
+            }
+        }
+        *self.local().streams.entry(name.clone()).or_insert(0) += 1;
+        reservation.place = Some(name);
+        Ok(())
+    }
+
+    /// Holds all places anew, for ever, on the thread that it is started on.
+    pub async fn keep_places(self: Arc<Self>) {
+        let store = self.store.at_leisure();
+        loop {
+            tokio::time::sleep(HOLD_AGAIN).await;
+            let held: Vec<_> = self.local().held.iter().cloned().collect();
+            for (name, holder) in held {
+                // One that was lost meanwhile, as the store was gone for long, may be above the limit: its stream runs on, and
+                // no other begins before there is room.
+                let _ = store.hold(&name, &holder, u64::MAX, PLACE).await;
+                if !self.local().held.contains(&(name.clone(), holder.clone())) {
+                    // It ended while it was being held.
+                    let _ = store.release(&name, &holder).await;
+                }
+            }
+        }
+    }
+}
+
+fn wait(window: &Window, now: u64) -> Duration {
+    Duration::from_millis(window.ends_ms.saturating_sub(now))
+}
+
+fn denied(window: &Window, now: u64) -> Denied {
+    let (most, wait) = (window.most, wait(window, now));
+    if window.name == "minute" {
+        let counted = window.counted;
+        Denied::Rate {
+            counted,
+            most,
+            wait,
+        }
+    } else {
+        let window = window.name;
+        Denied::Quota { window, most, wait }
+    }
+}
+
+impl Reservation {
+    /// What the request has really taken, question and answer together.
+    pub fn used(&mut self, tokens: u64) {
+        self.used = Some(tokens);
+    }
+
+    /// What its caller has left, as far as it has limits.
+    pub fn room(&self) -> &[Room] {
+        &self.room
+    }
+}
+
+impl Drop for Reservation {
+    /// However a request ends, it ends here.
+    fn drop(&mut self) {
+        let counts = Arc::clone(&self.counts);
+        let place = self.place.take();
+        if let Some(name) = &place {
+            let mut local = counts.local();
+            if let Some(streams) = local.streams.get_mut(name) {
+                *streams = streams.saturating_sub(1);
+            }
+            local.streams.retain(|_, streams| *streams > 0);
+            local.held.remove(&(name.clone(), self.id.clone()));
+        }
+        // Nothing is known of a request that was refused or left early: what was reserved is what it took.
+        let change = self
+            .used
+            .map_or(0, |used| used.cast_signed() - self.reserved.cast_signed());
+        let of_tokens = self
+            .windows
+            .drain(..)
+            .filter(|window| window.counted == Counted::Tokens);
+        let settlements: Vec<Settlement> = of_tokens
+            .map(|window| Settlement {
+                counter: window.counter,
+                ends_ms: window.ends_ms,
+                change,
+            })
+            .collect();
+        if change != 0 {
+            let mut local = counts.local();
+            for settlement in &settlements {
+                if let Some((used, _)) = local.used.get_mut(&settlement.counter) {
+                    *used = used.saturating_add_signed(change);
+                }
+            }
+        }
+        let is_settled = !self.is_in_store || change == 0 || settlements.is_empty();
+        if is_settled && place.is_none() {
+            return;
+        }
+        let id = std::mem::take(&mut self.id);
+        let store = counts.store.at_leisure();
+        let work = async move {
+            if let Some(name) = place {
+                // Where that fails its time runs out by itself.
+                let _ = store.release(&name, &id).await;
+            }
+            if !is_settled {
+                let _ = store.settle(&id, settlements).await;
+            }
+        };
+        // Outside of an event loop nobody is left to be served.
+        if tokio::runtime::Handle::try_current().is_ok() {
+            actix_web::rt::spawn(work);
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What a worker does for its cluster beside answering: it says that it lives and hears who else does, keeps the places of its
+//! streams, writes what was used, and, where it is its turn, sweeps the store.
+
+use std::{sync::Arc, time::Duration};
+
+use actix_web::rt::{self, task::JoinHandle};
+
+use crate::{
+    app::App,
+    keys::EVERY,
+    store::{Expect, Put, Space, Sweep, engine::MS_AN_HOUR, now_ms},
+};
+
+/// How often a worker says that it lives.
+const SAY: Duration = Duration::from_secs(10);
+/// How long one that says nothing counts.
+const COUNTS_MS: u64 = 30_000;
+/// Most workers that are heard of.
+const MOST_WORKERS: usize = 10_000;
+/// How often the store is swept.
+const SWEEP: Duration = Duration::from_secs(60);
+/// How long whoever sweeps is alone with it.
+const SWEEPS: Duration = Duration::from_secs(300);
+/// Steps of one sweep; what is left waits for the next.
+const STEPS: usize = 100;
+/// Between two steps others have their turn.
+const PAUSE: Duration = Duration::from_millis(100);
+/// How long single requests are kept.
+const LINES_MS: u64 = 7 * 24 * MS_AN_HOUR;
+/// How long the last batch may take at the end.
+const LAST_BATCH: Duration = Duration::from_secs(5);
+
+/// What runs until [`Together::end`].
+#[derive(Debug)]
+pub struct Together(Vec<JoinHandle<()>>);
+
+/// Starts all of it on the calling thread.
+pub fn start(app: &Arc<App>) -> Together {
+    Together(vec![
+        rt::spawn(live(Arc::clone(app))),
+        rt::spawn(Arc::clone(&app.counts).keep_places()),
+        rt::spawn(write(Arc::clone(app))),
+        rt::spawn(sweep(Arc::clone(app))),
+    ])
+}
+
+impl Together {
+    /// Ends it: what was used is written, and nobody counts with this worker any more.
+    pub async fn end(self, app: &App) {
+        for task in self.0 {
+            task.abort();
+        }
+        let store = app.store.at_leisure();
+        let name = &app.settings.worker_name;
+        let last_words = async {
+            if !app.ledger.flush(&store).await {
+                tracing::warn!("what was used last could not be written to the store");
+            }
+            let _ = store.remove(Space::Workers, name, Expect::Anything).await;
+        };
+        let _ = tokio::time::timeout(LAST_BATCH, last_words).await;
+    }
+}
+
+async fn live(app: Arc<App>) {
+    let store = app.store.at_leisure();
+    loop {
+        let said = store.put(Put {
+            space: Space::Workers,
+            key: app.settings.worker_name.clone(),
+            value: Vec::new(),
+            ends_ms: Some(now_ms() + COUNTS_MS),
+            expect: Expect::Anything,
+            under: None,
+        });
+        // While the store is gone the others are taken to be as many as before.
+        if said.await.is_ok()
+            && let Ok(workers) = store.list(Space::Workers, "", MOST_WORKERS).await
+        {
+            app.counts
+                .set_workers(u64::try_from(workers.len()).unwrap_or(u64::MAX));
+        }
+        tokio::time::sleep(SAY).await;
+    }
+}
+
+async fn write(app: Arc<App>) {
+    let store = app.store.at_leisure();
+    loop {
+        tokio::time::sleep(EVERY).await;
+        app.ledger.flush(&store).await;
+    }
+}
+
+async fn sweep(app: Arc<App>) {
+    let store = app.store.at_leisure();
+    let name = &app.settings.worker_name;
+    loop {
+        tokio::time::sleep(SWEEP).await;
+        // One worker's turn; the others look again in a minute.
+        let Ok(Some(_)) = store.hold("sweep", name, 1, SWEEPS).await else {
+            continue;
+        };
+        let now = now_ms();
+        let days = app.settings.store.usage_days;
+        let what = Sweep {
+            sums_before: (now / MS_AN_HOUR).saturating_sub(24 * days),
+            lines_before_ms: now.saturating_sub(LINES_MS),
+        };
+        for _ in 0..STEPS {
+            match store.sweep(what).await {
+                Ok(true) => tokio::time::sleep(PAUSE).await,
+                Ok(false) | Err(_) => break,
+            }
+        }
+    }
+}
