@@ -6,7 +6,7 @@ use actix_web::http::header::HeaderMap;
 use hive2api_simulators::script::Script;
 use serde_json::{Value, json};
 
-use crate::support::{Hive, KEY, Reply, question, simulator};
+use crate::support::{Hive, KEY, question, simulator};
 
 /// The generation that has the names of models that are asked for here.
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");

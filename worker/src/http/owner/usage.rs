@@ -68,9 +68,8 @@ pub(super) async fn sums(
     let to = asked
         .to
         .map_or(this_hour + 1, |to| to.div_ceil(SECONDS_AN_HOUR));
-    let from = asked.from.map_or(to.saturating_sub(USUAL_HOURS), |from| {
-        from / SECONDS_AN_HOUR
-    });
+    let usual = to.saturating_sub(USUAL_HOURS);
+    let from = asked.from.map_or(usual, |from| from / SECONDS_AN_HOUR);
     let mut rows = store
         .usage(from, to)
         .await
@@ -107,7 +106,8 @@ pub(super) async fn requests(
     let store = app.store.at_leisure();
     app.ledger.flush(&store).await;
     let from = asked.from.unwrap_or(0).saturating_mul(1000);
-    let to = asked.to.map_or(now_ms() + 1, |to| to.saturating_mul(1000));
+    let now = now_ms() + 1;
+    let to = asked.to.map_or(now, |to| to.saturating_mul(1000));
     let limit = asked.limit.unwrap_or(100).clamp(1, MOST_LINES);
     let mut lines = store
         .lines(from, to, limit)

@@ -48,7 +48,7 @@ fn record(app: &Data<App>, request: &ChatRequest) -> Record {
         "test",
         admission,
         "r1".into(),
-        &crate::http::auth::Principal::of_settings("key".into()),
+        &Principal::of_settings("key".into()),
         &request.model,
         request.stream,
     )
