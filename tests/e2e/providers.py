@@ -34,7 +34,8 @@ PROVIDERS = [
     Provider("flowgpt", "gpt-4-free", deletes=False),
     Provider("zhipu", "glm-5-nothink", "glm-5", is_shared=False),
     Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL", deletes=False),
-    Provider("responses", "rsim-chat", "rsim-reasoner", "OPENAI_COMPAT_3_BASE_URL", deletes=False),
+    # It thinks aloud only for callers who ask for a summary, which chat completions have no word for.
+    Provider("responses", "rsim-chat", None, "OPENAI_COMPAT_3_BASE_URL", deletes=False),
 ]
 
 # Provider, and a model of it that answers at once.

@@ -53,7 +53,8 @@ enabled = false
     def says(self, *answers, **more):
         """What the model says, one script an answer."""
         for answer in answers:
-            body = answer if isinstance(answer, dict) else {"text": answer}
+            # Without a word about calls the simulator makes up one of its own, as models do that are offered tools.
+            body = answer if isinstance(answer, dict) else {"text": answer, "calls": []}
             httpx.post(f"{self.lane.url}/__sim/script", json=body | more).raise_for_status()
 
     def run(self, prompt="Do what is to be done.", *arguments, seconds=120):
