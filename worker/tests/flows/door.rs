@@ -243,13 +243,13 @@ async fn h8_contents_and_roles_in_all_shapes() {
         Reply::read(request.send_body(body.to_string()).await.unwrap())
             .await
             .content(),
-        "done"
+        "The first tool says: result"
     );
     let turns = &qwen.control().calls("ask")[0].turns;
     assert!(
         turns
             .iter()
-            .any(|turn| turn.text == "[tool result c1] result"),
+            .any(|turn| turn.text.contains("call=\"1\" tool=\"f\">\nresult\n")),
         "{turns:?}"
     );
     assert_eq!(hive.ask("qwen-plus", "").await.error().0, 400);

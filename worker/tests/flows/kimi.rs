@@ -174,7 +174,7 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
     assert_eq!(
         kimi.control().calls("ask")[0].prompt.as_deref(),
         Some(
-            "system:Be brief.\nuser:one\ntwo\nassistant:[function_calls]\n[call:f]{}[/call]\n[/function_calls]\nuser:[TOOL_RESULT for c] 42\nuser:last\n"
+            "system:Be brief.\nuser:one\ntwo\nassistant:<calls-d3h8>\n<call-d3h8 name=\"f\">\n</call-d3h8>\n</calls-d3h8>\nuser:<results-d3h8>\n<result-d3h8 call=\"1\" tool=\"f\">\n42\n</result-d3h8>\n</results-d3h8>\nuser:last\n"
         )
     );
     for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {

@@ -218,7 +218,7 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
         assert_eq!(
             minimax.control().calls("ask")[0].prompt.as_deref(),
             Some(
-                "system:Be brief.\nuser:one\ntwo\nassistant:Hello\nuser:42\nuser:Why?\nassistant:"
+                "system:Be brief.\nuser:one\ntwo\nassistant:Hello\nuser:<results-d3h8>\n<result-d3h8>\n42\n</result-d3h8>\n</results-d3h8>\n\nWhy?\nassistant:"
             ),
             "{generation}"
         );

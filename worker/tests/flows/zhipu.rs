@@ -165,7 +165,7 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
     assert_eq!(
         zhipu.control().calls("ask")[0].prompt.as_deref(),
         Some(
-            "<|user|>\none\ntwo\n<|assistant|>\nyes ![p](https://e/p.png)\n<|user|>\nTool c: 42\n<|system|>\nBe brief.\n<|user|>\nlast\n<|assistant|>\n"
+            "<|user|>\none\ntwo\n<|assistant|>\nyes ![p](https://e/p.png)\n<|user|>\n<results-d3h8>\n<result-d3h8>\n42\n</result-d3h8>\n</results-d3h8>\n<|system|>\nBe brief.\n<|user|>\nlast\n<|assistant|>\n"
         )
     );
     for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
