@@ -228,7 +228,7 @@ take_run_dir() {
 # What `up` and what it starts write there, by name; the folder goes if nothing else is in it.
 remove_run_dir() {
     made_run_dir || return 0
-    (cd "$RUN_DIR" && rm -rf pid log workers nginx accounts accounts.env accounts.env.tokens simulators.env bin docker .made-by-hive2api)
+    (cd "$RUN_DIR" && rm -rf pid log workers nginx accounts accounts.env accounts.env.tokens hive2api.db hive2api.db-wal hive2api.db-shm simulators.env bin docker .made-by-hive2api)
     rmdir "$RUN_DIR" 2> /dev/null || say "$RUN_DIR stays: there is something in it that scripts/up has not made"
 }
 
