@@ -93,6 +93,11 @@ pub struct Metrics {
     account_expiry_timestamp_seconds: IntGaugeVec,
     /// `{provider}`: upstream conversations that this worker has opened, and neither deleted nor left to the account yet.
     pub conversations: IntGaugeVec,
+    /// `{provider,kind}`: seconds until a picture, a change of one, a video or a sound was there (`image`, `edit`, `video`,
+    /// `speech`).
+    media_seconds: HistogramVec,
+    /// `{provider,kind,outcome}`: pictures, videos and sounds that were asked for; `ok` or the kind of error.
+    media_total: IntCounterVec,
     /// Seconds of one proof of work.
     pub pow_seconds: Histogram,
 }
@@ -103,6 +108,26 @@ impl Metrics {
         self.unknown_shapes_total
             .with_label_values(&[provider, place])
             .inc();
+    }
+
+    /// Counts a picture, a video or a sound that was asked for; `outcome` is `ok` or a kind of error, `kind` one of
+    /// `image`, `edit`, `video`, `speech`. How long it took counts where it was made.
+    pub fn media(
+        &self,
+        provider: Option<&str>,
+        kind: &'static str,
+        outcome: &'static str,
+        took: std::time::Duration,
+    ) {
+        let provider = provider.unwrap_or("none");
+        self.media_total
+            .with_label_values(&[provider, kind, outcome])
+            .inc();
+        if outcome == "ok" {
+            self.media_seconds
+                .with_label_values(&[provider, kind])
+                .observe(took.as_secs_f64());
+        }
     }
 
     /// Shows the counter of a provider's unknown shapes from the start, so that `increase()` sees the first one.
@@ -306,6 +331,27 @@ impl Metrics {
                 IntGaugeVec::new(
                     Opts::new("hive_conversations", "Open upstream conversations."),
                     &["provider"],
+                ),
+            ),
+            media_seconds: register(
+                &registry,
+                HistogramVec::new(
+                    HistogramOpts::new(
+                        "hive_media_seconds",
+                        "Time until a picture, a video or a sound was there.",
+                    )
+                    .buckets(DURATION_BUCKETS.to_vec()),
+                    &["provider", "kind"],
+                ),
+            ),
+            media_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_media_total",
+                        "Pictures, videos and sounds that were asked for.",
+                    ),
+                    &["provider", "kind", "outcome"],
                 ),
             ),
             pow_seconds: histogram(

@@ -50,6 +50,7 @@ mod media;
 mod metaso;
 mod minimax;
 mod openai;
+mod picture;
 mod pieces;
 mod prompt;
 mod qwen;

@@ -3,7 +3,7 @@
 //! ([`crate::providers::Images`], [`crate::providers::Videos`], [`crate::providers::Speech`]) answer them. Source:
 //! design.md section 12.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::stream::LocalBoxStream;
@@ -117,7 +117,7 @@ pub enum Input {
         bytes: Bytes,
     },
     /// A data URL, or an https URL that is fetched behind the guard.
-    Url(String),
+    Url(Arc<str>),
 }
 
 impl fmt::Debug for Input {
@@ -140,7 +140,7 @@ pub struct ImageRequest {
     /// [`Draws::per_turn`].
     pub n: u32,
     /// The size that is wanted. A provider is handed one of [`Draws::sizes`] (or the caller's own where that is
-    /// [`Sizes::Any`]). `None`: as the service does by itself.
+    /// [`Sizes::Any`] or [`Sizes::Shapes`]). `None`: as the service does by itself.
     pub size: Option<Size>,
     /// `low`, `medium`, `high`, `standard`, `hd`; not checked.
     pub quality: Option<String>,
@@ -186,6 +186,8 @@ pub enum Sizes {
     Own,
     /// These and no others. Where the service knows shapes only, ratios (`Size::of(2, 3)`).
     Only(&'static [Size]),
+    /// Whatever shape is asked; how many pixels it has is the service's to say.
+    Shapes,
     /// Whatever is asked.
     Any,
 }

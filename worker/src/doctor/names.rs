@@ -39,6 +39,7 @@ pub(crate) const GENERAL: &[&str] = &[
     "NO_PROXY",
     "PING_INTERVAL",
     "PORT",
+    "IMAGE_MODEL",
     "REASONING_FORMAT",
     "REQUEST_MEMORY_BYTES",
     "REQUEST_TIMEOUT",

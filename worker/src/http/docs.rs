@@ -10,7 +10,10 @@ use serde_json::{Map, Value, json};
 use utoipa_swagger_ui::SwaggerUi;
 
 use super::openai::fields::FIELDS;
-use crate::{chat::Support, providers::registry::PROVIDERS};
+use crate::{
+    chat::{Support, media::MOST_PICTURES},
+    providers::registry::PROVIDERS,
+};
 
 /// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself.
 const PAGE: &str = r##"<!DOCTYPE html>
@@ -24,8 +27,55 @@ const PAGE: &str = r##"<!DOCTYPE html>
 </head>
 <body>
 <div id="swagger-ui"></div>
+<section id="shown" style="max-width:1460px;margin:0 auto;padding:0 20px 40px" hidden>
+<h2>What came of it</h2>
+<p>The pictures or the video of the last answer that had any.</p>
+<div style="display:flex;flex-wrap:wrap;gap:12px"></div>
+</section>
 <script src="/docs/swagger-ui-bundle.js"></script>
-<script>SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true });</script>
+<script>
+// Swagger UI shows JSON as text, and a video as a link: what a person wants to see of them stands below it.
+const isLink = (url) => typeof url === "string" && /^(https?:|data:image\/)/.test(url);
+function picture(url) {
+  const element = document.createElement("img");
+  // The links of services do not like to be called from other sites.
+  element.referrerPolicy = "no-referrer";
+  element.alt = "picture";
+  element.src = url;
+  return element;
+}
+function video(file) {
+  const element = document.createElement("video");
+  element.controls = true;
+  element.src = URL.createObjectURL(file);
+  return element;
+}
+function found(response) {
+  if (response.data instanceof Blob) {
+    return response.data.type.startsWith("video/") ? [video(response.data)] : [];
+  }
+  try {
+    const body = JSON.parse(response.text);
+    const type = { jpeg: "jpeg", webp: "webp" }[body.output_format] || "png";
+    const links = (Array.isArray(body.data) ? body.data : [])
+      .map((item) => (item.b64_json ? `data:image/${type};base64,${item.b64_json}` : item.url));
+    return links.filter(isLink).map(picture);
+  } catch (_) {
+    return []; // No JSON, no pictures.
+  }
+}
+function show(response) {
+  const elements = found(response);
+  if (elements.length > 0) {
+    const section = document.getElementById("shown");
+    for (const element of elements) element.style.maxWidth = "512px";
+    section.querySelector("div").replaceChildren(...elements);
+    section.hidden = false;
+  }
+  return response;
+}
+SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true, responseInterceptor: show });
+</script>
 </body>
 </html>
 "##;
@@ -129,6 +179,8 @@ fn document() -> Value {
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer", "description": "`API_MASTER_KEY` or one of `API_KEYS`"}},
             "schemas": {
+                "ImageRequest": {"type": "object", "required": ["prompt"], "properties": image_fields()},
+                "ImageEdit": {"type": "object", "required": ["prompt", "image"], "properties": edit_fields()},
                 "ChatRequest": {"type": "object", "required": ["model", "messages"], "properties": request_fields()},
                 "Error": {"type": "object", "properties": {"error": {"type": "object", "required": ["message", "type", "param", "code"], "properties": {
                     "message": {"type": "string"}, "type": {"type": "string"}, "param": {"type": ["string", "null"]}, "code": {"type": ["string", "null"]}}}}},
@@ -137,8 +189,61 @@ fn document() -> Value {
     });
     if let Some(paths) = document["paths"].as_object_mut() {
         paths.extend(media);
+        if let Value::Object(drawing) = drawing(&errors) {
+            paths.extend(drawing);
+        }
     }
     document
+}
+
+/// The paths of pictures. Apart, as a macro takes only so much at once.
+fn drawing(errors: &dyn Fn(Value) -> Value) -> Value {
+    json!({
+        "/v1/images/generations": {"post": {
+            "tags": ["media"], "summary": "Draw pictures",
+            "description": "For models that have this path among their `hive.endpoints` in /v1/models. The pictures of an answer are shown below on this page. `X-Hive-Size`, `X-Hive-Output-Format`, `X-Hive-Missing` and `X-Hive-Ignored` say what was done otherwise than asked. A refusal by moderation is 400 `content_policy_violation`.",
+            "requestBody": {"required": true, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/ImageRequest"},
+                "example": {"model": "cogview-3-plus", "prompt": "一只戴草帽的猫", "size": "1024x1024", "response_format": "b64_json"}}}},
+            "responses": errors(pictures()),
+        }},
+        "/v1/images/edits": {"post": {
+            "tags": ["media"], "summary": "Change pictures",
+            "description": "As /v1/images/generations, with pictures to begin with; for models that have this path among their `hive.endpoints`.",
+            "requestBody": {"required": true, "content": {"multipart/form-data": {"schema": {"$ref": "#/components/schemas/ImageEdit"}}}},
+            "responses": errors(pictures()),
+        }},
+    })
+}
+
+/// The answer of both doors of pictures.
+fn pictures() -> Value {
+    json!({"200": {"description": "The pictures, as links or as base64", "content": {"application/json": {"schema": {
+        "type": "object", "properties": {
+            "created": {"type": "integer"}, "model": {"type": "string"}, "output_format": {"type": "string"},
+            "data": {"type": "array", "items": {"type": "object", "properties": {
+                "url": {"type": "string"}, "b64_json": {"type": "string"}, "revised_prompt": {"type": "string"}}}},
+        },
+    }}}}})
+}
+
+fn image_fields() -> Value {
+    json!({
+        "model": {"type": "string", "description": "Without one, or with one of OpenAI's that nobody here has: `IMAGE_MODEL`."},
+        "prompt": {"type": "string"},
+        "n": {"type": "integer", "minimum": 1, "maximum": MOST_PICTURES},
+        "size": {"type": "string", "description": "WIDTHxHEIGHT, WIDTH:HEIGHT or `auto`; the nearest that the service has is drawn."},
+        "response_format": {"enum": ["url", "b64_json"]},
+        "output_format": {"enum": ["png", "jpeg", "webp"], "description": "A wish: nothing is converted."},
+        "user": {"type": "string"},
+    })
+}
+
+fn edit_fields() -> Value {
+    let mut fields = image_fields();
+    let file = json!({"type": "string", "format": "binary"});
+    fields["image"] = json!({"type": "array", "items": file});
+    fields["mask"] = json!({"type": "string", "format": "binary", "description": "Refused where it cannot be honoured."});
+    fields
 }
 
 /// Which credentials make accounts, and where they are found, as the providers' cards state it.

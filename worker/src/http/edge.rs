@@ -29,7 +29,7 @@ use crate::{
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, content-range, accept-ranges, content-disposition, openai-poll-after-ms, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, x-hive-size, x-hive-output-format, x-hive-missing, content-range, accept-ranges, content-disposition, openai-poll-after-ms, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 /// Request headers that a browser may send even if it did not ask (conformance H4).
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \

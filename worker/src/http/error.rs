@@ -268,6 +268,24 @@ impl ApiError {
         )
     }
 
+    /// 404: one of OpenAI's own models, which nobody here has, and nobody stands in for.
+    pub fn no_image_model(id: &str) -> Self {
+        let mut error = Self::model_not_found(id);
+        error
+            .message
+            .push_str(" IMAGE_MODEL or MODEL_ROUTES can name one that is to draw in its place.");
+        error
+    }
+
+    /// As any provider's error, in the words that clients know of pictures, videos and speech.
+    pub fn of_media(error: ProviderError) -> Self {
+        let mut error = Self::from(error);
+        if error.fault == Some(Kind::Moderated) {
+            error.code = Some("content_policy_violation".to_owned());
+        }
+        error
+    }
+
     /// 408: the body does not come.
     pub fn slow_body() -> Self {
         Self::new(

@@ -60,6 +60,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
             );
     }
     for base in ["/v1", "", "/v1/v1"] {
+        config
+            .service(
+                web::resource(format!("{base}/images/generations"))
+                    .route(web::post().to(openai::images::generations))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
+                web::resource(format!("{base}/images/edits"))
+                    .route(web::post().to(openai::images::edits))
+                    .default_service(web::to(error::method_not_allowed)),
+            );
         for endpoint in openai::relay::ENDPOINTS {
             let pass = move |http, caller, app, payload| {
                 openai::relay::pass(endpoint, http, caller, app, payload)

@@ -7,6 +7,7 @@ pub mod card;
 pub mod deepseek;
 pub mod dispatch;
 pub mod doubao;
+mod drawing;
 pub mod ernie;
 pub mod flowgpt;
 mod janitor;

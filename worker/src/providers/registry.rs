@@ -147,7 +147,15 @@ impl Registry {
             .flat_map(|card| (card.configure)(vars, settings, problems))
             .collect();
         let routing = &settings.providers;
-        Self::of(providers, &routing.model_routes, routing.tools, problems)
+        let registry = Self::of(providers, &routing.model_routes, routing.tools, problems);
+        if let Some(model) = &settings.http.image_model
+            && registry.resolve(model).is_none()
+        {
+            problems.push(format!(
+                "IMAGE_MODEL: {model:?} is a model that no provider has"
+            ));
+        }
+        registry
     }
 
     /// These providers, and aliases (`MODEL_ROUTES`) that lead to them; what leads nowhere goes to `problems`.

@@ -93,6 +93,11 @@ impl Body {
         self
     }
 
+    /// All of it, with this name of the model: what is there, and what is still to come.
+    pub fn into_pieces(self, model: &str) -> (Vec<Bytes>, Option<Rest>) {
+        (self.pieces(model), self.rest)
+    }
+
     /// What is there, in pieces that belong one after the other.
     pub(super) fn pieces(&self, model: &str) -> Vec<Bytes> {
         let name = match self.model {

@@ -22,6 +22,7 @@ struct Texts {
     api_master_key: Option<String>,
     api_keys: Option<String>,
     seal_secret: Option<String>,
+    image_model: Option<String>,
 }
 
 /// What ids are sealed with where everybody may come in and there is no key to derive a secret from. Anybody could make up
@@ -74,6 +75,8 @@ pub struct Http {
     pub head_timeout: Duration,
     /// `PING_INTERVAL`: silence after which a stream gets a comment.
     pub ping_interval: Duration,
+    /// `IMAGE_MODEL`: draws where a request for pictures names no model, or one of OpenAI's that nobody here has.
+    pub image_model: Option<String>,
     /// `REASONING_FORMAT`.
     pub reasoning_format: ReasoningFormat,
 }
@@ -110,6 +113,7 @@ impl Http {
             most_streams: vars.number("MAX_STREAMS", 2000, 1, 1_000_000, problems),
             head_timeout: vars.seconds("HEAD_TIMEOUT", 15.0, problems),
             ping_interval: vars.seconds("PING_INTERVAL", 12.0, problems),
+            image_model: texts.image_model,
             reasoning_format: vars.choice(
                 "REASONING_FORMAT",
                 &[

@@ -46,6 +46,14 @@ impl Rest {
         self.0.borrow().left
     }
 
+    /// As [`Rest::poll`].
+    ///
+    /// # Errors
+    /// As [`Rest::poll`].
+    pub async fn next(&self) -> Option<Result<Bytes, Torn>> {
+        std::future::poll_fn(|cx| self.poll(cx)).await
+    }
+
     /// The next piece, never an empty one; `None` at the end.
     ///
     /// # Errors

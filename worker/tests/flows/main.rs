@@ -18,6 +18,7 @@ mod doubao;
 mod ernie;
 mod flowgpt;
 mod generations;
+mod images;
 mod kimi;
 mod langfast;
 mod metaso;

@@ -56,7 +56,9 @@ pub(crate) fn reply(request: &Request, control: &Control, simulator: &dyn Simula
                 .find_map(|it| it.strip_prefix("bytes="));
             Film::of(bytes.and_then(|it| it.parse().ok()).unwrap_or(0)).serve(request)
         }
-        ("GET", "picture.png") => Reply::new(200, "image/png", PICTURE),
+        ("GET", "picture.png") if request.query.is_empty() => Reply::new(200, "image/png", PICTURE),
+        // Each another one, and the same whenever it is asked for.
+        ("GET", "picture.png") => Reply::new(200, "image/png", crate::picture::png(&request.query)),
         _ => Reply::json(404, &json!({"ok": false, "error": "no such control"})),
     }
 }

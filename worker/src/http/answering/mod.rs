@@ -276,10 +276,10 @@ pub(in crate::http) fn job(
 }
 
 /// The response header that tells which model answers, whatever name it was asked for by (`MODEL_ROUTES`).
-const MODEL: &str = "x-hive-model";
+pub(in crate::http) const MODEL: &str = "x-hive-model";
 
 /// `provider/model`, as far as it is known and a header can hold it.
-fn model_header(route: &Route, served: &Served) -> Option<HeaderValue> {
+pub(in crate::http) fn model_header(route: &Route, served: &Served) -> Option<HeaderValue> {
     let provider = served.provider.as_deref()?;
     let is_it = |candidate: &&Candidate| candidate.provider.name() == provider;
     let mut ids = route

@@ -3,6 +3,7 @@
 pub mod body;
 pub mod chat;
 pub mod fields;
+pub mod images;
 pub mod models;
 pub mod relay;
 pub mod responses;

@@ -11,6 +11,7 @@ mod attachment;
 mod blocks;
 mod card;
 mod device;
+mod draw;
 mod found;
 mod loose;
 mod models;
@@ -35,7 +36,7 @@ use self::{
     upload::Store,
     wire::{Caller, File, Question},
 };
-use super::{Errand, Model, Provider, Turn};
+use super::{Errand, Images, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Role, Support, fields},
@@ -68,6 +69,8 @@ struct Asked {
     bot: String,
     depth: Depth,
     text: String,
+    /// Of a picture; `None`: the painter's own.
+    ratio: Option<String>,
     shows: Shows,
     files: Vec<Attachment>,
 }
@@ -137,6 +140,10 @@ impl Provider for Doubao {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -149,6 +156,11 @@ impl Provider for Doubao {
 impl Doubao {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
         let asked = self.asked(ask, turn).await?;
+        self.put(&asked, turn).await
+    }
+
+    /// Asks, and passes the answer on.
+    async fn put(&self, asked: &Asked, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut files: Vec<File> = Vec::new();
         for file in &asked.files {
@@ -159,6 +171,7 @@ impl Doubao {
             depth: asked.depth,
             text: &asked.text,
             pictures: asked.shows == Shows::Pictures,
+            ratio: asked.ratio.as_deref(),
             attachments: &files,
             unix_ms: turn.unix_ms(),
         };
@@ -204,6 +217,7 @@ impl Doubao {
                 bot,
                 depth: depth.told(ask.thinking),
                 text: turn.prompt(ask, prompt::prompt).await?,
+                ratio: None,
                 shows: Shows::Everything,
                 files,
             },
@@ -211,6 +225,7 @@ impl Doubao {
                 bot: models::BOT.to_owned(),
                 depth: Depth::Quick,
                 text: turn.prompt(ask, prompt::picture).await?,
+                ratio: None,
                 shows: Shows::Pictures,
                 files,
             },

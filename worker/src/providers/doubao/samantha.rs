@@ -22,7 +22,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, id: Uuid) -> Requ
     let digits = 10_u128.pow(14);
     let local = format!("local_16{:014}", id.as_u128() % digits);
     let (kind, content) = if question.pictures {
-        let content = json!({"text": question.text, "ratio": RATIO});
+        let content = json!({"text": question.text, "ratio": question.ratio.unwrap_or(RATIO)});
         (2009, content.to_string())
     } else {
         (2001, json!({"text": question.text}).to_string())

@@ -55,6 +55,8 @@ pub(super) struct Question<'a> {
     pub(super) text: &'a str,
     /// Pictures are wanted, not an answer.
     pub(super) pictures: bool,
+    /// Their shape (`16:9`); `None`: the painter's own.
+    pub(super) ratio: Option<&'a str>,
     pub(super) attachments: &'a [File],
     /// Milliseconds since the Unix epoch.
     pub(super) unix_ms: u64,
@@ -106,8 +108,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
         },
     });
     if question.pictures {
-        let wanted =
-            json!({"ability_param": {"model": PAINTER, "ratio": RATIO}, "ability_type": 1});
+        let wanted = json!({"ability_param": {"model": PAINTER, "ratio": question.ratio.unwrap_or(RATIO)}, "ability_type": 1});
         body["chat_ability"] = json!({"ability_type": 3, "ability_param": wanted.to_string()});
         body["user_context"] = json!([]);
     }

@@ -32,6 +32,7 @@ fn question(attachments: &[File], pictures: bool) -> Question<'_> {
         bot: "7338286299411103781",
         depth: Depth::Think,
         text: "你好",
+        ratio: None,
         pictures,
         attachments,
         unix_ms: 1_772_323_200_123,

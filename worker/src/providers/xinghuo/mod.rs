@@ -4,6 +4,7 @@
 mod account;
 mod blocks;
 mod card;
+mod draw;
 mod form;
 mod memory;
 mod models;
@@ -29,7 +30,7 @@ use self::{
     windows::Windows,
     wire::{Caller, Created, Question},
 };
-use super::{Errand, Held, Model, Provider, Turn};
+use super::{Errand, Held, Images, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
@@ -110,6 +111,10 @@ impl Provider for Xinghuo {
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, problems);
         Box::new(move || self.accounts.replace(accounts))
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
     }
 
     fn chat<'a>(

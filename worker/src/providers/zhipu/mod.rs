@@ -4,6 +4,7 @@
 mod account;
 mod card;
 mod catalogue;
+mod draw;
 mod films;
 mod frame;
 mod marks;
@@ -36,7 +37,7 @@ use self::{
     stream::Decoder,
     wire::{Caller, Question, Site},
 };
-use super::{Errand, Messenger, Model, Provider, Turn, Videos};
+use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
@@ -69,6 +70,10 @@ pub struct Zhipu {
 struct Asked<'a> {
     route: Route<'a>,
     prompt: String,
+    /// Of a drawing.
+    ratio: &'a str,
+    /// What the painter made of the prompt, in the end.
+    revised: Option<String>,
     search: bool,
     is_streamed: bool,
     files: Vec<Attachment>,
@@ -161,12 +166,17 @@ impl Provider for Zhipu {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(self.answer(ask, turn))
+        // A drawing that is asked for in a chat says nothing of its size.
+        Box::pin(async move { self.answer(ask, "1:1", turn).await.map(drop) })
     }
 }
 
@@ -187,7 +197,13 @@ impl Zhipu {
         self.offered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+    /// One turn; what the painter made of the prompt, where it says so.
+    async fn answer(
+        &self,
+        ask: &Arc<ChatRequest>,
+        ratio: &str,
+        turn: &mut Turn,
+    ) -> Result<Option<String>, ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let upstream = turn.model.upstream.clone();
         let route = models::route(&upstream, ask.thinking.unwrap_or(turn.model.thinking));
@@ -199,6 +215,8 @@ impl Zhipu {
         let mut asked = Asked {
             route,
             prompt: turn.prompt(ask, build).await?,
+            ratio,
+            revised: None,
             search: ask.search.unwrap_or(turn.model.search),
             is_streamed: ask.stream,
             files: upload::attachments(ask, turn).await?,
@@ -211,7 +229,8 @@ impl Zhipu {
                 "The conversation holds no text and no attachment.",
             ));
         }
-        self.ask_again(turn, &account, &mut asked).await
+        self.ask_again(turn, &account, &mut asked).await?;
+        Ok(asked.revised)
     }
 
     /// Asks, and once more for what another token or another signature can mend; while the account is at work elsewhere,
@@ -273,6 +292,7 @@ impl Zhipu {
             route: asked.route,
             search: asked.search,
             prompt: &asked.prompt,
+            ratio: asked.ratio,
             items: &asked.items,
         };
         let mut answer = turn.send(wire::ask(caller, &question, moment())).await?;
@@ -298,6 +318,7 @@ impl Zhipu {
         let is_over = decoder.is_over();
         let ended = decoder.end(&mut turn.events);
         turn.emit_then(ended).await?;
+        asked.revised = decoder.prompt();
         if let Some(message) = decoder.message_id() {
             turn.answered_as(message);
         }

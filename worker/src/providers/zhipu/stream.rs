@@ -36,6 +36,8 @@ struct Answer {
     voices: Voices,
     sources: Sources,
     pictures: Pictures,
+    /// What the painter made of the prompt (section 6.2, `code`).
+    prompt: Option<String>,
     is_streamed: bool,
     /// Of a drawing: all its events, until it is known whether there are pictures.
     held: Option<Vec<ChatEvent>>,
@@ -67,6 +69,11 @@ impl Decoder {
     pub(super) fn drawing(mut self, is_drawing: bool) -> Self {
         self.answer.held = is_drawing.then(Vec::new);
         self
+    }
+
+    /// The prompt as the painter understood it, once a drawing is over.
+    pub(super) fn prompt(&mut self) -> Option<String> {
+        self.answer.prompt.take()
     }
 
     /// Takes the next bytes.
@@ -326,6 +333,11 @@ impl Answer {
         match word(item.kind).as_deref() {
             Some("image") if is_final => {
                 self.pictures.add(item.image.map_or("", RawValue::get));
+                let prompt = item
+                    .code
+                    .and_then(|code| serde_json::from_str(code.get()).ok());
+                let prompt = prompt.filter(|prompt: &String| !prompt.is_empty());
+                self.prompt = prompt.or_else(|| self.prompt.take());
             }
             Some("quote_result") if is_final => {
                 self.sources.add(part.meta_data.map_or("", RawValue::get));

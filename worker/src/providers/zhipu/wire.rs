@@ -53,6 +53,8 @@ pub(super) struct Question<'a> {
     pub(super) search: bool,
     /// The one text item.
     pub(super) prompt: &'a str,
+    /// `aspect_ratio`, of a drawing.
+    pub(super) ratio: &'a str,
     /// Uploaded pictures and documents ([`Uploaded::item`]).
     pub(super) items: &'a [Value],
 }
@@ -104,7 +106,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
     let route = &question.route;
     let cogview = match route.mode {
         Mode::Draw => json!({
-            "aspect_ratio": "1:1", "style": "none", "scene": "none", "chat_model": "", "rm_label_watermark": false,
+            "aspect_ratio": question.ratio, "style": "none", "scene": "none", "chat_model": "", "rm_label_watermark": false,
         }),
         Mode::Think | Mode::Research | Mode::Plain | Mode::Film => {
             json!({"rm_label_watermark": false})

@@ -17,7 +17,7 @@ use actix_web::{
 };
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC};
 
-pub(in crate::http) use self::question::Asked;
+pub(in crate::http) use self::question::{Asked, take_in, whole};
 use super::videos;
 use crate::{
     app::App,
@@ -66,7 +66,7 @@ const fn endpoint(path: &'static str, step: &'static str, does: &'static str) ->
     }
 }
 
-/// All of them.
+/// All of them but those whose door asks others as well (pictures, videos).
 pub const ENDPOINTS: &[Endpoint] = &[
     endpoint("/embeddings", "embeddings", "makes embeddings"),
     endpoint("/audio/transcriptions", "transcriptions", "transcribes"),
@@ -76,8 +76,6 @@ pub const ENDPOINTS: &[Endpoint] = &[
         is_model_optional: true,
         ..endpoint("/moderations", "moderations", "judges texts")
     },
-    IMAGE_GENERATIONS,
-    IMAGE_EDITS,
     Endpoint {
         is_model_optional: true,
         ..endpoint("/images/variations", "image_variations", "varies pictures")
@@ -109,7 +107,7 @@ pub async fn pass(
 ) -> Result<HttpResponse, ApiError> {
     Place::look(&app, &http)?;
     let mut share = app.memory.share();
-    let asked = question::take_in(&http, &app, payload, &mut share).await?;
+    let asked = take_in(&http, &app, payload, &mut share).await?;
     pass_on(endpoint, &http, &caller, &app, asked, share).await
 }
 

@@ -36,11 +36,33 @@ pub(in crate::http) struct Asked {
     pub(in crate::http) body: Body,
 }
 
+impl Asked {
+    /// The same request for another model; said in it where it says none, as far as it is JSON: a form's own default is its
+    /// API's.
+    #[must_use]
+    pub(in crate::http) fn named(mut self, model: String) -> Self {
+        let is_json = !self.content_type.starts_with("multipart/");
+        if self.model.is_none() && is_json {
+            let (pieces, rest) = self.body.into_pieces("");
+            let whole = pieces.concat();
+            // An object, as its model was looked for in it; the first brace is its own, whatever stands before it.
+            let behind = whole.iter().position(|byte| *byte == b'{').map(|at| at + 1);
+            let (_, members) = whole.split_at(behind.unwrap_or(0));
+            let is_empty = members.trim_ascii_start().starts_with(b"}");
+            let after = [if is_empty { &b""[..] } else { b"," }, members].concat();
+            let before = Bytes::from_static(b"{\"model\":");
+            self.body = Body::around(before, Spelling::Json, after.into()).followed_by(rest);
+        }
+        self.model = Some(model);
+        self
+    }
+}
+
 /// Reads a request as far as it must be known. `share` grows with what is held of it.
 ///
 /// # Errors
 /// As [`body::read`]; 400 for a body of a wrong form, or a model with a name that is none's.
-pub(super) async fn take_in(
+pub(in crate::http) async fn take_in(
     http: &HttpRequest,
     app: &Data<App>,
     payload: Payload,
@@ -103,6 +125,39 @@ fn checked(asked: Asked) -> Result<Asked, ApiError> {
 fn whole_form(whole: Bytes, boundary: &str, content_type: String) -> Result<Asked, ApiError> {
     let (model, user) = fields(&mut Scanner::new(boundary), &whole)?;
     form_around(whole, model, user, content_type)
+}
+
+/// All of a request's body, for a door that answers it itself.
+///
+/// # Errors
+/// 400 for a body that breaks off, or is larger than it may be; 503 where there is no memory for it.
+pub(in crate::http) async fn whole(asked: Asked, share: &mut Share) -> Result<Bytes, ApiError> {
+    let model = asked.model.unwrap_or_default();
+    let (mut pieces, rest) = asked.body.into_pieces(&model);
+    pieces.retain(|piece| !piece.is_empty());
+    if rest.is_none()
+        && let [only] = pieces.as_slice()
+    {
+        return Ok(only.clone());
+    }
+    let mut whole = BytesMut::new();
+    let mut add = |piece: &Bytes| {
+        share.grow_to(2 * (whole.len() + piece.len()))?;
+        whole.extend_from_slice(piece);
+        Ok::<(), ApiError>(())
+    };
+    for piece in &pieces {
+        add(piece)?;
+    }
+    if let Some(rest) = rest {
+        while let Some(piece) = rest.next().await {
+            let piece = piece.map_err(|_| {
+                ApiError::bad_request("The body broke off before its end, or is too large.")
+            })?;
+            add(&piece)?;
+        }
+    }
+    Ok(whole.freeze())
 }
 
 /// The members that are looked at; everything else is the API's affair.

@@ -99,7 +99,7 @@ fn take(
             ask.input_reference = Some(file);
         }
         ("input_reference" | "input_reference[image_url]", Said::Json(value)) => {
-            ask.input_reference = Some(Input::Url(reference(&value)?));
+            ask.input_reference = Some(Input::Url(reference(&value)?.into()));
         }
         ("prompt" | "size" | "user" | "input_reference[file_id]", _) => {
             let why = format!("'{name}' has a value of a kind that is not understood.");
@@ -180,7 +180,7 @@ mod tests {
         );
         assert_eq!(
             ask.input_reference,
-            Some(Input::Url("https://e/x.png".to_owned()))
+            Some(Input::Url("https://e/x.png".into()))
         );
         let form = "--B\r\nContent-Disposition: form-data; name=\"prompt\"\r\n\r\na cat\r\n--B\r\n\
             Content-Disposition: form-data; name=\"input_reference\"; filename=\"c.png\"\r\nContent-Type: image/png\r\n\r\n\

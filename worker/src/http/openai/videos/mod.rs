@@ -193,7 +193,7 @@ fn fitted(ask: &VideoRequest, films: Films) -> Result<VideoRequest, ProviderErro
     let shape = |wanted: Size| match films.sizes {
         Sizes::Own => None,
         Sizes::Only(offered) => wanted.nearest(offered),
-        Sizes::Any => Some(wanted),
+        Sizes::Shapes | Sizes::Any => Some(wanted),
     };
     Ok(VideoRequest {
         seconds: ask.seconds.and_then(near),

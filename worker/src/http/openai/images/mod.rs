@@ -1,0 +1,415 @@
+//! `POST /v1/images/generations` and `/v1/images/edits`, as `client.images.generate` and `client.images.edit` of the official
+//! SDKs call them. Models of an API lane are passed on as they are ([`super::relay`]); everybody else draws through
+//! [`crate::providers::Images`].
+//!
+//! What a client asks for and does not get is said in the answer's head, as OpenAI's answer has no place for it:
+//!
+//! | header | when |
+//! | --- | --- |
+//! | `X-Hive-Ignored` | fields that are set and have no effect |
+//! | `X-Hive-Size` | the size or ratio that the model was asked for, where that is not the one of the request |
+//! | `X-Hive-Output-Format` | the format that the pictures have, where that is not the one of the request |
+//! | `X-Hive-Missing` | how many pictures did not come, and why |
+//!
+//! `response_format: "url"` gives the service's own link where anybody can open it, and a data URL where nobody could; most
+//! links end after a while. `b64_json` works with every provider: the gateway fetches what it has to.
+
+mod body;
+mod draw;
+
+use actix_web::{
+    HttpRequest, HttpResponse, HttpResponseBuilder,
+    http::header::{self, HeaderName},
+    web::{Data, Payload},
+};
+use bytes::Bytes;
+use serde_json::{Map, Value, json};
+
+use self::{
+    body::{Handover, Wanted},
+    draw::{At, Outcome},
+};
+use super::relay;
+use crate::{
+    app::App,
+    chat::{
+        Invalid, ProviderError,
+        aside::aside,
+        media::{Draws, Size, Sizes},
+    },
+    http::{
+        answering::{self, Admission},
+        auth::Principal,
+        error::ApiError,
+        form,
+        place::Place,
+    },
+    providers::{NoRoute, Route, registry::Candidate},
+};
+
+/// What OpenAI's own pictures are drawn with where a request names no model.
+const OPENAIS_DEFAULT: &str = "dall-e-2";
+
+/// Draws new pictures.
+///
+/// # Errors
+/// Every error with its status; moderation is 400 `content_policy_violation`.
+pub async fn generations(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    answer(Door::Generations, &http, &caller, &app, payload).await
+}
+
+/// Changes given pictures.
+///
+/// # Errors
+/// As [`generations`].
+pub async fn edits(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    answer(Door::Edits, &http, &caller, &app, payload).await
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Door {
+    Generations,
+    Edits,
+}
+
+async fn answer(
+    door: Door,
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    payload: Payload,
+) -> Result<HttpResponse, ApiError> {
+    Place::look(app, http)?;
+    let mut share = app.memory.share();
+    let mut asked = relay::take_in(http, app, payload, &mut share).await?;
+    let model = model(app, asked.model.as_deref());
+    if is_lanes(app, &model) {
+        let endpoint = match door {
+            Door::Generations => &relay::IMAGE_GENERATIONS,
+            Door::Edits => &relay::IMAGE_EDITS,
+        };
+        // OpenAI's own default is the API's to choose; `IMAGE_MODEL` is ours to say.
+        if asked.model.as_ref().is_none_or(|asked| *asked != model) && model != OPENAIS_DEFAULT {
+            asked = asked.named(model);
+        }
+        return relay::pass_on(endpoint, http, caller, app, asked, share).await;
+    }
+    let content_type = asked.content_type.clone();
+    let body = relay::whole(asked, &mut share).await?;
+    share.grow_for_body(body.len(), 0)?;
+    let admission = Admission::new(Place::take(app)?, share);
+    let wanted = read(door, body, &content_type, app).await?;
+    let mut record = relay::record(door.name(), http, caller, admission, Some(&model));
+    let drawn = drawn(http, caller, app, &model, &wanted).await;
+    let (route, first, outcome) = match drawn {
+        Ok(drawn) => drawn,
+        Err(failed) => {
+            record.served = failed.served;
+            record.fail(&failed.error);
+            return Err(failed.error);
+        }
+    };
+    record.served = outcome.served.clone();
+    let by = answering::model_header(&route, &outcome.served);
+    let mut response = respond(&wanted, &model, &first, outcome).await;
+    if let Some(by) = by {
+        let name = HeaderName::from_static(answering::MODEL);
+        response.headers_mut().insert(name, by);
+    }
+    record.done();
+    Ok(response)
+}
+
+impl Door {
+    /// As log lines call it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Generations => "image",
+            Self::Edits => "image edit",
+        }
+    }
+}
+
+async fn read(door: Door, body: Bytes, content_type: &str, app: &App) -> Result<Wanted, ApiError> {
+    let most_pieces = app.settings.http.most_messages;
+    let length = body.len();
+    match (door, form::boundary(content_type)?) {
+        (Door::Edits, Some(boundary)) => body::edit_form(&body, &boundary),
+        (Door::Generations, Some(_)) => Err(ApiError::bad_request("The body must be JSON.")),
+        (Door::Edits, None) => Ok(aside(length, move || body::edit(body, most_pieces)).await?),
+        (Door::Generations, None) => {
+            Ok(aside(length, move || body::generation(body, most_pieces)).await?)
+        }
+    }
+}
+
+/// The model that a name means: `IMAGE_MODEL` where the request has none, or one of OpenAI's that nobody here has.
+fn model(app: &App, asked: Option<&str>) -> String {
+    let asked = asked.filter(|asked| !asked.trim().is_empty());
+    let name = asked.unwrap_or(OPENAIS_DEFAULT);
+    let instead = app.settings.http.image_model.as_ref();
+    match instead.filter(|_| is_openais(name) && app.registry.resolve(name).is_none()) {
+        Some(instead) => instead.clone(),
+        None => name.to_owned(),
+    }
+}
+
+/// Whether a model's first provider takes the request as it is.
+fn is_lanes(app: &App, model: &str) -> bool {
+    let route = app.registry.resolve(model);
+    let first = route.as_ref().and_then(|route| route.candidates.first());
+    first.is_some_and(|first| first.provider.relay().is_some())
+}
+
+/// A request that failed, and who failed it.
+struct Failed {
+    error: ApiError,
+    served: crate::providers::Served,
+}
+
+impl<E: Into<ApiError>> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self {
+            error: error.into(),
+            served: Default::default(),
+        }
+    }
+}
+
+async fn drawn(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    model: &str,
+    wanted: &Wanted,
+) -> Result<(Route, Draws, Outcome), Failed> {
+    let (route, first) = route(app, model, wanted)?;
+    let job = answering::job(http, caller, app, wanted.request.user.as_deref())?;
+    let is_here = handover(wanted) == Handover::Base64;
+    let drawn = draw::draw(&job, &route, &wanted.request, first, is_here).await;
+    let outcome = drawn.map_err(|(error, served)| Failed {
+        error: ApiError::of_media(error),
+        served,
+    })?;
+    Ok((route, first, outcome))
+}
+
+/// Who can draw this, and what the first of them does.
+fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiError> {
+    let request = &wanted.request;
+    let route = app.registry.route_to_draw(model);
+    let mut route = route.map_err(|why| match why {
+        // A name that only the other door of lanes could explain is of no use here.
+        NoRoute::UnknownModel if app.settings.http.image_model.is_none() && is_openais(model) => {
+            ApiError::no_image_model(model)
+        }
+        why => ApiError::no_route(why, model),
+    })?;
+    let able = |what: &str, is_able: &dyn Fn(&Draws) -> bool, route: &mut Route| {
+        let draws = |it: &Candidate| it.provider.images().and_then(|by| by.draws(&it.model));
+        route
+            .candidates
+            .retain(|candidate| draws(candidate).is_some_and(|draws| is_able(&draws)));
+        match route.candidates.first().and_then(draws) {
+            Some(first) => Ok(first),
+            None => Err(ApiError::unsupported(what, model)),
+        }
+    };
+    let mut first = able("model", &|_| true, &mut route)?;
+    if request.is_edit() {
+        let given = request.images.len();
+        able("image", &|draws| draws.inputs > 0, &mut route)?;
+        let most = route.candidates.iter().filter_map(|it| {
+            let images = it.provider.images()?;
+            Some(images.draws(&it.model)?.inputs)
+        });
+        let most = most.max().unwrap_or_default();
+        if given > most {
+            let message = format!("The model '{model}' takes {most} pictures at most.");
+            return Err(Invalid::field("image", message).into());
+        }
+        first = able("image", &|draws| draws.inputs >= given, &mut route)?;
+    }
+    if request.mask.is_some() {
+        first = able("mask", &|draws| draws.mask, &mut route)?;
+    }
+    Ok((route, first))
+}
+
+/// Whether a name is one of OpenAI's own for models that draw: what SDKs and programs send where nobody chose.
+fn is_openais(model: &str) -> bool {
+    let families = ["dall-e", "gpt-image", "chatgpt-image"];
+    families.iter().any(|family| model.starts_with(family))
+}
+
+/// How the pictures are handed over; `gpt-image` models have one way only, which their clients expect, and so has a stream.
+fn handover(wanted: &Wanted) -> Handover {
+    let model = &wanted.request.model;
+    let is_base64_alone = model.starts_with("gpt-image") || model.starts_with("chatgpt-image");
+    match wanted.handover {
+        Some(handover) if !wanted.is_stream => handover,
+        None if !is_base64_alone && !wanted.is_stream => Handover::Url,
+        Some(_) | None => Handover::Base64,
+    }
+}
+
+/// The answer, with what has to be said of it in its head.
+async fn respond(wanted: &Wanted, model: &str, first: &Draws, outcome: Outcome) -> HttpResponse {
+    let mut response = HttpResponse::Ok();
+    response.insert_header((header::CACHE_CONTROL, "no-store"));
+    let asked = usize::try_from(wanted.request.n).unwrap_or(usize::MAX);
+    let missing = asked.saturating_sub(outcome.pictures.len());
+    if missing > 0 {
+        say_missing(&mut response, missing, outcome.failure.as_ref());
+    }
+    let format = outcome
+        .pictures
+        .iter()
+        .find_map(|picture| match &picture.at {
+            At::Here(file, _) => draw::format_of(file).map(str::to_owned),
+            At::Link(_) => None,
+        });
+    let ignored = ignored(wanted, first, format.as_deref());
+    if !ignored.is_empty() {
+        response.insert_header(("x-hive-ignored", ignored.join(", ")));
+    }
+    if let Some(asked) = wanted.request.size
+        && let Some(got) = draw::fitted(first.sizes, Some(asked))
+        && let Some(said) = said_size(first.sizes, asked, got)
+    {
+        response.insert_header(("x-hive-size", said));
+    }
+    if let (Some(asked), Some(format)) = (&wanted.output, &format)
+        && asked != format
+    {
+        response.insert_header(("x-hive-output-format", format.clone()));
+    }
+    let is_stream = wanted.is_stream;
+    let is_here = handover(wanted) == Handover::Base64;
+    let held: usize = outcome.pictures.iter().map(|it| it.bytes()).sum();
+    let model = model.to_owned();
+    let write = move || write(outcome, &model, format.as_deref(), is_here, is_stream);
+    let body = aside(held, write).await;
+    if is_stream {
+        response.content_type("text/event-stream; charset=utf-8");
+    } else {
+        response.content_type("application/json");
+    }
+    response.body(body)
+}
+
+fn say_missing(
+    response: &mut HttpResponseBuilder,
+    missing: usize,
+    failure: Option<&ProviderError>,
+) {
+    let why = failure.map_or("the service drew fewer", |error| error.kind.label());
+    response.insert_header(("x-hive-missing", format!("{missing} ({why})")));
+}
+
+/// The size to be told, where what was asked for was not asked of the service as it is.
+fn said_size(sizes: Sizes, asked: Size, got: Size) -> Option<String> {
+    match sizes {
+        Sizes::Own | Sizes::Any => None,
+        // Its pixels are the service's, so only the shape is told.
+        Sizes::Shapes => {
+            let shape = got.reduced();
+            Some(format!("{}:{}", shape.width, shape.height))
+        }
+        Sizes::Only(_) if got == asked => None,
+        // Sides that no picture has are a ratio's.
+        Sizes::Only(_) if got.width.max(got.height) < 64 => {
+            Some(format!("{}:{}", got.width, got.height))
+        }
+        Sizes::Only(_) => Some(got.to_string()),
+    }
+}
+
+/// What is set and has no effect with the model that was asked for.
+fn ignored(wanted: &Wanted, first: &Draws, format: Option<&str>) -> Vec<String> {
+    let request = &wanted.request;
+    let output = wanted.output.as_deref();
+    let set = [
+        ("size", request.size.is_some() && first.sizes == Sizes::Own),
+        ("quality", request.quality.is_some() && !first.finish),
+        ("style", request.style.is_some() && !first.finish),
+        (
+            "output_format",
+            output.is_some_and(|asked| Some(asked) != format),
+        ),
+    ];
+    let set = set.iter().filter(|(_, is_ignored)| *is_ignored);
+    let mut names: Vec<String> = set.map(|(name, _)| (*name).to_owned()).collect();
+    names.extend(wanted.ignored.iter().cloned());
+    names
+}
+
+impl draw::Drawn {
+    fn bytes(&self) -> usize {
+        match &self.at {
+            At::Link(_) => 0,
+            At::Here(file, _) => file.bytes.len(),
+        }
+    }
+}
+
+/// The body: OpenAI's object, or its events.
+fn write(
+    outcome: Outcome,
+    model: &str,
+    format: Option<&str>,
+    is_here: bool,
+    is_stream: bool,
+) -> String {
+    let created = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
+    let data: Vec<Value> = outcome
+        .pictures
+        .into_iter()
+        .map(|picture| {
+            let mut data = Map::new();
+            match &picture.at {
+                At::Link(url) => data.insert("url".to_owned(), json!(url)),
+                At::Here(file, _) if is_here => {
+                    data.insert("b64_json".to_owned(), json!(At::base64(&file.bytes)))
+                }
+                At::Here(file, _) => {
+                    let url = draw::data_url(&file.content_type, &file.bytes);
+                    data.insert("url".to_owned(), json!(url))
+                }
+            };
+            if let Some(prompt) = picture.revised_prompt {
+                data.insert("revised_prompt".to_owned(), json!(prompt));
+            }
+            Value::Object(data)
+        })
+        .collect();
+    if !is_stream {
+        let mut body = json!({"created": created, "data": data, "model": model});
+        if let Some(format) = format {
+            body["output_format"] = json!(format);
+        }
+        return body.to_string();
+    }
+    let mut events = String::new();
+    for mut data in data {
+        data["type"] = json!("image_generation.completed");
+        data["created_at"] = json!(created);
+        data["output_format"] = json!(format);
+        events.push_str("event: image_generation.completed\ndata: ");
+        events.push_str(&data.to_string());
+        events.push_str("\n\n");
+    }
+    events
+}
