@@ -29,6 +29,7 @@ mod places;
 mod qwen;
 mod qwen_chat2;
 mod qwen_intl;
+mod qwen_intl_media;
 mod raw;
 mod relay;
 mod responses;

@@ -28,7 +28,7 @@ const MOST_ABANDONED: usize = 256;
 
 /// A task, and how it is looked at.
 #[derive(Debug)]
-struct Watch {
+pub(super) struct Watch {
     task_id: String,
     /// The older call from the first 404 on.
     api: Api,
@@ -40,7 +40,7 @@ struct Watch {
 }
 
 impl Watch {
-    fn new(task_id: String) -> Self {
+    pub(super) fn new(task_id: String) -> Self {
         Self {
             task_id,
             api: Api::V2,
@@ -105,32 +105,42 @@ impl QwenIntl {
     }
 
     /// Asks for the video: the id of its task.
-    async fn submitted(
+    pub(super) async fn submitted(
         &self,
-        turn: &mut Turn,
+        turn: &Turn,
         place: Place<'_>,
         asked: &Asked,
     ) -> Result<String, Refusal> {
         let variable = &place.account.variable;
         let request = self.question(turn, place, asked);
-        let (head, body) = call::sent(turn, request).await?;
+        let sent = call::sent(turn, request).await;
+        // Without an answer it may have been taken: a second one would cost one of the day's three.
+        let (head, body) = sent.map_err(|error| match error.kind {
+            Kind::Timeout => {
+                asked.is_submitted.set(true);
+                error.lasting()
+            }
+            _ => error,
+        })?;
         if head.status >= 300 {
             return Err(refusal::refusal(head, &body, variable));
         }
         if let Some(refusal) = refusal::in_body(head, &body, variable) {
             return Err(refusal);
         }
+        asked.is_submitted.set(true);
         if let Some(task_id) = task::submitted(&body) {
             return Ok(task_id);
         }
         let caller = place.account.caller(&self.site, Some(place.access));
         let request = wire::detail(caller, place.chat_id, moment());
         let (_, detail) = call::sent(turn, request).await?;
-        task::in_detail(&detail).ok_or_else(|| refusal::refusal(head, &body, variable))
+        let missing = || ProviderError::malformed("video task").into();
+        task::in_detail(&detail).ok_or_else(missing)
     }
 
     /// One look. `None`: it failed, and another one may not.
-    async fn look(
+    pub(super) async fn look(
         &self,
         turn: &Turn,
         place: Place<'_>,
@@ -196,7 +206,7 @@ struct Chat {
 }
 
 impl Abandoned {
-    fn add(&self, place: Place<'_>) {
+    pub(super) fn add(&self, place: Place<'_>) {
         let mut chats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if chats.len() >= MOST_ABANDONED {
             chats.remove(0);

@@ -9,6 +9,7 @@ mod count;
 mod detail;
 mod draw;
 mod film;
+mod images;
 mod login;
 mod models;
 mod oss;
@@ -19,11 +20,17 @@ mod sources;
 pub mod stream;
 mod task;
 mod upload;
+mod videos;
 mod wire;
 
 pub use card::CARD;
 
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use futures_util::future::LocalBoxFuture;
 use serde_json::Value;
@@ -39,7 +46,7 @@ use self::{
     upload::File,
     wire::{Api, Question},
 };
-use super::{Errand, Messenger, Model, Provider, Turn};
+use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
     chat::{
@@ -91,9 +98,11 @@ struct Asked {
     items: Vec<Value>,
     thinking: bool,
     /// One of the site's five shapes, for pictures and videos.
-    size: Option<&'static str>,
+    size: Option<String>,
     /// The client watches it come.
     is_streamed: bool,
+    /// The service has taken the question for a video, or may have: a day has three of them.
+    is_submitted: Cell<bool>,
 }
 
 /// Where and as whom a question is asked.
@@ -184,6 +193,14 @@ impl Provider for QwenIntl {
         self.accounts.read(Account::end)
     }
 
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
+    fn videos(&self) -> Option<&dyn Videos> {
+        Some(self)
+    }
+
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, &self.kept, self.patience, problems);
         Box::new(move || self.accounts.replace(accounts))
@@ -230,7 +247,12 @@ impl QwenIntl {
             ));
         }
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-        self.ask_again(turn, &account, &mut asked).await
+        let answer = async |turn: &mut Turn, place: Place<'_>, asked: &Asked| match asked.kind {
+            Kind::Text | Kind::Search => self.talk(turn, place, asked).await,
+            Kind::Image | Kind::ImageEdit => self.draw(turn, place, asked).await,
+            Kind::Video | Kind::VideoOfImage => self.film(turn, place, asked).await,
+        };
+        self.ask_again(turn, &account, &mut asked, answer).await
     }
 
     /// What a chat request means for its model (sections 4.3, 4.5, 4.6, 5).
@@ -280,28 +302,52 @@ impl QwenIntl {
             items: Vec::new(),
             thinking: is_text && ask.thinking.unwrap_or(turn.model.thinking),
             size: match kind {
-                Kind::Image | Kind::Video | Kind::VideoOfImage => models::ratio(None, kind),
+                Kind::Image | Kind::Video | Kind::VideoOfImage => Some(models::ratio(None, kind)),
                 Kind::Text | Kind::Search | Kind::ImageEdit => None,
             },
             is_streamed: ask.stream,
+            is_submitted: Cell::default(),
         })
     }
 
     /// Asks, and once more for what another token, another chat or a moment's patience can mend (section 8).
-    async fn ask_again(
+    async fn ask_again<T>(
         &self,
         turn: &mut Turn,
         account: &Lease<Account>,
         asked: &mut Asked,
-    ) -> Result<(), ProviderError> {
+        answer: impl AsyncFn(&mut Turn, Place<'_>, &Asked) -> Result<T, Refusal>,
+    ) -> Result<T, ProviderError> {
+        let mut chat = None;
+        let result = self.tries(turn, account, asked, &mut chat, answer).await;
+        // A video's chat stays until its task is over; without a task nothing is waited for.
+        if result.is_err()
+            && asked.kind.is_video()
+            && !asked.is_submitted.get()
+            && let (Some(chat_id), Some(access)) = (chat, account.tokens.latest())
+        {
+            turn.afterwards(self.deletion(account, &access, &chat_id));
+        }
+        result
+    }
+
+    async fn tries<T>(
+        &self,
+        turn: &mut Turn,
+        account: &Lease<Account>,
+        asked: &mut Asked,
+        chat: &mut Option<String>,
+        answer: impl AsyncFn(&mut Turn, Place<'_>, &Asked) -> Result<T, Refusal>,
+    ) -> Result<T, ProviderError> {
         let (mut may_renew, mut may_repeat, mut may_open_anew) = (true, true, true);
-        let (mut waits, mut chat) = (BUSY.iter(), None);
+        let mut waits = BUSY.iter();
         let mut access = login::token(&self.site, turn, account).await?;
         loop {
-            let refusal = match self.ask(turn, account, &access, asked, &mut chat).await {
-                Ok(()) => {
+            let made = self.ask(turn, account, &access, asked, chat, &answer);
+            let refusal = match made.await {
+                Ok(made) => {
                     account.tokens.served(&access);
-                    return Ok(());
+                    return Ok(made);
                 }
                 Err(refusal) => refusal,
             };
@@ -326,8 +372,8 @@ impl QwenIntl {
                     tokio::time::sleep(*wait).await;
                 }
                 Remedy::NewChat if std::mem::take(&mut may_open_anew) => {
-                    // What is not there cannot be deleted.
-                    if chat.take().is_some() {
+                    // What is not there cannot be deleted. (Of a video's chat no deletion is registered yet.)
+                    if chat.take().is_some() && !asked.kind.is_video() {
                         turn.withdraw();
                     }
                 }
@@ -338,14 +384,15 @@ impl QwenIntl {
     }
 
     /// One question with one token, in the chat that there is or in a new one.
-    async fn ask(
+    async fn ask<T>(
         &self,
         turn: &mut Turn,
         account: &Account,
         access: &Arc<Access>,
         asked: &mut Asked,
         chat: &mut Option<String>,
-    ) -> Result<(), Refusal> {
+        answer: &impl AsyncFn(&mut Turn, Place<'_>, &Asked) -> Result<T, Refusal>,
+    ) -> Result<T, Refusal> {
         let Asked { files, items, .. } = asked;
         upload::upload(turn, &self.site, account, access, files, items).await?;
         let chat_id = match chat {
@@ -365,11 +412,7 @@ impl QwenIntl {
             access,
             chat_id,
         };
-        match asked.kind {
-            Kind::Text | Kind::Search => self.talk(turn, place, asked).await,
-            Kind::Image | Kind::ImageEdit => self.draw(turn, place, asked).await,
-            Kind::Video | Kind::VideoOfImage => self.film(turn, place, asked).await,
-        }
+        answer(turn, place, asked).await
     }
 
     /// An answer in words.
@@ -436,7 +479,7 @@ impl QwenIntl {
             prompt: &asked.prompt,
             files: &asked.items,
             thinking: asked.thinking,
-            size: asked.size,
+            size: asked.size.as_deref(),
             fid: turn.uuid(),
         };
         let caller = place.account.caller(&self.site, Some(place.access));

@@ -1,7 +1,10 @@
 //! Our model ids and what they mean upstream. Source: `wire/qwen_intl.md` section 5.
 
 use super::site::Site;
-use crate::{chat::media::Makes, providers::Model};
+use crate::{
+    chat::media::{Makes, Size},
+    providers::Model,
+};
 
 /// 2026-08-01, the month of the page's list; constant, so that listings are stable.
 const CREATED: i64 = 1_785_542_400;
@@ -276,37 +279,25 @@ fn model(id: &str, upstream: &str, purpose: Purpose) -> Model {
     }
 }
 
-/// The five shapes that the site makes, as width and height (section 4.3).
-const RATIOS: &[(&str, f64)] = &[
-    ("1:1", 1.0),
-    ("4:3", 4.0 / 3.0),
-    ("3:4", 3.0 / 4.0),
-    ("16:9", 16.0 / 9.0),
-    ("9:16", 9.0 / 16.0),
+/// The five shapes that the site makes (section 4.3).
+pub(super) const SHAPES: &[Size] = &[
+    Size::of(1, 1),
+    Size::of(4, 3),
+    Size::of(3, 4),
+    Size::of(16, 9),
+    Size::of(9, 16),
 ];
 
-/// The site's word for a size as OpenAI has it; `None` for what is no size at all.
-pub(super) fn ratio(size: Option<&str>, kind: Kind) -> Option<&'static str> {
-    let size = size.map(str::trim).unwrap_or_default();
-    match size {
-        "" | "auto" => return Some(if kind.is_video() { "16:9" } else { "1:1" }),
-        // The page's own row, though the nearest shape would be another.
-        "1536x1024" => return Some("4:3"),
-        "1024x1536" => return Some("3:4"),
-        _ => {}
-    }
-    if let Some((ratio, _)) = RATIOS.iter().find(|(ratio, _)| *ratio == size) {
-        return Some(ratio);
-    }
-    let (width, height) = size.split_once(['x', 'X', '*', '×'])?;
-    let side = |text: &str| text.trim().parse::<f64>().ok().filter(|side| *side >= 1.0);
-    // Compared as logarithms: twice as wide is as far off as twice as high.
-    let shape = (side(width)? / side(height)?).ln();
-    let distance = |(_, ratio): &&(&str, f64)| (ratio.ln() - shape).abs();
-    let nearest = RATIOS
-        .iter()
-        .min_by(|one, other| distance(one).total_cmp(&distance(other)))?;
-    Some(nearest.0)
+/// The site's word for a size: that of the nearest of its shapes. Pixels are not accepted.
+pub(super) fn ratio(size: Option<Size>, kind: Kind) -> String {
+    let usual = if kind.is_video() {
+        Size::of(16, 9)
+    } else {
+        Size::of(1, 1)
+    };
+    let shape = size.and_then(|size| size.nearest(SHAPES));
+    let Size { width, height } = shape.unwrap_or(usual);
+    format!("{width}:{height}")
 }
 
 #[cfg(test)]

@@ -24,10 +24,6 @@ pub(super) struct Site {
     /// `QWEN_INTL_UPLOAD_BASE_URL`: in place of the store's scheme and host.
     pub(super) upload_base_url: Option<String>,
     /// `QWEN_INTL_CDN_BASE_URL`: in place of [`CDN`], when the gateway itself fetches a result.
-    #[expect(
-        dead_code,
-        reason = "checked at start already; read by the doors for pictures and videos"
-    )]
     pub(super) cdn_base_url: String,
     /// Header `Version`, without which questions are refused.
     pub(super) web_version: String,
@@ -76,6 +72,14 @@ impl Site {
                 86_400,
                 problems,
             )),
+        }
+    }
+
+    /// Where the gateway itself fetches a result from; links that clients get stay as they are.
+    pub(super) fn fetched_from(&self, url: &str) -> String {
+        match url.strip_prefix(CDN).filter(|rest| rest.starts_with('/')) {
+            Some(rest) => format!("{}{rest}", self.cdn_base_url),
+            None => url.to_owned(),
         }
     }
 }

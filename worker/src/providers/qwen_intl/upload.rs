@@ -13,7 +13,7 @@ use super::{
     wire::{self, Api},
 };
 use crate::{
-    chat::{ChatRequest, Content, Kind, Message, Part, ProviderError},
+    chat::{ChatRequest, Content, Kind, Message, Part, ProviderError, media::Input},
     providers::Turn,
     upstream::fetch::Attachment,
 };
@@ -74,20 +74,45 @@ pub(super) async fn files(
             }
         }
     }
-    for file in &files {
-        if let File::Bytes(file) = file
-            && file.bytes.len() > MOST_BYTES
-        {
-            return Err(ProviderError {
-                param: Some("messages".to_owned()),
-                ..ProviderError::new(
-                    Kind::FileRejected,
-                    "the service takes files of 100 MB at most",
-                )
-            });
+    files
+        .into_iter()
+        .map(|file| fit("messages", file))
+        .collect()
+}
+
+/// A picture that came with a request for another picture or a video.
+///
+/// # Errors
+/// Those of [`Turn::input`]; 400 for what is no picture, or too large.
+pub(super) async fn given(
+    turn: &Turn,
+    field: &str,
+    input: &Input,
+    fetches: bool,
+) -> Result<File, ProviderError> {
+    match input {
+        Input::Url(url) if !fetches && is_web(url) => Ok(File::Link(url.trim().to_owned())),
+        input => {
+            let file = File::Bytes(turn.input(field, input).await?);
+            if !file.is_image() {
+                return Err(ProviderError::bad_request(field, "It is no picture."));
+            }
+            fit(field, file)
         }
     }
-    Ok(files)
+}
+
+fn fit(field: &str, file: File) -> Result<File, ProviderError> {
+    match &file {
+        File::Bytes(bytes) if bytes.bytes.len() > MOST_BYTES => Err(ProviderError {
+            param: Some(field.to_owned()),
+            ..ProviderError::new(
+                Kind::FileRejected,
+                "the service takes files of 100 MB at most",
+            )
+        }),
+        File::Bytes(_) | File::Link(_) => Ok(file),
+    }
 }
 
 fn is_web(url: &str) -> bool {
