@@ -235,7 +235,7 @@ impl QwenIntl {
 
 /// How much of it is done: by what is left of it, where the service says so.
 fn percent(elapsed: u64, left: Option<u64>) -> u8 {
-    let left = left.unwrap_or(USUAL_SECONDS.saturating_sub(elapsed));
+    let left = left.unwrap_or_else(|| USUAL_SECONDS.saturating_sub(elapsed));
     let whole = elapsed.saturating_add(left).max(1);
     u8::try_from(elapsed.saturating_mul(100) / whole).unwrap_or(99)
 }
