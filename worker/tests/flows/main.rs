@@ -21,6 +21,7 @@ mod generations;
 mod images;
 mod kimi;
 mod langfast;
+mod messages;
 mod metaso;
 mod minimax;
 mod openai;
