@@ -11,7 +11,7 @@ import pytest
 from edge import ROOT, Edge, Stub, wait_until
 
 KEY = {"Authorization": "Bearer sk-one-key-for-all"}
-CLIENT_HEADERS = ["X-Claude-Code-Session-Id", "Session-Id", "session_id", "x-opencode-session", "x-session-affinity", "X-OpenWebUI-Chat-Id", "x-litellm-session-id"]
+CLIENT_HEADERS = ["X-Claude-Code-Session-Id", "Session-Id", "session_id", "Thread-Id", "x-opencode-session", "x-session-affinity", "X-OpenWebUI-Chat-Id", "x-litellm-session-id"]
 KEY_HEADERS = ["Authorization", "x-api-key", "api-key", "x-goog-api-key"]
 
 

@@ -10,8 +10,8 @@
 //!   notices when the client goes away.
 //! - `socket`: the same over a WebSocket.
 //! - `request`, `form`, `fields`: what came in, and the strict reading of multipart forms and JSON.
-//! - one module a provider (`deepseek`, `doubao`, `ernie`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`, `openai`,
-//!   `qwen`, `qwen_intl`, `xinghuo`, `zhipu`): the service as its wire page has it, as a plain function from request to
+//! - one module a provider (`anthropic`, `deepseek`, `doubao`, `ernie`, `flowgpt`, `kimi`, `langfast`, `metaso`, `minimax`,
+//!   `openai`, `qwen`, `qwen_intl`, `xinghuo`, `zhipu`): the service as its wire page has it, as a plain function from request to
 //!   reply.
 //! - `media`: small real files, as stores serve them.
 //! - [`script`], `prompt`, `pieces`, `calls`: what the answer says, calls of tools among it, and how it is cut up.
@@ -35,6 +35,7 @@
 //!
 //! A new simulator is one module and one line in the registry.
 
+mod anthropic;
 mod calls;
 pub mod control;
 mod deepseek;
@@ -76,6 +77,7 @@ pub use self::{
 
 /// Every simulator: its name and how it is made.
 const REGISTRY: &[(&str, New)] = &[
+    ("anthropic", |base| Ok(anthropic::simulator(base))),
     ("deepseek", |base| Ok(deepseek::simulator(base))),
     ("doubao", |base| Ok(doubao::simulator(base))),
     ("ernie", |base| Ok(ernie::simulator(base))),

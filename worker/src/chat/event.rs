@@ -10,6 +10,9 @@ pub enum ChatEvent {
     Text(String),
     /// New thinking text.
     Reasoning(String),
+    /// The seal of the thinking that was just told: what its service tells its own thoughts by when they come back. The
+    /// API lane's own.
+    Signature(String),
     /// A piece of a tool call.
     ToolCall(ToolCallDelta),
     /// The text cites a source at this very place. The [`ChatEvent::Citation`] with the same index says what the
@@ -66,7 +69,11 @@ impl ChatEvent {
             | Self::Video { .. }
             | Self::Finish(_) => true,
             Self::Extra(_) | Self::Logprobs(_) => true,
-            Self::Cited { .. } | Self::Usage(_) | Self::Unknown(_) | Self::Rewritten(_) => false,
+            Self::Signature(_)
+            | Self::Cited { .. }
+            | Self::Usage(_)
+            | Self::Unknown(_)
+            | Self::Rewritten(_) => false,
         }
     }
 }

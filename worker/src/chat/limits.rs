@@ -201,6 +201,7 @@ impl Filter for Limits {
             | ChatEvent::Citation { .. }
             | ChatEvent::Extra(_)
             | ChatEvent::Unknown(_)
+            | ChatEvent::Signature(_)
             | ChatEvent::Logprobs(_) => passed.push(event),
         }
     }

@@ -34,6 +34,8 @@ pub struct Verbatim {
     body: ByteString,
     /// Where the values of members stand in `body`, apart from one another.
     places: Vec<(&'static str, Range<usize>)>,
+    /// The request's headers that say how its body is meant, as far as the dialect has such.
+    pub headers: Vec<(&'static str, String)>,
 }
 
 /// What becomes of a member.
@@ -60,6 +62,7 @@ impl Verbatim {
             dialect,
             body,
             places: places.into_iter().filter_map(found).collect(),
+            headers: Vec::new(),
         }
     }
 

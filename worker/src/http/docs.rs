@@ -151,6 +151,28 @@ fn document() -> Value {
                 "responses": errors(json!({"200": {"description": "The completion, or the stream of its chunks", "content": {
                     "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
             }},
+            "/v1/messages": {"post": {
+                "tags": ["chat"], "summary": "Create a message (Anthropic's dialect)",
+                "description": "Also below `/anthropic/v1`. For Claude Code and Anthropic's SDKs: `system`, blocks of every type, tools, `thinking`, `stop_sequences`; what only Anthropic's own service understands is named in `X-Hive-Ignored`, never refused. With `stream: true` the answer is events from `message_start` to `message_stop`, with `ping` in silences. Errors are in that dialect. A prefilled answer is refused with 400.",
+                "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["model", "messages"]},
+                    "example": {"model": "qwen3-max", "max_tokens": 1024, "messages": [{"role": "user", "content": "你好"}]}}}},
+                "responses": errors(json!({"200": {"description": "The message, or the stream of its events", "content": {
+                    "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
+            }},
+            "/v1/messages/count_tokens": {"post": {
+                "tags": ["chat"], "summary": "Count the tokens of a message's request",
+                "description": "The body is that of `/v1/messages`; nobody is asked. An estimate, by the same count as `usage`.",
+                "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["model", "messages"]}}}},
+                "responses": {"200": {"description": "`input_tokens`"}, "400": error("A field is wrong"), "401": error("The gateway's key is missing or wrong"), "404": error("No provider knows the model")},
+            }},
+            "/v1/completions": {"post": {
+                "tags": ["chat"], "summary": "Complete a text, or fill in what stands between `prompt` and `suffix`",
+                "description": "For editors. Several prompts are several choices. `best_of`, `logprobs` and arrays of tokens are refused.",
+                "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["model", "prompt"]},
+                    "example": {"model": "qwen3-max", "prompt": "fn add(a: i32, b: i32) -> i32 {\n", "suffix": "\n}", "max_tokens": 64}}}},
+                "responses": errors(json!({"200": {"description": "The completion, or the stream of its chunks", "content": {
+                    "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
+            }},
             "/v1/responses": {"post": {
                 "tags": ["chat"], "summary": "Create a response",
                 "description": "For Codex and the newer SDKs: `input` as a text or as items, tools of all types (what cannot be offered is named in `X-Hive-Ignored`, never refused), thinking as a summary where `reasoning.summary` asks for one. With `stream: true` the answer is events from `response.created` to `response.completed`, `response.incomplete` or `response.failed`, with `keepalive` in silences. Nothing is kept: `previous_response_id`, `conversation`, `prompt`, `background` and items of type `item_reference` are 400 `unsupported_parameter`, and `GET /v1/responses/{id}` is 404.",

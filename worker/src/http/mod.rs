@@ -41,6 +41,11 @@ pub fn routes(config: &mut web::ServiceConfig) {
                     .default_service(web::to(openai::responses::other_method)),
             )
             .service(
+                web::resource(format!("{base}/completions"))
+                    .route(web::post().to(openai::completions::create))
+                    .default_service(web::to(error::method_not_allowed)),
+            )
+            .service(
                 web::resource(format!("{base}/models"))
                     .route(web::get().to(openai::models::list))
                     .default_service(web::to(error::method_not_allowed)),

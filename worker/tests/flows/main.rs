@@ -8,6 +8,7 @@
 )]
 
 mod callers;
+mod completions;
 mod contract;
 mod deepseek;
 mod deepseek_login;

@@ -89,6 +89,12 @@ impl Follower {
                     None => out(Piece::Reasoning(text)),
                 }
             }
+            // Woven into a text there is no place for it.
+            ChatEvent::Signature(seal) => {
+                if !self.hides_reasoning && self.weaver.is_none() {
+                    out(Piece::Signature(seal));
+                }
+            }
             ChatEvent::Text(text) => {
                 self.content.add(&text);
                 let close = self.close();

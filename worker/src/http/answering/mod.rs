@@ -146,6 +146,8 @@ pub async fn reserve(
 pub struct Question {
     /// The request.
     pub request: Arc<ChatRequest>,
+    /// Further ones that are like it in all but their text: their answers are further choices, behind those of the first.
+    pub more: Vec<Arc<ChatRequest>>,
     /// The form in which the door wants thinking; `Hidden` where the client asked for none.
     pub reasoning: ReasoningFormat,
     /// What the request holds.
@@ -166,6 +168,7 @@ pub async fn answer<V: Voice>(
     let request_id = RequestId::of(http);
     let Question {
         request,
+        more,
         reasoning,
         admission,
     } = question;
@@ -190,8 +193,10 @@ pub async fn answer<V: Voice>(
     let leaves_counting_to_us = |candidate: &Candidate| !candidate.provider.reports_usage();
     let is_wanted = request.wants_usage() || caller.counts_tokens();
     let is_counted = is_wanted && route.candidates.iter().any(leaves_counting_to_us);
-    let runs = (0..request.n).map(|_| {
-        let run = Run::new(job.clone(), route.clone(), Arc::clone(&request));
+    let questions = std::iter::once(&request).chain(&more);
+    let choices = questions.flat_map(|question| (0..question.n).map(move |_| question));
+    let runs = choices.map(|question| {
+        let run = Run::new(job.clone(), route.clone(), Arc::clone(question));
         (run, Follower::new(reasoning, is_counted))
     });
     let mut response = HttpResponse::Ok();

@@ -50,6 +50,8 @@ pub enum Piece {
     Text(String),
     /// Thinking that is not woven into the text.
     Reasoning(String),
+    /// The seal of the thinking before it, for whoever gives it back ([`crate::chat::ChatEvent::Signature`]).
+    Signature(String),
     /// A piece of a tool call.
     ToolCall(ToolCallDelta),
     /// All sources of the choice, once, before its end.
@@ -66,7 +68,7 @@ impl Piece {
     /// Bytes of its text; of other values about as many as they have when written.
     pub(in crate::http) fn text_bytes(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Reasoning(text) => text.len(),
+            Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
             Self::ToolCall(call) => {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 call.arguments.len() + length(&call.id) + length(&call.name)
@@ -136,6 +138,8 @@ pub enum Item {
     Text(String),
     /// Thinking.
     Reasoning(String),
+    /// The seal of the thinking before it.
+    Signature(String),
     /// A tool call with all of its arguments.
     Call(ToolCallDelta),
 }

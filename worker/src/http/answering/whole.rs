@@ -135,6 +135,7 @@ impl Gathered {
                 Some(Item::Reasoning(known)) => known.push_str(&text),
                 _ => whole.items.push(Item::Reasoning(text)),
             },
+            Piece::Signature(seal) => whole.items.push(Item::Signature(seal)),
             Piece::ToolCall(call) => {
                 let at = *self.calls.entry(call.index).or_insert(whole.items.len());
                 match whole.items.get_mut(at) {
@@ -261,6 +262,7 @@ mod tests {
             .map(|item| match item {
                 Item::Text(text) => format!("text {text}"),
                 Item::Reasoning(text) => format!("reasoning {text}"),
+                Item::Signature(seal) => format!("signature {seal}"),
                 Item::Call(call) => format!("call {}", call.arguments),
             })
             .collect();

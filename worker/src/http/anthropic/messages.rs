@@ -20,6 +20,9 @@ use crate::{
     settings::ReasoningFormat,
 };
 
+/// Claude Code names eight betas in 300 bytes.
+const MOST_HEADER_BYTES: usize = 4096;
+
 /// Answers with a message, streamed or in one piece.
 ///
 /// # Errors
@@ -30,7 +33,10 @@ pub async fn create(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let (asks, admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    let (mut asks, admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
+    if let Some(verbatim) = &mut asks.request.verbatim {
+        verbatim.headers = meaning(&http);
+    }
     let request = Arc::new(asks.request);
     let voice = MessagesVoice::new(Arc::clone(&request), RequestId::of(&http));
     // The dialect has blocks for it, so it is never woven into the text.
@@ -38,6 +44,7 @@ pub async fn create(
         !asks.shows_thinking || app.settings.http.reasoning_format == ReasoningFormat::Hidden;
     let question = Question {
         request,
+        more: Vec::new(),
         reasoning: if is_hidden {
             ReasoningFormat::Hidden
         } else {
@@ -46,6 +53,21 @@ pub async fn create(
         admission,
     };
     answering::answer(&http, &caller, &app, question, voice).await
+}
+
+/// The headers without which an upstream of this dialect would not know members of the body.
+fn meaning(http: &HttpRequest) -> Vec<(&'static str, String)> {
+    let told = |name: &'static str| {
+        let values = http.headers().get_all(name);
+        let values = values.filter_map(|value| value.to_str().ok());
+        let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
+        let value = values.join(",");
+        (!value.is_empty() && value.len() <= MOST_HEADER_BYTES).then_some((name, value))
+    };
+    ["anthropic-version", "anthropic-beta"]
+        .into_iter()
+        .filter_map(told)
+        .collect()
 }
 
 /// Counts what a request would have as `input_tokens`, by the same count. Asks nobody, and needs no account.

@@ -104,6 +104,26 @@ impl MessagesVoice {
         self.delta(out, text);
     }
 
+    /// The seal of the thinking that is open, which ends with it. Nobody's thoughts are given one here: the block's own
+    /// stays empty then.
+    fn seal(&mut self, out: &mut BytesMut, seal: &str) {
+        if self.state != State::Open(Kind::Thinking) {
+            self.close(out);
+            // Thinking that was not shown may be sealed all the same, and comes back by its seal alone.
+            let block = json!({"type": "thinking", "thinking": "", "signature": ""});
+            self.open(out, Kind::Thinking, &block);
+        }
+        let index = self.index;
+        event(out, "content_block_delta", |out| {
+            let delta = json!({"type": "signature_delta", "signature": seal});
+            put_json(
+                out,
+                &json!({"type": "content_block_delta", "index": index, "delta": delta}),
+            );
+        });
+        self.close(out);
+    }
+
     fn call(&mut self, out: &mut BytesMut, call: &ToolCallDelta) {
         let is_open =
             matches!(self.state, State::Open(Kind::Call(index, _)) if index == call.index);
@@ -199,6 +219,7 @@ impl Voice for MessagesVoice {
         match piece {
             Piece::Text(text) => self.inside(out, Kind::Text, &text),
             Piece::Reasoning(text) => self.inside(out, Kind::Thinking, &text),
+            Piece::Signature(seal) => self.seal(out, &seal),
             Piece::ToolCall(call) => self.call(out, &call),
             Piece::Extra(members) => {
                 if let Some(Value::String(refusal)) = members.get("refusal") {

@@ -99,7 +99,15 @@ pub(super) fn render(
         .into_iter()
         .next()
         .or_impossible("a run has a choice");
-    let mut content: Vec<Value> = whole.items.into_iter().filter_map(block).collect();
+    let mut content: Vec<Value> = Vec::with_capacity(whole.items.len());
+    for item in whole.items {
+        match (item, content.last_mut()) {
+            (Item::Signature(seal), Some(thought)) if thought["signature"] == "" => {
+                thought["signature"] = seal.into();
+            }
+            (item, _) => content.extend(block(item)),
+        }
+    }
     let refusal = whole.extra.remove("refusal");
     let has_refused = refusal.as_ref().is_some_and(Value::is_string);
     if let Some(Value::String(refusal)) = refusal {
@@ -125,6 +133,9 @@ fn block(item: Item) -> Option<Value> {
         Item::Text(text) => Some(json!({"type": "text", "text": text})),
         Item::Reasoning(text) => {
             Some(json!({"type": "thinking", "thinking": text, "signature": ""}))
+        }
+        Item::Signature(seal) => {
+            Some(json!({"type": "thinking", "thinking": "", "signature": seal}))
         }
         Item::Call(call) => {
             // Arguments that are no object cannot be said here: a client answers an unknown member to the model.

@@ -35,6 +35,7 @@ pub async fn completions(
     let voice = ChatVoice::new(Arc::clone(&request));
     let question = Question {
         request,
+        more: Vec::new(),
         reasoning: app.settings.http.reasoning_format,
         admission,
     };

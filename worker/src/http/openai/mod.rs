@@ -2,6 +2,7 @@
 
 pub mod body;
 pub mod chat;
+pub mod completions;
 pub mod fields;
 pub mod images;
 pub mod models;

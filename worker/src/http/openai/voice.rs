@@ -132,6 +132,8 @@ impl Voice for ChatVoice {
             Piece::Reasoning(text) => self.chunk(out, choice, |out| {
                 put_member(out, "reasoning_content", &text);
             }),
+            // The dialect has no word for it.
+            Piece::Signature(_) => {}
             Piece::ToolCall(call) => {
                 if let Some(delta) = self.calls.delta(choice, &call) {
                     self.chunk(out, choice, |out| put_json(out, &delta));

@@ -88,6 +88,7 @@ fn choice(index: usize, whole: Whole, calls: &Calls) -> Choice {
         match item {
             Item::Text(text) => join(&mut content, text),
             Item::Reasoning(text) => join(&mut reasoning_content, text),
+            Item::Signature(_) => {}
             Item::Call(call) => tool_calls.push(calls.whole(&call)),
         }
     }

@@ -11,6 +11,7 @@ mod delta;
 mod dialect;
 mod frame;
 mod kind;
+mod messages;
 mod refusal;
 mod relay;
 mod responses;
@@ -223,7 +224,6 @@ impl OpenAi {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut answer = self.ask(ask, turn, &account).await?;
         let variable = account.variable.as_str();
-        let takes_functions = ask.calls_as_functions;
         // Labels lie, so the first bytes tell what this is.
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());
@@ -232,7 +232,7 @@ impl OpenAi {
             Some(b'{' | b'[') => {
                 let (whole, is_over) = whole_body(&mut answer, first).await?;
                 let events = &mut turn.events;
-                self.kind.whole(&whole, variable, takes_functions, events)?;
+                self.kind.whole(&whole, variable, ask, events)?;
                 turn.emit().await?;
                 is_over
             }
@@ -241,7 +241,7 @@ impl OpenAi {
                 return Err(refusal::wrong_place(what, variable));
             }
             _ => {
-                let decoder = self.kind.decoder(variable, takes_functions);
+                let decoder = self.kind.decoder(variable, ask);
                 listen(turn, &mut answer, first, decoder).await?
             }
         };
@@ -268,6 +268,7 @@ impl OpenAi {
             let request = match self.kind {
                 Kind::Chat => wire::ask(&self.base_url, account, model, ask, manner),
                 Kind::Responses => wire::respond(&self.base_url, account, model, ask),
+                Kind::Messages => wire::message(&self.base_url, account, model, ask),
             };
             let mut answer = turn.send(request).await?;
             if answer.status.is_success() {

@@ -207,7 +207,9 @@ fn classify(status: u16, said: &Said, variable: &str) -> ProviderError {
     }
     let is_missing =
         matches!(status, 403 | 404) && message.contains("model") && worded(MISSING_WORDS);
-    let is_model = coded(MODEL_CODES) || worded(MODEL_WORDS) || is_missing;
+    // Anthropic's own words: "model: NAME".
+    let is_named = coded(&["not_found_error"]) && message.starts_with("model:");
+    let is_model = coded(MODEL_CODES) || worded(MODEL_WORDS) || is_missing || is_named;
     if is_model && matches!(status, 400 | 403 | 404 | 422) {
         let error = ProviderError {
             param: Some("model".to_owned()),
@@ -395,6 +397,11 @@ mod tests {
             (
                 400,
                 r#"{"error":{"message":"The model `x` does not exist","type":"invalid_request_error","code":"model_not_found"}}"#,
+                Kind::ModelNotFound,
+            ),
+            (
+                404,
+                r#"{"type":"error","error":{"type":"not_found_error","message":"model: x"}}"#,
                 Kind::ModelNotFound,
             ),
             (404, "404 page not found", Kind::Protocol),

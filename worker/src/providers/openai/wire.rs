@@ -3,9 +3,13 @@
 use super::{
     account::Account,
     body::{Manner, body},
-    responses,
+    messages, responses,
 };
-use crate::{chat::ChatRequest, providers::relay::Call, upstream::Request};
+use crate::{
+    chat::{ChatRequest, Dialect},
+    providers::relay::Call,
+    upstream::Request,
+};
 
 /// `POST /chat/completions`.
 pub(super) fn ask(
@@ -28,19 +32,46 @@ pub(super) fn respond(
     post(base_url, "responses", account, chat).pieces(responses::body::body(chat, model))
 }
 
+/// The dialect's version, where the caller has named none.
+const VERSION: &str = "2023-06-01";
+
+/// `POST /v1/messages`. SDKs of this dialect take the base URL without the version, and others with it: both are right.
+pub(super) fn message(
+    base_url: &str,
+    account: &Account,
+    model: &str,
+    chat: &ChatRequest,
+) -> Request {
+    let base_url = base_url.strip_suffix("/v1").unwrap_or(base_url);
+    let mut request =
+        asking(base_url, "v1/messages", chat).header("x-api-key", account.key.expose());
+    let own = chat.verbatim.as_ref();
+    let own = own.filter(|own| own.dialect == Dialect::Messages);
+    let told = own.map_or(&[][..], |own| &own.headers);
+    for (name, value) in told {
+        request = request.header(name, value.clone());
+    }
+    if !told.iter().any(|(name, _)| *name == "anthropic-version") {
+        request = request.header("anthropic-version", VERSION);
+    }
+    request.pieces(messages::body::body(chat, model))
+}
+
 fn post(base_url: &str, door: &str, account: &Account, chat: &ChatRequest) -> Request {
+    asking(base_url, door, chat).header("authorization", format!("Bearer {}", account.key.expose()))
+}
+
+fn asking(base_url: &str, door: &str, chat: &ChatRequest) -> Request {
     let accept = if chat.stream {
         "text/event-stream"
     } else {
         "application/json"
     };
-    Request::post("chat", format!("{base_url}/{door}"))
-        .header("authorization", format!("Bearer {}", account.key.expose()))
-        .headers(&[
-            ("content-type", "application/json"),
-            ("accept", accept),
-            ("user-agent", "hive2api"),
-        ])
+    Request::post("chat", format!("{base_url}/{door}")).headers(&[
+        ("content-type", "application/json"),
+        ("accept", accept),
+        ("user-agent", "hive2api"),
+    ])
 }
 
 /// A caller's own request, with the lane's key in the place of the caller's.

@@ -24,6 +24,7 @@ enum Step {
     /// A picture, a source: what becomes text, or nothing.
     Image,
     Cited,
+    Signature,
     Usage,
     Unknown,
     /// So many seconds.
@@ -37,6 +38,7 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (0..4_usize, 0..9_usize).prop_map(|(call, bytes)| Step::Call(call, bytes)),
         1 => Just(Step::Image),
         1 => Just(Step::Cited),
+        1 => Just(Step::Signature),
         1 => Just(Step::Usage),
         1 => Just(Step::Unknown),
         1 => (1..25_u64).prop_map(Step::Silence),
@@ -106,6 +108,7 @@ fn answer(steps: Vec<Step>, arguments: &[String], finish: Option<FinishReason>) 
                 ChatEvent::Image { url: "u".into() }
             }
             Step::Cited => ChatEvent::Cited { index: 1 },
+            Step::Signature => ChatEvent::Signature("c2ln".into()),
             Step::Usage => ChatEvent::Usage(Usage {
                 completion_tokens: 1,
                 ..USAGE

@@ -65,7 +65,7 @@ impl Voice for Blocks {
             }
             Piece::Finish(reason) => self.reasons.push(reason),
             // It has no words for them.
-            Piece::Sources(_) | Piece::Extra(_) | Piece::Logprobs(_) => {}
+            Piece::Signature(_) | Piece::Sources(_) | Piece::Extra(_) | Piece::Logprobs(_) => {}
         }
     }
 
@@ -93,6 +93,7 @@ impl Voice for Blocks {
                 let piece = match item {
                     Item::Text(text) => Piece::Text(text),
                     Item::Reasoning(text) => Piece::Reasoning(text),
+                    Item::Signature(seal) => Piece::Signature(seal),
                     Item::Call(call) => Piece::ToolCall(call),
                 };
                 self.piece(&mut out, index, piece);

@@ -118,6 +118,11 @@ pub(super) fn messages(stream: &str) -> Said {
             }
             "content_block_delta" => {
                 let (kind, _, text) = open.as_mut().unwrap();
+                if event["delta"]["type"] == "signature_delta" {
+                    assert_eq!(kind, "thinking", "thinking has a seal, and nothing else");
+                    assert_ne!(str_of(&event["delta"], "signature"), "");
+                    continue;
+                }
                 let (delta, member) = match &**kind {
                     "text" => ("text_delta", "text"),
                     "thinking" => ("thinking_delta", "thinking"),

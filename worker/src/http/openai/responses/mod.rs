@@ -50,6 +50,7 @@ pub async fn create(
     let voice = ResponsesVoice::new(asked.echo, asked.toolbox);
     let question = Question {
         request,
+        more: Vec::new(),
         reasoning,
         admission,
     };

@@ -364,7 +364,7 @@ impl Voice for ResponsesVoice {
                     self.take(out, Stretch::Words(Words::Refusal, refusal));
                 }
             }
-            Piece::Logprobs(_) => {}
+            Piece::Signature(_) | Piece::Logprobs(_) => {}
             Piece::Finish(reason) => self.end(out, reason),
         }
     }
@@ -413,6 +413,7 @@ impl Voice for ResponsesVoice {
             let piece = match item {
                 Item::Text(text) => Piece::Text(text),
                 Item::Reasoning(text) => Piece::Reasoning(text),
+                Item::Signature(seal) => Piece::Signature(seal),
                 Item::Call(call) => Piece::ToolCall(call),
             };
             self.piece(out, 0, piece);

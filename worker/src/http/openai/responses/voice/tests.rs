@@ -152,7 +152,7 @@ fn whole(pieces: impl IntoIterator<Item = Piece>, reason: FinishReason) -> Value
             }
             (Piece::Sources(sources), _) => whole.sources = sources,
             (Piece::Extra(members), _) => whole.extra = members,
-            (Piece::Logprobs(_) | Piece::Finish(_), _) => {}
+            (Piece::Signature(_) | Piece::Logprobs(_) | Piece::Finish(_), _) => {}
         }
     }
     serde_json::from_slice(&voice().whole(vec![whole], USAGE)).unwrap()
@@ -162,6 +162,7 @@ fn clone(pieces: &[Piece]) -> Vec<Piece> {
     let copy = |piece: &Piece| match piece {
         Piece::Text(text) => Piece::Text(text.clone()),
         Piece::Reasoning(text) => Piece::Reasoning(text.clone()),
+        Piece::Signature(seal) => Piece::Signature(seal.clone()),
         Piece::ToolCall(call) => Piece::ToolCall(call.clone()),
         Piece::Sources(sources) => Piece::Sources(sources.clone()),
         Piece::Extra(members) => Piece::Extra(members.clone()),

@@ -1,0 +1,161 @@
+"""Claude Code itself, through nginx, in front of a lane whose model follows a script: it makes, changes and reads back a file, and survives what goes wrong."""
+
+import json
+import subprocess
+
+import httpx
+import pytest
+from clients import MODULES, environment
+from conftest import Gateway
+
+# A port that nobody listens on: whatever is asked beyond this machine fails at once.
+NOWHERE = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """A gateway of its own: some faults put an account out of use for good."""
+    gateway = Gateway(tmp_path_factory.mktemp("claude"))
+    gateway.environment["MODEL_ROUTES"] = json.dumps({"claude-sonnet-4-5": ["sim/sim-chat"]})
+    gateway.up(workers=1)
+    yield gateway
+    gateway.script("down")
+
+
+class Claude:
+    def __init__(self, gateway, directory, lane, model):
+        self.gateway, self.lane, self.model = gateway, gateway.simulators[lane], model
+        self.home, self.work = directory / "home", directory / "work"
+        for folder in (self.home, self.work):
+            folder.mkdir(parents=True)
+        self.lane.reset()
+
+    def says(self, *answers, **more):
+        """What the model says, one script an answer."""
+        for answer in answers:
+            body = answer if isinstance(answer, dict) else {"text": answer}
+            httpx.post(f"{self.lane.url}/__sim/script", json=body | more).raise_for_status()
+
+    def run(self, prompt="Do what is to be done.", *arguments, seconds=180, base="", key=None):
+        env = environment(
+            HOME=str(self.home),
+            CLAUDE_CONFIG_DIR=str(self.home),
+            # As docs/clients.md has it.
+            ANTHROPIC_BASE_URL=self.gateway.url + base,
+            ANTHROPIC_AUTH_TOKEN=key or self.gateway.key,
+            ANTHROPIC_MODEL=self.model,
+            ANTHROPIC_DEFAULT_HAIKU_MODEL=self.model,
+            CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
+            DISABLE_AUTOUPDATER="1",
+            HTTP_PROXY=NOWHERE,
+            HTTPS_PROXY=NOWHERE,
+            NO_PROXY="127.0.0.1",
+            no_proxy="127.0.0.1",
+        )
+        command = [str(MODULES / ".bin" / "claude"), "-p", prompt, "--allowedTools", "Bash", *arguments]
+        before = self.posts()
+        done = subprocess.run(command, cwd=self.work, env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=seconds)
+        done.said = done.stdout + done.stderr
+        # How often it has asked the gateway.
+        done.posts = self.posts() - before
+        return done
+
+    def asks(self):
+        return [call for call in self.lane.log() if call["step"] == "ask"]
+
+    def posts(self):
+        lines = [line for text in self.gateway.logs().values() for line in text.splitlines()]
+        return sum('"method":"POST","path":"/v1/messages"' in line or '"path":"/anthropic/v1/messages"' in line for line in lines)
+
+
+def bash(command):
+    return {"name": "Bash", "arguments": json.dumps({"command": command, "description": "x"})}
+
+
+@pytest.fixture(params=[("openai", "sim-chat"), ("anthropic", "asim-chat")], ids=["chat lane", "anthropic lane"])
+def claude(request, gateway, tmp_path):
+    return Claude(gateway, tmp_path, *request.param)
+
+
+def test_a_text(claude):
+    claude.says("All is well, 世界.")
+    done = claude.run()
+    assert done.returncode == 0 and "All is well, 世界." in done.stdout, done.said
+    assert len(claude.asks()) == 1
+
+
+def test_a_file_is_made_changed_and_read_back(claude):
+    claude.says(
+        {"text": "I begin.", "calls": [bash("printf 'one\\n' > note.txt")]},
+        {"calls": [bash("sed -i s/one/two/ note.txt")]},
+        {"calls": [bash("cat note.txt")]},
+        "It says two.",
+    )
+    done = claude.run()
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert (claude.work / "note.txt").read_text() == "two\n"
+    asks = claude.asks()
+    assert len(asks) == 4
+    assert "two" in json.dumps(asks[-1]["turns"][-3:])
+
+
+def test_two_calls_at_once(claude):
+    # The first takes longer, so that its result is the later one.
+    claude.says({"text": "Both.", "calls": [bash("sleep 1; echo a > a"), bash("echo b > b")]}, "Done.")
+    done = claude.run()
+    assert done.returncode == 0 and "Done." in done.stdout, done.said
+    assert (claude.work / "a").read_text() + (claude.work / "b").read_text() == "a\nb\n"
+    assert len(claude.asks()) == 2
+
+
+def test_an_error_after_the_text_is_survived(claude):
+    claude.lane.fault("error_after_text", times=1)
+    claude.says("It broke in the middle.", "And here is the rest.")
+    done = claude.run()
+    assert done.returncode == 0 and "rest" in done.stdout, done.said
+    assert len(claude.asks()) == 2
+
+
+def test_a_fault_before_the_text_is_survived(claude):
+    # As many as the gateway tries by itself: then it is a 502, after which the question comes again.
+    claude.lane.fault("server_error", times=3)
+    claude.says("Here after all.")
+    done = claude.run()
+    assert done.returncode == 0 and "Here after all." in done.stdout, done.said
+    assert done.posts >= 2
+
+
+def test_a_conversation_that_is_too_long_is_told_in_its_words(claude):
+    claude.lane.fault("too_long" if claude.lane.name == "anthropic" else "context_length_exceeded", times=0)
+    done = claude.run()
+    assert "too long" in done.said.lower(), done.said
+
+
+@pytest.mark.parametrize(("lane", "model", "fault"), [("openai", "sim-chat", "unauthorized"), ("anthropic", "asim-chat", "credit_spent")])
+def test_a_lasting_fault_is_asked_once(own, tmp_path, lane, model, fault):
+    claude = Claude(own, tmp_path, lane, model)
+    claude.lane.fault(fault, times=0)
+    done = claude.run()
+    assert done.returncode != 0 or "API Error" in done.said, done.said
+    accounts = {call["account"] for call in claude.asks()}
+    assert len(claude.asks()) == len(accounts), "an account was asked again"
+    # Its own word for it is obeyed: no second request.
+    assert done.posts == 1, done.posts
+
+
+def test_a_wrong_key_is_asked_once(gateway, tmp_path):
+    claude = Claude(gateway, tmp_path, "openai", "sim-chat")
+    done = claude.run(key="sk-wrong-0123456789")
+    assert "401" in done.said or "API key" in done.said, done.said
+    assert (done.posts, claude.asks()) == (1, []), done.said
+
+
+def test_a_name_of_the_owners_and_the_other_base(gateway, own, tmp_path):
+    claude = Claude(own, tmp_path, "openai", "claude-sonnet-4-5")
+    httpx.delete(f"{claude.lane.url}/__sim/fault")
+    claude.says("By another name.")
+    # The account of the test before is out of use: this worker is a new one.
+    own.script("roll")
+    done = claude.run(base="/anthropic")
+    assert done.returncode == 0 and "By another name." in done.stdout, done.said
+    assert claude.asks()[0]["model"] == "sim-chat"

@@ -1,0 +1,650 @@
+//! The answer: a message's events, one by one. Source: Anthropic's public API reference, streaming of Messages.
+//!
+//! ```text
+//!   answering ── message_delta with a stop_reason ──► finished ── message_stop ──► done
+//!       └─────── error ──► Err
+//! ```
+
+use std::{borrow::Cow, collections::HashMap};
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    chat::{ChatEvent, FinishReason, Kind, ProviderError, ToolCallDelta, Unknowns, Usage},
+    providers::{openai::refusal, said::Said},
+    upstream::{json, sse::Sse},
+};
+
+/// Bytes in, events out.
+#[derive(Debug)]
+pub(in crate::providers::openai) struct Decoder {
+    sse: Sse,
+    answer: Transcript,
+}
+
+#[derive(Debug, Default)]
+struct Transcript {
+    variable: String,
+    /// The texts that the caller has named, to tell which of them was met.
+    stops: Vec<String>,
+    /// By the upstream's index.
+    blocks: HashMap<u64, Block>,
+    calls: u32,
+    sources: u32,
+    usage: Usage,
+    has_output: bool,
+    /// Told when the counts are known, which come with it or behind it.
+    reason: Option<FinishReason>,
+    is_done: bool,
+    unknown: Unknowns,
+}
+
+/// A block so far.
+#[derive(Debug)]
+enum Block {
+    /// Our number of the call, its input where that came with its beginning, and whether deltas have come.
+    Call(u32, Option<String>, bool),
+    /// Text and thinking: their deltas say what they are.
+    Other,
+}
+
+/// The members of all events, as far as they matter. Texts are lent from the event where they have no escapes.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Cow<'a, str>,
+    #[serde(default)]
+    index: u64,
+    #[serde(borrow)]
+    delta: Option<Delta<'a>>,
+    content_block: Option<Value>,
+    message: Option<Value>,
+    usage: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow)]
+    text: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    thinking: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    signature: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    partial_json: Option<Cow<'a, str>>,
+    citation: Option<Value>,
+    stop_reason: Option<String>,
+    stop_sequence: Option<String>,
+}
+
+impl Decoder {
+    /// A decoder for one answer to the key in `variable`, to a question that named `stops`.
+    pub(in crate::providers::openai) fn new(variable: &str, stops: &[String]) -> Self {
+        Self {
+            sse: Sse::default(),
+            answer: Transcript::new(variable, stops),
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// What the upstream says has failed, or a stream that is none; never once the answer is finished.
+    pub(in crate::providers::openai) fn feed(
+        &mut self,
+        bytes: &[u8],
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        if self.answer.is_done {
+            return Ok(());
+        }
+        if let Err(error) = self.sse.push(bytes) {
+            return self.answer.unless_finished(error.into());
+        }
+        while let Some(event) = self.sse.next() {
+            if let Err(error) = self.answer.event(event.data, events) {
+                return self.answer.unless_finished(error);
+            }
+            if self.answer.is_done {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// The body has ended, regularly or not.
+    ///
+    /// # Errors
+    /// An answer that broke off.
+    pub(in crate::providers::openai) fn finish(
+        &mut self,
+        events: &mut Vec<ChatEvent>,
+    ) -> Result<(), ProviderError> {
+        if !self.answer.is_done
+            && let Some(event) = self.sse.finish()
+            && let Err(error) = self.answer.event(event.data, events)
+            && self.answer.reason.is_none()
+        {
+            // An event that was torn is the end of a stream that broke.
+            return Err(match error.kind {
+                Kind::Protocol => ProviderError::broken_stream(),
+                _ => error,
+            });
+        }
+        self.answer.end(events)
+    }
+
+    /// The upstream has given its reason for the end.
+    pub(in crate::providers::openai) fn is_finished(&self) -> bool {
+        self.answer.reason.is_some()
+    }
+
+    /// Nothing may follow.
+    pub(in crate::providers::openai) fn is_done(&self) -> bool {
+        self.answer.is_done
+    }
+}
+
+/// A message that came in one piece.
+///
+/// # Errors
+/// What the upstream says has failed, or a body that is no message.
+pub(in crate::providers::openai) fn whole(
+    body: &[u8],
+    variable: &str,
+    stops: &[String],
+    events: &mut Vec<ChatEvent>,
+) -> Result<(), ProviderError> {
+    let mut answer = Transcript::new(variable, stops);
+    let Some((message, _)) = json::value(body) else {
+        return Err(ProviderError::malformed("answer"));
+    };
+    if message["type"] == "error" || message.get("error").is_some() {
+        return Err(refusal::in_stream(&Said::value(&message), variable));
+    }
+    let Some(content) = message["content"].as_array() else {
+        return Err(ProviderError::malformed("answer"));
+    };
+    for (index, block) in (0..).zip(content) {
+        answer.begin(index, block, events);
+        answer.stop(index, events);
+    }
+    answer.count(&message["usage"]);
+    let word = |name: &str| message[name].as_str().map(str::to_owned);
+    answer.finish(
+        word("stop_reason").or(Some(String::new())),
+        word("stop_sequence"),
+    );
+    answer.end(events)
+}
+
+impl Transcript {
+    fn new(variable: &str, stops: &[String]) -> Self {
+        Self {
+            variable: variable.to_owned(),
+            stops: stops.to_vec(),
+            ..Self::default()
+        }
+    }
+
+    /// What goes wrong behind the end is of no interest.
+    fn unless_finished(&self, error: ProviderError) -> Result<(), ProviderError> {
+        if self.reason.is_some() {
+            Ok(())
+        } else {
+            Err(error)
+        }
+    }
+
+    fn event(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let word = data.trim_ascii();
+        // Beats, and the end that other dialects have.
+        if !word.starts_with(b"{") {
+            return Ok(());
+        }
+        let mended;
+        let event: Event<'_> = match serde_json::from_slice(word) {
+            Ok(event) => event,
+            Err(_) => {
+                mended = json::mended(word);
+                serde_json::from_slice(&mended).map_err(|_| ProviderError::malformed("stream"))?
+            }
+        };
+        match &*event.kind {
+            "content_block_delta" => {
+                if let Some(delta) = event.delta {
+                    self.delta(event.index, delta, events);
+                }
+            }
+            "message_start" => {
+                if let Some(message) = &event.message {
+                    self.count(&message["usage"]);
+                }
+            }
+            "content_block_start" => {
+                if let Some(block) = &event.content_block {
+                    self.begin(event.index, block, events);
+                }
+            }
+            "content_block_stop" => self.stop(event.index, events),
+            "message_delta" => {
+                if let Some(usage) = &event.usage {
+                    self.count(usage);
+                }
+                if let Some(delta) = event.delta {
+                    self.finish(delta.stop_reason, delta.stop_sequence);
+                }
+            }
+            "message_stop" => return self.end(events),
+            "ping" => {}
+            "error" => return Err(refusal::in_stream(&Said::body(word), &self.variable)),
+            "" if memchr::memmem::find(word, b"\"error\"").is_some() => {
+                return Err(refusal::in_stream(&Said::body(word), &self.variable));
+            }
+            _ => self.unknown.tell("event", events),
+        }
+        Ok(())
+    }
+
+    /// A block begins. Whole answers, and some servers, have all of it here.
+    fn begin(&mut self, index: u64, block: &Value, events: &mut Vec<ChatEvent>) {
+        let text = |name: &str| block[name].as_str().unwrap_or_default().to_owned();
+        let mut known = Block::Other;
+        match block["type"].as_str().unwrap_or_default() {
+            "text" => {
+                self.text(text("text"), events);
+                for citation in block["citations"].as_array().into_iter().flatten() {
+                    self.cite(citation, events);
+                }
+            }
+            "thinking" => {
+                self.think(text("thinking"), events);
+                self.seal(text("signature"), events);
+            }
+            "tool_use" => {
+                let number = self.calls;
+                self.calls += 1;
+                self.has_output = true;
+                let input = block["input"].as_object().filter(|input| !input.is_empty());
+                known = Block::Call(number, input.map(|_| block["input"].to_string()), false);
+                events.push(ChatEvent::ToolCall(ToolCallDelta {
+                    index: number,
+                    id: block["id"].as_str().map(str::to_owned),
+                    name: Some(text("name")),
+                    arguments: String::new(),
+                }));
+            }
+            "web_search_tool_result" => {
+                for result in block["content"].as_array().into_iter().flatten() {
+                    self.name(result, events);
+                }
+            }
+            // Thinking that only its service can read, and tools that it runs itself: what comes of them stands in the text.
+            "redacted_thinking" | "server_tool_use" => {}
+            kind if kind.ends_with("_tool_result") => {}
+            _ => self.unknown.tell("block", events),
+        }
+        self.blocks.insert(index, known);
+    }
+
+    fn delta(&mut self, index: u64, delta: Delta<'_>, events: &mut Vec<ChatEvent>) {
+        if let Some(text) = delta.text {
+            self.text(text.into_owned(), events);
+        }
+        if let Some(text) = delta.thinking {
+            self.think(text.into_owned(), events);
+        }
+        if let Some(signature) = delta.signature {
+            self.seal(signature.into_owned(), events);
+        }
+        if let Some(citation) = delta.citation {
+            self.cite(&citation, events);
+        }
+        if let Some(arguments) = delta.partial_json.filter(|json| !json.is_empty())
+            && let Some(Block::Call(number, _, has_deltas)) = self.blocks.get_mut(&index)
+        {
+            *has_deltas = true;
+            events.push(more(*number, arguments.into_owned()));
+        }
+    }
+
+    /// A block has ended: of a call whose input came with its beginning that is told now.
+    fn stop(&mut self, index: u64, events: &mut Vec<ChatEvent>) {
+        if let Some(Block::Call(number, Some(input), false)) = self.blocks.remove(&index) {
+            events.push(more(number, input));
+        }
+    }
+
+    fn text(&mut self, text: String, events: &mut Vec<ChatEvent>) {
+        if !text.is_empty() {
+            self.has_output = true;
+            events.push(ChatEvent::Text(text));
+        }
+    }
+
+    fn think(&mut self, text: String, events: &mut Vec<ChatEvent>) {
+        if !text.is_empty() {
+            self.has_output = true;
+            events.push(ChatEvent::Reasoning(text));
+        }
+    }
+
+    fn seal(&mut self, signature: String, events: &mut Vec<ChatEvent>) {
+        if !signature.is_empty() {
+            events.push(ChatEvent::Signature(signature));
+        }
+    }
+
+    fn name(&mut self, source: &Value, events: &mut Vec<ChatEvent>) -> bool {
+        let Some(url) = source["url"].as_str() else {
+            return false;
+        };
+        self.sources += 1;
+        events.push(ChatEvent::Citation {
+            index: self.sources,
+            url: url.to_owned(),
+            title: source["title"].as_str().unwrap_or_default().to_owned(),
+        });
+        true
+    }
+
+    /// The text rests on a source here.
+    fn cite(&mut self, citation: &Value, events: &mut Vec<ChatEvent>) {
+        if self.name(citation, events) {
+            events.push(ChatEvent::Cited {
+                index: self.sources,
+            });
+        }
+    }
+
+    /// Counts are cumulative; what a later event does not say stays.
+    fn count(&mut self, usage: &Value) {
+        let count = |name: &str| usage[name].as_u64();
+        if let Some(fresh) = count("input_tokens") {
+            let read = count("cache_read_input_tokens").unwrap_or_default();
+            let written = count("cache_creation_input_tokens").unwrap_or_default();
+            // Some servers say 0 at the end where they have counted at the beginning.
+            if fresh + read + written > 0 {
+                self.usage.prompt_tokens = fresh + read + written;
+                self.usage.cached_tokens = read;
+            }
+        }
+        if let Some(output) = count("output_tokens") {
+            self.usage.completion_tokens = output;
+        }
+        let thinking = usage["output_tokens_details"]["thinking_tokens"].as_u64();
+        self.usage.reasoning_tokens = thinking.unwrap_or(self.usage.reasoning_tokens);
+    }
+
+    fn finish(&mut self, reason: Option<String>, stop: Option<String>) {
+        let Some(reason) = reason else {
+            return;
+        };
+        let met = stop.and_then(|text| self.stops.iter().position(|stop| *stop == text));
+        self.reason = Some(match (&*reason, met) {
+            ("stop_sequence", Some(place)) => FinishReason::StopText(place),
+            ("max_tokens" | "model_context_window_exceeded", _) => FinishReason::Length,
+            ("tool_use", _) => FinishReason::ToolCalls,
+            ("refusal", _) => FinishReason::ContentFilter,
+            // `end_turn`, `pause_turn`, and whatever comes next.
+            _ => FinishReason::Stop,
+        });
+    }
+
+    fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        if self.is_done {
+            return Ok(());
+        }
+        match (self.reason, self.has_output) {
+            (Some(FinishReason::Stop) | None, false) => Err(ProviderError::empty_answer()),
+            (None, true) => Err(ProviderError::broken_stream()),
+            (Some(reason), _) => {
+                self.is_done = true;
+                if self.usage.prompt_tokens > 0 || self.usage.completion_tokens > 0 {
+                    events.push(ChatEvent::Usage(self.usage));
+                }
+                events.push(ChatEvent::Finish(reason));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn more(index: u32, arguments: String) -> ChatEvent {
+    ChatEvent::ToolCall(ToolCallDelta {
+        index,
+        id: None,
+        name: None,
+        arguments,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn stops() -> Vec<String> {
+        vec!["STOP".to_owned(), "END".to_owned()]
+    }
+
+    fn stream(events: &[Value]) -> String {
+        let event = |data: &Value| {
+            format!(
+                "event: {}\ndata: {data}\n\n",
+                data["type"].as_str().unwrap()
+            )
+        };
+        events.iter().map(event).collect()
+    }
+
+    fn sample() -> Vec<Value> {
+        vec![
+            json!({"type": "message_start", "message": {"id": "msg_1", "usage": {"input_tokens": 3, "cache_read_input_tokens": 2, "cache_creation_input_tokens": 1, "output_tokens": 1}}}),
+            json!({"type": "ping"}),
+            json!({"type": "content_block_start", "index": 0, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "thinking_delta", "thinking": "想\n"}}),
+            json!({"type": "content_block_delta", "index": 0, "delta": {"type": "signature_delta", "signature": "c2ln"}}),
+            json!({"type": "content_block_stop", "index": 0}),
+            json!({"type": "content_block_start", "index": 1, "content_block": {"type": "text", "text": ""}}),
+            json!({"type": "content_block_delta", "index": 1, "delta": {"type": "text_delta", "text": "a👋\n"}}),
+            json!({"type": "content_block_delta", "index": 1, "delta": {"type": "citations_delta", "citation": {"type": "web_search_result_location", "url": "https://e", "title": "T", "cited_text": "x"}}}),
+            json!({"type": "content_block_stop", "index": 1}),
+            json!({"type": "content_block_start", "index": 2, "content_block": {"type": "server_tool_use", "id": "s", "name": "web_search", "input": {}}}),
+            json!({"type": "content_block_delta", "index": 2, "delta": {"type": "input_json_delta", "partial_json": "{\"query\":1}"}}),
+            json!({"type": "content_block_stop", "index": 2}),
+            json!({"type": "content_block_start", "index": 3, "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}}),
+            json!({"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": ""}}),
+            json!({"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": "{\"x\":"}}),
+            json!({"type": "content_block_delta", "index": 3, "delta": {"type": "input_json_delta", "partial_json": "1}"}}),
+            json!({"type": "content_block_stop", "index": 3}),
+            json!({"type": "content_block_start", "index": 4, "content_block": {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {"y": 2}}}),
+            json!({"type": "content_block_stop", "index": 4}),
+            json!({"type": "message_delta", "delta": {"stop_reason": "tool_use", "stop_sequence": null}, "usage": {"output_tokens": 9, "output_tokens_details": {"thinking_tokens": 4}}}),
+            json!({"type": "message_stop"}),
+        ]
+    }
+
+    fn call(index: u32, id: Option<&str>, name: Option<&str>, arguments: &str) -> ChatEvent {
+        ChatEvent::ToolCall(ToolCallDelta {
+            index,
+            id: id.map(str::to_owned),
+            name: name.map(str::to_owned),
+            arguments: arguments.to_owned(),
+        })
+    }
+
+    const USAGE: Usage = Usage {
+        prompt_tokens: 6,
+        completion_tokens: 9,
+        reasoning_tokens: 4,
+        cached_tokens: 2,
+    };
+
+    fn expected() -> Vec<ChatEvent> {
+        vec![
+            ChatEvent::Reasoning("想\n".into()),
+            ChatEvent::Signature("c2ln".into()),
+            ChatEvent::Text("a👋\n".into()),
+            ChatEvent::Citation {
+                index: 1,
+                url: "https://e".into(),
+                title: "T".into(),
+            },
+            ChatEvent::Cited { index: 1 },
+            call(0, Some("toolu_1"), Some("f"), ""),
+            call(0, None, None, "{\"x\":"),
+            call(0, None, None, "1}"),
+            call(1, Some("toolu_2"), Some("g"), ""),
+            call(1, None, None, "{\"y\":2}"),
+            ChatEvent::Usage(USAGE),
+            ChatEvent::Finish(FinishReason::ToolCalls),
+        ]
+    }
+
+    fn decode(stream: &str) -> Result<Vec<ChatEvent>, ProviderError> {
+        let (mut decoder, mut events) = (Decoder::new("KEY", &stops()), Vec::new());
+        decoder.feed(stream.as_bytes(), &mut events)?;
+        decoder.finish(&mut events)?;
+        Ok(events)
+    }
+
+    #[test]
+    fn a_message_becomes_events_however_it_is_torn() {
+        let whole = stream(&sample());
+        assert_eq!(decode(&whole).unwrap(), expected());
+        assert_eq!(decode(&whole.replace('\n', "\r\n")).unwrap(), expected());
+        for at in 0..=whole.len() {
+            let (head, tail) = whole.as_bytes().split_at(at);
+            let (mut decoder, mut events) = (Decoder::new("KEY", &stops()), Vec::new());
+            for piece in [head, tail] {
+                decoder.feed(piece, &mut events).unwrap();
+            }
+            decoder.finish(&mut events).unwrap();
+            assert_eq!(events, expected(), "split at {at}");
+        }
+    }
+
+    #[test]
+    fn every_beginning_of_a_stream_is_an_answer_or_an_error() {
+        let whole = stream(&sample());
+        let end = whole.find("event: message_delta").unwrap();
+        for at in (0..whole.len()).filter(|&at| whole.is_char_boundary(at)) {
+            let (beginning, _) = whole.split_at(at);
+            let decoded = decode(beginning);
+            if at <= end {
+                assert!(decoded.is_err(), "cut at {at}");
+            } else if let Ok(events) = decoded {
+                assert_eq!(
+                    events.last(),
+                    Some(&ChatEvent::Finish(FinishReason::ToolCalls))
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_in_one_piece_says_the_same() {
+        let message = json!({
+            "id": "msg_1", "type": "message", "role": "assistant", "stop_reason": "stop_sequence", "stop_sequence": "END",
+            "content": [
+                {"type": "thinking", "thinking": "hm", "signature": "c2ln"}, {"type": "text", "text": "a"},
+                {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}, {"type": "tool_use", "id": "toolu_2", "name": "g", "input": {"y": 2}},
+            ],
+            "usage": {"input_tokens": 3, "output_tokens": 4},
+        });
+        let mut events = Vec::new();
+        whole(message.to_string().as_bytes(), "KEY", &stops(), &mut events).unwrap();
+        assert_eq!(
+            events,
+            [
+                ChatEvent::Reasoning("hm".into()),
+                ChatEvent::Signature("c2ln".into()),
+                ChatEvent::Text("a".into()),
+                call(0, Some("toolu_1"), Some("f"), ""),
+                call(1, Some("toolu_2"), Some("g"), ""),
+                call(1, None, None, "{\"y\":2}"),
+                ChatEvent::Usage(Usage {
+                    prompt_tokens: 3,
+                    completion_tokens: 4,
+                    ..Usage::default()
+                }),
+                ChatEvent::Finish(FinishReason::StopText(1)),
+            ]
+        );
+        for body in [
+            "[]",
+            "{}",
+            "nothing",
+            r#"{"content":[],"stop_reason":"end_turn"}"#,
+        ] {
+            assert!(
+                whole(body.as_bytes(), "KEY", &[], &mut Vec::new()).is_err(),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn ends_have_their_reasons() {
+        for (reason, stop, expected) in [
+            ("end_turn", None, FinishReason::Stop),
+            ("pause_turn", None, FinishReason::Stop),
+            ("stop_sequence", Some("STOP"), FinishReason::StopText(0)),
+            ("stop_sequence", Some("another"), FinishReason::Stop),
+            ("max_tokens", None, FinishReason::Length),
+            ("model_context_window_exceeded", None, FinishReason::Length),
+            ("refusal", None, FinishReason::ContentFilter),
+        ] {
+            let mut events = sample();
+            events.truncate(10);
+            events.push(json!({"type": "message_delta", "delta": {"stop_reason": reason, "stop_sequence": stop}, "usage": {"output_tokens": 1}}));
+            let decoded = decode(&stream(&events)).unwrap();
+            assert_eq!(
+                decoded.last(),
+                Some(&ChatEvent::Finish(expected)),
+                "{reason}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_keep_their_kind() {
+        for (kind, message, expected) in [
+            ("overloaded_error", "Overloaded", Kind::Unavailable),
+            ("api_error", "Internal server error", Kind::Unavailable),
+            ("rate_limit_error", "slow down", Kind::RateLimited),
+            (
+                "invalid_request_error",
+                "prompt is too long: 9 tokens > 8 maximum",
+                Kind::ContextLength,
+            ),
+            (
+                "invalid_request_error",
+                "temperature: too high",
+                Kind::BadRequest,
+            ),
+        ] {
+            let error = json!({"type": "error", "error": {"type": kind, "message": message}});
+            for begun in [0, 8] {
+                let mut events = sample();
+                events.truncate(begun);
+                events.push(error.clone());
+                assert_eq!(
+                    decode(&stream(&events)).unwrap_err().kind,
+                    expected,
+                    "{kind} {message}"
+                );
+            }
+            let refused = whole(error.to_string().as_bytes(), "KEY", &[], &mut Vec::new());
+            assert_eq!(refused.unwrap_err().kind, expected);
+        }
+        // Behind the end nothing can go wrong any more.
+        let mut events = sample();
+        events.pop();
+        events.push(json!({"type": "error", "error": {"type": "api_error", "message": "x"}}));
+        assert_eq!(decode(&stream(&events)).unwrap(), expected());
+    }
+}
