@@ -367,7 +367,7 @@ async fn tokens_are_counted_as_they_are_used() {
     for body in bodies {
         let used = send(&hive, &body).await.json()["usage"]["input_tokens"].clone();
         let asked = qwen.control().calls("ask").len();
-        let mut question = body.clone();
+        let mut question = body;
         question.as_object_mut().unwrap().remove("max_tokens");
         let counted = post(&hive, "/v1/messages/count_tokens?beta=true", &question).await;
         assert_eq!(
