@@ -36,7 +36,6 @@ PROVIDERS = [
     Provider("openai", "sim-chat", "sim-reasoner", "OPENAI_COMPAT_1_BASE_URL", deletes=False),
     # It thinks aloud only for callers who ask for a summary, which chat completions have no word for.
     Provider("responses", "rsim-chat", None, "OPENAI_COMPAT_3_BASE_URL", deletes=False),
-    Provider("responses", "rsim-chat", "rsim-reasoner", "OPENAI_COMPAT_3_BASE_URL", deletes=False),
     Provider("anthropic", "asim-chat", "asim-reasoner", "OPENAI_COMPAT_4_BASE_URL", deletes=False),
 ]
 
