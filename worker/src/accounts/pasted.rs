@@ -101,6 +101,51 @@ pub fn accounts(
     accounts
 }
 
+/// The accounts of `NAME`, `NAME_2`, … whose value is a whole `Cookie` header, or one short form of it, or several of these
+/// between commas; numbered as [`accounts`] numbers them. One that was pasted twice, as `is_same` sees it, is one account.
+///
+/// `read` makes an account of one value and its variable, or says what is wrong with the value without repeating any of
+/// it: that becomes a problem.
+pub fn cookies<A>(
+    vars: &Vars,
+    name: &str,
+    problems: &mut Problems,
+    read: impl Fn(&str, &str) -> Result<A, &'static str>,
+    is_same: impl Fn(&A, &A) -> bool,
+) -> Vec<(usize, A)> {
+    let (mut accounts, mut more): (Vec<(usize, A)>, Vec<A>) = (Vec::new(), Vec::new());
+    for (number, value) in vars.numbered(name) {
+        let variable = variable(vars, name, number);
+        let value = exported(&value).unwrap_or(value);
+        let mut read = |value: &str| match read(value, &variable) {
+            Ok(account) => Some(account),
+            Err(problem) => {
+                problems.push(format!("{variable} {problem}"));
+                None
+            }
+        };
+        // Commas stand within cookies, too: only short forms are told apart by them.
+        if value.contains('=') {
+            accounts.extend(read(&value).map(|account| (number, account)));
+            continue;
+        }
+        let is_there = |part: &&str| !part.trim().is_empty();
+        for (at, part) in value.split(',').filter(is_there).enumerate() {
+            match read(part) {
+                Some(account) if at == 0 => accounts.push((number, account)),
+                account => more.extend(account),
+            }
+        }
+    }
+    for account in more {
+        if !accounts.iter().any(|(_, known)| is_same(known, &account)) {
+            let last = accounts.iter().map(|(number, _)| *number).max();
+            accounts.push((last.unwrap_or_default() + 1, account));
+        }
+    }
+    accounts
+}
+
 fn is_known(accounts: &[(usize, Pasted)], pasted: &Pasted) -> bool {
     accounts
         .iter()

@@ -154,40 +154,9 @@ impl fmt::Debug for Account {
 /// All accounts of the environment: `METASO_TOKEN`, `METASO_TOKEN_2`, …, each with a whole cookie, or with one short form or
 /// several between commas.
 pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
-    let mut accounts: Vec<(usize, Account)> = Vec::new();
-    let mut more: Vec<Account> = Vec::new();
-    for (number, value) in vars.numbered(VARIABLE) {
-        let variable = pasted::variable(vars, VARIABLE, number);
-        let value = pasted::exported(&value).unwrap_or(value);
-        let mut read = |value: &str| match account(value, &variable) {
-            Ok(account) => Some(account),
-            Err(problem) => {
-                problems.push(format!("{variable} {problem}"));
-                None
-            }
-        };
-        if value.contains('=') {
-            accounts.extend(read(&value).map(|account| (number, account)));
-            continue;
-        }
-        let is_there = |part: &&str| !part.trim().is_empty();
-        for (at, part) in value.split(',').filter(is_there).enumerate() {
-            match read(part) {
-                Some(account) if at == 0 => accounts.push((number, account)),
-                account => more.extend(account),
-            }
-        }
-    }
-    for account in more {
-        let is_known = accounts
-            .iter()
-            .any(|(_, known)| known.pasted == account.pasted);
-        if !is_known {
-            let number = accounts.iter().map(|(number, _)| *number).max();
-            accounts.push((number.unwrap_or_default() + 1, account));
-        }
-    }
-    accounts
+    pasted::cookies(vars, VARIABLE, problems, account, |a, b| {
+        a.pasted == b.pasted
+    })
 }
 
 /// One value's account; else what is wrong with it, without repeating any of it.
