@@ -38,9 +38,15 @@ impl<R> Refusal<R> {
         self
     }
 
-    /// See [`ProviderError::with_retry_after`].
-    pub(super) fn retry_after(mut self, time: Option<Duration>) -> Self {
-        self.error = self.error.with_retry_after(time);
+    /// See [`ProviderError::lasting`].
+    pub(super) fn lasting(mut self) -> Self {
+        self.error = self.error.lasting();
+        self
+    }
+
+    /// The same with the time that the service names; where it names none, with what is known already.
+    pub(super) fn resting(mut self, rest: Option<Duration>) -> Self {
+        self.error.retry_after = rest.or(self.error.retry_after);
         self
     }
 }

@@ -207,5 +207,5 @@ async fn refused(mut answer: Answer, variable: &str) -> Refusal {
     let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
     // The status alone says something when the body breaks off.
     let body = answer.short().await.unwrap_or_default();
-    refusal::refusal(status, &body, variable).retry_after(retry_after)
+    refusal::refusal(status, &body, variable).resting(retry_after)
 }

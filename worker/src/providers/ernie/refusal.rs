@@ -83,8 +83,8 @@ fn coded(code: i64, message: &str, variable: &str) -> Refusal {
         1 => too_many().saying(message),
         40002 => {
             // The flow has tried another session by the time that somebody hears of it.
-            let error = ProviderError::new(Kind::Unavailable, "the service lost the session");
-            Refusal::from(error.lasting())
+            Refusal::new(Kind::Unavailable, "the service lost the session")
+                .lasting()
                 .with(Remedy::NewSession)
                 .saying(message)
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{
     chat::{Kind, ProviderError},
+    providers::refused,
     upstream::{Answer, json},
 };
 
@@ -24,16 +25,13 @@ const CHECKS: &[&str] = &[
 ];
 
 /// A refusal, and what may be done about it before it is passed on.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) error: ProviderError,
-    pub(super) remedy: Remedy,
-}
+pub(super) type Refusal = refused::Refusal<Remedy>;
 
 /// What may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Remedy {
     /// Nothing that this account could do.
+    #[default]
     None,
     /// Another token.
     NewToken,
@@ -74,40 +72,6 @@ impl Head {
         Self {
             status,
             retry_after: None,
-        }
-    }
-}
-
-impl Refusal {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
-        ProviderError::new(kind, message).into()
-    }
-
-    fn with(self, remedy: Remedy) -> Self {
-        Self { remedy, ..self }
-    }
-
-    fn saying(mut self, words: &str) -> Self {
-        self.error = self.error.saying(words);
-        self
-    }
-
-    fn lasting(mut self) -> Self {
-        self.error = self.error.lasting();
-        self
-    }
-
-    fn resting(mut self, rest: Option<Duration>) -> Self {
-        self.error.retry_after = rest.or(self.error.retry_after);
-        self
-    }
-}
-
-impl<E: Into<ProviderError>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            remedy: Remedy::None,
         }
     }
 }

@@ -5,20 +5,18 @@ use serde_json::Value;
 
 use crate::{
     chat::{Kind, ProviderError},
+    providers::refused,
     upstream::json,
 };
 
 /// A refusal, and what may be done about it before it is passed on.
-#[derive(Clone, Debug)]
-pub(super) struct Refusal {
-    pub(super) error: ProviderError,
-    pub(super) remedy: Remedy,
-}
+pub(super) type Refusal = refused::Refusal<Remedy>;
 
 /// What may help.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Remedy {
     /// Nothing that this account could do.
+    #[default]
     None,
     /// Another access token.
     NewToken,
@@ -26,35 +24,6 @@ pub(super) enum Remedy {
     NewSignature,
     /// Time: the account answers somebody else.
     Wait,
-}
-
-impl Refusal {
-    fn new(kind: Kind, message: impl Into<String>) -> Self {
-        ProviderError::new(kind, message).into()
-    }
-
-    fn with(self, remedy: Remedy) -> Self {
-        Self { remedy, ..self }
-    }
-
-    fn code(mut self, code: &str) -> Self {
-        self.error = self.error.with_code(code);
-        self
-    }
-
-    fn saying(mut self, words: &str) -> Self {
-        self.error = self.error.saying(words);
-        self
-    }
-}
-
-impl<E: Into<ProviderError>> From<E> for Refusal {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            remedy: Remedy::None,
-        }
-    }
 }
 
 /// An answer that is no event stream, or whose status is no success. `variable` names what to renew.
