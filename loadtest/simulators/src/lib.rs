@@ -146,6 +146,21 @@ pub fn start(name: &str, options: Options) -> io::Result<Running> {
     running::start(name, *new, &options)
 }
 
+/// `NAME`, `NAME_2`, … with what `value` says for the first `accounts` fake accounts.
+fn numbered(
+    name: &str,
+    accounts: usize,
+    value: impl Fn(usize) -> Option<String>,
+) -> impl Iterator<Item = (String, String)> {
+    (1..=accounts).filter_map(move |number| {
+        let name = match number {
+            1 => name.to_owned(),
+            _ => format!("{name}_{number}"),
+        };
+        Some((name, value(number)?))
+    })
+}
+
 /// A provider's service as a plain function; the sockets and the clock are the server's.
 trait Simulator: Send + Sync {
     /// The faults that this service knows, besides the shared ones of `faults`.

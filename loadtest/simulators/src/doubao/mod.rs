@@ -35,6 +35,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
 };
 
@@ -77,15 +78,9 @@ impl Simulator for Doubao {
         let mut env: Vec<_> = ["", "_UPLOAD"]
             .map(|part| (format!("DOUBAO{part}_BASE_URL"), self.base.clone()))
             .into();
-        for number in 1..=accounts {
-            let suffix = match number {
-                1 => String::new(),
-                _ => format!("_{number}"),
-            };
-            if let Some(token) = account::credential(number) {
-                env.push((format!("DOUBAO_TOKEN{suffix}"), token.to_owned()));
-            }
-        }
+        env.extend(numbered("DOUBAO_TOKEN", accounts, |number| {
+            account::credential(number).map(str::to_owned)
+        }));
         env
     }
 

@@ -47,17 +47,18 @@ pub(super) struct Accounts {
     nonces: HashSet<String>,
 }
 
-/// The variables of account `number`, counted from 1, without its number.
-pub(super) fn credentials(number: usize) -> Vec<(&'static str, String)> {
-    let Some(person) = number.checked_sub(1).and_then(|at| PEOPLE.get(at)) else {
-        return Vec::new();
-    };
-    let mut credentials = vec![
-        ("FLOWGPT_BEARER_TOKEN", person.token.to_owned()),
-        ("FLOWGPT_DEVICE_ID", person.device.to_owned()),
-    ];
-    credentials.extend(person.waf.map(|waf| ("FLOWGPT_WAF_TOKEN", waf.to_owned())));
-    credentials
+/// The variables of an account.
+pub(super) const VARIABLES: [&str; 3] = [
+    "FLOWGPT_BEARER_TOKEN",
+    "FLOWGPT_DEVICE_ID",
+    "FLOWGPT_WAF_TOKEN",
+];
+
+/// What account `number`, counted from 1, has in the variable at this place of [`VARIABLES`].
+pub(super) fn credential(number: usize, variable: usize) -> Option<String> {
+    let person = PEOPLE.get(number.checked_sub(1)?)?;
+    let values = [Some(person.token), Some(person.device), person.waf];
+    values.get(variable).copied().flatten().map(str::to_owned)
 }
 
 impl Accounts {

@@ -27,6 +27,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
 };
 
@@ -63,14 +64,10 @@ impl Simulator for FlowGpt {
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let mut env = vec![("FLOWGPT_BASE_URL".to_owned(), self.base.clone())];
-        for number in 1..=accounts {
-            let suffix = match number {
-                1 => String::new(),
-                _ => format!("_{number}"),
-            };
-            for (name, value) in account::credentials(number) {
-                env.push((format!("{name}{suffix}"), value));
-            }
+        for (at, name) in account::VARIABLES.iter().enumerate() {
+            env.extend(numbered(name, accounts, |number| {
+                account::credential(number, at)
+            }));
         }
         env
     }

@@ -34,6 +34,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
     socket::{self, Opened},
 };
@@ -76,16 +77,7 @@ impl Simulator for Kimi {
             .into();
         let socket = self.base.replacen("http", "ws", 1);
         env.push(("KIMI_WS_BASE_URL".to_owned(), socket));
-        for number in 1..=accounts {
-            let suffix = if number == 1 {
-                String::new()
-            } else {
-                format!("_{number}")
-            };
-            if let Some(token) = account::credential(number) {
-                env.push((format!("KIMI_TOKEN{suffix}"), token));
-            }
-        }
+        env.extend(numbered("KIMI_TOKEN", accounts, account::credential));
         env
     }
 

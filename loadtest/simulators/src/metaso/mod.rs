@@ -31,6 +31,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
     script::Citation,
 };
@@ -85,15 +86,7 @@ impl Simulator for Metaso {
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let mut env = vec![("METASO_BASE_URL".to_owned(), self.base.clone())];
-        for number in 1..=accounts {
-            let suffix = match number {
-                1 => String::new(),
-                _ => format!("_{number}"),
-            };
-            if let Some(token) = account::credential(number) {
-                env.push((format!("METASO_TOKEN{suffix}"), token));
-            }
-        }
+        env.extend(numbered("METASO_TOKEN", accounts, account::credential));
         env
     }
 

@@ -34,6 +34,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
 };
 
@@ -79,15 +80,9 @@ impl Simulator for MiniMax {
         let mut env: Vec<_> = ["", "_STREAM"]
             .map(|part| (format!("MINIMAX{part}_BASE_URL"), self.base.clone()))
             .into();
-        for number in 1..=accounts {
-            let suffix = match number {
-                1 => String::new(),
-                _ => format!("_{number}"),
-            };
-            if let Some(token) = self.state().accounts.credential(number) {
-                env.push((format!("MINIMAX_TOKEN{suffix}"), token));
-            }
-        }
+        env.extend(numbered("MINIMAX_TOKEN", accounts, |number| {
+            self.state().accounts.credential(number)
+        }));
         env
     }
 

@@ -27,6 +27,7 @@ use self::{account::Wants, ask::Form, refusal::Refusal, stream::End, windows::Wi
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
 };
 
@@ -64,22 +65,17 @@ impl Simulator for Xinghuo {
 
     fn env(&self, accounts: usize, control: &Control) -> Vec<(String, String)> {
         let mut env = vec![("XINGHUO_BASE_URL".to_owned(), self.base.clone())];
-        for number in 1..=accounts {
-            let suffix = if number == 1 {
-                String::new()
-            } else {
-                format!("_{number}")
-            };
-            if let Some(cookie) = account::cookie(number) {
-                env.push((format!("XINGHUO_COOKIE{suffix}"), cookie.to_owned()));
-                // §2: a GtToken asks for the classic form; an empty one replaces whatever a `.env` file has.
-                let token = match control.only(SPARK) {
-                    true => String::new(),
-                    false => account::gt_token(number),
-                };
-                env.push((format!("GT_TOKEN{suffix}"), token));
-            }
-        }
+        env.extend(numbered("XINGHUO_COOKIE", accounts, |number| {
+            account::cookie(number).map(str::to_owned)
+        }));
+        // §2: a GtToken asks for the classic form; an empty one replaces whatever a `.env` file has.
+        env.extend(numbered("GT_TOKEN", accounts, |number| {
+            account::cookie(number)?;
+            Some(match control.only(SPARK) {
+                true => String::new(),
+                false => account::gt_token(number),
+            })
+        }));
         env
     }
 

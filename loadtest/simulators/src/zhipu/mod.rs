@@ -33,6 +33,7 @@ use self::{
 use super::{
     Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    numbered,
     prompt::{Answer, Question},
 };
 
@@ -80,15 +81,7 @@ impl Simulator for Zhipu {
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
         let mut env = vec![("ZHIPU_BASE_URL".to_owned(), self.base.clone())];
-        for number in 1..=accounts {
-            let suffix = match number {
-                1 => String::new(),
-                _ => format!("_{number}"),
-            };
-            if let Some(token) = account::credential(number) {
-                env.push((format!("ZHIPU_TOKEN{suffix}"), token));
-            }
-        }
+        env.extend(numbered("ZHIPU_TOKEN", accounts, account::credential));
         env
     }
 
