@@ -58,19 +58,24 @@ pub(super) fn render(
     choices: Vec<Whole>,
     usage: Usage,
 ) -> Vec<u8> {
-    let sources: Vec<Source> = choices
-        .iter()
-        .flat_map(|whole| whole.sources.iter().cloned())
+    let mut sources: Vec<Source> = Vec::new();
+    let choices = choices
+        .into_iter()
+        .enumerate()
+        .map(|(index, mut whole)| {
+            let own = std::mem::take(&mut whole.sources);
+            let choice = choice(index, whole, &own, calls);
+            // Each choice names its own beside its text; the body lists those of all.
+            sources.extend(own);
+            choice
+        })
         .collect();
-    let choices = choices.into_iter().enumerate();
     let completion = Completion {
         id,
         object: "chat.completion",
         created,
         model,
-        choices: choices
-            .map(|(index, whole)| choice(index, whole, calls))
-            .collect(),
+        choices,
         usage: usage.into(),
         system_fingerprint: (),
         citations: citations(sources.iter()),
@@ -81,7 +86,7 @@ pub(super) fn render(
     body.unwrap_or_default()
 }
 
-fn choice(index: usize, whole: Whole, calls: &Calls) -> Choice {
+fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choice {
     let (mut content, mut reasoning_content) = (String::new(), String::new());
     let mut tool_calls = Vec::new();
     for item in whole.items {
@@ -98,8 +103,8 @@ fn choice(index: usize, whole: Whole, calls: &Calls) -> Choice {
         function_call = tool_calls.drain(..).next();
     }
     let mut members = whole.extra;
-    if !whole.sources.is_empty() {
-        let mut annotations = annotations(&whole.sources);
+    if !sources.is_empty() {
+        let mut annotations = annotations(sources);
         match members.get_mut("annotations") {
             Some(Value::Array(known)) => known.append(&mut annotations),
             _ => {
