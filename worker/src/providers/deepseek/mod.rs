@@ -142,6 +142,7 @@ impl DeepSeek {
                 "The conversation holds no text and no attachment.",
             ));
         }
+        // It would answer without a word about them (section 4).
         if has_files && turn.model.upstream == models::EXPERT {
             return Err(ProviderError::bad_request(
                 "messages",
@@ -150,6 +151,7 @@ impl DeepSeek {
         }
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         account.keep_pace(self.pause).await;
+        // Each remedy once: what neither mends is not mended by more of it, and logins in a row close an account.
         let (mut may_log_in, mut may_restart) = (true, true);
         loop {
             let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
@@ -195,6 +197,7 @@ impl DeepSeek {
             (session, Some(proof))
         };
         let session_id = session?;
+        // Before anything else can fail: an empty conversation stays in the history as well.
         let deletion = wire::delete_session(caller, &session_id).into();
         turn.opened(&session_id, Some(deletion));
         let mut question = Question {
@@ -209,6 +212,7 @@ impl DeepSeek {
             self.attach(ask, turn, caller, &mut question).await?;
         }
         let is_vision = question.model == models::VISION;
+        // The model that sees has no search (section 4, table of models).
         question.search &= !is_vision;
         let messenger = turn.messenger();
         let values = self

@@ -32,6 +32,7 @@ use super::{Errand, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
+    impossible::OrImpossible as _,
     settings::{Problems, Settings, Vars},
     upstream::{Answer, linger},
 };
@@ -197,7 +198,7 @@ impl Ernie {
             wire::delete(
                 caller,
                 &session_id,
-                u64::try_from(unix_ms).unwrap_or_default(),
+                u64::try_from(unix_ms).or_impossible("milliseconds of an age fit"),
             )
         })
     }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     chat::{Kind, ProviderError},
+    impossible::OrImpossible as _,
     providers::said::Said,
     upstream::json,
 };
@@ -130,7 +131,7 @@ pub(super) fn in_stream(
 ) -> ProviderError {
     match said.status {
         Some(status) => {
-            let body = serde_json::to_vec(members).unwrap_or_default();
+            let body = serde_json::to_vec(members).or_impossible("a JSON value serialises");
             let refused = Refused {
                 step: Step::Chat,
                 status,

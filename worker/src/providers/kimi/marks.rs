@@ -1,6 +1,8 @@
 //! Citation marks: private-use characters in the answer's text that point at sources. Taken out of what the client
 //! sees, wherever the events cut them. Source: `wire/kimi.md` section 5.3.
 
+use crate::impossible::OrImpossible as _;
+
 const OPEN: char = '\u{E3A0}';
 const NEXT: char = '\u{E3A3}';
 const CLOSE: char = '\u{E3A8}';
@@ -66,7 +68,10 @@ impl Marks {
 
     /// Whether what is held begins like a mark: other private-use text is somebody's own and passes at once.
     fn can_be_mark(&self) -> bool {
-        let inner = self.held.strip_prefix(OPEN).unwrap_or_default();
+        let inner = self
+            .held
+            .strip_prefix(OPEN)
+            .or_impossible("only what begins a mark is held");
         match inner.strip_prefix(WORD) {
             Some(rest) => rest.is_empty() || rest.starts_with(NEXT),
             None => WORD.starts_with(inner),

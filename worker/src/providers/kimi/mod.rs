@@ -261,6 +261,7 @@ impl Kimi {
         let offers = session.catalogue.offers();
         self.look_at_offers(account, messenger, now);
         let shapes = models::shapes(&model.upstream, asked.thinking, asked.effort, &offers);
+        // What was answered last is likely to be understood again; other models have fewer shapes, hence the remainder.
         let first = self.answered.load(Ordering::Relaxed) % shapes.len();
         let mut refused = None;
         let others = (0..shapes.len()).filter(|at| *at != first);
@@ -359,10 +360,12 @@ impl Kimi {
             let bytes = match chunk {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => break,
+                // All has been said: how the connection ends is no part of the answer.
                 Err(_) if decoder.is_complete() => break,
                 Err(error) => return Err(error),
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
+            // Before the events go out: a client that leaves with the first of them must leave nothing behind.
             if let Some(chat_id) = decoder.chat_id().filter(|_| !is_registered) {
                 let deletion = self.deletion(account, access, chat_id);
                 turn.opened(chat_id, (!self.keeps_chats).then(|| Errand::new(deletion)));
@@ -370,6 +373,7 @@ impl Kimi {
             }
             turn.emit_then(fed).await?;
         }
+        // Whatever the answer was: the service has taken this token.
         account.session.tokens.served(access);
         let has_trailer = decoder.is_over();
         decoder.finish(&mut turn.events)?;

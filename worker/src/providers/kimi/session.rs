@@ -19,6 +19,7 @@ use crate::{
         rotating::{Attempt, Failure, Grant, HalfOpen, Renewed, Rotating},
     },
     chat::{Kind, ProviderError},
+    impossible::OrImpossible as _,
     providers::Messenger,
     upstream::{Request, TransportError},
 };
@@ -62,7 +63,12 @@ impl Spare {
     fn new(pasted: Option<&Claims>, random: u128) -> Self {
         // 19 digits; devices begin with 7, sessions with 17.
         let digits = format!("{random:039}");
-        let last = |count: usize| digits.get(digits.len() - count..).unwrap_or_default();
+        let last = |count: usize| {
+            let start = digits.len() - count;
+            digits
+                .get(start..)
+                .or_impossible("39 digits were made, and fewer are wanted")
+        };
         let claim = |name| pasted.and_then(|claims| claims.text(name));
         Self {
             device: claim("device_id").unwrap_or_else(|| format!("7{}", last(18))),

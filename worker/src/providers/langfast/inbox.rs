@@ -125,6 +125,7 @@ impl State {
     fn hear(&mut self, incoming: Incoming<'_>) {
         match incoming {
             Incoming::Connected => self.is_connected = true,
+            // The socket outlives the run by a moment.
             Incoming::Event(_) if self.outcome.is_some() || self.decoder.is_over() => {}
             Incoming::Event(event) => {
                 let before = self.decoder.heard();
@@ -155,6 +156,7 @@ impl State {
         if decoded.is_err() || self.decoder.is_over() {
             self.outcome = Some(decoded);
         } else if self.is_begun {
+            // Not before: what was heard early may hold the whole answer, and be ours.
             self.outcome = self.closed.take().map(Err);
         }
         if self.decoder.is_over() && self.decoder.rewrites() > 0 {

@@ -108,6 +108,7 @@ impl Session {
     /// The credential that the pool begins with: the pasted access token as long as it holds, else one that has to be
     /// renewed first, with the newest refresh token that an earlier process kept. The time is Unix seconds.
     pub(super) fn issued(&self, now: u64) -> Issued<Guest> {
+        // A token that was kept has replaced the pasted one, and its access token with it.
         let is_kept = self.grant.kept().is_some();
         let holds = !is_kept && !self.access_token.is_empty() && !self.user_id.is_empty();
         Issued {

@@ -202,12 +202,14 @@ impl Decoder {
                 .advance(content)
                 .map(|new| ChatEvent::Text(new.to_owned())),
         );
+        // An event without text only tells of progress, and takes nothing back.
         if self.text.rewrites() > 0 && !content.is_empty() {
             self.rewritten = Some(content.to_owned());
         }
         if chunk.status == Some(Status::Completed) {
             return self.end(chunk.finish_reason.as_deref(), events);
         }
+        // Kept for `completion_finished`, which may end the answer instead and names none (section 6).
         self.reason = chunk.finish_reason.map(Cow::into_owned);
         Ok(())
     }

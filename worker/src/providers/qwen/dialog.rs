@@ -79,6 +79,7 @@ impl Dialog {
             prompt: asked.prompt,
             items,
         };
+        // Not by the turn, whose error no longer tells that nobody was there from other faults.
         let sent = turn.messenger().send(wire::ask(caller, question)).await;
         let mut answer = sent.map_err(Failure::from)?;
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
@@ -88,6 +89,7 @@ impl Dialog {
             let error = refusal::refusal(status, &body, &account.variable);
             let error = error.with_retry_after(retry_after);
             let failure = Failure::judged(status, is_page(&content_type, &body), error);
+            // A refusal is an answer, too: this generation is there.
             if matches!(failure, Failure::Told(_)) {
                 memory.has_answered(Generation::Dialog);
             }
@@ -105,6 +107,7 @@ impl Dialog {
                 break;
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
+            // Before the events go out: a client that leaves with the first of them must leave nothing behind.
             if let Some(session_id) = decoder.session_id().filter(|_| !is_registered) {
                 let delete = || wire::delete_session(caller, session_id).into();
                 turn.opened(session_id, self.deletes_sessions.then(delete));

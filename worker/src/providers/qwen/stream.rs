@@ -13,6 +13,7 @@ use crate::{
         refusals::Refusals,
         template::{Repeats, Template},
     },
+    impossible::OrImpossible as _,
     providers::said,
     upstream::{json, sse::Sse},
 };
@@ -298,6 +299,7 @@ impl Transcript {
         let (mut grown, mut has_additions) = (None, false);
         for part in parts {
             let kind = part.content_type.unwrap_or_default();
+            // Counted before any part is passed over: its place among its kind is all that tells a part without an id.
             let ordinal = ordinals.iter().filter(|known| **known == kind).count();
             ordinals.push(kind);
             if part.role.as_deref().is_some_and(|role| role != "assistant") {
@@ -515,7 +517,9 @@ fn malformed() -> ProviderError {
 }
 
 fn has_spoken_after(parts: &[Part], at: usize) -> bool {
-    let later = parts.get(at + 1..).unwrap_or_default();
+    let later = parts
+        .get(at + 1..)
+        .or_impossible("the part that grew is one of these");
     later
         .iter()
         .any(|part| part.kind != PartKind::Think && !part.text.sent().is_empty())

@@ -285,7 +285,9 @@ pub(super) fn register(client: Client<'_>, chid: &str, has_workspace: bool) -> R
             font_list: ["Arial", "Calibri", "Century", "SimHei"],
             plugin_list: [],
             language: ["zh-CN"],
-            unify_relate_generate: scenes.get(..wanted).unwrap_or_default(),
+            unify_relate_generate: scenes
+                .get(..wanted)
+                .or_impossible("no more are wanted than there are"),
             fingerprint: &fingerprint,
             business_scene: "qwen_web",
             chid,
