@@ -3,11 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::{
-    chat::{Kind, ProviderError},
-    providers::refused,
-    upstream::json,
-};
+use crate::{chat::Kind, providers::refused, upstream::json};
 
 /// A refusal, and what may be done about it before it is passed on.
 pub(super) type Refusal = refused::Refusal<Remedy>;

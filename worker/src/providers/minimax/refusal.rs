@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    chat::{Kind, ProviderError},
-    providers::refused,
-    upstream::json,
-};
+use crate::{chat::Kind, providers::refused, upstream::json};
 
 /// A text that is no JSON is looked at so far.
 const MOST_TEXT_BYTES: usize = 2000;
