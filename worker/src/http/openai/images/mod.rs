@@ -93,6 +93,7 @@ async fn answer(
     let mut share = app.memory.share();
     let mut asked = relay::take_in(http, app, payload, &mut share).await?;
     let model = model(app, asked.model.as_deref());
+    caller.expect_model(&model)?;
     if is_lanes(app, &model) {
         let endpoint = match door {
             Door::Generations => &relay::IMAGE_GENERATIONS,
@@ -107,7 +108,8 @@ async fn answer(
     let content_type = asked.content_type.clone();
     let body = relay::whole(asked, &mut share).await?;
     share.grow_for_body(body.len(), 0)?;
-    let admission = Admission::new(Place::take(app)?, share);
+    let reservation = answering::reserve(http, app, 0).await?;
+    let admission = Admission::new(Place::take(app)?, share).with(reservation);
     let wanted = read(door, body, &content_type, app).await?;
     let mut record = relay::record(door.name(), http, caller, admission, Some(&model));
     let drawn = drawn(http, caller, app, &model, &wanted).await;
