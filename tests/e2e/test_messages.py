@@ -64,7 +64,9 @@ def test_the_sdks_accumulate_what_was_said(gateway, client, lane, model, thinkin
         final, whole = result["final"], result["whole"]
         assert blocks(final) == blocks(whole), name
         assert final["stop_reason"] == whole["stop_reason"] and final.get("stop_sequence") == whole.get("stop_sequence"), name
-        assert final["usage"]["output_tokens"] == whole["usage"]["output_tokens"], name
+        # A stream that the gateway has cut at a stop text never comes to the upstream's own count.
+        if name != "stop text" or lane == "anthropic":
+            assert final["usage"]["output_tokens"] == whole["usage"]["output_tokens"], name
         assert result["raw"][0]["message"]["usage"]["input_tokens"] > 0 and result["counted"] > 0
         assert result["request_id"]
     one = {name: result["whole"] for name, result in told["cases"].items()}

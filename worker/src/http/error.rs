@@ -91,12 +91,16 @@ impl ApiError {
 
     /// 401: no key, or a wrong one.
     pub fn invalid_key() -> Self {
-        Self::new(
-            StatusCode::UNAUTHORIZED,
-            "authentication_error",
-            "invalid_api_key",
-            "Incorrect or missing API key. Send the gateway's key as `Authorization: Bearer …`.",
-        )
+        Self {
+            // Claude Code asks for minutes otherwise.
+            should_retry: Some(false),
+            ..Self::new(
+                StatusCode::UNAUTHORIZED,
+                "authentication_error",
+                "invalid_api_key",
+                "Incorrect or missing API key. Send the gateway's key as `Authorization: Bearer …`.",
+            )
+        }
     }
 
     /// 400 or 404: no provider can answer the request for this model.

@@ -455,6 +455,7 @@ async fn every_path_of_the_door_answers() {
         (no_key.status, &no_key.json()["error"]["type"]),
         (401, &json!("authentication_error"))
     );
+    assert_eq!(no_key.header("x-should-retry"), "false");
     let with_key = awc::Client::default()
         .post(format!("{}/v1/messages", hive.url))
         .insert_header(("x-api-key", KEY));
