@@ -300,7 +300,7 @@ impl Decoder {
                 Lexed::Nothing => arg.looked = at + 1,
                 Lexed::Tag(tag) => {
                     arg.looked = at + 1;
-                    let starts_line = || starts_line(bytes, at);
+                    let starts_line = || starts_line(bytes.get(arg.from..at).unwrap_or_default());
                     let tool = call.tool.and_then(|at| self.options.offered.tools.get(at));
                     if is_implied(&tag, &call, &arg, tool, &starts_line)
                         && (tag.role() != Role::Call || tag.is_own() || self.is_offered(&tag))
@@ -412,13 +412,14 @@ impl Decoder {
     }
 }
 
-fn starts_line(bytes: &[u8], at: usize) -> bool {
-    let before = bytes.get(..at).unwrap_or_default();
-    let mut blanks = before
+/// Whether what follows these bytes of a value starts a line. In front of the value stands its opener; whether that is still
+/// in the buffer depends on the pieces, so it is not looked at.
+fn starts_line(value: &[u8]) -> bool {
+    let mut blanks = value
         .iter()
         .rev()
         .skip_while(|byte| matches!(byte, b' ' | b'\t'));
-    matches!(blanks.next(), None | Some(b'\n'))
+    blanks.next() == Some(&b'\n')
 }
 
 /// Whether a tag is one of a call's own level, as the call is written.

@@ -393,7 +393,7 @@ impl Scan<'_> {
         let gap = inside + blanks.unwrap_or(body.len());
         if gap > MOST_FENCE || (blanks.is_none() && self.is_end) {
             self.place.fence = Some(fence);
-            return Seen::On(at + inside);
+            return Seen::On(at + count);
         }
         match blanks.and_then(|blanks| body.get(blanks)) {
             None => Seen::Done(self.hold(at)),
@@ -417,7 +417,7 @@ impl Scan<'_> {
                         return seen;
                     }
                 }
-                Seen::On(at + gap)
+                Seen::On(at + count)
             }
             Some(b'{' | b'[')
                 if self.place.is_start && first == Some(at) && self.wanted.bare_json =>
@@ -431,7 +431,8 @@ impl Scan<'_> {
             }
             Some(_) => {
                 self.place.fence = Some(fence);
-                Seen::On(at + inside)
+                // Looked at from behind the marks on: a tag of ours must not leave, not even as a fence's own words.
+                Seen::On(at + count)
             }
         }
     }

@@ -277,3 +277,41 @@ const PARTS: &[&str] = &[
     "            ",
     "你",
 ];
+
+/// Found by the test above: whether a tag started a line depended on what was still in the buffer.
+#[test]
+fn the_start_of_a_value_is_no_start_of_a_line() {
+    let text = r#"<call-zzzz name="ping"><arg-k7q2 name="path"><call-zzzz name="ping">"#;
+    let settings = settings(&Asked::default());
+    let whole = line(&decode(&settings, &[Said::Words(text)], End::Broken));
+    for size in 1..text.len() {
+        let pieces = text.as_bytes().chunks(size);
+        let pieces: Vec<Said<'_>> = pieces
+            .map(|piece| Said::Words(std::str::from_utf8(piece).unwrap()))
+            .collect();
+        assert_eq!(
+            line(&decode(&settings, &pieces, End::Broken)),
+            whole,
+            "{size}"
+        );
+    }
+}
+
+/// Found by the test above: what stood behind a fence's marks was told unseen.
+#[test]
+fn a_tag_behind_the_marks_of_a_fence_does_not_leave() {
+    for text in [
+        "```<calls-k7q2>\n",
+        "```<calls-k7q2>\nfn",
+        "~~~ x <call-k7q2>\n\n<b>",
+    ] {
+        for size in 1..text.len() {
+            let pieces = text.as_bytes().chunks(size);
+            let pieces: Vec<Said<'_>> = pieces
+                .map(|piece| Said::Words(std::str::from_utf8(piece).unwrap()))
+                .collect();
+            let told = line(&decode(&settings(&Asked::default()), &pieces, End::Clean));
+            assert!(!told.contains("k7q2"), "{size} {told}");
+        }
+    }
+}
