@@ -318,6 +318,11 @@ fn tags(text: &str, nonce: &[u8], is_end: bool) -> Opened {
             _ => return Opened::No,
         }
         let rest = bytes.get(at..).unwrap_or_default();
+        let mark = rest.trim_ascii_start();
+        if may_be_json && !is_end && matches!(mark, b"`" | b"``") {
+            // It may become a fence around JSON.
+            return Opened::More;
+        }
         let gap = gap(rest, may_be_json);
         // Counted in places, so that it makes no difference in which pieces they came.
         if gap > MOST_GAP {
