@@ -13,7 +13,7 @@ pub struct Script {
     pub text: Option<String>,
     /// The answer in exactly these pieces; goes before `text`.
     pub pieces: Option<Vec<String>>,
-    /// Texts and pieces tell calls in the notation of [`calls`](super::calls), as a model writes them that was told of tools.
+    /// Texts and pieces tell calls in the notation of `calls`, as a model writes them that was told of tools.
     pub notation: bool,
     /// Cut texts into pieces of this many characters.
     pub piece_chars: Option<usize>,

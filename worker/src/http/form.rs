@@ -1,6 +1,6 @@
 //! `multipart/form-data` as clients send it: read as it comes, so that a field can be found before its form has ended.
 //! Pure; where the bytes come from and how many of them are held is the door's matter. Source: RFC 7578, RFC 2046 section
-//! 5.1.1; https://url.spec.whatwg.org and HTML's "multipart/form-data encoding algorithm" for how names are written.
+//! 5.1.1; the URL standard of WHATWG and HTML's "multipart/form-data encoding algorithm" for how names are written.
 
 use std::{borrow::Cow, ops::Range};
 

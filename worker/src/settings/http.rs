@@ -59,7 +59,7 @@ pub struct Http {
     pub api_keys: Vec<ApiKey>,
     /// `ALLOW_ANONYMOUS`: a request without a key is served.
     pub allow_anonymous: bool,
-    /// `SEAL_SECRET`, else the first of the keys; a constant where neither is there ([`OPEN_SECRET`]).
+    /// `SEAL_SECRET`, else the first of the keys; a constant where neither is there.
     pub seal_secret: Secret,
     /// `MAX_BODY_BYTES`.
     pub most_body_bytes: usize,

@@ -38,11 +38,11 @@ impl Place {
 /// An open store.
 #[derive(Debug)]
 pub enum Opened {
-    /// See [`MemoryStore`].
+    /// In the process: for tests.
     Memory(Box<MemoryStore>),
-    /// See [`SqliteStore`].
+    /// A file.
     Sqlite(Box<SqliteStore>),
-    /// See [`ValkeyStore`].
+    /// A server.
     Valkey(ValkeyStore),
 }
 

@@ -46,10 +46,10 @@ impl Rest {
         self.0.borrow().left
     }
 
-    /// As [`Rest::poll`].
+    /// As `poll`.
     ///
     /// # Errors
-    /// As [`Rest::poll`].
+    /// As `poll`.
     pub async fn next(&self) -> Option<Result<Bytes, Torn>> {
         std::future::poll_fn(|cx| self.poll(cx)).await
     }

@@ -1,4 +1,4 @@
-//! What becomes of broken answers: a simulator says each of a table ([`table`]), the real door is asked with tools, and what
+//! What becomes of broken answers: a simulator says each of a table (`table`), the real door is asked with tools, and what
 //! a client gets is compared with what it must get. Nobody else measures how many answers a gateway saves.
 
 mod table;

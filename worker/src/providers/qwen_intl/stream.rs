@@ -132,7 +132,7 @@ impl Decoder {
         }
     }
 
-    /// For an answer that is to be a picture: it is had from [`Decoder::pictures`], and nothing is said of it.
+    /// For an answer that is to be a picture: it is had from `Decoder::pictures`, and nothing is said of it.
     #[must_use]
     pub fn drawing(mut self) -> Self {
         self.answer.is_drawing = true;

@@ -60,7 +60,7 @@ pub(super) struct Question<'a> {
     pub(super) model: &'a str,
     pub(super) kind: Kind,
     pub(super) prompt: &'a str,
-    /// Elements of `files` ([`file`], [`link`]).
+    /// Elements of `files` ([`file()`], [`link`]).
     pub(super) files: &'a [Value],
     pub(super) thinking: bool,
     /// One of the site's five shapes, for pictures and videos.

@@ -1,5 +1,5 @@
 //! `POST /v1/completions`: the older door, which editors ask for what stands at the cursor. Every model here is one that
-//! chats, so the text to go on from is put to it as a question ([`body`]). Source: OpenAI's public API reference,
+//! chats, so the text to go on from is put to it as a question (`body`). Source: OpenAI's public API reference,
 //! Completions.
 
 mod body;

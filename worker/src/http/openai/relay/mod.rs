@@ -4,7 +4,7 @@
 //!
 //! A request is read until its model is known, as that says where it goes. In a form, `model` may come behind the file
 //! (openai-node sends fields in the order in which they were given): what comes before it is held until then, as a part of
-//! `REQUEST_MEMORY_BYTES` and of `MAX_BODY_BYTES` at the most. Forms of up to [`MOST_KEPT_BYTES`] are held to the end, so that
+//! `REQUEST_MEMORY_BYTES` and of `MAX_BODY_BYTES` at the most. Forms of up to 4 MiB are held to the end, so that
 //! they can be sent again with another account; of larger ones the rest is passed on as it comes, and once some of it has gone
 //! out, a failure is told and not tried again.
 
