@@ -56,9 +56,9 @@ def test_a_whole_answer(client, provider, model, thinks):
 
 @pytest.mark.parametrize(("provider", "model", "thinks"), MODELS)
 def test_a_stream(client, provider, model, thinks):
-    stream = client.chat.completions.create(model=model, messages=ask("think:because I can count:20"), stream=True)
+    stream = client.chat.completions.create(model=model, messages=ask("think:because I can count:100"), stream=True)
     chunks, text, reasoning = collect(stream)
-    assert text.split() == [str(n) for n in range(1, 21)]
+    assert text.split() == [str(n) for n in range(1, 101)]
     assert {(chunk.id, chunk.created, chunk.model, chunk.object) for chunk in chunks} == {(chunks[0].id, chunks[0].created, model, "chat.completion.chunk")}
     assert chunks[0].choices[0].delta.role == "assistant"
     assert [choice.finish_reason for chunk in chunks for choice in chunk.choices if choice.finish_reason] == ["stop"]

@@ -38,7 +38,11 @@ fn a_video_of_300_mb_takes_no_memory() {
     let video: Value = serde_json::from_str(object).unwrap();
     let path = format!("/v1/videos/{}", video["id"].as_str().unwrap());
     until(std::time::Duration::from_secs(10), || {
-        worker.get(&path).unwrap().1.contains("completed")
+        worker
+            .get(&path)
+            .unwrap()
+            .1
+            .contains(r#""status":"completed""#)
     });
     let mut stream = worker.send(&format!("GET {path}/content"), "").unwrap();
     let (before, mut most, mut all) = (resident(&worker), 0, 0);
