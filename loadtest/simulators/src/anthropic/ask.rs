@@ -29,6 +29,8 @@ pub(super) struct Ask {
     pub(super) stream: bool,
     pub(super) thinks: bool,
     pub(super) stops: Vec<String>,
+    /// Most tokens of the answer; each piece counts as one.
+    pub(super) most_tokens: usize,
     /// Which of the tools a model would call, and with what.
     pub(super) calls: Option<(String, Value)>,
 }
@@ -78,6 +80,7 @@ fn check(body: &Value, betas: &str) -> Result<Ask, String> {
         },
         thinks,
         stops,
+        most_tokens: usize::try_from(most).unwrap_or(usize::MAX),
         calls,
     })
 }

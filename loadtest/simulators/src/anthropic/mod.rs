@@ -129,13 +129,16 @@ impl Anthropic {
         if let Some(refusal) = fault.and_then(refusal::refused) {
             return Err(refusal);
         }
-        let answer = self.say(&ask, control);
+        let mut answer = self.say(&ask, control);
+        let is_too_long = answer.text.len() > ask.most_tokens;
+        answer.text.truncate(ask.most_tokens);
         let end = match fault {
             Some("error_before_text") => End::Error(0),
             Some("error_after_text") => End::Error(2),
             Some("max_tokens") => End::Length,
             Some("refusal") => End::Refused,
             Some("empty") => End::Empty,
+            _ if is_too_long => End::Length,
             _ => End::Turn,
         };
         let message = Message {
