@@ -216,8 +216,13 @@ fn rates(request: &HttpRequest) -> Vec<(&'static str, HeaderValue)> {
         rates.push((limit, room.most.into()));
         rates.push((remaining, room.left.into()));
         // As OpenAI writes it: `1s`.
-        let seconds = room.reset.as_secs_f64().ceil();
-        if let Ok(value) = HeaderValue::from_str(&format!("{seconds}s")) {
+        // Most callers have no window to wait for, and floats are dear to write.
+        let value = if room.reset.is_zero() {
+            Ok(HeaderValue::from_static("0s"))
+        } else {
+            HeaderValue::from_str(&format!("{}s", room.reset.as_millis().div_ceil(1000)))
+        };
+        if let Ok(value) = value {
             rates.push((reset, value));
         }
     }
