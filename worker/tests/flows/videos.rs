@@ -94,6 +94,11 @@ async fn made_on_one_worker_and_fetched_from_another() {
         let early = other.get(&format!("/v1/videos/{id}/content")).await;
         assert_eq!(early.error().0, 400, "{}", early.text);
         let video = over(other, id).await;
+        if is_zhipu {
+            let metrics = other.get("/metrics").await.text;
+            let line = r#"hive_media_total{kind="video",outcome="ok",provider="zhipu"}"#;
+            assert!(metrics.contains(line), "{line}");
+        }
         assert_eq!(
             (&video["status"], &video["progress"], &video["model"]),
             (&json!("completed"), &json!(100), &json!(model))

@@ -14,7 +14,7 @@ mod looks;
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use actix_web::{
@@ -41,6 +41,7 @@ use crate::{
         place::Place,
         through,
     },
+    metrics::METRICS,
     providers::{Registry, Route, media},
     seal::SALT_BYTES,
 };
@@ -146,6 +147,14 @@ async fn submit(
     })
     .await;
     record.served = served.clone();
+    if let Err(error) = &ticket {
+        METRICS.media(
+            served.provider.as_deref(),
+            "video",
+            error.kind.label(),
+            Duration::ZERO,
+        );
+    }
     let (ticket, seconds, size, films) = ticket.map_err(told)?;
     if films.seconds.is_empty() && ask.seconds.is_some() {
         ignored.push("seconds".to_owned());
@@ -406,6 +415,21 @@ fn is_lane(route: &Route) -> bool {
     first.is_some_and(|first| first.provider.relay().is_some())
 }
 
+/// Counts a video that is seen at its end for the first time here; each worker that looks sees it once.
+fn count_end(app: &App, job: &Job, state: &VideoState) {
+    if app.looks.finished(job).is_some() {
+        return;
+    }
+    let outcome = match (state.status, &state.error) {
+        (VideoStatus::Completed, _) => "ok",
+        (VideoStatus::Failed, Some(error)) => error.kind.label(),
+        (VideoStatus::Failed, None) => Kind::Unavailable.label(),
+        _ => return,
+    };
+    let took = Duration::from_secs(unix_seconds().saturating_sub(job.created));
+    METRICS.media(Some(&job.provider), "video", outcome, took);
+}
+
 /// Asks the provider how far a video is; within a second of the last look of this worker it is told what that one saw, as
 /// clients ask more often than services like.
 async fn look(
@@ -425,6 +449,9 @@ async fn look(
     })
     .await;
     record.served = served;
+    if let Ok(state) = &state {
+        count_end(app, job, state);
+    }
     let state = state.map_err(|error| match error.kind {
         Kind::ModelNotFound => ApiError::video_not_found(),
         _ => told(error),
