@@ -11,7 +11,7 @@ need_docker() {
 compose() { docker compose -f "$ROOT/compose/compose.yaml" "$@"; }
 
 # What compose.yaml wants to know; remembered for down and scale.
-# shellcheck disable=SC2154 # port, build and simulators are variables of up
+# shellcheck disable=SC2154 # port, build, store and simulators are variables of up
 docker_settings() {
     local owner
     owner=$(stat -c %u "$ENV_FILE")
@@ -27,18 +27,27 @@ docker_settings() {
     # compose does not read the root's .env, and nginx must know these as well.
     export MAX_BODY_BYTES BODY_STORE_BYTES STICKY_SPREAD
     MAX_BODY_BYTES=$(setting MAX_BODY_BYTES) BODY_STORE_BYTES=$(setting BODY_STORE_BYTES) STICKY_SPREAD=$(setting STICKY_SPREAD on)
+    case $store in
+        sqlite) export STORE_URL=sqlite: ;;
+        valkey)
+            COMPOSE_PROFILES=valkey
+            export VALKEY_PASSWORD STORE_URL
+            VALKEY_PASSWORD=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+            STORE_URL="redis://:$VALKEY_PASSWORD@valkey:6379"
+            ;;
+    esac
     if [ -z "$simulators" ]; then
         # The image's worker knows a credential from a placeholder.
         [ -z "$build" ] || compose build worker
         has_accounts compose run --rm --no-deps -T worker || simulators=unasked
     fi
     if [ -n "$simulators" ]; then
-        COMPOSE_PROFILES=simulators
+        COMPOSE_PROFILES=${COMPOSE_PROFILES:+$COMPOSE_PROFILES,}simulators
         export ACCOUNTS_FILE=/simulated/simulators.env API_MASTER_KEY
         API_MASTER_KEY=$(setting API_MASTER_KEY)
     fi
     take_run_dir
-    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|BODY_STORE_BYTES|STICKY_SPREAD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
+    export -p | grep -E ' (LISTEN_PORT|HIVE_[A-Z_]+|COMPOSE_[A-Z_]+|BUILD_NETWORK|MAX_STREAMS|MAX_BODY_BYTES|BODY_STORE_BYTES|STICKY_SPREAD|STORE_URL|VALKEY_PASSWORD|ACCOUNTS_FILE|API_MASTER_KEY)=' > "$RUN_DIR/docker"
 }
 
 # shellcheck disable=SC2154 # port, workers, detach and simulators are up's arguments

@@ -104,6 +104,13 @@ setting() {
     printf '%s' "${value:-${2-}}"
 }
 
+# Where the store keeps its file: DATA_DIR, else beside the settings.
+data_dir() {
+    local dir
+    dir=$(setting DATA_DIR)
+    (cd "${dir:-$(dirname "$ENV_FILE")}" && pwd)
+}
+
 # has_accounts COMMAND…: whether the worker, called by this command, sees a provider with an account. What it could not start with
 # ends the script, in the worker's own words.
 has_accounts() {
@@ -228,7 +235,7 @@ take_run_dir() {
 # What `up` and what it starts write there, by name; the folder goes if nothing else is in it.
 remove_run_dir() {
     made_run_dir || return 0
-    (cd "$RUN_DIR" && rm -rf pid log workers nginx accounts accounts.env accounts.env.tokens hive2api.db hive2api.db-wal hive2api.db-shm simulators.env bin docker .made-by-hive2api)
+    (cd "$RUN_DIR" && rm -rf pid log workers nginx accounts accounts.env accounts.env.tokens hive2api.db hive2api.db-wal hive2api.db-shm hive2api.rdb store.conf simulators.env bin docker .made-by-hive2api)
     rmdir "$RUN_DIR" 2> /dev/null || say "$RUN_DIR stays: there is something in it that scripts/up has not made"
 }
 
@@ -250,8 +257,51 @@ stop_all() {
     done
     end_orphans KILL nginx
     signal TERM simulators
-    wait_gone 5 simulators || kill_group simulators
+    # Last: the workers have written what was used.
+    signal TERM store
+    for name in simulators store; do wait_gone 5 "$name" || kill_group "$name"; done
     remove_run_dir
+}
+
+# --- the store: a Valkey, or a Redis where Debian has that one, which this machine alone reaches ---
+
+need_store_server() {
+    if store_server > /dev/null; then return 0; fi
+    # Debian has one of them, by release.
+    if [ -n "$(apt-cache madison valkey-server 2> /dev/null)" ]; then need valkey-server; else need redis-server; fi
+}
+
+store_server() { PATH=$PATH:/usr/sbin command -v valkey-server || PATH=$PATH:/usr/sbin command -v redis-server; }
+
+# start_store FOLDER: on a free port, with a password that no argument of a process shows; STORE_URL names it from here on. What it
+# knows is written to FOLDER within five seconds of a change, and when it is ended.
+start_store() {
+    local password port tries
+    password=$(od -An -N24 -tx1 /dev/urandom | tr -d ' \n')
+    port=$(free_port)
+    (
+        umask 077
+        printf '%s\n' "bind 127.0.0.1" "port $port" "requirepass $password" "daemonize no" "dir \"$1\"" "dbfilename hive2api.rdb" \
+            "save 5 1" "appendonly no" > "$RUN_DIR/store.conf"
+    )
+    start store store
+    for ((tries = 0; tries < 100; tries++)); do
+        if answers_on "$port"; then
+            export STORE_URL="redis://:$password@127.0.0.1:$port"
+            return 0
+        fi
+        if ! alive store; then break; fi
+        sleep 0.1
+    done
+    say "the store's server did not start:"
+    tail -n 20 "$RUN_DIR/log/store" >&2
+    return 1
+}
+
+# Becomes the server; its file is its owner's alone.
+store() {
+    umask 077
+    session "$(store_server)" "$RUN_DIR/store.conf"
 }
 
 # The environment in which `up` was called, for what `scale` starts later. Empty: this one.

@@ -1,13 +1,17 @@
 """The scripts themselves: what they delete, what they end, and what the arguments of their processes show. Each on a setup of its own."""
 
 import os
+import re
 import signal
+import socket
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+import httpx
 import pytest
+import yaml
 from conftest import Gateway
 from edge import ROOT, wait_until
 
@@ -90,6 +94,49 @@ def test_no_argument_shows_a_credential(own):
     # They have it all the same.
     environment = Path(f"/proc/{own.pid('worker-3')}/environ").read_bytes()
     assert f"DEEPSEEK_PASSWORD={PLANTED}".encode() in environment
+
+
+def test_a_valkey_of_its_own(own):
+    """All workers know what one of them was told; the server wants a password, shows it to nobody and goes with the rest."""
+    said = own.script("up", "--no-build", "--detach", "--simulators", "--workers", "2", "--store", "valkey")
+    master = {"Authorization": "Bearer " + re.search(r"^key +(\S+)", said.stdout, re.MULTILINE)[1]}
+    # Started later, from the environment of the others.
+    own.script("scale", "3")
+    environment = Path(f"/proc/{own.pid('worker-3')}/environ").read_bytes().split(b"\0")
+    [address] = [value for value in environment if value.startswith(b"STORE_URL=redis://:")]
+    password, port = re.fullmatch(r"STORE_URL=redis://:([0-9a-f]{48})@127\.0\.0\.1:(\d+)", address.decode()).groups()
+    assert password not in Path(f"/proc/{own.pid('store')}/cmdline").read_text()
+    assert (own.run_dir / "store.conf").stat().st_mode & 0o077 == 0
+    with socket.create_connection(("127.0.0.1", int(port)), 5) as stranger:
+        stranger.sendall(b"DBSIZE\r\n")
+        assert stranger.recv(100).startswith(b"-NOAUTH")
+    first, *others = own.workers().values()
+    made = httpx.post(f"{first}/v1/keys", headers=master, json={"name": "ann"}).raise_for_status().json()
+    assert len(others) == 2
+    for url in others:
+        listed = httpx.get(f"{url}/v1/keys", headers=master).raise_for_status().json()["data"]
+        assert [key["id"] for key in listed] == [made["id"]]
+        assert "hive_store_up 1" in httpx.get(f"{url}/metrics").text
+    pid = own.pid("store")
+    own.script("down")
+    assert not Path(f"/proc/{pid}/exe").exists() and not own.run_dir.exists()
+
+
+def test_composes_valkey_wants_a_password_and_is_waited_for():
+    services = yaml.safe_load((ROOT / "compose/compose.yaml").read_text())["services"]
+    valkey, worker = services["valkey"], services["worker"]
+    assert valkey["profiles"] == ["valkey"] and "ports" not in valkey
+    assert "PONG" in valkey["healthcheck"]["test"][-1]
+    assert worker["depends_on"]["valkey"] == {"condition": "service_healthy", "required": False}
+    assert "STORE_URL" in worker["environment"]
+    # What compose hands to the shell: `$$` is a dollar. Without a password it says so and does not start.
+    shell, option, script = valkey["entrypoint"]
+    script = script.replace("$$", "$")
+    said = subprocess.run([shell, option, script], env={"PATH": os.environ["PATH"]}, capture_output=True, text=True)
+    assert said.returncode == 78 and "VALKEY_PASSWORD" in said.stderr
+    # The password is no part of the file, and no argument of a program.
+    assert valkey["environment"] == {"VALKEY_PASSWORD": None}
+    assert script.split("exec ")[1].strip() == "valkey-server /tmp/valkey.conf"
 
 
 def test_placeholders_are_no_credentials_and_bad_settings_are_said(own):
