@@ -22,6 +22,8 @@ use super::{
 
 use crate::impossible::OrImpossible as _;
 
+/// No listing, upload receipt or refusal in the wire pages comes near it; a body that does is a fault, and is not
+/// gathered.
 /// Most bytes of a short (not streamed) answer.
 const MOST_SHORT_BYTES: usize = 4 << 20;
 /// Beyond this, what has arrived waits for the next call: enough to share the cost of one pass, little enough to keep.
@@ -71,9 +73,11 @@ impl Answer {
     }
 
     fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, TransportError>> {
+        // Before anything else: the body has told its end once, and must not be polled again behind it.
         if let Some(end) = self.end.take() {
             return Poll::Ready(end.map(|()| None));
         }
+        // The body is not looked at until then, so nobody but the timer wakes the task: that is the saving.
         if let Some(until) = self.pace.gathering_until()
             && !self.silence.has_come(until, cx)
         {
@@ -83,6 +87,8 @@ impl Answer {
         while chunk.len() < MOST_BYTES_AT_ONCE {
             match self.body.poll(cx, &mut chunk) {
                 Poll::Ready(Ok(true)) => self.silence.broken(),
+                // Nothing is held back, so the end can be said at once; otherwise the bytes go first and it waits in
+                // `end`.
                 Poll::Ready(end) if chunk.is_empty() => {
                     return Poll::Ready(end.map(|_| None));
                 }
@@ -116,6 +122,7 @@ impl Answer {
         loop {
             let seen = self.peeked.as_deref().unwrap_or_default();
             if let Some(is_stream) = begins_stream(seen, is_labelled) {
+                // `take` and not a clone: while the next piece is awaited, `chunk` must not hand these bytes out again.
                 return is_stream;
             }
             let seen = self.peeked.take();
@@ -128,6 +135,8 @@ impl Answer {
                 }
                 over => {
                     self.peeked = seen;
+                    // The end was consumed to find it, and is put back for the reader, who has to learn whether it was
+                    // a regular one.
                     self.end = Some(over.map(|_| ()));
                     return is_labelled;
                 }
@@ -186,6 +195,7 @@ impl Answer {
     }
 
     /// All headers of a name in lower case, as cookies are set by several.
+    // Names are lower case in `head` already (`head::copied`), so a prefix is the whole comparison.
     pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
         let value = move |line: &'a str| line.strip_prefix(name)?.strip_prefix(':').map(str::trim);
         self.head.lines().filter_map(value)
@@ -202,14 +212,18 @@ fn begins_stream(bytes: &[u8], is_labelled: bool) -> Option<bool> {
     const FIELDS: &[&[u8]] = &[b"data", b"event", b"id", b"retry", b":"];
     /// So many blanks say nothing more.
     const MOST_BLANKS: usize = 4096;
+    // Some frameworks write a byte order mark before JSON and before events alike: it tells nothing.
     let start = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     let start = start.trim_ascii_start();
     match start.first() {
         None if bytes.len() > MOST_BLANKS => Some(is_labelled),
         None => None,
+        // No field of an event stream begins like these, so even a label that promises events is a lie: a refusal in
+        // JSON or HTML.
         Some(b'{' | b'[' | b'<') => Some(false),
         Some(_) if is_labelled => Some(true),
         Some(_) if FIELDS.iter().any(|field| start.starts_with(field)) => Some(true),
+        // A field's name may be torn by the end of the piece.
         Some(_) if FIELDS.iter().any(|field| field.starts_with(start)) => None,
         Some(_) => Some(false),
     }
@@ -254,6 +268,7 @@ impl Silence {
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(sleep_until(time)));
+        // Resetting costs a look-up in the timer's wheel; between two polls of the same pause it is not needed.
         if timer.deadline() != time {
             timer.as_mut().reset(time);
         }
@@ -262,6 +277,8 @@ impl Silence {
 
     /// Whether the silence, which begins with the first call after a piece, has lasted too long.
     fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        // `since` and not the timer is the truth: it is cleared by each piece without touching the timer, which may
+        // therefore fire for a silence that is long over.
         let due = *self.since.get_or_insert_with(Instant::now) + self.most;
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(due)));
         while timer.as_mut().poll(cx).is_ready() {

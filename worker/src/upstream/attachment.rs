@@ -15,6 +15,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        // Some encoders leave rubbish in the bits behind the last whole byte; browsers take that, so we do.
         .with_decode_allow_trailing_bits(true),
 );
 
@@ -62,6 +63,7 @@ pub(super) fn decode(
 
 /// Base64 as people write it: in lines, with blanks, in the alphabet for URLs, percent-encoded, padded or not.
 fn from_base64(payload: &str) -> Option<Vec<u8>> {
+    // As it is first: nearly all payloads are proper, and what follows copies every byte.
     let decode = |text: &[u8]| BASE64.decode(text).ok();
     decode(payload.trim().as_bytes()).or_else(|| {
         let plain: Vec<u8> = percent_encoding::percent_decode_str(payload)
@@ -73,6 +75,8 @@ fn from_base64(payload: &str) -> Option<Vec<u8>> {
             })
             .collect();
         let padded = plain.iter().rev().take_while(|&&byte| byte == b'=').count();
+        // Padding may stand where the percent-decoding has put it, or be missing in a length that is not a multiple of
+        // four; without it both are the same.
         decode(plain.get(..plain.len() - padded)?)
     })
 }
@@ -92,6 +96,7 @@ pub(super) fn named(
         .to_ascii_lowercase();
     // The caller wrote it, and it becomes a header of an upload.
     let is_type = |c: char| c.is_ascii_alphanumeric() || "/+-._".contains(c);
+    // What is not a type becomes none, which is [`VAGUE`], so that the content decides.
     let content_type = if content_type.chars().all(is_type) {
         content_type
     } else {
@@ -118,6 +123,7 @@ pub(super) fn named(
     let is_vague = VAGUE.contains(&content_type.as_str());
     // Stores say what they were told, or nothing; the content does not err.
     let may_err =
+        // Other types say more than a few first bytes can, and are believed.
         is_vague || content_type.starts_with("image/") || content_type.starts_with("text/");
     let content_type = match sniffed(&bytes) {
         Some(kind) if may_err => kind.to_owned(),
@@ -126,6 +132,8 @@ pub(super) fn named(
     };
     let name = match name {
         // Services go by the ending: a picture is to have a picture's.
+        // `attachment.png` that holds a JPEG is refused by services that compare the two; the second ending is ugly,
+        // but the true one counts.
         Some(name)
             if content_type.starts_with("image/") && !has_ending_of(&name, &content_type) =>
         {

@@ -16,6 +16,8 @@ use super::{answer::Answer, http1::Pool, proxy::Proxies, rest::Rest, socket::Con
 use crate::impossible::OrImpossible as _;
 
 /// How fast a body that is passed on goes out at the least, and how long it is taken to be where nobody says.
+/// 64 KiB/s is what a phone's poor uplink manages. It only lengthens the wait for an answer that cannot come before the
+/// upload has ended, so it may be generous.
 const SLOWEST_BYTES_PER_SECOND: u64 = 64 << 10;
 const LONGEST_REST: u64 = 64 << 20;
 
@@ -87,6 +89,7 @@ impl Request {
     /// value is left out (credentials are checked for them when they are read).
     #[must_use]
     pub fn header(mut self, name: &'static str, value: impl AsRef<[u8]>) -> Self {
+        // Names are ours and constant, so only a value can fail here.
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name.as_bytes()),
             HeaderValue::from_bytes(value.as_ref()),
@@ -144,6 +147,8 @@ impl Request {
 impl fmt::Debug for Request {
     /// Step, method and host only: headers and bodies hold credentials, queries hold signatures.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Split by hand: a URL that is none must be printable too. Its third part is the authority, before path and
+        // query.
         let host = self.url.split('/').nth(2).unwrap_or_default();
         f.debug_struct("Request")
             .field("step", &self.step)
@@ -191,10 +196,13 @@ pub enum TransportError {
 impl From<SendRequestError> for TransportError {
     fn from(error: SendRequestError) -> Self {
         match error {
+            // awc answers for WebSockets only; everything else goes through [`Pool`], which knows these errors itself.
             SendRequestError::Url(_) => Self::BadUrl,
             SendRequestError::Connect(ConnectError::Timeout) | SendRequestError::Timeout => {
                 Self::Timeout
             }
+            // The handshake went out and the other side hung up: it may have been seen, so this is no `Connect`, after
+            // which one may try again.
             SendRequestError::Connect(ConnectError::Disconnected) => Self::Broken,
             SendRequestError::Connect(_) => Self::Connect,
             _ => Self::Broken,
@@ -247,6 +255,7 @@ impl Client {
     ) -> Result<Answer, TransportError> {
         let answer = self.send_whole(request, rest).await?;
         match answer.status.as_u16() {
+            // 304 is no redirect, and 300 names no single place: both are answers.
             301 | 302 | 303 | 307 | 308 => Err(TransportError::Redirected),
             _ => Ok(answer),
         }
@@ -264,12 +273,15 @@ impl Client {
         rest: Option<Rest>,
     ) -> Result<Answer, TransportError> {
         let stall = request.timeout.unwrap_or(self.timeouts.stall);
+        // The stall counts from when the last byte is out; nobody knows when that is before it has happened, so the
+        // time that a slow line takes is added.
         let upload = rest.as_ref().map_or(Duration::ZERO, |rest| {
             Duration::from_secs(rest.left().unwrap_or(LONGEST_REST) / SLOWEST_BYTES_PER_SECOND)
         });
         let (head, body) = tokio::time::timeout(stall + upload, self.pool.send(&request, rest))
             .await
             .map_err(|_| TransportError::Timeout)??;
+        // The same stall for each silence within the body: a slow answer is not one that is too long.
         Ok(Answer::new(head, body, stall))
     }
 
@@ -290,13 +302,16 @@ impl Client {
 fn awc_client(timeouts: Timeouts, proxies: Arc<Proxies>) -> awc::Client {
     let connector = awc::Connector::new()
         .connector(Connector::new(proxies))
+        // WebSockets over HTTP/2 (RFC 8441) are none that awc speaks.
         .max_http_version(Version::HTTP_11)
         .timeout(timeouts.connect)
         .handshake_timeout(timeouts.connect);
     awc::Client::builder()
         .connector(connector)
+        // Our own time-outs stand around the call, so that a request's own patience counts and not one for all.
         .disable_timeout()
         .disable_redirects()
+        // `user-agent` and the like are the codec's: services compare them with what a browser sends.
         .no_default_headers()
         .finish()
 }

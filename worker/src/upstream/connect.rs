@@ -62,6 +62,7 @@ pub struct Envelopes {
 impl Envelopes {
     /// Takes the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
+        // What has been read is dropped here and not in `next`, whose envelope still borrows it.
         if self.read > 0 {
             self.buffer.drain(..self.read);
             self.read = 0;
@@ -95,6 +96,7 @@ impl Envelopes {
         let Some((length, rest)) = rest.split_first_chunk::<4>() else {
             return Ok(None);
         };
+        // Never beyond `usize` on machines of 32 bits or more, and refused by the next line if it were.
         let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
         if length > MOST_PAYLOAD_BYTES {
             return Err(Malformed::TooLarge);
@@ -102,6 +104,7 @@ impl Envelopes {
         let Some(payload) = rest.get(..length) else {
             return Ok(None);
         };
+        // Before the payload is used: an error of the reader must not make it see the same envelope again.
         self.read += HEAD_BYTES + length;
         Ok(Some(Envelope {
             is_end: flags & END_OF_STREAM != 0,

@@ -20,7 +20,10 @@ use super::{
 
 use crate::impossible::OrImpossible as _;
 
+/// A store may send on to a signed address or a region; each hop costs a look-up and a connection, and a circle must
+/// end.
 const MOST_REDIRECTS: usize = 3;
+/// It goes into headers of multipart forms and into the lists of files that services show.
 const MOST_NAME_BYTES: usize = 128;
 
 /// What may be fetched.
@@ -52,6 +55,7 @@ impl Policy {
 impl Default for Policy {
     fn default() -> Self {
         Self {
+            // wire/qwen.md section 4.4 and wire/kimi.md section 4.4: 100 MB, and a minute for it.
             most_bytes: 100 << 20,
             timeout: Duration::from_secs(60),
             allowed_hosts: Vec::new(),
@@ -103,6 +107,7 @@ pub async fn attachment(
     room: &dyn Fn(usize) -> bool,
 ) -> Result<Attachment, FetchError> {
     let source = source.trim();
+    // `get`, as an index could stand within a character.
     let scheme = source.get(..5).unwrap_or_default();
     if let (true, Some(data)) = (scheme.eq_ignore_ascii_case("data:"), source.get(5..)) {
         return decode(data, policy, file_name, stem);
@@ -134,6 +139,8 @@ const UNSAFE: &AsciiSet = &percent_encoding::CONTROLS
     .add(b'}');
 
 /// An address as people paste it, as a URL.
+/// Browsers take line breaks and tabs out of an address (WHATWG URL, 4.4) and encode what is in [`UNSAFE`]; http's
+/// parser refuses both.
 fn encoded(address: &str) -> String {
     let joined: String = address.trim().split(['\t', '\r', '\n']).collect();
     percent_encoding::utf8_percent_encode(&joined, UNSAFE).to_string()
@@ -222,10 +229,14 @@ async fn follow(
         let mut request = Request::get("fetch", url.clone())
             .header("accept", "*/*")
             .header("user-agent", "hive2api")
+            // The whole is limited by the caller's time-out; this keeps the client's own, shorter one from ending a
+            // large file's pause.
             .timeout(policy.timeout);
         if let Some(range) = range {
             request = request.header("range", range);
         }
+        // Looked up here and pinned: between a check and a second look-up by whoever connects, the answer of a hostile
+        // name server could change (DNS rebinding).
         request.address = Some(target.resolve().await?);
         let answer = client
             .send_anywhere(request)
@@ -241,10 +252,12 @@ async fn follow(
         }
         return match answer.status.as_u16() {
             200 => Ok((answer, target)),
+            // 416 has no content, but is what a player wants to hear of a range that is none.
             206 | 416 if range.is_some() => Ok((answer, target)),
             _ => Err(FetchError::Refused),
         };
     }
+    // A redirect too many.
     Err(FetchError::Refused)
 }
 
@@ -267,6 +280,8 @@ async fn within(
         if length > most {
             return Err(FetchError::TooLarge);
         }
+        // Memory is asked for before it is taken and doubled as a vector would, so that there are few questions and
+        // never more than twice the file.
         if length > bytes.capacity() {
             let wanted = (2 * bytes.capacity()).max(length).min(most);
             if !room(wanted) {
@@ -298,6 +313,7 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(FetchError::BadUrl);
         }
+        // `lookup_host` wants an IPv6 address without the brackets that a URL puts around it.
         let host = authority
             .host()
             .trim_start_matches('[')
@@ -309,6 +325,7 @@ impl Target {
         let is_allowed = policy
             .allowed_hosts
             .iter()
+            // With the port: a store on one port does not open the machine's other ones.
             .any(|allowed| *allowed == format!("{host}:{port}"));
         if scheme != "https" && !(scheme == "http" && is_allowed) {
             return Err(FetchError::BadUrl);
@@ -348,6 +365,7 @@ impl Target {
             Some((path, query)) => (path, format!("?{query}")),
             None => (location, String::new()),
         };
+        // Nothing before a colon but what a scheme may have: `a/b:c` is a relative path (RFC 3986 section 4.2).
         if let Some((scheme, _)) = path.split_once(':')
             && scheme
                 .chars()
@@ -359,6 +377,7 @@ impl Target {
             return Ok(format!("{}:{location}", self.scheme));
         }
         let path = match path {
+            // A redirect to where we are would go round until [`MOST_REDIRECTS`] ends it.
             "" if query.is_empty() => return Err(FetchError::Refused),
             "" => self.path.clone(),
             absolute if absolute.starts_with('/') => without_dots(absolute),
@@ -415,6 +434,7 @@ fn is_public(address: IpAddr) -> bool {
 fn is_public_v4(v4: Ipv4Addr) -> bool {
     let [a, b, c, _] = v4.octets();
     !(v4.is_private() || v4.is_loopback() || v4.is_link_local() || v4.is_documentation() || v4.is_multicast())
+        // `0.0.0.0/8` is this machine for many systems; 240 and above is reserved, and holds the broadcast address.
         && a != 0
         && a < 240
         && !(a == 100 && (64..128).contains(&b)) // shared address space of carriers
@@ -429,11 +449,15 @@ fn is_public_v6(v6: Ipv6Addr) -> bool {
     let inner =
         |high: u16, low: u16| is_public_v4(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match segments {
+        // IPv4 addresses in IPv6 clothes: mapped (::ffff:0:0/96), translated (NAT64), and 6to4, whose relay would reach
+        // the one within.
         [0, 0, 0, 0, 0, 0xffff, ..] | [0x64, 0xff9b, 0, 0, 0, 0, ..] => inner(high, low),
         [0x2002, high, low, ..] => inner(high, low),
         // Special-purpose blocks within 2000::/3: protocol assignments with Teredo, documentation.
         [0x2001, second, ..] if second < 0x200 || second == 0xdb8 => false,
         [0x3fff, second, ..] if second < 0x1000 => false,
+        // Everything else outside of 2000::/3 is not assigned to anybody on the internet: loopback, link-local, unique
+        // local, multicast.
         [first, ..] => first & 0xe000 == 0x2000,
     }
 }

@@ -13,8 +13,10 @@ const FIRST_LOW: u32 = 0xDC00;
 /// The same JSON as serde_json takes it: bytes that are no UTF-8 as U+FFFD, halves of surrogate pairs as private
 /// characters, control characters in strings escaped, `NaN` and `Infinity` as null. One pass.
 pub fn mended(bytes: &[u8]) -> Vec<u8> {
+    // First, so that from here on every index is at a character of ASCII or within valid UTF-8.
     let text = String::from_utf8_lossy(bytes);
     let mut rest = text.trim_start_matches('\u{FEFF}').as_bytes();
+    // Rarely too small: only escapes of control characters make it longer.
     let mut out = Vec::with_capacity(rest.len());
     let mut is_string = false;
     while let Some(&byte) = rest.first() {
@@ -47,6 +49,7 @@ pub fn mended(bytes: &[u8]) -> Vec<u8> {
 /// How long the escape at the start is, and what to write in its place, if anything.
 fn escape(text: &[u8]) -> (usize, Option<Vec<u8>>) {
     let Some(code) = unit(text) else {
+        // A `\"` or another short escape; the second byte is passed over, whatever it is.
         return (2, None);
     };
     if !SURROGATES.contains(&code) {
@@ -77,6 +80,7 @@ fn unit(text: &[u8]) -> Option<u32> {
 /// The value of bytes that may need mending, and whether they did; `None` when they are no JSON at all. Of members that
 /// come twice the last one counts.
 pub fn value(bytes: &[u8]) -> Option<(Value, bool)> {
+    // Nearly always the end of it: the second pass costs a copy.
     if let Ok(value) = serde_json::from_slice(bytes) {
         return Some((value, false));
     }
@@ -116,6 +120,7 @@ pub fn visible(bytes: &[u8]) -> Option<Vec<u8>> {
 
 /// Whether half a character may be escaped in it: derived types that keep a part of it unread would find that late.
 pub fn may_have_half(bytes: &[u8]) -> bool {
+    // One search for a byte that is rare, before two for texts.
     memchr::memchr(b'\\', bytes).is_some()
         && [b"\\ud", b"\\uD"]
             .iter()
@@ -131,6 +136,7 @@ pub fn has_half(text: &str) -> bool {
 pub fn settle(text: &mut String) {
     let last = text.chars().last();
     let mut halves = Halves::default();
+    // Alone at the end it was taken into `halves`, and is what `last` still has.
     let mut settled = halves.join(text);
     if halves.is_waiting() {
         settled.extend(last);
@@ -195,6 +201,7 @@ impl Halves {
         for c in piece.chars() {
             let high = self.high.take();
             match (high, half(c)) {
+                // U+10000 and up by the standard's formula: ten bits of each half.
                 (Some(high), Some(low)) if low >= FIRST_LOW => {
                     let code = 0x1_0000 + ((high - SURROGATES.start()) << 10) + (low - FIRST_LOW);
                     text.extend(char::from_u32(code));
@@ -245,6 +252,7 @@ impl Scan {
                     self.depth += 1;
                     self.has_begun = true;
                 }
+                // Saturating, as what precedes the object may be anybody's text.
                 b'}' | b']' => self.depth = self.depth.saturating_sub(1),
                 _ => {}
             }

@@ -15,6 +15,7 @@ const MOST_BYTES: usize = 64 << 10;
 pub async fn let_end(mut answer: Answer) {
     // Mostly the end has come already.
     let is_over = std::future::poll_fn(|cx| {
+        // Polled once and dropped: `chunk` keeps nothing in its future that would be lost.
         let polled = pin!(answer.chunk()).poll(cx);
         Poll::Ready(matches!(polled, Poll::Ready(Ok(None) | Err(_))))
     })
@@ -22,6 +23,7 @@ pub async fn let_end(mut answer: Answer) {
     if is_over {
         return;
     }
+    // Ends with its time, so no handle is kept.
     tokio::task::spawn_local(tokio::time::timeout(MOST_TIME, async move {
         let mut left = MOST_BYTES;
         while let Ok(Some(bytes)) = answer.chunk().await {

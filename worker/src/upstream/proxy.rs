@@ -7,6 +7,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::accounts::Secret;
+use crate::impossible::OrImpossible as _;
 
 /// Most bytes of a proxy's answer to `CONNECT`.
 const MOST_HEAD_BYTES: usize = 8192;
@@ -55,6 +56,7 @@ impl Exempt {
                 port: None,
             });
         }
+        // Before a port is looked for: an IPv6 address is full of colons.
         if let Some(network) = network(text) {
             return Some(Self {
                 whom: network,
@@ -83,6 +85,7 @@ impl Exempt {
                 .is_ok_and(|address: IpAddr| shares(address.to_canonical(), *network, *bits)),
             Whom::Name(name) => host
                 .strip_suffix(name.as_str())
+                // Below it, not merely ending like it: `notexample.org` is no part of `example.org`.
                 .is_some_and(|rest| rest.is_empty() || rest.ends_with('.')),
         };
         is_whom && self.port.is_none_or(|only| only == port)
@@ -109,6 +112,8 @@ fn network(text: &str) -> Option<Whom> {
 /// Whether the first `bits` of two addresses are the same.
 fn shares(one: IpAddr, other: IpAddr, bits: u32) -> bool {
     let rest =
+        // All bits of the width are other's business for `/0`: a shift by the whole width is none that the machine has,
+        // and leaves nothing that differs.
         |width: u32, differing: u128| differing.checked_shr(width - bits).unwrap_or_default() == 0;
     match (one, other) {
         (IpAddr::V4(one), IpAddr::V4(other)) => {
@@ -147,6 +152,7 @@ impl Proxies {
             .trim_end_matches(']')
             .trim_end_matches('.')
             .to_ascii_lowercase();
+        // What listens here cannot be reached through somebody else's machine, and curl's users expect it.
         let is_local = host == "localhost"
             || host
                 .parse()
@@ -157,6 +163,7 @@ impl Proxies {
         }
         match url.scheme_str() {
             Some("https" | "wss") => self.https.as_ref(),
+            // Plain `ws` goes with `http`, as both are tunnelled.
             _ => self.http.as_ref(),
         }
     }
@@ -164,11 +171,19 @@ impl Proxies {
     /// A tunnel to the URL's host, or `None` where no proxy is set for it.
     pub(super) async fn tunnel(&self, url: &Uri, port: u16) -> Option<io::Result<TcpStream>> {
         let proxy = self.of(url)?;
-        Some(proxy.connect(url.host().unwrap_or_default(), port).await)
+        Some(
+            proxy
+                .connect(
+                    url.host().or_impossible("a proxy was chosen by the host"),
+                    port,
+                )
+                .await,
+        )
     }
 }
 
 fn parse(url: &str) -> Result<Option<Proxy>, BadProxy> {
+    // `HTTP_PROXY=` in a .env is how people switch it off.
     if url.trim().is_empty() {
         return Ok(None);
     }
@@ -179,6 +194,7 @@ fn parse(url: &str) -> Result<Option<Proxy>, BadProxy> {
     } else {
         url
     };
+    // The last one: a password may hold an `@` that nobody has encoded.
     let (login, address) = rest
         .rsplit_once('@')
         .map_or((None, rest), |(login, address)| {
@@ -202,6 +218,7 @@ impl Proxy {
             self.port,
         ))
         .await?;
+        // Users percent-encode what would end the URL's user info; the header wants it as it was.
         let login = self.login.as_ref().map(|login| {
             let decoded = percent_encoding::percent_decode_str(login.expose()).decode_utf8_lossy();
             format!(
@@ -223,6 +240,7 @@ impl Proxy {
             }
         }
         let is_open = head
+            // `HTTP/1.x 200 …`: the ninth byte is the blank before the status.
             .get(8..12)
             .is_some_and(|status| status.starts_with(b" 2"));
         if is_open {

@@ -12,6 +12,7 @@ pub(super) fn retry_after<'a>(
     header: impl Fn(&str) -> Option<&'a str>,
     now: SystemTime,
 ) -> Option<Duration> {
+    // Not refused where negative or NaN, which `try_from_secs_f64` does.
     let number = |text: &str| text.trim().parse::<f64>().ok();
     if let Some(ms) = header("retry-after-ms").and_then(number) {
         return Duration::try_from_secs_f64(ms / 1000.0).ok();
@@ -33,6 +34,7 @@ pub(super) fn retry_after<'a>(
         httpdate::parse_http_date(&text).ok()
     };
     let since = header("date").and_then(date).unwrap_or(now);
+    // A date in the past says: now.
     Some(date(value)?.duration_since(since).unwrap_or_default())
 }
 

@@ -19,10 +19,11 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::proxy::Proxies;
+use crate::impossible::OrImpossible as _;
 
 /// The URL's host, an IPv6 address without its brackets.
 pub(super) fn host(url: &Uri) -> &str {
-    let host = url.host().unwrap_or_default();
+    let host = url.host().or_impossible("a URL without a host was refused");
     host.strip_prefix('[')
         .and_then(|host| host.strip_suffix(']'))
         .unwrap_or(host)
@@ -112,6 +113,7 @@ impl AsyncRead for Socket {
         let before = buf.filled().len();
         let polled = Pin::new(&mut self.0).poll_read(cx, buf);
         match polled {
+            // `remaining` tells an end from a read into no room.
             Poll::Ready(Ok(())) if buf.filled().len() == before && buf.remaining() > 0 => {
                 Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()))
             }

@@ -77,6 +77,7 @@ impl Sse {
         } else {
             0
         };
+        // Judged by what is kept: a line that is still torn, and lines that were joined before it.
         if self.buffer.len() + joined + bytes.len() > MOST_EVENT_BYTES {
             return Err(TooLarge);
         }
@@ -91,12 +92,14 @@ impl Sse {
     )]
     pub fn next(&mut self) -> Option<Event<'_>> {
         self.forget_last();
+        // One byte order mark, at the very beginning; a later one is text.
         if !self.begin() {
             return None;
         }
         while let Some(offset) = memchr::memchr2(b'\n', b'\r', self.buffer.get(self.searched..)?) {
             let end = self.searched + offset;
             let after = self.after_line_end(end);
+            // Before the line is taken, so that a line is never searched twice, whatever becomes of it.
             self.searched = after;
             let start = std::mem::replace(&mut self.read, after);
             if self.take_line(start, end) {
@@ -144,6 +147,7 @@ impl Sse {
     }
 
     /// The stream is over: an event whose closing blank line is missing.
+    // Services leave out the last blank line; browsers would drop the event, and with it an answer's end.
     pub fn finish(&mut self) -> Option<Event<'_>> {
         self.forget_last();
         let (start, end) = (self.read, self.buffer.len());
@@ -201,6 +205,7 @@ impl Sse {
             }
             return !is_blank;
         }
+        // `id` and `retry` are for reconnecting, which a chat's answer cannot.
         if let Some(data) = field(line, b"data") {
             let end = start + line.len();
             self.data = match std::mem::take(&mut self.data) {

@@ -51,6 +51,7 @@ impl Client {
         let mut call = self
             .awc()
             .ws(request.url)
+            // A frame, not a message: fragments are counted in `fragment`.
             .max_frame_size(MOST_MESSAGE_BYTES);
         for (name, value) in request.headers {
             call = call.header(name, value);
@@ -118,6 +119,8 @@ impl WebSocket {
         match item {
             Item::FirstText(bytes) => self.fragments = Some((true, bytes.into())),
             Item::FirstBinary(bytes) => self.fragments = Some((false, bytes.into())),
+            // Without a beginning, or beyond the bound. Both end the connection, and the first is refused by the codec
+            // below already.
             Item::Continue(bytes) | Item::Last(bytes)
                 if self
                     .fragments
@@ -164,6 +167,7 @@ impl WebSocket {
     /// Says goodbye (1000). What the other side answers is not waited for.
     pub async fn close(mut self) {
         let normal = actix_http::ws::CloseCode::Normal;
+        // The reader has what it wanted; if the goodbye fails the connection is gone as well.
         let _ = self.put(Outgoing::Close(Some(normal.into()))).await;
     }
 
@@ -183,6 +187,7 @@ impl WebSocket {
     }
 
     async fn put(&mut self, message: Outgoing) -> Result<(), TransportError> {
+        // Every frame has the whole of it: there is no slow progress to tell from none.
         let sent = tokio::time::timeout(self.stall, self.framed.send(message)).await;
         sent.map_err(|_| TransportError::Timeout)?
             .map_err(|_| TransportError::Broken)

@@ -16,11 +16,14 @@ const MOST_BYTES: u64 = 256 << 20;
 /// hundredth, bombs to less than a thousandth. So one piece of input (16 KiB) never costs more than nine mebibytes.
 const MOST_TIMES: u64 = 300;
 const FREE_BYTES: u64 = 4 << 20;
+/// What one push may unpack whatever its size, so that a short text of one letter is no bomb.
 /// Most layers, one packed within the other; nobody honest has more than two.
 const MOST_LAYERS: usize = 4;
 /// The largest window that a sender may expect a reader to have (RFC 9659): 8 MiB.
 const ZSTD_WINDOW_LOG: u32 = 23;
 /// What is unpacked in one step.
+/// Also brotli's buffer. Small enough that a bound is noticed soon, large enough that a step costs nothing beside its
+/// work.
 const STEP_BYTES: usize = 16 << 10;
 
 /// A content coding.
@@ -98,6 +101,8 @@ struct Sink {
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // All or nothing: decoders write what is left again after a part was taken, and would loop on a sink that is
+        // full.
         if self.bytes.len() + bytes.len() > self.most {
             self.is_over = true;
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -117,6 +122,8 @@ impl Unpacker {
     /// # Errors
     /// [`Unreadable::TooLarge`] for too many layers.
     pub(in crate::upstream) fn new(codings: &[Coding]) -> Result<Option<Box<Self>>, Unreadable> {
+        // Here, not when the first bytes come: the layers of an answer that is never read cost nothing, but the head
+        // can be refused at once.
         if codings.len() > MOST_LAYERS {
             return Err(Unreadable::TooLarge);
         }
@@ -156,11 +163,15 @@ impl Unpacker {
     }
 
     fn through(&mut self, input: &[u8], ends: bool, body: &mut BytesMut) -> Result<(), Unreadable> {
+        // Cannot fall below nothing: see the invariant at the fields.
         let most = MOST_BYTES.min(FREE_BYTES + MOST_TIMES * self.packed) - self.unpacked;
         let most = usize::try_from(most).unwrap_or(usize::MAX);
         let mut bytes = Vec::new();
         for (at, layer) in self.layers.iter_mut().enumerate() {
+            // Every layer has the bound of the whole: one within that unpacks to more is a bomb, though the outer one
+            // packs it again.
             let result = layer.through(if at == 0 { input } else { &bytes }, ends, most);
+            // Taken before the error is looked at: whatever was good before it belongs to the reader.
             bytes = layer.taken();
             if let Err(error) = result {
                 let is_over = error.kind() == io::ErrorKind::FileTooLarge;
@@ -189,9 +200,11 @@ impl Layer {
             return self.unpack(&first, ends, most);
         }
         self.unpack(input, ends, most)
+        // `input` is a part of `first` already.
     }
 
     fn unpack(&mut self, input: &[u8], ends: bool, most: usize) -> io::Result<()> {
+        // The bound is for this call alone, since the sink was emptied after the last one.
         self.sink().most = most;
         let result = match &mut self.kind {
             Kind::Unknown(..) => Ok(()),
@@ -200,6 +213,8 @@ impl Layer {
                 if ends {
                     decoder.try_finish().map_err(missing)
                 } else {
+                    // Otherwise the decoder keeps what it could give, and an event would wait for the next one behind
+                    // it.
                     decoder.flush()
                 }
             }),
@@ -238,6 +253,8 @@ impl Layer {
 
 impl Kind {
     /// What a body that begins like this is; `None` while that is unknown.
+    // Labels lie: proxies unpack and forget the header, so the first bytes decide wherever a format has a mark. Brotli
+    // has none and must be believed.
     fn of(coding: Coding, first: &[u8], ends: bool) -> Option<io::Result<Self>> {
         let enough = match coding {
             Coding::Brotli => 1,
@@ -265,6 +282,7 @@ impl Kind {
             ))),
             // A frame, or one that is to be skipped.
             (Coding::Zstd, [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..]) => {
+                // A decoder without memory is an error of this answer, not of the process.
                 let mut decoder = match Zstd::new() {
                     Ok(decoder) => decoder,
                     Err(error) => return Some(Err(error)),
@@ -299,7 +317,10 @@ fn inflate(
     input: &[u8],
     sink: &mut Sink,
 ) -> io::Result<()> {
+    // The buffer is of the heap and of this call: 16 KiB in each idle decoder would be the larger part of an open
+    // answer.
     let (mut rest, mut step) = (input, vec![0; STEP_BYTES]);
+    // What follows the end of the stream is read over.
     while !*is_over {
         let (read, written) = (decoder.total_in(), decoder.total_out());
         let status = decoder.decompress(rest, &mut step, FlushDecompress::None)?;
@@ -336,6 +357,8 @@ fn unzstd(
         let wanted = decoder.run(&mut rest, &mut out)?;
         let written = out.pos();
         sink.write_all(out.as_slice())?;
+        // A call that has done nothing says nothing about the end: behind a whole frame it asks for the next one's
+        // head.
         if rest.pos() > read || written > 0 {
             *is_over = wanted == 0;
         }

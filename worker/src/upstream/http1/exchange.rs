@@ -26,8 +26,10 @@ use crate::{
 };
 
 /// What is read at once.
+/// One TLS record at most.
 const READ_BYTES: usize = 16 << 10;
 /// Most pieces of a request in one system call.
+/// A head, a body of a few pieces, and their frames fit; more would only be copied for the system call.
 const MOST_SLICES: usize = 16;
 
 thread_local! {
@@ -42,6 +44,7 @@ fn read<T>(
     cx: &mut Context<'_>,
     take: impl FnOnce(&[u8]) -> T,
 ) -> Poll<io::Result<T>> {
+    // Borrowed across `take`, which is why it must not read itself: a second borrow would panic.
     SCRATCH.with_borrow_mut(|scratch| {
         let mut buffer = ReadBuf::new(scratch);
         ready!(Pin::new(wire).poll_read(cx, &mut buffer))?;
@@ -71,6 +74,7 @@ enum Sent {
     Torn,
 }
 
+// Pieces are `Bytes`: cloning one counts a reference, and a second try (`Pool::send`) sends the same memory again.
 impl Upload {
     pub(super) fn new(head: Bytes, body: &[Bytes], rest: Option<Rest>) -> Self {
         let is_chunked = rest.as_ref().is_some_and(|rest| rest.left().is_none());
@@ -80,6 +84,7 @@ impl Upload {
             is_chunked,
             state: Sent::Partly,
         };
+        // An empty chunk would be the last one (RFC 9112, section 7.1).
         for piece in body.iter().filter(|piece| !piece.is_empty()) {
             upload.add(piece.clone());
         }
@@ -106,6 +111,7 @@ impl Upload {
         match self.poll_sent(wire, cx) {
             Poll::Pending => {}
             Poll::Ready(Ok(())) => self.state = Sent::Wholly,
+            // The reason is in what is read next, or in that nothing comes.
             Poll::Ready(Err(_)) => self.give_up(),
         }
     }
@@ -118,6 +124,7 @@ impl Upload {
             match rest.poll(cx) {
                 Poll::Ready(Some(Ok(piece))) => self.add(piece),
                 Poll::Ready(Some(Err(_))) => {
+                    // First, as it says `Never` and the state has to say why.
                     self.give_up();
                     self.state = Sent::Torn;
                     return Poll::Pending;
@@ -130,6 +137,8 @@ impl Upload {
                 }
                 Poll::Pending => {
                     // What has been written must not wait for what is to come.
+                    // TLS and awc's kin buffer: without a flush the last piece would stay here while a slow caller
+                    // thinks.
                     ready!(Pin::new(wire).poll_flush(cx))?;
                     return Poll::Pending;
                 }
@@ -151,6 +160,7 @@ impl Upload {
                 .or_impossible("so many slices were made");
             let mut sent = ready!(Pin::new(&mut *wire).poll_write_vectored(cx, slices))?;
             if sent == 0 {
+                // A socket that takes nothing and says nothing would be asked for ever.
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             while let Some(piece) = self.pieces.front_mut() {
@@ -200,6 +210,7 @@ impl Asked {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(Head, Bytes), TransportError>> {
+        // Asked again after its end, which no caller does.
         let connection = self.connection.as_mut().ok_or(TransportError::Broken)?;
         loop {
             // Before each read: a service may answer only when it has the rest, and nobody else sends it.
@@ -207,6 +218,7 @@ impl Asked {
             if self.upload.state == Sent::Torn {
                 return Poll::Ready(Err(TransportError::Torn));
             }
+            // Fields by themselves: the closure cannot borrow all of `self`, of which the connection is lent already.
             let (torn, has_heard, is_head) = (&mut self.torn, &mut self.has_heard, self.is_head);
             let found = ready!(read(&mut connection.wire, cx, |bytes| {
                 *has_heard |= !bytes.is_empty();
@@ -234,6 +246,7 @@ impl Asked {
         first: &[u8],
         home: (Rc<Pool>, Permit),
     ) -> Result<Body, TransportError> {
+        // It does not want the rest; whether the connection then serves again is decided by `Sent`, which says no.
         if self.upload.state == Sent::Partly && !head.status.is_success() {
             self.upload.give_up();
         }
@@ -276,9 +289,11 @@ fn final_head(
             return Ok(None);
         }
     }
+    // The common way: one read brings the whole head, which is read where it lies, without a copy.
     let mut rest = if is_first { bytes } else { torn.as_slice() };
     loop {
         // Blank lines may precede a head.
+        // RFC 9112, section 2.2, says so of requests; some servers send one line end too many behind a body.
         while let Some((b'\r' | b'\n', behind)) = rest.split_first() {
             rest = behind;
         }
@@ -289,6 +304,7 @@ fn final_head(
                     .or_impossible("a head is a part of what it was read from")
             }
             Some(Read::Final(length, head)) => {
+                // Copied, as it lies in the buffer that everybody reads to.
                 let behind = Bytes::copy_from_slice(
                     rest.get(length..)
                         .or_impossible("a head is a part of what it was read from"),
@@ -296,6 +312,7 @@ fn final_head(
                 return Ok(Some((head, behind)));
             }
             None => {
+                // Interim heads that were read are not kept, so that any number of them takes no memory.
                 *torn = rest.to_vec();
                 return Ok(None);
             }
@@ -345,9 +362,11 @@ impl Body {
             return Poll::Ready(Err(fault));
         }
         // Taken, so that whatever fails here is not tried again on a connection in an unknown state.
+        // Three ways leave it taken: an error, the end, and `settle`, which gave it back to the pool.
         let Some(mut connection) = self.connection.take() else {
             return Poll::Ready(Ok(false));
         };
+        // A service may answer while it still listens, and whoever reads is the only one to send.
         self.upload.poll(&mut connection.wire, cx);
         if self.upload.state == Sent::Torn {
             self.fault = Some(TransportError::Torn);
@@ -382,6 +401,7 @@ impl Body {
                     && error.kind() == io::ErrorKind::UnexpectedEof =>
             {
                 let before = out.len();
+                // A packed body without length tells its own end; `unpacked_end` knows whether it was reached.
                 self.unpacked_end(out)?;
                 Poll::Ready(Ok(out.len() > before))
             }
@@ -404,12 +424,14 @@ impl Body {
         let taken = if let Some(unpacker) = &mut self.unpacker {
             let mut packed = BytesMut::new();
             let taken = self.framing.decode(bytes, &mut packed);
+            // Before `taken` is judged: bytes in front of a fault are good, and go to the reader first.
             unpacker.push(&packed, out)?;
             taken
         } else {
             self.framing.decode(bytes, out)
         };
         let taken = taken.map_err(|_| TransportError::Malformed)?;
+        // Somebody spoke out of turn: what else is to come could be taken for the next answer.
         self.keeps_alive &= taken == bytes.len();
         if self.framing.is_over() {
             self.unpacked_end(out)?;
@@ -429,6 +451,8 @@ impl Body {
         if !self.framing.is_over() {
             return;
         }
+        // Both taken even if the connection is closed: that lets the permit go now, and not when the reader drops its
+        // end.
         let (connection, home) = (self.connection.take(), self.home.take());
         if self.keeps_alive
             && self.upload.state == Sent::Wholly

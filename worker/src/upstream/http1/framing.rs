@@ -94,6 +94,7 @@ impl Framing {
 
 /// The part of the input that belongs to what is `left`.
 fn taken<'a>(input: &'a [u8], left: &mut u64) -> &'a [u8] {
+    // More than memory holds: all of it is taken, whatever comes.
     let most = usize::try_from(*left).unwrap_or(usize::MAX);
     let taken = input.get(..most).unwrap_or(input);
     *left -= taken.len() as u64;
@@ -103,6 +104,7 @@ fn taken<'a>(input: &'a [u8], left: &mut u64) -> &'a [u8] {
 impl Chunked {
     fn decode(&mut self, input: &[u8], body: &mut BytesMut) -> Result<usize, BadFraming> {
         let mut rest = input;
+        // `Over` ends it before the rest is looked at: that belongs to nobody, and `Body::take_all` counts it.
         while self.at != At::Over {
             if self.at == At::Data {
                 let taken = taken(rest, &mut self.left);
@@ -125,6 +127,8 @@ impl Chunked {
     }
 
     fn step(&mut self, byte: u8) -> Result<At, BadFraming> {
+        // One count for size, extension and trailers, as each could go on for ever; data is not counted, as it runs in
+        // `decode`.
         self.line += 1;
         if self.line > MOST_LINE_BYTES {
             return Err(BadFraming);
@@ -132,6 +136,8 @@ impl Chunked {
         Ok(match (self.at, byte) {
             (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = char::from(byte).to_digit(16).ok_or(BadFraming)?;
+                // Sixteen digits fill it; one more would wrap to a small size, and the bodies would part ways with what
+                // a proxy sees.
                 let left = self.left.checked_mul(16).ok_or(BadFraming)?;
                 self.left = left + u64::from(digit);
                 At::Size
@@ -145,6 +151,7 @@ impl Chunked {
             (At::Extension, b'\n') => return Err(BadFraming),
             (At::Extension, _) => At::Extension,
             (At::SizeLf, b'\n') => {
+                // Before `left` is looked at: trailers have the count for themselves.
                 self.line = 0;
                 if self.left > 0 {
                     At::Data
@@ -159,6 +166,7 @@ impl Chunked {
             }
             (At::Trailers, b'\r') => At::EndLf,
             (At::Trailer, b'\r') => At::TrailerLf,
+            // Where readers disagree about line ends, two of them see two different answers.
             (At::Trailers | At::Trailer, b'\n') => return Err(BadFraming),
             (At::Trailers | At::Trailer, _) => At::Trailer,
             (At::TrailerLf, b'\n') => At::Trailers,

@@ -43,6 +43,7 @@ pub(in crate::upstream) struct BadHead;
 /// [`BadHead`]: no HTTP/1, an unasked change of protocol, or a length that is contradictory.
 pub(in crate::upstream) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<Read>, BadHead> {
     let mut lines = [httparse::EMPTY_HEADER; MOST_LINES];
+    // Headers that are not valid are left out and not refused: one odd line of a proxy must not cost the answer.
     let mut answer = httparse::Response::new(&mut lines);
     let mut config = ParserConfig::default();
     config
@@ -50,6 +51,7 @@ pub(in crate::upstream) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<R
         .allow_spaces_after_header_name_in_responses(true)
         .ignore_invalid_headers_in_responses(true);
     let length = match config.parse_response(&mut answer, bytes) {
+        // Too many lines, a line that is no header, a head beyond its bounds.
         Ok(Status::Complete(length)) if length <= MOST_HEAD_BYTES => length,
         Ok(Status::Partial) if bytes.len() < MOST_HEAD_BYTES => return Ok(None),
         _ => return Err(BadHead),
@@ -59,6 +61,7 @@ pub(in crate::upstream) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<R
         .and_then(|code| StatusCode::from_u16(code).ok())
         .ok_or(BadHead)?;
     match status.as_u16() {
+        // An answer would follow in a protocol that nobody here reads.
         // We never ask for another protocol here.
         101 => return Err(BadHead),
         100..200 => return Ok(Some(Read::Interim(length))),
@@ -67,6 +70,7 @@ pub(in crate::upstream) fn parse(bytes: &[u8], is_head: bool) -> Result<Option<R
     let is_1_1 = answer.version == Some(1);
     let said = Said::read(answer.headers)?;
     let framing = said.framing(status, is_head)?;
+    // A body that ends with the connection takes it along.
     let keeps_alive = framing != Framing::Close
         && !said.closes
         // RFC 9112, section 6.1: chunks of an HTTP/1.0 server are read, but its framing is not to be trusted further.
@@ -117,6 +121,7 @@ impl Said {
                 }
             }
         }
+        // RFC 9112, section 6.3, rule 3: the mark of an attempt to smuggle a second answer.
         if said.length.is_some() && said.transfer.is_some() {
             return Err(BadHead);
         }
@@ -127,6 +132,7 @@ impl Said {
 
     /// The same length said twice is harmless; two lengths are none.
     fn add_length(&mut self, text: &str) -> Result<(), BadHead> {
+        // `parse` alone would take a sign before the number.
         let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         let length = text.parse().ok().filter(|_| is_number).ok_or(BadHead)?;
         match self.length.replace(length) {
@@ -136,6 +142,7 @@ impl Said {
     }
 
     fn add_transfer(&mut self, name: &str, packed: &mut Vec<Coding>) -> Result<(), BadHead> {
+        // `identity` was taken out of the standard and is still said.
         if name.is_empty() || name.eq_ignore_ascii_case("identity") {
             return Ok(());
         }
@@ -153,8 +160,11 @@ impl Said {
 
     fn framing(&self, status: StatusCode, is_head: bool) -> Result<Framing, BadHead> {
         Ok(match (self.transfer, self.length) {
+            // These have no body, whatever their headers announce (RFC 9112, section 6.3, rule 1): waiting for one
+            // would hang.
             _ if is_head || status == 204 || status == 304 => Framing::Length(0),
             (Some(true), _) => Framing::chunked(),
+            // Chunks that are not outermost do not end the body; only the connection can.
             (Some(false), _) | (None, None) => Framing::Close,
             (None, Some(length)) => Framing::Length(length),
         })
@@ -169,9 +179,11 @@ fn list(value: &[u8]) -> impl Iterator<Item = Option<&str>> {
 }
 
 fn copied(headers: &[httparse::Header<'_>]) -> Box<str> {
+    // Room for all at once: this string lives as long as the answer, and `into_boxed_str` would copy it once more.
     let bytes = |header: &httparse::Header<'_>| header.name.len() + header.value.len() + 2;
     let mut lines = String::with_capacity(headers.iter().map(bytes).sum());
     for header in headers {
+        // A value that is no text is of no use to anybody here, and `head` is one.
         let Ok(value) = std::str::from_utf8(header.value) else {
             continue;
         };

@@ -29,10 +29,13 @@ use crate::{
 };
 
 /// Requests that one thread may have under way to all providers together.
+/// Far more than there are callers: it keeps a fault from eating all file descriptors, not a busy day from being
+/// served.
 const MOST_AT_ONCE: usize = 10_000;
 /// How long a connection waits for the next request: less than most services wait.
 const MOST_IDLE: Duration = Duration::from_secs(15);
-/// How old a connection may be that is used again.
+/// How old a connection may be that is used again. A name may lead elsewhere after a while; a connection in steady use
+/// would never look again.
 const MOST_AGE: Duration = Duration::from_secs(75);
 
 /// A place among [`MOST_AT_ONCE`].
@@ -64,6 +67,7 @@ struct Idle {
 
 impl Idle {
     fn is_fresh(&self, now: Instant) -> bool {
+        // Both: an old connection may have been used a moment ago, and a young one left alone for long.
         now < self.since + MOST_IDLE && now < self.connection.opened + MOST_AGE
     }
 }
@@ -114,9 +118,12 @@ impl Pool {
             return Err(TransportError::BadUrl);
         }
         let head = written(request, &url, rest.as_ref());
+        // Before the connection is opened, so that waiting costs no socket.
         let permit = Arc::clone(&self.places).acquire_owned().await;
         let mut permit = Some(permit.map_err(|_| TransportError::Connect)?);
         // One that was used before, at the first try only: the second must not meet the same fate.
+        // A pinned address must be the one that is asked. What is uploaded while it comes cannot be sent twice, so it
+        // does not go out on a connection that may be dead.
         let may_wait = request.address.is_none() && rest.is_none();
         let mut used = may_wait.then(|| self.take(&url)).flatten();
         loop {
@@ -129,9 +136,12 @@ impl Pool {
             let upload = Upload::new(head.clone(), &request.body, rest.clone());
             let mut asked = Asked::new(connection, upload, request.method == Method::HEAD);
             match std::future::poll_fn(|cx| asked.poll(cx)).await {
+                // Nothing was heard, so nothing was taken: the service closed the kept connection while the question
+                // was under way.
                 Err(TransportError::Broken) if is_used && !asked.has_heard && !request.once => {}
                 Err(error) => return Err(error),
                 Ok((head, first)) => {
+                    // Moves into the body, to be let go when it has been read.
                     let permit = permit.take().ok_or(TransportError::Broken)?;
                     let body = asked.body(&head, &first, (Rc::clone(self), permit))?;
                     return Ok((head, body));
@@ -158,6 +168,7 @@ impl Pool {
         let now = Instant::now();
         // The last one first: the others may then grow old.
         while let Some(mut last) = idle.pop() {
+            // `is_quiet` last: it costs a system call.
             if last.is_fresh(now) && last.connection.wire.is_quiet() {
                 return Some(last.connection);
             }
@@ -172,6 +183,7 @@ impl Pool {
         };
         let since = Instant::now();
         let idle = Idle { connection, since };
+        // Its age is over: the next one to look would throw it away.
         if !idle.is_fresh(since) {
             return;
         }
@@ -197,6 +209,7 @@ impl Pool {
 /// `Weak`: this must not keep a pool that nobody uses.
 async fn sweep(pool: Weak<Pool>) {
     loop {
+        // Coarse: what is stale is refused by `take` anyway, so this only frees memory and sockets.
         tokio::time::sleep(MOST_IDLE).await;
         if !pool.upgrade().is_some_and(|pool| pool.close_stale()) {
             return;
@@ -218,12 +231,14 @@ fn origin(url: &Uri) -> String {
 
 /// The request's head, as it goes out.
 fn written(request: &Request, url: &Uri, rest: Option<&Rest>) -> Bytes {
+    // A URL without a path asks for `/` (RFC 9112, section 3.2.1).
     let target = url.path_and_query().map_or("/", |target| target.as_str());
     let headers: usize = request
         .headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len() + 4)
         .sum();
+    // Room for the request line, a host and a length beside them, so that the head is written without growing.
     let mut head = Vec::with_capacity(96 + target.len() + request.url.len() + headers);
     let mut put = |parts: &[&[u8]]| parts.iter().for_each(|part| head.extend_from_slice(part));
     put(&[
@@ -251,6 +266,7 @@ fn written(request: &Request, url: &Uri, rest: Option<&Rest>) -> Bytes {
         put(&[b"transfer-encoding: chunked\r\n"]);
         return with_headers(head, request);
     };
+    // RFC 9110, section 8.6: a POST without a body says so, or a server may answer 411.
     if length > 0 || !matches!(request.method, Method::GET | Method::HEAD) {
         put(&[b"content-length: ", length.to_string().as_bytes(), b"\r\n"]);
     }

@@ -51,6 +51,8 @@ impl Wire {
             Some(address) => TcpStream::connect(address).await?,
             None => socket::open(url, proxies).await?,
         };
+        // Pieces of a request are written as they are there; held back for the acknowledgement of the last one, they
+        // would cost 40 ms.
         stream.set_nodelay(true)?;
         if url.scheme_str() != Some("https") {
             return Ok(Self::Plain(stream));
@@ -66,6 +68,7 @@ impl Wire {
     pub(super) fn is_quiet(&mut self) -> bool {
         // Under TLS there may be bytes that are read but not given out; and messages of TLS's own, which are no answer.
         if !matches!(self, Self::Plain(_)) {
+            // One byte that is thrown away does no harm: whoever has something to say is closed.
             let mut byte = [0];
             let polled = Pin::new(&mut *self).poll_read(
                 &mut Context::from_waker(Waker::noop()),
@@ -82,6 +85,7 @@ impl Wire {
             Self::Memory(_) => return true,
         };
         let peeked = socket2::SockRef::from(stream).peek(&mut [MaybeUninit::uninit()]);
+        // Only "nothing there, and still open" is quiet: an end of stream is 0 bytes without an error.
         peeked.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }

@@ -112,6 +112,7 @@ fn pulse(handshake: &str) -> Result<Duration, Unreadable> {
     let handshake: Handshake = serde_json::from_str(handshake).map_err(|_| Unreadable)?;
     let interval = handshake.ping_interval.unwrap_or(PING_INTERVAL_MS);
     let timeout = handshake.ping_timeout.unwrap_or(PING_TIMEOUT_MS);
+    // Saturating, then bounded: a number that wraps would end the connection at once.
     let pulse = interval.saturating_add(timeout).min(LONGEST_PULSE_MS);
     Ok(Duration::from_millis(pulse))
 }
@@ -177,6 +178,7 @@ impl Session {
         Self {
             auth: auth.into(),
             stage: Stage::Opening,
+            // What the handshake will say in most cases; it counts from the moment the socket is open.
             pulse: Duration::from_millis(PING_INTERVAL_MS + PING_TIMEOUT_MS),
         }
     }
@@ -206,6 +208,7 @@ impl Session {
             Packet::Refusal(message) => Step::Refused(message),
             Packet::Close | Packet::Disconnect => Step::Over,
             Packet::Event(event) if self.stage == Stage::Connected => Step::Event(event),
+            // Before `40` came back nobody can have sent us one: this is no server of the protocol.
             Packet::Event(_) => return Err(Unreadable),
             Packet::Open(_) | Packet::Connect | Packet::Idle => Step::Nothing,
         })

@@ -86,11 +86,13 @@ async fn pump(
     mut heard: impl FnMut(Incoming<'_>) + 'static,
 ) {
     let end = tokio::select! {
+        // Whoever is dropped first wins: `stop` must not wait for a message that may never come.
         end = serve(&mut socket, &mut session, &mut heard) => Some(end),
         () = stop.notified() => None,
     };
     match end {
         None => {
+            // Best effort, as the other side may be gone.
             let _ = tokio::time::timeout(GOODBYE, socket.send_text(DISCONNECT)).await;
             socket.close_and_wait(GOODBYE).await;
         }
@@ -120,6 +122,7 @@ async fn next(
     session: &mut Session,
     heard: &mut impl FnMut(Incoming<'_>),
 ) -> Result<Option<End>, End> {
+    // Around the socket's own time-out, which is the request's; the server's pulse is shorter and is what counts here.
     let message = tokio::time::timeout(session.pulse(), socket.next()).await;
     let message = message.map_err(|_| TransportError::Timeout)??;
     let message = message.ok_or(TransportError::Broken)?;
