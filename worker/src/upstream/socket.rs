@@ -165,17 +165,24 @@ impl ActixStream for Socket {
 #[cfg(test)]
 mod tests {
     use actix_web::rt::net::TcpListener;
+    use socket2::{Domain, Type};
 
     use super::*;
 
     #[actix_web::test]
     async fn localhost_is_both_loopback_addresses() {
         let loopbacks: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
-        for address in loopbacks {
+        for (address, other) in loopbacks.into_iter().zip(loopbacks.into_iter().rev()) {
             // Not every machine has both.
             let Ok(listener) = TcpListener::bind((address, 0)).await else {
                 continue;
             };
+            // Taken and not listened on: else the test beside this one may have the same port at the other address.
+            let at = SocketAddr::new(other, listener.local_addr().unwrap().port());
+            let taken = socket2::Socket::new(Domain::for_address(at), Type::STREAM, None).unwrap();
+            if taken.bind(&at.into()).is_err() {
+                continue;
+            }
             let port = listener.local_addr().unwrap().port();
             let peer = direct("localhost", port).await.unwrap().peer_addr();
             assert_eq!(peer.unwrap().ip(), address);
