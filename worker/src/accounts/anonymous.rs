@@ -93,6 +93,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
             let found = self.book().find(tried, company, Instant::now());
             match found {
                 Found::Guest(number, credential) => {
+                    // Before the calls: whoever has a guest is no reason to sign up another.
                     drop(waiting);
                     self.make_calls(issuer);
                     return Ok(GuestLease {
@@ -114,17 +115,21 @@ impl<C: Send + Sync + 'static> Guests<C> {
                 )
                 .with_retry_after(Some(Duration::from_secs(5))));
             }
+            // Both ends mean: look again.
             let _ = tokio::time::timeout(LOOK, changed).await;
         }
     }
 
     /// Starts what has to be called, on this thread, each with what follows from it.
     fn make_calls(self: &Arc<Self>, issuer: &impl Issuer<C>) {
+        // The lock is given back before the calls begin.
         let due = self.book().due(Instant::now());
         for call in due {
             let (guests, issuer) = (Arc::clone(self), issuer.clone());
             // Nobody waits for these on shutdown: a guest that comes then is of no use any more.
             actix_web::rt::spawn(async move {
+                // A success may make room for the next call; a failure rests first (`back_off`), so this cannot run
+                // away.
                 if guests.run(call, issuer.clone()).await {
                     guests.make_calls(&issuer);
                 }
@@ -154,6 +159,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
                 is_ok
             }
         };
+        // Set once the outcome is in the book: a drop behind that is an ordinary end.
         under_way.is_done = true;
         is_ok
     }
@@ -217,6 +223,7 @@ impl<C: Send + Sync + 'static> Drop for UnderWay<'_, C> {
     fn drop(&mut self) {
         match self.refreshed {
             _ if self.is_done => {}
+            // Told as no outcome: it may be renewed again.
             Some(number) => self.guests.book().refreshed(number, None, Instant::now()),
             None => self.guests.book().sign_up_lost(),
         }
@@ -256,6 +263,7 @@ impl<C: Send + Sync + 'static> GuestLease<C> {
     /// This turn can tell its answer from others': guests may serve several turns at a time. Until somebody says
     /// so, they do not.
     pub fn share(&self) {
+        // Somebody may be waiting for exactly this.
         let was_shared = std::mem::replace(&mut self.guests.book().may_share, true);
         if !was_shared {
             self.guests.changed.notify_waiters();

@@ -7,6 +7,7 @@ use sha3::{Digest as _, Sha3_256};
 
 use super::{Secret, rotating::Rotating};
 
+/// 96 bits.
 /// Enough that no two accounts of anybody meet by chance, and short enough for an id.
 const BYTES: usize = 12;
 

@@ -74,6 +74,8 @@ impl<C> Guest<C> {
 
     /// Whether the credential may be used as it is.
     pub(super) fn is_fresh(&self, now: Instant) -> bool {
+        // The second half breaks a loop: where a service issues tokens of less than [`LEEWAY`], each would be stale as
+        // soon as it comes.
         self.ends > now + LEEWAY || (self.ends > now && self.issued + JUST_ISSUED > now)
     }
 
@@ -84,6 +86,7 @@ impl<C> Guest<C> {
 
     /// Whether it cools down because its quota is spent, and not because the service asked everybody to slow down.
     pub(super) fn is_spent(&self, now: Instant) -> bool {
+        // By the last error and not by a flag: `Health` forgets it with the first success.
         let last = self.health.last_error();
         !self.is_usable(now) && last.is_some_and(|error| error.kind == Kind::QuotaSpent)
     }

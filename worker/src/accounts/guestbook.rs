@@ -124,6 +124,7 @@ impl<C> Book<C> {
                 "no guests can be had",
             ));
         }
+        // Even if all may be shared, whoever has just come is given one alone first.
         let may_share = self.may_share && company == Company::Shared;
         let last = self.last_lent;
         let usable = self.guests.iter_mut().filter(|guest| {
@@ -131,6 +132,7 @@ impl<C> Book<C> {
             is_free && guest.is_fresh(now) && guest.is_usable(now)
         });
         let next = usable.min_by_key(|guest| {
+            // Behind the last one in the circle comes before those in front of it.
             let is_next = guest.number <= last;
             (
                 tried.contains(&guest.number),
@@ -147,6 +149,7 @@ impl<C> Book<C> {
             return Found::Guest(guest.number, Arc::clone(&guest.credential));
         }
         let is_coming = |guest: &Guest<C>| {
+            // A busy guest will be returned, one being renewed may come back fresh: both are worth waiting for.
             guest.is_refreshing
                 || (guest.in_flight > 0 && guest.is_fresh(now) && guest.is_usable(now))
         };
@@ -170,6 +173,7 @@ impl<C> Book<C> {
             return due;
         }
         for guest in self.guests.iter_mut().filter(|guest| guest.is_due(now)) {
+            // Marked here, under the lock: two turns that look at once must not both renew a token that is good once.
             guest.is_refreshing = true;
             due.push(Due::Refresh(guest.number, Arc::clone(&guest.credential)));
         }
@@ -177,6 +181,7 @@ impl<C> Book<C> {
         let is_coming = |guest: &&Guest<C>| guest.is_refreshing || guest.is_idle(now);
         let coming = self.signing_up + self.guests.iter().filter(is_coming).count();
         let mut wanted = self.waiting.saturating_sub(coming);
+        // One at a time where nobody waits: the pool fills while there is traffic, not in a burst.
         if wanted == 0 && self.signing_up == 0 {
             wanted = usize::from(self.is_short(now));
         }
@@ -192,6 +197,7 @@ impl<C> Book<C> {
     /// Fewer guests than wanted. Those that cool down count: others would not fare better.
     fn is_short(&self, now: Instant) -> bool {
         let spent = self.guests.iter().filter(|guest| guest.is_spent(now));
+        // Cannot fall below nothing: the spent ones are some of them.
         self.guests.len() - spent.count() < self.allowance.least
     }
 
@@ -221,6 +227,7 @@ impl<C> Book<C> {
             };
             Some((left, guest.health.last_error()?.clone()))
         });
+        // The one that ends first: its time is the soonest that anything can change.
         if let Some((left, error)) = resting.min_by_key(|(left, _)| *left) {
             return error.with_retry_after(Some(left));
         }
@@ -234,6 +241,7 @@ impl<C> Book<C> {
                 .clone()
                 .with_retry_after(Some(left.max(error.retry_after.unwrap_or_default())));
         }
+        // Behind all other reasons: the budget is the only one left.
         let ends = self.sign_ups.iter().map(|&at| at + BUDGET_WINDOW);
         let in_window: Vec<Instant> = ends.filter(|end| *end > now).collect();
         if in_window.len() < self.allowance.sign_ups_per_hour
@@ -250,6 +258,7 @@ impl<C> Book<C> {
 
     /// Puts the owner's own credential into the book, or another one, or none, in its place.
     pub(super) fn admit(&mut self, own: Option<Issued<C>>, now: Instant) {
+        // The old one's turns end in peace: they hold its credential, and `returned` finds nobody.
         self.guests.retain(|guest| !guest.is_own);
         if let Some(issued) = own {
             self.last_number += 1;
@@ -267,6 +276,7 @@ impl<C> Book<C> {
 
     /// A sign-up has come back.
     pub(super) fn signed_up(&mut self, issued: Result<Issued<C>, ProviderError>, now: Instant) {
+        // Saturating: `sign_up_lost` and this are each other's other end.
         self.signing_up = self.signing_up.saturating_sub(1);
         self.sign_ups.retain(|&at| at + BUDGET_WINDOW > now);
         match issued {
@@ -274,6 +284,7 @@ impl<C> Book<C> {
                 self.failures = 0;
                 self.back_off = None;
                 self.last_number += 1;
+                // May exceed `most` by those that were under way when the allowance shrank: see the field.
                 self.guests.push(Guest::new(self.last_number, issued, now));
             }
             Err(error) => self.back_off(error, now),
@@ -306,6 +317,7 @@ impl<C> Book<C> {
         issued: Option<Result<Issued<C>, ProviderError>>,
         now: Instant,
     ) {
+        // Dropped meanwhile, by a refusal in a turn.
         let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) else {
             return;
         };
@@ -332,18 +344,22 @@ impl<C> Book<C> {
     pub(super) fn returned(&mut self, number: usize) {
         if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
             guest.in_flight = guest.in_flight.saturating_sub(1);
+            // The last one out lets others in.
             guest.is_exclusive &= guest.in_flight > 0;
         }
     }
 
     /// Nobody else may use this guest until it is returned; `false` when somebody already does.
     pub(super) fn claim(&mut self, number: usize) -> bool {
+        // For the whole book: what one turn cannot tell apart, the next cannot either, until one says that it can
+        // ([`super::anonymous::GuestLease::share`]).
         self.may_share = false;
         match self.guests.iter_mut().find(|guest| guest.number == number) {
             Some(guest) => {
                 guest.is_exclusive = guest.in_flight == 1;
                 guest.is_exclusive
             }
+            // It was dropped while this turn had it: nobody else can have it.
             None => true,
         }
     }
@@ -373,6 +389,7 @@ impl<C> Book<C> {
             Kind::AuthExpired if guest.is_own && !guest.is_doubted => {
                 guest.is_doubted = true;
                 guest.issued = now;
+                // Stale from now on, so that `due` renews it.
                 guest.ends = now;
             }
             Kind::AuthExpired if guest.is_own => {
@@ -383,6 +400,7 @@ impl<C> Book<C> {
                 // at once would only burn the budget.
                 let is_newcomer = !guest.has_served;
                 self.remove(number);
+                // The first one may have been bad luck.
                 self.refused_newcomers += u32::from(is_newcomer);
                 if is_newcomer && self.refused_newcomers > 1 {
                     self.back_off(error.clone(), now);
@@ -424,6 +442,7 @@ impl<C> Book<C> {
             (!tried.contains(&guest.number) || guest.is_doubted) && guest.is_usable(now)
         };
         let is_any = self.guests.iter().any(is_other) || self.signing_up > 0;
+        // Twice at most, whatever is left: what two guests were refused for is not the guests' affair.
         self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now))
     }
 
@@ -437,6 +456,7 @@ impl<C> Book<C> {
 
 fn back_off(failures: u32) -> Duration {
     FIRST_BACK_OFF
+        // A shift by more than the width would be none; the bound below is reached long before.
         .saturating_mul(1 << failures.min(10))
         .min(LONGEST_BACK_OFF)
 }

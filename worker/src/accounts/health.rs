@@ -75,6 +75,7 @@ impl Health {
     /// What the account may be used for. A disabled account whose probe is due counts as resting: it is taken
     /// when nothing better is there.
     pub(super) fn condition(&self, now: Instant) -> Condition {
+        // The probe stands above a rest: a refused credential does not become good by waiting.
         if let Some(probe) = self.next_probe {
             return if probe <= now {
                 Condition::Resting
@@ -84,6 +85,7 @@ impl Health {
         }
         match self.cooling {
             Some((until, is_hard)) if until > now => {
+                // Hard: the account's own fault. Another's fault makes it the last choice only.
                 if is_hard {
                     Condition::Cooling(until - now)
                 } else {
@@ -103,6 +105,7 @@ impl Health {
 
     /// A turn went well.
     pub(super) fn succeeded(&mut self) {
+        // Everything: one good turn ends whatever was held against it, also a refusal.
         *self = Self::default();
     }
 
@@ -121,6 +124,7 @@ impl Health {
         };
         let rest = match error.kind {
             Kind::AuthExpired => {
+                // No rest beside it: nothing but the probe or a new credential ends this.
                 self.next_probe = Some(now + patience.probe);
                 self.last = Some(error.clone());
                 return;
@@ -128,6 +132,7 @@ impl Health {
             Kind::RateLimited => doubled(patience.base)
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
+            // Five times as long as a plain limit: a captcha does not go away by itself in seconds.
             Kind::Verification => doubled(patience.base * 5)
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
@@ -139,6 +144,7 @@ impl Health {
                     .min(LONGEST_QUOTA_REST),
             ),
             Kind::Unavailable | Kind::Timeout => {
+                // Half as long: it may have been any server of the service.
                 doubled(patience.base / 2).min(LONGEST_PASSING_REST)
             }
             Kind::BadRequest

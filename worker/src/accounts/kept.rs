@@ -54,6 +54,7 @@ impl Kept {
 
     /// The newest token for a pasted one. A file that is missing or damaged knows none.
     pub fn newest(&self, provider: &str, pasted: &Secret) -> Option<Secret> {
+        // Any reason is the same: the pasted one is tried.
         let tokens = read(self.path.as_deref()?).ok()?;
         let token = tokens.get(&key(provider, pasted))?;
         Some(Secret::new(token)).filter(|token| !token.is_empty())
@@ -68,6 +69,7 @@ impl Kept {
         let file = Arc::clone(&path);
         let write = move || write(&file, key(provider, &pasted), newest.expose());
         let written = tokio::task::spawn_blocking(write).await;
+        // A task that was cancelled is a process that ends.
         if let Ok(Err(error)) = written
             && !self.has_complained.swap(true, Ordering::Relaxed)
         {
@@ -105,6 +107,7 @@ fn write(path: &Path, key: String, newest: &str) -> io::Result<()> {
     let lock = File::open(folder)?;
     lock.lock()?;
     let mut tokens = read(path).unwrap_or_default();
+    // The first by its key, which is a hash: whichever it is, its pasted token may still be good.
     while tokens.len() >= MOST_TOKENS && !tokens.contains_key(&key) {
         tokens.pop_first();
     }
@@ -121,6 +124,7 @@ fn write(path: &Path, key: String, newest: &str) -> io::Result<()> {
         .open(&new)?;
     let written = file
         .write_all(&serde_json::to_vec_pretty(&tokens)?)
+        // On the disk before the name leads to it: a token that was lost is a login that is lost.
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::rename(&new, path));
     if written.is_err() {

@@ -83,6 +83,7 @@ pub fn accounts(
             Some(first) => accounts.push((number, first)),
             None => problems.push(format!("{variable} holds no token")),
         }
+        // Behind all numbered ones, so that an account's number stays that of its variable when one holds several.
         more.extend(found);
     }
     for pasted in more {
@@ -92,6 +93,7 @@ pub fn accounts(
         }
     }
     for (number, Pasted { variable, value }) in &accounts {
+        // Here and not when the header is built, which would leave it out in silence.
         if !value.chars().all(|c| c.is_ascii_graphic()) {
             problems.push(format!(
                 "{variable}: account {number} holds a blank or a character that no header can carry"
@@ -126,6 +128,7 @@ pub fn cookies<A>(
         };
         // Commas stand within cookies, too: only short forms are told apart by them.
         if value.contains('=') {
+            // Known before the loop over commas: a cookie with `=` is one account, even if it holds commas.
             accounts.extend(read(&value).map(|account| (number, account)));
             continue;
         }
@@ -167,6 +170,7 @@ pub fn values(text: &str, shapes: &Shapes) -> Vec<String> {
     if let Ok(json @ (Value::Object(_) | Value::Array(_))) = serde_json::from_str(&text) {
         return in_json(&json, shapes);
     }
+    // JSON has been looked at before, as its commas separate nothing here.
     let parts: Vec<String> = text.split(',').map(credential).collect();
     let cookies: Vec<Option<&str>> = parts
         .iter()
@@ -239,6 +243,7 @@ fn in_json(json: &Value, shapes: &Shapes) -> Vec<String> {
         Value::Object(object) => {
             if let (Some(Value::String(name)), Some(value)) =
                 (object.get("name"), object.get("value"))
+                // Only where a provider has cookies: for others an object with both members is a stored item.
                 && !shapes.cookies.is_empty()
             {
                 let is_wanted = shapes.cookies.contains(&name.as_str());
@@ -252,6 +257,7 @@ fn in_json(json: &Value, shapes: &Shapes) -> Vec<String> {
                 path.split('/')
                     .try_fold(json, |value, name| value.get(name))
             };
+            // Members first: a cookie's name within an object of Local Storage is the older shape.
             let members = shapes.members.iter().chain(shapes.cookies);
             members
                 .filter_map(|path| at(&path))
@@ -283,6 +289,7 @@ pub fn credential(value: &str) -> String {
             .map(unquoted);
         match shorter {
             Some(shorter) => text = shorter,
+            // Line breaks within a token come from terminals that wrap.
             None => return text.replace('\n', ""),
         }
     }

@@ -133,6 +133,7 @@ impl<C: PartialEq> Pool<C> {
     /// # Errors
     /// Why no account can be had: not configured, all refused, all cooling down (with the time that is left).
     pub async fn lease(&self, choice: Choice, tried: &[usize]) -> Result<Lease<C>, ProviderError> {
+        // Of its own, not REQUEST_TIMEOUT: a turn that waits in line for two minutes is better told to come again.
         let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         loop {
             // Registered before the look, so that an account returned in between is not missed.
@@ -156,6 +157,7 @@ impl<C: PartialEq> Pool<C> {
         choice: Choice,
         tried: &[usize],
     ) -> Result<Option<Lease<C>>, ProviderError> {
+        // One look at the clock, so that all are judged by the same moment.
         let now = Instant::now();
         let entries = lock(&self.entries);
         let (sticky, mut candidates): (u64, Vec<&Arc<Entry<C>>>) = match choice {
@@ -183,6 +185,7 @@ impl<C: PartialEq> Pool<C> {
             });
         }
         // An account that failed this very turn is taken again only when there is no other.
+        // A pinned one stays, tried or not: there is no other.
         if candidates
             .iter()
             .any(|entry| !tried.contains(&entry.number))
@@ -192,6 +195,7 @@ impl<C: PartialEq> Pool<C> {
         let is_beside = matches!(choice, Choice::Beside(_));
         let usable = candidates
             .iter()
+            // The entries' lock is held, and each health's for a comparison: always in this order.
             .filter_map(|entry| match lock(&entry.health).condition(now) {
                 Condition::Ready => Some((0_u8, *entry)),
                 Condition::Resting => Some((1, *entry)),
@@ -208,6 +212,7 @@ impl<C: PartialEq> Pool<C> {
         // Rendezvous hashing: the same caller meets the same account, and where accounts come or go the others' callers stay.
         let best = free.min_by_key(|(rank, entry)| {
             let mut hash = DefaultHasher::new();
+            // `DefaultHasher::new` has constant keys, so that two workers choose alike.
             (sticky, entry.number).hash(&mut hash);
             (
                 *rank,
@@ -216,9 +221,11 @@ impl<C: PartialEq> Pool<C> {
             )
         });
         Ok(best.map(|(_, entry)| {
+            // Under the entries' lock, so that two turns cannot both take the last place.
             entry.in_flight.fetch_add(1, Ordering::Relaxed);
             // Whoever comes beside says nothing of whether the account is well again.
             if !is_beside {
+                // A due probe is used up by whoever takes it, so that one turn probes and not all.
                 lock(&entry.health).taken(now, self.patience);
             }
             Lease {
@@ -241,6 +248,7 @@ fn why_none<C>(candidates: &[&Arc<Entry<C>>], now: Instant) -> ProviderError {
     let waits = candidates.iter().map(|entry| {
         let health = lock(&entry.health);
         let wait = match health.condition(now) {
+            // Refused by their own limits or by a race: come again at once.
             Condition::Cooling(left) => left,
             Condition::Ready | Condition::Resting => Duration::ZERO,
             Condition::Disabled => Duration::MAX,
@@ -340,6 +348,7 @@ impl<C> Deref for Lease<C> {
 
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
+        // Before the notice: whoever wakes must see the place free.
         self.entry.in_flight.fetch_sub(1, Ordering::Relaxed);
         self.returned.notify_waiters();
     }

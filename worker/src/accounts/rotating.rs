@@ -37,6 +37,7 @@ use super::{
     rotation::{Look, Rotation},
 };
 use crate::chat::{Kind, ProviderError};
+use crate::impossible::OrImpossible as _;
 
 /// A renewal whose calls have not ended by then is given up, so that those who wait for it need not wait for ever. Far
 /// beyond the time-outs of the calls themselves.
@@ -147,6 +148,7 @@ impl Grant {
         renew: &impl AsyncFn(Attempt) -> Result<Renewed<T>, Failure>,
         clock: fn() -> u64,
     ) -> Result<Renewed<T>, Failure> {
+        // At most four, so a list is enough.
         let mut tried: Vec<Secret> = Vec::new();
         let mut refused = None;
         for step in [Step::Elsewhere, Step::Newest, Step::Kept, Step::Pasted] {
@@ -164,9 +166,13 @@ impl Grant {
                 Err(failure @ Failure::Refused(_)) => {
                     refused.get_or_insert(failure);
                 }
+                // A time-out or a 5xx says nothing of this credential, and to present an older one beside it could end
+                // both.
                 Err(failure) => return Err(failure),
                 Ok(renewed) => {
                     if let Some(keep) = &renewed.keep {
+                        // Before anybody uses the new token: a crash in between would leave the process with a
+                        // successor that nobody knows.
                         self.keep(keep.clone()).await;
                     }
                     return Ok(renewed);
@@ -188,6 +194,7 @@ impl Grant {
                 let kept = self.read().await?;
                 let mut state = self.state();
                 let is_new = state.seen.as_ref() != Some(&kept);
+                // Seen, whatever comes of it: a file that holds what was refused is not tried at every renewal.
                 state.seen = Some(kept.clone());
                 is_new.then_some(kept)
             }
@@ -203,10 +210,12 @@ impl Grant {
     }
 
     async fn keep(&self, newest: Secret) {
+        // In memory first: a full disk must not cost the token.
         self.state().newest = Some(newest.clone());
         self.kept
             .keep(self.provider, self.known_by.clone(), newest.clone())
             .await;
+        // Behind the write: what the file says now is ours and no news.
         self.state().seen = Some(newest);
     }
 
@@ -335,6 +344,7 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
     /// As [`Rotating::replaced`], without asking for another one: that of a turn which has had its second already. The next
     /// turn must not begin with it.
     pub fn refused(&self, refused: &Arc<T>, error: &ProviderError) {
+        // The answer is for a turn that wants another one; this one has had it.
         if self.0.can_renew {
             let _ = self.rotation().refused(refused, error, self.now());
         }
@@ -362,6 +372,7 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
                 this.0.grant.keep(keep).await;
             }
             let token = this.hold(renewed.token, renewed.expires);
+            // Before the task ends, so that the next in line finds the new token and not a held turnstile.
             drop(guard);
             Some(token)
         });
@@ -394,7 +405,9 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
     where
         R: AsyncFn(Attempt) -> Result<Renewed<T>, Failure> + 'static,
     {
+        // `lock_owned`: the guard moves into the task, which may outlive this turn.
         let guard = Arc::clone(&self.0.turnstile).lock_owned().await;
+        // Counted, not timed: whoever came before it ended takes its outcome, good or bad.
         if let Some(outcome) = self.rotation().outcome(seen) {
             return outcome;
         }
@@ -427,6 +440,7 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
 
     fn now(&self) -> Moment {
         Moment {
+            // The margin is minutes; a clock that is set back by a second matters to nobody.
             unix: (self.0.clock)() / 1000,
             // Tokio's clock, which tests may stop.
             instant: tokio::time::Instant::now().into_std(),
@@ -453,6 +467,7 @@ impl<T, P> Clone for Rotating<T, P> {
 
 impl<T, P> PartialEq for Rotating<T, P> {
     fn eq(&self, other: &Self) -> bool {
+        // By what was pasted, not by the tokens: `Pool::replace` keeps an account whose setting has not changed.
         let of = |it: &Self| (it.0.grant.provider, it.0.grant.known_by.clone());
         of(self) == of(other)
     }
@@ -470,7 +485,7 @@ impl<T, P> fmt::Debug for Rotating<T, P> {
 /// The process's clock, for [`Grant::redeem`].
 pub fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(now.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(now.or_impossible("a clock is past 1970").as_millis()).unwrap_or(u64::MAX)
 }
 
 fn interrupted() -> ProviderError {

@@ -114,6 +114,7 @@ impl HalfOpen {
 impl Pace for HalfOpen {
     fn closed(&self, now: Instant) -> Option<ProviderError> {
         match self.closed.as_ref()? {
+            // Final: closed for good, until another credential is pasted and makes another `Rotation`.
             (error, None) => Some(error.clone()),
             (error, Some(until)) if *until > now => {
                 let error = error.clone();
@@ -142,6 +143,7 @@ impl Pace for HalfOpen {
                 Some((error.clone(), Some(now + rest)))
             }
             Failure::Failed(error) if !error.kind.is_passing() => {
+                // Nothing without a time that the service names: the next turn asks again.
                 named.map(|rest| (error.clone(), Some(now + rest)))
             }
             Failure::Failed(_) => None,
@@ -153,6 +155,7 @@ impl Pace for HalfOpen {
     }
 
     fn refused(&mut self, error: &ProviderError, has_served: bool, now: Instant) {
+        // In a row: one that served breaks it.
         self.useless = if has_served { 0 } else { self.useless + 1 };
         if self.useless >= MOST_USELESS {
             // Half open: the next one that is refused closes again.
@@ -232,6 +235,7 @@ impl<T, P: Pace> Rotation<T, P> {
 
     /// Whether this token is the one in use, and has not ended.
     pub(super) fn holds(&self, token: &Arc<T>, now: Moment) -> bool {
+        // By identity and not by value: a token that came twice has served as another one.
         self.held.as_ref().is_some_and(|held| {
             Arc::ptr_eq(&held.token, token) && !held.ends_within(Duration::ZERO, now)
         })
@@ -270,7 +274,9 @@ impl<T, P: Pace> Rotation<T, P> {
             }
             Some(held) => {
                 let has_served = held.has_served || held.since + LASTED <= now.instant;
+                // Judged by its time, too: turns that end in other ways than `served` say nothing.
                 self.pace.refused(error, has_served, now.instant);
+                // Gone at once: no turn that begins now may meet it.
                 self.held = None;
             }
             // Told before.
@@ -318,6 +324,7 @@ impl<T, P: Pace> Rotation<T, P> {
 
     /// How the renewal ended that came after the `seen`-th, if there was one.
     pub(super) fn outcome(&self, seen: u64) -> Option<Result<Arc<T>, ProviderError>> {
+        // The last one's only, however many there were: it is the newest truth.
         self.last.clone().filter(|_| self.ended != seen)
     }
 }

@@ -23,6 +23,7 @@ impl Secret {
     /// Wraps a credential.
     pub fn new(value: impl Into<String>) -> Self {
         let value: Arc<str> = value.into().into();
+        // Registered for as long as any clone lives: the register holds it weakly.
         if value.len() >= LEAST_BYTES {
             Known::lock().add(&value);
         }
@@ -57,11 +58,13 @@ impl fmt::Display for Secret {
 pub fn scrub(text: &str) -> Cow<'_, str> {
     let mut clean = Cow::Borrowed(text);
     let mut lower = text.to_ascii_lowercase();
+    // Owned for the moment: the register must not be locked while long texts are searched.
     let secrets = Known::lock().living();
     for secret in &secrets {
         for value in values(secret) {
             let value = value.to_ascii_lowercase();
             // Lower case of ASCII alone keeps every place.
+            // From the start each time: a replacement is shorter than any secret, so this ends.
             while let Some(at) = lower.find(&value) {
                 let range = at..at + value.len();
                 lower.replace_range(range.clone(), HIDDEN);
@@ -77,12 +80,14 @@ fn values(secret: &str) -> impl Iterator<Item = &str> {
     let is_value = |value: &&str| {
         value.len() >= LEAST_VALUE_BYTES && value.bytes().any(|byte| byte.is_ascii_digit())
     };
+    // By length from the end, as the value's blanks are those of the pair.
     let value = |pair: &'_ str| pair.split_once('=').map(|(_, value)| value.trim().len());
     let pairs = secret.split(';').filter_map(move |pair| {
         let length = value(pair)?;
         let pair = pair.trim_end();
         pair.get(pair.len().checked_sub(length)?..)
     });
+    // `user:password` of proxies and stores.
     let login = secret.split_once(':').map(|(_, password)| password);
     std::iter::once(secret).chain(pairs.chain(login).filter(is_value))
 }
@@ -108,6 +113,7 @@ impl Known {
     fn add(&mut self, secret: &Arc<str>) {
         if self.secrets.len() >= self.sweep_at {
             self.secrets.retain(|known| known.strong_count() > 0);
+            // Doubled, so that the sweep costs a constant part of what is added.
             self.sweep_at = (self.secrets.len() * 2).max(64);
         }
         self.secrets.push(Arc::downgrade(secret));

@@ -160,6 +160,7 @@ impl Card {
         let mut words = String::new();
         for (variable, found) in self.credentials() {
             let name = variable.name.replace('#', &number.to_string());
+            // Writing to a String cannot fail.
             let _ = write!(
                 words,
                 "{} {name}",

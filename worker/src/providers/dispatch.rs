@@ -105,14 +105,17 @@ impl Run {
             if self.outbox.take(events) {
                 return Poll::Ready(Progress::Events);
             }
+            // Only when the box is empty: what came before the end is said before it.
             if let Some(result) = self.result.take() {
                 return Poll::Ready(Progress::Over(result));
             }
+            // Polled again after its end, as the engine does until it has seen the end of all choices.
             let Some(answer) = &mut self.answer else {
                 return Poll::Ready(Progress::Over(Ok(())));
             };
             match answer.as_mut().poll(cx) {
                 Poll::Ready(result) => {
+                    // Dropped now and not with the run: the turn within holds lease and connection.
                     self.answer = None;
                     self.result = Some(result);
                 }
@@ -165,6 +168,7 @@ async fn chat(
     loop {
         let result = candidate.provider.chat(&ask, turn).await;
         let is_cut = turn.is_cut();
+        // A decoder that was cut in the middle may well fail; nobody wants what it failed at.
         // Whatever came of it after a cut: the filters have all that they need.
         if !is_cut {
             result?;
@@ -176,7 +180,9 @@ async fn chat(
                 again(job, candidate, turn, is_cut);
             }
             Ending::Failed(error) => {
+                // What the model said was wrong, not what the account did.
                 turn.absolve();
+                // The service has written to its end; a stop call would hit nothing, or the next answer.
                 if !is_cut {
                     turn.upstream_is_over();
                 }
@@ -190,9 +196,11 @@ async fn chat(
 /// The first one ends as any turn does, which lets go of whatever it holds.
 fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
     let name = Arc::clone(&turn.provider);
+    // Same `tried`: an account that failed stays out of the second question, too.
     let mut next = self::turn(job, candidate, &name, &turn.outbox, turn.tried.clone());
     next.chain = std::mem::take(&mut turn.chain);
     next.again_on = turn.account;
+    // Judged before it is dropped by the assignment below, which starts its clean-up.
     turn.is_over = !is_cut;
     *turn = next;
 }
@@ -207,6 +215,7 @@ pub(super) async fn dispatch<T>(
     outbox: &Rc<Outbox>,
     work: impl AsyncFn(&Candidate, &mut Turn) -> Result<T, ProviderError>,
 ) -> Result<T, ProviderError> {
+    // Of its own: `wait_for` marks the value as seen, which is no affair of other answers.
     let mut cut = job.cut.clone();
     let cut = async {
         // The sender lives as long as the process; without one nobody can cut any more, and this never ends.
@@ -222,6 +231,7 @@ pub(super) async fn dispatch<T>(
             }
             match attempt(job, candidate, outbox, &work).await {
                 Ok(done) => return Ok(done),
+                // Whatever the client has seen, another candidate would say a second time.
                 Err(error) if retry::is_final(error.kind, outbox.has_output()) => {
                     return Err(error);
                 }
@@ -240,6 +250,7 @@ pub(super) async fn dispatch<T>(
     tokio::select! {
         // An answer that ends at the moment of the cut has ended.
         biased;
+        // Around all candidates and waits together: the caller's patience is one.
         result = tokio::time::timeout(job.settings.providers.request_timeout, all) => result.unwrap_or_else(|_| {
             Err(ProviderError::new(
                 Kind::Timeout,
@@ -266,8 +277,10 @@ async fn attempt<T>(
     let mut tried = Vec::new();
     let mut retries = Retries::new(&job.settings.providers.retry_delays);
     loop {
+        // `tried` is cloned: the turn may outlive this round in the janitor's hands.
         let mut turn = turn(job, candidate, &name, outbox, tried.clone());
         let result = work(candidate, &mut turn).await;
+        // Read before the turn is given away.
         let (account, is_pinned, is_beside) = (turn.account, turn.is_pinned, turn.is_beside);
         // A service whose answer was cut may still be writing.
         turn.is_over = result.is_ok() && !turn.is_cut();
@@ -287,6 +300,7 @@ async fn attempt<T>(
                 judged(candidate, &name, account.filter(|_| is_blamed), error)
             }
         };
+        // Also where nobody is blamed: it has had its try.
         tried.extend(account);
         let failure = Failure {
             kind: error.kind,
@@ -294,6 +308,7 @@ async fn attempt<T>(
             has_output: outbox.has_output(),
             is_account_left: account.is_some() && !is_pinned && accounts.has_other(&tried),
         };
+        // An attempt without output leaves nothing behind, so that the next one's events are the answer's first.
         if !failure.has_output {
             outbox.forget();
         }
@@ -301,6 +316,7 @@ async fn attempt<T>(
             Next::Tell => return Err(error),
             Next::OtherAccount => count_retry(&name, "other_account"),
             Next::Later(delay) => {
+                // The wait holds no lease: the turn is gone, and others may use the account.
                 tokio::time::sleep(retry::jittered(delay, rand::random())).await;
                 count_retry(&name, "same_account");
             }
@@ -316,6 +332,7 @@ fn judged(
     error: ProviderError,
 ) -> ProviderError {
     let accounts = candidate.provider.accounts();
+    // Scrubbed first: from here on the message goes to logs, metrics and the client.
     let mut error = ProviderError {
         provider: Some(Arc::clone(name)),
         account,
@@ -340,6 +357,7 @@ fn judged(
         "turn failed"
     );
     if let Some(account) = account {
+        // Judged before `rest` is asked: the rest is a consequence of it.
         accounts.failed(account, &error);
         // Where the provider named no time, the account's own rest is the best answer to "when again?".
         if error.kind.blames_account() {
@@ -363,6 +381,7 @@ fn turn(
     outbox: &Rc<Outbox>,
     tried: Vec<usize>,
 ) -> Turn {
+    // Labels are kept for ever: an id that clients make up would be a series each.
     let model = candidate.model.id.as_str();
     // A label never takes a value that a client made up.
     let is_listed = candidate.provider.is_listed(model);
@@ -380,6 +399,7 @@ fn turn(
         outbox: Rc::clone(outbox),
         chain: Chain::default(),
         passed: Vec::new(),
+        // A copy a turn, as its time-out and its bound are lowered for single files.
         fetch: Rc::new(job.settings.providers.fetch.clone()),
         attached: RefCell::new(Attached::new(job.memory.share())),
         conversations: job.settings.providers.conversations,

@@ -12,6 +12,7 @@ use std::{
 
 use super::{Turn, outbox::Outbox};
 use crate::chat::{ChatEvent, FinishReason, Kind, ProviderError, media::Picture};
+use crate::impossible::OrImpossible as _;
 
 /// Most of the words that are kept; an error shows less of them.
 const MOST_WORDS_BYTES: usize = 16 << 10;
@@ -43,6 +44,8 @@ pub(super) async fn drawn(
     let (mut drawn, mut events) = (Drawn::default(), Vec::new());
     let result = {
         let mut chat = pin!(chat(turn));
+        // Polled here and not awaited: the box has to be emptied between two polls, or the chat waits in `emit` for
+        // ever.
         poll_fn(|cx| {
             loop {
                 let polled = chat.as_mut().poll(cx);
@@ -64,6 +67,7 @@ pub(super) async fn drawn(
         })
         .await
     };
+    // Put back before the result is judged: whatever follows (`absolve`, another try) belongs to the outer one.
     turn.outbox = outer;
     result.map(|()| drawn)
 }
@@ -74,6 +78,7 @@ impl Drawn {
             ChatEvent::Image { url } => self.add(url),
             ChatEvent::Text(text) => {
                 let left = MOST_WORDS_BYTES.saturating_sub(self.words.len());
+                // Whole texts only: one cut in the middle of a character or of a link would be worse than none.
                 if text.len() <= left {
                     self.words.push_str(&text);
                 }
@@ -84,6 +89,7 @@ impl Drawn {
     }
 
     fn add(&mut self, url: String) {
+        // Services repeat a picture's link in each event about it.
         if self.links.len() < MOST_PICTURES && !self.links.contains(&url) {
             self.links.push(url);
         }
@@ -97,7 +103,10 @@ impl Drawn {
         }
         let words = mem::take(&mut self.words);
         for piece in words.split('(').skip(1) {
-            let link = piece.split([')', ' ', '\n']).next().unwrap_or_default();
+            let link = piece
+                .split([')', ' ', '\n'])
+                .next()
+                .or_impossible("a split has one part at least");
             if link.starts_with("https://") {
                 self.add(link.to_owned());
             }

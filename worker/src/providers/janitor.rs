@@ -27,6 +27,7 @@ const MOST_BUSY: usize = 3;
 
 /// A call to be made after a turn, such as a deletion.
 pub struct Errand {
+    /// Boxed and not `Request`, as headers and signatures are made for the moment of the try.
     build: Box<dyn Fn() -> Request>,
     otherwise: Option<Otherwise>,
     /// Whether an answer (status, body) means that it is too early.
@@ -93,6 +94,7 @@ pub struct Janitor {
 impl Janitor {
     /// How many clean-ups are under way.
     pub fn pending(&self) -> usize {
+        // Relaxed: it is one number that orders nothing else; whoever drains looks again and again.
         self.pending.load(Ordering::Relaxed)
     }
 
@@ -108,13 +110,16 @@ impl Janitor {
         // Counted here, not in the task: a worker that looks whether it may end must see it at once.
         self.pending.fetch_add(1, Ordering::Relaxed);
         actix_web::rt::spawn(async move {
+            // Services that hear the stop call before they notice the broken connection have answered it with an error.
             if was_aborted {
                 tokio::time::sleep(AFTER_ABORT).await;
             }
+            // One after the other: the later ones delete what the earlier ones stop.
             for errand in errands {
                 clean_up(&client, &provider, errand).await;
             }
             drop(held);
+            // Behind the last await, so that a drain that sees nothing pending has nothing to lose.
             self.pending.fetch_sub(1, Ordering::Relaxed);
         });
     }
@@ -134,6 +139,7 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
                 let status = answer.status.as_u16();
                 is_busy = errand.is_busy.is_some_and(|is_busy| is_busy(status, &body));
                 if let Some(otherwise) = &errand.otherwise
+                    // A server that fails says nothing about where the thing is.
                     && status < 500
                 {
                     is_elsewhere = !(otherwise.is_done)(status, &body);
@@ -153,14 +159,18 @@ async fn clean_up(client: &Client, provider: &str, errand: Errand) {
             .with_label_values(&[provider, step, outcome])
             .inc();
         if is_elsewhere && let Some(Otherwise { other, .. }) = errand.otherwise {
+            // Boxed, as a future that holds itself has no size. It has no `or` of its own, so this ends.
             return Box::pin(clean_up(client, provider, other.into())).await;
         }
+        // Counted apart from the delays: it has been answered, and is only early.
         if is_busy && was_busy < MOST_BUSY {
             was_busy += 1;
             tokio::time::sleep(BUSY).await;
             request = (errand.build)();
             continue;
         }
+        // A refusal that is no matter of the credential would be the same again; it is counted above, and the
+        // conversation is gone or never was.
         if outcome == "ok" || (outcome == "http_4xx" && !is_refused) {
             return;
         }

@@ -158,6 +158,7 @@ pub async fn run<T>(
 
 /// The error of a run that was stopped from outside, with what it was busy with: the dispatcher's own time-out names nobody.
 fn timed_out(mut error: ProviderError, served: &Served) -> ProviderError {
+    // Only the dispatcher's own time-out: one of an attempt has its provider already.
     if error.kind == Kind::Timeout
         && error.provider.is_none()
         && let (Some(provider), Some(model)) = (&served.provider, &served.model)

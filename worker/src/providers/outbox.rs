@@ -47,6 +47,7 @@ pub(super) struct Outbox {
 impl Outbox {
     /// Adds events; from the first one that a client sees there is no way back.
     pub(super) fn append(&self, events: &mut Vec<ChatEvent>) {
+        // Sticky, see the field: usage or a citation before the first word leaves the way back open.
         if events.iter().any(ChatEvent::is_output) {
             self.has_output.set(true);
         }
@@ -78,6 +79,7 @@ impl Outbox {
 
     /// Events and conversation of an attempt that failed before any output are not the answer's.
     pub(super) fn forget(&self) {
+        // Nothing of it has been seen (`has_output` is false), so it can vanish.
         self.queue.borrow_mut().clear();
         self.forget_thread();
     }

@@ -57,6 +57,7 @@ impl Candidate {
         let support = fields::support(self.provider.fields_of(&self.model), field);
         let is_of_tools = matches!(
             field,
+            // Of an alias (`"tools": …`) or of `TOOLS`: the owner's word, where the model has no tools of its own.
             Field::Tools | Field::ToolChoice | Field::ParallelToolCalls
         );
         match (self.tools, support) {
@@ -143,11 +144,13 @@ impl Registry {
     pub fn new(vars: &Vars, settings: &Settings, problems: &mut Problems) -> Self {
         warn_of_placeholders(vars, problems);
         let providers: Vec<_> = PROVIDERS
+            // An API lane is several providers with one card.
             .iter()
             .flat_map(|card| (card.configure)(vars, settings, problems))
             .collect();
         let routing = &settings.providers;
         let registry = Self::of(providers, &routing.model_routes, routing.tools, problems);
+        // At start and not at the first picture: a name without a provider is the owner's mistake.
         if let Some(model) = &settings.http.image_model
             && registry.resolve(model).is_none()
         {
@@ -168,6 +171,7 @@ impl Registry {
         let mut listed = HashMap::<String, Vec<usize>>::new();
         for (place, provider) in providers.iter().enumerate() {
             for model in provider.models() {
+                // Places and not `Arc`s: the list is in the order of the registry, which decides among equals.
                 listed.entry(model.id.clone()).or_default().push(place);
             }
         }
@@ -191,6 +195,7 @@ impl Registry {
                     )),
                 }
             }
+            // Also an empty one: `renew` does not read aliases again, and `resolve` passes it over.
             registry.routes.insert(alias.clone(), Route { candidates });
         }
         registry
@@ -216,12 +221,14 @@ impl Registry {
         route.candidates.retain(|candidate| {
             let is_refused = |asked: &&Asked| candidate.support(asked.field) == Support::Refused;
             let first = request.asked.iter().find(is_refused);
+            // The first candidate's first: the caller asked for that one.
             refused = refused.or(first);
             first.is_none()
         });
         match refused {
             Some(asked) if route.candidates.is_empty() => {
                 Err(NoRoute::Unsupported(asked.name.to_string()))
+                // An alias whose every target refuses; with one that does not, nobody hears of the others.
             }
             Some(_) | None => Ok(route),
         }
@@ -280,6 +287,7 @@ impl Registry {
     /// The way back to a job: the provider of this name and no other, with the model that it was asked for. `None` where
     /// this worker has neither.
     pub fn route_back(&self, provider: &str, model: &str) -> Option<Route> {
+        // By name and not by id: aliases may have changed since the job was accepted.
         let named = |it: &&Arc<dyn Provider>| it.name() == provider;
         let provider = self.providers.iter().find(named)?;
         let model = provider.accept(model)?;
@@ -358,6 +366,7 @@ impl Registry {
     pub fn counts_tokens(&self) -> bool {
         let counts = |provider: &&Arc<dyn Provider>| !provider.reports_usage();
         let mut counting = self.providers.iter().filter(counts);
+        // Asked at each request, as accounts come and go: a vocabulary that nobody needs is not loaded.
         counting.any(|provider| provider.accounts().census().ready > 0)
     }
 
@@ -380,6 +389,7 @@ impl Registry {
             .iter()
             .map(|provider| provider.renew(vars, &mut problems))
             .collect();
+        // All or none: half a renewal would leave a fleet with two ideas of its accounts.
         let (renewals, warnings) = problems.over(renewals)?;
         problems::log(&warnings);
         for put_in_place in renewals {

@@ -105,6 +105,7 @@ impl Body {
             Some(Spelling::Plain) => Bytes::copy_from_slice(model.as_bytes()),
             None => Bytes::new(),
         };
+        // `Bytes` are shared: every candidate and every try sends the same memory.
         vec![self.before.clone(), name, self.after.clone()]
     }
 

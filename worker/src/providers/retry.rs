@@ -59,6 +59,7 @@ impl<'a> Retries<'a> {
             has_output,
             is_account_left,
         } = failure;
+        // Before everything else: no rule below may bring a second answer after the first one's words.
         if is_final(kind, has_output) {
             return Next::Tell;
         }
@@ -66,11 +67,13 @@ impl<'a> Retries<'a> {
         if kind.blames_account() && is_account_left {
             return Next::OtherAccount;
         }
+        // `is_lasting` does not stop the other accounts above: what one has spent another may have.
         if is_lasting || !kind.is_passing() {
             return Next::Tell;
         }
         match self.delays.next() {
             None => Next::Tell,
+            // The delay is taken and not waited out: another account knows nothing of the fault.
             Some(_) if is_account_left => Next::OtherAccount,
             // To wait out a time-out twice helps nobody.
             Some(_) if kind == Kind::Timeout => Next::Tell,

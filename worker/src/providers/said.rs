@@ -31,6 +31,7 @@ pub(super) struct Said {
 impl Said {
     /// The body of an HTTP error.
     pub(super) fn body(body: &[u8]) -> Self {
+        // JSON first, whatever the label: labels lie, and an error page of JSON says more than its type.
         if let Some((value, _)) = json::value(body) {
             return Self::value(&value);
         }
@@ -45,6 +46,7 @@ impl Said {
         Self {
             message: text
                 .chars()
+                // All or nothing: half a page of text is no message, and the bound keeps a dump from the client's eyes.
                 .take(if text.len() > MOST_TEXT_BYTES {
                     0
                 } else {
@@ -59,6 +61,7 @@ impl Said {
     pub(super) fn value(value: &Value) -> Self {
         let mut said = Self::default();
         said.read(value, 0);
+        // Last: halves of a surrogate pair may stand in different members that were joined above.
         said.message = json::whole(&said.message);
         said
     }
@@ -75,6 +78,7 @@ impl Said {
                     let mut one = Self::default();
                     one.read(item, depth + 1);
                     self.adopt(&one);
+                    // Only the words; types and codes were adopted by the whole.
                     complaints.extend(Some(one.message).filter(|it| !it.is_empty()));
                 }
                 self.say(&complaints.join("; "));
@@ -87,6 +91,7 @@ impl Said {
     /// A message may itself be the JSON of another service's error.
     fn text(&mut self, text: &str, depth: usize) {
         let inner = text.trim_start();
+        // Routers pass another service's body on as a text; its words are better than its braces.
         if inner.starts_with(['{', '['])
             && let Some((value, _)) = json::value(inner.as_bytes())
         {
@@ -106,6 +111,7 @@ impl Said {
         if let Some(raw) = members.get("metadata").and_then(|it| it.get("raw")) {
             self.read(raw, depth + 1);
         }
+        // The order is the rank: what is found first is said (`say`), and `error` is where most services put it.
         for name in ["error", "errors", "detail", "message", "msg", "base_resp"] {
             match members.get(name) {
                 Some(Value::Object(inner))
@@ -118,6 +124,7 @@ impl Said {
                 None => {}
             }
         }
+        // Names that are met with texts only; an object under them is something else.
         for name in [
             "error_message",
             "error_msg",
@@ -133,6 +140,7 @@ impl Said {
                 self.say(text);
             }
         }
+        // Behind the words, which it puts the place before.
         self.complaint(members);
         for name in [
             "type",
@@ -161,6 +169,7 @@ impl Said {
         {
             self.words.push_str("content_filter ");
         }
+        // Beside the HTTP status, which gateways flatten to 200 or 500: what it names itself is nearer to the cause.
         for name in ["status", "code", "status_code", "statusCode", "http_status"] {
             let status = members.get(name).and_then(|value| match value {
                 Value::Number(number) => number.as_u64(),
@@ -265,6 +274,7 @@ pub(super) fn error_in(members: &Map<String, Value>) -> Option<Said> {
     let is_named =
         is("object", &["error"]) || is("type", &["error"]) || is("status", &["error", "failed"]);
     let is_told = has("message") || has("msg");
+    // A message and a code beside it are an error only together: successes have both words in other meanings.
     let is_coded = ["code", "status_code", "statusCode"].iter().any(|name| {
         // A code that says that all is well is none.
         has(name) && !matches!(members.get(*name).and_then(Value::as_u64), Some(0 | 200))
@@ -275,6 +285,7 @@ pub(super) fn error_in(members: &Map<String, Value>) -> Option<Said> {
         .and_then(|said| said.get("status_code")?.as_i64())
         .is_some_and(|code| code != 0);
     let has_failed = is_told && members.get("success").and_then(Value::as_bool) == Some(false);
+    // `type` beside a text: a refusal of services without `error`; messages of answers are objects.
     let is_typed = is_told && has("type") && members.get("message").is_some_and(Value::is_string);
     (is_error || is_named || is_based || has_failed || (is_told && is_coded) || is_typed)
         .then(|| Said::value(&Value::Object(members.clone())))

@@ -42,6 +42,7 @@ use crate::{
 pub(super) const MOST_PROMPT_BYTES: usize = 8 << 20;
 
 /// Most pictures and documents in one request.
+/// Ours, not a service's: it bounds the look-ups and uploads that one request can cause.
 const MOST_ATTACHMENTS: usize = 100;
 /// An attachment and the upload that is made of it.
 const COPIES_OF_ATTACHMENTS: usize = 2;
@@ -149,10 +150,13 @@ impl Turn {
         pool: &Pool<C>,
         choice: Choice,
     ) -> Result<Lease<C>, ProviderError> {
+        // Set before anything can fail: an error without an account must not be laid to another one's charge.
         self.is_pinned = matches!(choice, Choice::Only(_) | Choice::Beside(_));
         self.is_beside = matches!(choice, Choice::Beside(_));
+        // The second question continues what the first one's account knows; wherever it was leased to, it stays.
         let choice = self.again_on.map_or(choice, Choice::Only);
         let lease = pool.lease(choice, &self.tried).await?;
+        // Known to the outbox at once: a time-out drops this future, and its error is to name the account.
         self.account = Some(lease.number());
         self.outbox.set_account(lease.number());
         Ok(lease)
@@ -168,8 +172,11 @@ impl Turn {
         pool: &Pool<C>,
         account: &str,
     ) -> Result<Lease<C>, ProviderError> {
+        // The number in the pool is this worker's own and changes when credentials are renewed, so the ticket has the
+        // fingerprint.
         let is_it = |known: &C| (known.fingerprint().as_str() == account).then_some(());
         let Some((number, ())) = pool.read(is_it).into_iter().next() else {
+            // Without an account no retry looks for another one; the dispatcher is told so in any case.
             self.is_pinned = true;
             return Err(ProviderError::new(
                 Kind::AccountNotConfigured,
@@ -217,7 +224,9 @@ impl Turn {
         request: Request,
         rest: Option<Rest>,
     ) -> Result<Answer, ProviderError> {
+        // The clone stays here only to be asked: both are one stream.
         let answer = send(&self.client, &self.provider, request, rest.clone()).await;
+        // Asked whatever came of it: bytes that left us may have been taken, though no answer came.
         if rest.is_some_and(|rest| rest.has_begun()) {
             self.outbox.use_up();
         }
@@ -268,15 +277,19 @@ impl Turn {
     /// [`Kind::Cut`] once the gateway itself has ended the answer (a stop sequence, the token limit): `?` carries it out
     /// of the provider's flow, and the dispatcher makes a success of it.
     pub async fn emit(&mut self) -> Result<(), ProviderError> {
+        // Many frames of a service hold nothing for the client; nothing is to be waited for then.
         if self.events.is_empty() {
             return Ok(());
         }
+        // Drained and not taken: the vector keeps its room for the next call of the decoder.
         for event in self.events.drain(..) {
             match event {
+                // Counted here, where the provider is known; no door has a use for it.
                 ChatEvent::Unknown(place) => METRICS.unknown_shape(&self.provider, place),
                 event => self.chain.apply(event, &mut self.passed),
             }
         }
+        // The filters may hold everything back; then the provider goes on at once.
         if !self.passed.is_empty() {
             self.outbox.append(&mut self.passed);
             // No waker is needed: the door polls this future again as soon as it has taken the events.
@@ -289,6 +302,7 @@ impl Turn {
             })
             .await;
         }
+        // After the last events have gone out, so that a client gets all that precedes the stop.
         if self.is_cut() {
             Err(ProviderError::cut())
         } else {
@@ -325,6 +339,7 @@ impl Turn {
     /// the turn however it ends, unless `CONVERSATIONS=keep`. `None` where a setting of the provider leaves it there.
     pub fn opened(&mut self, id: &str, deletion: Option<Errand>) {
         self.outbox.set_thread(id);
+        // Held by the turn, so that the gauge falls when the clean-up has let go and not when the answer ends.
         self.open = Some(self.hold(Open::at(&self.provider)));
         if let Some(deletion) = deletion {
             self.afterwards(deletion);
@@ -339,6 +354,7 @@ impl Turn {
     /// Registers a call that follows the turn however it ends, for what it leaves behind beside its conversation. Skipped
     /// with `CONVERSATIONS=keep`.
     pub fn afterwards(&mut self, errand: impl Into<Errand>) {
+        // With `keep` nothing is registered at all, so that nothing of it can be made by mistake.
         if self.conversations == Conversations::Delete {
             self.afterwards.push(errand.into());
         }
@@ -350,6 +366,8 @@ impl Turn {
         if let Some(open) = self.open.take() {
             open.release();
         }
+        // The errand and the conversation were registered by one call; a deletion of nothing would be an error in the
+        // service's eyes.
         self.afterwards.pop();
     }
 
@@ -380,6 +398,7 @@ impl Turn {
     ) -> Result<Option<T>, E> {
         let looking = async {
             loop {
+                // Taken before the look: its own time counts.
                 let next = Instant::now() + every;
                 if let Some(found) = look(self).await? {
                     return Ok(Some(found));
@@ -387,6 +406,8 @@ impl Turn {
                 sleep_until(next).await;
             }
         };
+        // The time-out drops the look under way, and with it its connection; that is an answer of its own kind, no
+        // error.
         timeout(most, looking).await.unwrap_or(Ok(None))
     }
 
@@ -405,6 +426,7 @@ impl Turn {
         ask: &Arc<ChatRequest>,
         build: fn(&ChatRequest) -> String,
     ) -> Result<String, ProviderError> {
+        // `Arc` and a plain function: what leaves the thread owns its part and borrows nothing of the turn.
         let ask = Arc::clone(ask);
         let prompt = aside(ask.bytes, move || build(&ask)).await;
         if prompt.len() > MOST_PROMPT_BYTES {
@@ -449,8 +471,11 @@ impl Turn {
                     format!("An attachment cannot be used: {why}."),
                 )
             };
+            // In a block, as no borrow may live across the fetch: other attachments of the same turn may be fetched
+            // meanwhile.
             let had = {
                 let mut attached = self.attached.borrow_mut();
+                // Counted before it is fetched: a hundred that fail cost as much as a hundred that do not.
                 attached.number += 1;
                 if attached.number > MOST_ATTACHMENTS {
                     let why = format!("a request has at most {MOST_ATTACHMENTS} of them");
@@ -459,17 +484,20 @@ impl Turn {
                 attached.bytes
             };
             let policy = fetch::Policy {
+                // What is left of the one allowance, so that the bound holds for all of them together.
                 most_bytes: self.fetch.most_bytes.saturating_sub(had),
                 ..(*self.fetch).clone()
             };
             let room = |bytes: usize| {
                 let share = &mut self.attached.borrow_mut().share;
+                // What earlier ones took is part of it: a share is grown to a total.
                 share.grow_to((had + bytes) * COPIES_OF_ATTACHMENTS).is_ok()
             };
             let stem = self.uuid().to_string();
             let attachment =
                 fetch::attachment(&self.client, &policy, source, name, &stem, &room).await;
             let attachment = attachment.map_err(|error| match error {
+                // The worker's memory, not the caller's fault: 503, so that he comes again.
                 FetchError::NoRoom => ProviderError::new(Kind::Overloaded, error.to_string()),
                 _ => refused(&error),
             })?;
@@ -614,12 +642,15 @@ async fn send(
 impl Drop for Turn {
     /// A client that leaves drops the turn wherever it stands, so only here every end is met.
     fn drop(&mut self) {
+        // It has ended by itself: there is nothing to stop, and a stop call might hit the account's next answer.
         let mut errands = if self.is_over {
             Vec::new()
         } else {
             std::mem::take(&mut self.on_abort)
         };
+        // Stop calls first: a conversation is not to be deleted under a service that still writes into it.
         errands.append(&mut self.afterwards);
+        // Without errands nothing has to be kept either; what is held goes with the turn.
         if !errands.is_empty() {
             self.janitor.spawn(
                 self.client.clone(),
@@ -637,6 +668,7 @@ fn not_fetched(error: FetchError) -> ProviderError {
     let kind = match error {
         FetchError::NoRoom => Kind::Overloaded,
         FetchError::Timeout => Kind::Timeout,
+        // The same link will be refused again, and making the result anew would cost the account another one.
         FetchError::Refused | FetchError::NoSuchHost | FetchError::TooLarge => Kind::Unavailable,
         FetchError::BadUrl | FetchError::BadData | FetchError::NotPublic => Kind::Protocol,
     };

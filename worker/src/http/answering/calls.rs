@@ -24,6 +24,7 @@ impl Queue {
         match piece {
             Piece::ToolCall(call) => self.call(call, &mut out),
             // What nobody sees as part of the text may pass by.
+            // Token probabilities belong to no place of the text that a client shows.
             Piece::Logprobs(_) => out(piece),
             piece if self.may_go_on() => {
                 self.close();
@@ -44,6 +45,7 @@ impl Queue {
             .open
             .as_ref()
             .is_some_and(|(index, _)| *index == call.index);
+        // An index that was told is closed: to open it again would begin a second call with the same id (T2).
         if is_open || (self.may_go_on() && !self.told.contains(&call.index)) {
             self.tell(call, out);
             self.release(out);
@@ -60,6 +62,7 @@ impl Queue {
             .is_none_or(|(index, _)| *index != call.index)
         {
             self.close();
+            // Told as it comes, so its end is found while it passes: nobody says it otherwise.
             self.open = Some((call.index, Scan::default()));
         }
         if let Some((_, scan)) = &mut self.open {
@@ -71,6 +74,7 @@ impl Queue {
     fn wait(&mut self, call: ToolCallDelta) {
         let same = |piece: &&mut Piece| matches!(piece, Piece::ToolCall(known) if known.index == call.index);
         match self.waiting.iter_mut().find(same) {
+            // Kept with its first piece, and not as a piece of its own: a call in one piece when its turn comes.
             Some(Piece::ToolCall(known)) => {
                 known.arguments.push_str(&call.arguments);
                 known.name = known.name.take().or(call.name);
@@ -80,6 +84,8 @@ impl Queue {
     }
 
     /// Whether something else than the open call may be told.
+    /// With something waiting everything else waits behind it, whatever the open call does: the order is the
+    /// upstream's.
     fn may_go_on(&self) -> bool {
         self.waiting.is_empty() && self.open.as_ref().is_none_or(|(_, scan)| scan.is_whole())
     }

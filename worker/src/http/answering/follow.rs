@@ -58,14 +58,18 @@ impl Follower {
     pub(super) fn take(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         let mut chars = 0;
         let mut counted = |piece| {
+            // Counted behind the weaver: the places of sources are characters of what the client gets.
             if let Piece::Text(text) = &piece {
                 chars += text.chars().count();
             }
             out(piece);
         };
+        // From the first call on, and for good. Answers without calls, nearly all, never pay for the queue.
         self.has_tool_call |= matches!(event, ChatEvent::ToolCall(_));
         if self.has_tool_call {
+            // Taken out for the moment: the closure below borrows it while `pieces` borrows `self`.
             let mut queue = std::mem::take(&mut self.queue);
+            // Before the end itself goes through, so that whatever waits is said before it.
             if matches!(event, ChatEvent::Finish(_)) {
                 queue.finish(&mut counted);
             }
@@ -80,6 +84,7 @@ impl Follower {
     fn pieces(&mut self, event: ChatEvent, mut out: impl FnMut(Piece)) {
         match event {
             ChatEvent::Reasoning(text) => {
+                // Counted all the same: it was thought and is paid for.
                 self.reasoning.add(&text);
                 if self.hides_reasoning {
                     return;
@@ -115,6 +120,7 @@ impl Follower {
                 }
                 let close = self.close();
                 if !close.is_empty() {
+                    // The thinking has to be closed before a call opens, or it would stay open to the end of the text.
                     out(Piece::Text(close.to_owned()));
                 }
                 self.content.add(call.name.as_deref().unwrap_or_default());
@@ -132,6 +138,7 @@ impl Follower {
 
     /// A second end is none: providers end their answers themselves, and the engine ends those of the others.
     fn finish(&mut self, reason: FinishReason, mut out: impl FnMut(Piece)) {
+        // Taken at the first end, whoever said it; the engine's own comes behind every answer.
         if std::mem::replace(&mut self.is_finished, true) {
             return;
         }
@@ -139,6 +146,7 @@ impl Follower {
         if !close.is_empty() {
             out(Piece::Text(close.to_owned()));
         }
+        // Taken, so that they are said once.
         let sources = std::mem::take(&mut self.sources).in_order();
         if !sources.is_empty() {
             out(Piece::Sources(sources));
@@ -193,6 +201,7 @@ pub(super) fn total_usage<'a>(
     let mut total = Usage::default();
     for follower in followers {
         let usage = follower.usage(|| {
+            // The prompt is the same for all choices, and counting it is the dearest part.
             if total.prompt_tokens == 0 {
                 prompt_tokens()
             } else {
@@ -202,6 +211,7 @@ pub(super) fn total_usage<'a>(
         total.prompt_tokens = total.prompt_tokens.max(usage.prompt_tokens);
         total.completion_tokens += usage.completion_tokens;
         total.reasoning_tokens += usage.reasoning_tokens;
+        // The largest, as with the prompt: it is the one prompt that was cached.
         total.cached_tokens = total.cached_tokens.max(usage.cached_tokens);
     }
     total

@@ -107,13 +107,19 @@ pub async fn take_in<T: Send + 'static>(
     payload: Payload,
     parse: impl FnOnce(Bytes, usize) -> Result<T, Invalid> + Send + 'static,
 ) -> Result<(T, Admission), ApiError> {
+    // Before anything of the body is read: who has no place gets its 503 at the price of a head.
     Place::look(app, http)?;
     let mut share = app.memory.share();
+    // The body is read into a share that grows with it, so that what all requests hold together is bounded.
     let body = body::read(http, payload, &app.settings.http, &mut share).await?;
     let most_pieces = app.settings.http.most_messages;
+    // Behind the body's own size, what reading it makes of it: pieces are counted, as a body of brackets is small and
+    // its values are not.
     share.grow_for_body(body.len(), most_pieces)?;
+    // Before the place: a caller over his limit takes none.
     let reservation = reserve(http, app, body.len()).await?;
     let place = Place::take(app)?;
+    // Read aside and in its place: whoever waits for the parse is under way already.
     let parsed = aside(body.len(), move || parse(body, most_pieces)).await?;
     Ok((parsed, Admission::new(place, share).with(reservation)))
 }
@@ -127,6 +133,7 @@ pub async fn reserve(
     app: &Data<App>,
     bytes: usize,
 ) -> Result<Option<Reservation>, ApiError> {
+    // Cloned, as the borrow of the extensions must not live across the await.
     let caller = http.extensions().get::<Principal>().cloned();
     let Some(key) = caller.and_then(|caller| caller.key) else {
         return Ok(None);
@@ -137,6 +144,7 @@ pub async fn reserve(
     let id = Uuid::new_v4().simple().to_string();
     let reserved = app.counts.reserve(&key, &id, tokens).await;
     let reserved = reserved.map_err(|denied| ApiError::denied(&denied))?;
+    // For the `x-ratelimit` headers, whose middleware sees only the request.
     http.extensions_mut().insert(reserved.room().to_vec());
     Ok(Some(reserved))
 }
@@ -182,17 +190,20 @@ pub async fn answer<V: Voice>(
     );
     caller
         .expect_model(&request.model)
+        // Told to the record in each way out: its log line must not say that the client had gone.
         .inspect_err(|error| record.fail(error))?;
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
     let ignored = list_header(route.ignored(&request));
     let window = route.candidates.first();
     let window = window.and_then(|first| first.model.context).map(u64::from);
+    // A closure: counting a prompt is dear, and only an overflow needs it.
     let overflow = || Overflow::of(request.prompt_tokens(), window);
     // Counting costs more than all else that is done to a piece, so it is done where somebody sees the number.
     let leaves_counting_to_us = |candidate: &Candidate| !candidate.provider.reports_usage();
     let is_wanted = request.wants_usage() || caller.counts_tokens();
     let is_counted = is_wanted && route.candidates.iter().any(leaves_counting_to_us);
+    // Behind each other in the order of choices: the index of a choice is its place here.
     let questions = std::iter::once(&request).chain(&more);
     let choices = questions.flat_map(|question| (0..question.n).map(move |_| question));
     let runs = choices.map(|question| {
@@ -200,6 +211,7 @@ pub async fn answer<V: Voice>(
         (run, Follower::new(reasoning, is_counted))
     });
     let mut response = HttpResponse::Ok();
+    // What is ignored is told and not refused: clients send fields that they need nothing of (conformance H7).
     if let Some(ignored) = ignored {
         response.insert_header(("x-hive-ignored", ignored));
     }
@@ -207,6 +219,7 @@ pub async fn answer<V: Voice>(
         response.insert_header(("x-hive-emulated", emulated));
     }
     if request.stream {
+        // Held here, while a real status can still be said (design.md section 2 step 6).
         let held = stream::hold(runs, app.settings.http.head_timeout, &mut record)
             .await
             .inspect_err(|error| record.fail(error))
@@ -217,7 +230,9 @@ pub async fn answer<V: Voice>(
         }
         return Ok(response
             .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
+            // `no-transform`: a compressing proxy would gather events.
             .insert_header((header::CACHE_CONTROL, "no-cache, no-transform"))
+            // nginx's own sign not to buffer.
             .insert_header(("x-accel-buffering", "no"))
             .body(StreamBody::new(
                 held,
@@ -314,8 +329,10 @@ fn list_header<'a>(names: impl Iterator<Item = &'a str>) -> Option<HeaderValue> 
 fn caller_hash(http: &HttpRequest, caller: &Principal, user: Option<&str>) -> u64 {
     let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
     let mut hash = DefaultHasher::new();
+    // A browser's session is nearest to a conversation; a key may be shared by many people.
     match (header("x-session-id").or_else(|| header("cookie")), user) {
         (Some(value), _) => value.hash(&mut hash),
+        // With the key's name: users of two keys may have the same id.
         (None, Some(user)) => (&caller.name, user).hash(&mut hash),
         (None, None) => caller.name.hash(&mut hash),
     }

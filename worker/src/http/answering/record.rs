@@ -74,6 +74,7 @@ impl Record {
     /// Something of the answer is here.
     pub(super) fn piece(&mut self, served: impl FnOnce() -> Served) {
         let now = Instant::now();
+        // Replaced in any case: a gap is measured from piece to piece.
         if let Some(last) = self.last.replace(now) {
             METRICS
                 .stream_gap_seconds
@@ -116,16 +117,19 @@ impl Record {
 }
 
 impl Drop for Record {
+    /// Here, as a client that leaves drops the record wherever it stands.
     fn drop(&mut self) {
         if let Some(gauge) = &self.open_stream {
             gauge.dec();
         }
         let duration = self.started.elapsed();
         let (status, code) = self.outcome.take().map_or_else(
+            // Nobody has said how it ended: neither an error nor the last piece was reached.
             || ("client_gone".to_owned(), None),
             |(status, code)| (status.to_string(), code),
         );
         let provider = self.provider();
+        // The listed id or `other`, never what the client wrote: see `Served`.
         let label = self.served.model.as_deref().unwrap_or("none");
         METRICS
             .requests_total
@@ -188,10 +192,12 @@ impl Drop for Record {
             "{}",
             self.name
         );
+        // Without a count the reservation settles on what was reserved.
         if self.usage.is_some() {
             let tokens = usage.prompt_tokens + usage.completion_tokens;
             self.admission.took(tokens);
         }
+        // Behind everything that reads `self`, and never waiting: the ledger writes behind (design.md section 13).
         self.admission.app().ledger.add(line);
     }
 }

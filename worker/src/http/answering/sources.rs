@@ -45,6 +45,7 @@ impl Sources {
             by_number.entry(known.0).or_insert(known);
         }
         let placed_numbers: HashSet<u32> = self.places.iter().map(|place| place.0).collect();
+        // A citation of a source that was never named is left out: there is nothing to link to.
         let placed = self
             .places
             .iter()
@@ -53,6 +54,7 @@ impl Sources {
             .known
             .iter()
             .filter(|known| !placed_numbers.contains(&known.0))
+            // At 0: dialects that want a place put them at the beginning.
             .map(|known| source(known, 0));
         placed.chain(unplaced).collect()
     }

@@ -53,6 +53,7 @@ impl Choice {
         cx: &mut Context<'_>,
         out: &mut BytesMut,
     ) -> Poll<Result<(), ApiError>> {
+        // What gathered while the status line was held is said before anybody is asked for more.
         if self.waiting.is_empty() {
             match ready!(self.run.poll_events(cx, &mut self.waiting)) {
                 Progress::Events => {}
@@ -63,9 +64,11 @@ impl Choice {
                 }
             }
         }
+        // The first output is the time to first token; the end that the engine adds is none.
         if !self.is_over && self.waiting.iter().any(ChatEvent::is_output) {
             record.piece(|| self.run.served());
         }
+        // At once for all of them: a piece at a time would grow the buffer as often.
         out.reserve(self.waiting.len() * voice.piece_bytes());
         for event in self.waiting.drain(..) {
             self.follower
@@ -80,6 +83,7 @@ impl Choice {
             let before = self.waiting.len();
             match ready!(self.run.poll_events(cx, &mut self.waiting)) {
                 Progress::Events => {
+                    // Only the new ones: those before were looked at when they came.
                     if self.waiting.iter().skip(before).any(ChatEvent::is_output) {
                         return Poll::Ready(Ok(()));
                     }
@@ -128,6 +132,7 @@ pub(super) async fn hold(
         })
         .collect();
     let first_output = poll_fn(|cx| {
+        // In order, but whichever has something first lets the head go for all.
         for choice in choices.iter_mut().filter(|choice| !choice.is_over) {
             if let Poll::Ready(result) = choice.wait_for_output(cx) {
                 return Poll::Ready(result);
@@ -137,6 +142,7 @@ pub(super) async fn hold(
     });
     let first = timeout(patience, first_output).await;
     if let Ok(Err(error)) = first {
+        // Whoever failed, all choices have the same route.
         record.served = choices
             .first()
             .map(|choice| choice.run.served())
@@ -195,6 +201,7 @@ impl<V: Voice> StreamBody<V> {
     fn begin(&mut self, out: &mut BytesMut) {
         self.has_begun = true;
         self.voice.begin(out);
+        // Only where nothing was said by `begin`: one sign of life is enough.
         if self.is_late && out.is_empty() {
             self.voice.ping(out);
         }
@@ -210,6 +217,7 @@ impl<V: Voice> StreamBody<V> {
                 match choice.step(index, &mut self.voice, &mut self.record, cx, out) {
                     Poll::Pending => break,
                     Poll::Ready(result) => result?,
+                    // Out at once: no other choice may say anything behind an error.
                 }
             }
         }
@@ -221,6 +229,7 @@ impl<V: Voice> StreamBody<V> {
         let request = &self.request;
         let followers = self.choices.iter().map(|choice| &choice.follower);
         let usage = total_usage(followers, || {
+            // Clients who do not ask for usage get no count; logs and limits are content with an estimate.
             if request.wants_usage() {
                 request.prompt_tokens()
             } else {
@@ -233,6 +242,7 @@ impl<V: Voice> StreamBody<V> {
 
     fn fail(&mut self, error: ApiError, out: &mut BytesMut) {
         self.is_done = true;
+        // The error of a question too long says by how much, which only whoever has the question knows.
         let error = error.measured(|| Overflow::of(self.request.prompt_tokens(), self.window));
         self.voice.fail(out, &error);
         self.record.fail(&error);
@@ -259,6 +269,7 @@ impl<V: Voice> MessageBody for StreamBody<V> {
         let mut out = BytesMut::new();
         // The head of a late answer goes out with what begins it, before anybody is asked for more.
         let mut is_to_go = false;
+        // Waits in its own piece: a client that has waited so long is to hear something before the next wait.
         if !this.has_begun {
             this.begin(&mut out);
             is_to_go = this.is_late && !out.is_empty();
@@ -267,6 +278,7 @@ impl<V: Voice> MessageBody for StreamBody<V> {
             if !is_to_go {
                 match this.advance(cx, &mut out) {
                     Err(error) => this.fail(error, &mut out),
+                    // In the same piece as the last words: no client waits for the end longer than for these.
                     Ok(()) if this.choices.iter().all(Choice::has_ended) => this.finish(&mut out),
                     Ok(()) => {}
                 }

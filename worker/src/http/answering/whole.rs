@@ -43,6 +43,7 @@ pub(super) async fn gather<V: Voice>(
     record: &mut Record,
 ) -> Result<Vec<u8>, ApiError> {
     let mut choices: Vec<Choice> = runs
+        // Every choice has its own run and follower: `n` answers are `n` turns, as no web chat gives several.
         .map(|(run, follower)| Choice {
             run,
             follower,
@@ -50,6 +51,7 @@ pub(super) async fn gather<V: Voice>(
             is_over: false,
         })
         .collect();
+    // No time-out here: REQUEST_TIMEOUT is the dispatcher's, and says which provider was at work.
     poll_fn(|cx| poll_all(&mut choices, record, cx)).await?;
     let followers = choices.iter().map(|choice| &choice.follower);
     let usage = total_usage(followers, || request.prompt_tokens());
@@ -74,6 +76,7 @@ fn poll_all(
             for event in events.drain(..) {
                 choice.take(event);
             }
+            // Counted with what each piece costs beside its text: a flood of empty pieces fills the memory as well.
             if choice.gathered.bytes > MOST_BYTES {
                 record.served = choice.run.served();
                 let error =
@@ -95,6 +98,7 @@ fn poll_all(
             }
         }
     }
+    // Every run that was pending has left its waker.
     if choices.iter().all(|choice| choice.is_over) {
         Poll::Ready(Ok(()))
     } else {
@@ -105,6 +109,7 @@ fn poll_all(
 impl Choice {
     fn take(&mut self, event: ChatEvent) {
         match event {
+            // Only here: a stream has said the words already.
             ChatEvent::Rewritten(text) if self.follower.takes_corrections() => {
                 self.gathered.correct(text);
             }
@@ -137,6 +142,7 @@ impl Gathered {
             },
             Piece::Signature(seal) => whole.items.push(Item::Signature(seal)),
             Piece::ToolCall(call) => {
+                // By index: pieces of several calls may come in turns, though a `Queue` stands before this.
                 let at = *self.calls.entry(call.index).or_insert(whole.items.len());
                 match whole.items.get_mut(at) {
                     Some(Item::Call(known)) => known.arguments.push_str(&call.arguments),
@@ -146,6 +152,7 @@ impl Gathered {
             Piece::Sources(mut sources) => whole.sources.append(&mut sources),
             Piece::Extra(members) => add_members(&mut whole.extra, members),
             Piece::Logprobs(logprobs) => add_logprobs(&mut whole.logprobs, logprobs),
+            // The first reason is the provider's, the engine's own comes behind it.
             Piece::Finish(reason) => whole.finish = whole.finish.or(Some(reason)),
         }
     }
