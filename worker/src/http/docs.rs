@@ -2,6 +2,7 @@
 //! becomes of each request field is read from the table that the worker itself obeys.
 
 mod media;
+mod programs;
 
 use std::fmt::Write as _;
 
@@ -15,70 +16,11 @@ use crate::{
     providers::registry::PROVIDERS,
 };
 
-/// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself.
-const PAGE: &str = r##"<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>hive2api</title>
-<link rel="stylesheet" href="/docs/swagger-ui.css">
-<link rel="icon" href="/docs/favicon-32x32.png">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<section id="shown" style="max-width:1460px;margin:0 auto;padding:0 20px 40px" hidden>
-<h2>What came of it</h2>
-<p>The pictures or the video of the last answer that had any.</p>
-<div style="display:flex;flex-wrap:wrap;gap:12px"></div>
-</section>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script>
-// Swagger UI shows JSON as text, and a video as a link: what a person wants to see of them stands below it.
-const isLink = (url) => typeof url === "string" && /^(https?:|data:image\/)/.test(url);
-function picture(url) {
-  const element = document.createElement("img");
-  // The links of services do not like to be called from other sites.
-  element.referrerPolicy = "no-referrer";
-  element.alt = "picture";
-  element.src = url;
-  return element;
+/// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself, and has a chat to try and what
+/// to tell programs in front of it.
+fn page() -> String {
+    include_str!("docs/page.html").replace("{programs}", &programs::html())
 }
-function video(file) {
-  const element = document.createElement("video");
-  element.controls = true;
-  element.src = URL.createObjectURL(file);
-  return element;
-}
-function found(response) {
-  if (response.data instanceof Blob) {
-    return response.data.type.startsWith("video/") ? [video(response.data)] : [];
-  }
-  try {
-    const body = JSON.parse(response.text);
-    const type = { jpeg: "jpeg", webp: "webp" }[body.output_format] || "png";
-    const links = (Array.isArray(body.data) ? body.data : [])
-      .map((item) => (item.b64_json ? `data:image/${type};base64,${item.b64_json}` : item.url));
-    return links.filter(isLink).map(picture);
-  } catch (_) {
-    return []; // No JSON, no pictures.
-  }
-}
-function show(response) {
-  const elements = found(response);
-  if (elements.length > 0) {
-    const section = document.getElementById("shown");
-    for (const element of elements) element.style.maxWidth = "512px";
-    section.querySelector("div").replaceChildren(...elements);
-    section.hidden = false;
-  }
-  return response;
-}
-SwaggerUIBundle({ url: "/openapi.json", dom_id: "#swagger-ui", deepLinking: true, persistAuthorization: true, responseInterceptor: show });
-</script>
-</body>
-</html>
-"##;
 
 /// The routes of this module.
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -92,7 +34,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
             web::get().to(async || {
                 HttpResponse::Ok()
                     .content_type("text/html; charset=utf-8")
-                    .body(PAGE)
+                    .body(page())
             }),
         )
         .service(
