@@ -13,6 +13,9 @@ SECONDS = 40
 SIGNS = [{"X-Session-Id": "s{n}"}, {"Cookie": "user={n}"}, {"X-Claude-Code-Session-Id": "c{n}"}, {}]
 # They would only take time: an answer that is merely late is none that fails.
 LATE = ("slow_", "short_lived", "fast_pings")
+# Who is asked by the crowd, and by which model. Its faults come after the crowd: an account that rests sends everybody away at once, and
+# then no worker is ever full.
+CROWDED = ("openai", "sim-chat")
 
 
 class Load:
@@ -21,6 +24,7 @@ class Load:
     def __init__(self, gateway, scale):
         self.gateway, self.scale = gateway, scale
         self.wrong_keys, self.statuses = 0, {}
+        self.crowd_is_gone = asyncio.Event()
 
     async def run(self):
         limits = httpx.Limits(max_connections=200)
@@ -58,6 +62,8 @@ class Load:
             await self.chat("either", "echo:second", **sign)
 
     async def faults(self, provider, model):
+        if provider == CROWDED[0]:
+            await self.crowd_is_gone.wait()
         simulator = self.gateway.simulators[provider]
         known = (await self.client.get(f"{simulator.url}/__sim/fault")).json()["faults"]
         names = [fault["name"] if isinstance(fault, dict) else fault for fault in known]
@@ -91,8 +97,10 @@ class Load:
 
     async def crowd(self):
         """More at once than all workers together take, for as long as a slow machine needs to send them all."""
-        await asyncio.sleep(SECONDS / 2)
-        await asyncio.gather(*(self.chat("sim-chat", "pace:100 count:50", stream=True, Cookie=f"crowd={n}") for n in range(120)))
+        await asyncio.sleep(1)
+        answers = await asyncio.gather(*(self.chat(CROWDED[1], "pace:100 count:50", stream=True, Cookie=f"crowd={n}") for n in range(120)))
+        self.crowd_is_gone.set()
+        assert any("overloaded" in answer.text for answer in answers if answer.status_code == 503), "nobody was refused"
 
     async def drain(self):
         """Long streams on every worker, the last of which goes meanwhile; then another one comes."""

@@ -18,7 +18,6 @@ from observability import COMPOSE, DASHBOARDS, FOLDER, RULES, Process, Prometheu
 
 # Panels that may show nothing but noughts after a good minute. Everything else must have shown more.
 NOUGHT = {
-    "Refusals": "seen as noughts lately, and why is not known: a fault may hide here",
     "Unknown shapes in answers: {{provider}} {{where}}": "the simulators say nothing that is unknown",
     "Missing": "a worker that has left and come back is missing for seconds only",
     "Alerts": "all alerts wait for longer than this test lasts",

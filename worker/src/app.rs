@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
+use actix_web::http::header::HeaderValue;
 use tokio::sync::watch;
 
 use crate::{
@@ -25,6 +26,8 @@ use crate::{
 pub struct App {
     /// The settings, as read at start.
     pub settings: Arc<Settings>,
+    /// The worker's name, as each answer says it.
+    pub worker_header: Option<HeaderValue>,
     /// Providers, models, aliases.
     pub registry: Registry,
     /// What all workers know together.
@@ -67,6 +70,7 @@ impl App {
     /// An app that serves `registry`, and knows what all of its cluster know.
     pub fn with_store(settings: Settings, registry: Registry, store: Store) -> Self {
         Self {
+            worker_header: HeaderValue::from_str(&settings.worker_name).ok(),
             keyring: Arc::new(Keyring::new(store.clone())),
             counts: Counts::new(store.clone()),
             ledger: Ledger::default(),

@@ -19,8 +19,16 @@ const DURATION_BUCKETS: &[f64] = &[
 const GAP_BUCKETS: &[f64] = &[
     0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0,
 ];
-/// Why a chat got no place, see [`Metrics::refused_total`].
-pub const REFUSALS: [&str; 3] = ["overloaded", "memory", "draining"];
+/// Why a request was refused, see [`Metrics::refused_total`].
+pub const REFUSALS: [&str; 7] = [
+    "overloaded",
+    "memory",
+    "draining",
+    "key_rate",
+    "key_quota",
+    "key_streams",
+    "key_unknown_use",
+];
 /// What may have led nginx to this worker, see [`Metrics::sticky_total`].
 pub const SIGNS: [&str; 7] = [
     "session",
@@ -56,7 +64,9 @@ pub struct Metrics {
     pub store_seconds: HistogramVec,
     /// `{provider,model,status}`: finished requests; `status` is the HTTP status or `client_gone`.
     pub requests_total: IntCounterVec,
-    /// `{reason}`: chats that were refused before anything was done for them: `overloaded`, `memory`, `draining`.
+    /// `{reason}`: requests that were refused before anything was done for them: `overloaded`, `memory`, `draining`; and for the
+    /// limits of their key: `key_rate` (a minute's), `key_quota` (a day's or month's), `key_streams` (at once), and
+    /// `key_unknown_use` where the store is gone and the key is `fail_closed`.
     pub refused_total: IntCounterVec,
     /// `{by}`: chats by the sign that led nginx to this worker; `none` without nginx.
     pub sticky_total: IntCounterVec,
@@ -204,7 +214,7 @@ impl Metrics {
                     IntCounterVec::new(
                         Opts::new(
                             "hive_refused_total",
-                            "Chats refused for want of a place or of memory.",
+                            "Requests refused for want of a place or of memory, or by their key's limits.",
                         ),
                         &["reason"],
                     ),

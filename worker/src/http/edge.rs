@@ -1,11 +1,7 @@
 //! What every request and every response goes through: request ids, CORS, the worker's name, errors in the
 //! caller's dialect. Source: conformance H4, H5, H6 and E6; design.md section 6.
 
-use std::{
-    collections::BTreeSet,
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::atomic::Ordering, time::Instant};
 
 use actix_web::{
     Error, HttpMessage as _, HttpRequest, HttpResponse,
@@ -37,6 +33,20 @@ const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version
     x-session-id, idempotency-key, range, if-range";
 const ALLOWED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
+/// What a caller has left, of requests and of tokens: the limit, the rest, and until when.
+const OF_REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const OF_TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
+const NOW: HeaderValue = HeaderValue::from_static("0s");
+const WORKER: HeaderName = HeaderName::from_static("x-hive-worker");
+const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms");
 /// Asked every few seconds by machines: counting them would drown the rest.
 const PROBES: [&str; 4] = ["/health", "/ready", "/metrics", "/admin/key"];
 /// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.
@@ -45,6 +55,8 @@ const ELSEWHERE: (&str, &str) = ("x-hive-elsewhere", "@elsewhere");
 /// for what nginx adds).
 const MOST_HEADER_BYTES: usize = 32 << 10;
 const MOST_HEADERS_BYTES: usize = 100 << 10;
+/// What ids of our own begin with.
+const REQUEST_ID_PREFIX: &str = "req_";
 /// Longest request id of a caller that is taken over.
 const MOST_ID_CHARS: usize = 128;
 
@@ -80,7 +92,7 @@ pub async fn edge<B: MessageBody + 'static>(
     request.extensions_mut().insert(RequestId(id.clone()));
     let worker = request
         .app_data::<Data<App>>()
-        .and_then(|app| HeaderValue::from_str(&app.settings.worker_name).ok());
+        .and_then(|app| app.worker_header.clone());
     let asked = request
         .headers()
         .get(header::ACCESS_CONTROL_REQUEST_HEADERS)
@@ -136,7 +148,12 @@ pub async fn edge<B: MessageBody + 'static>(
             head.set_connection_type(ConnectionType::Close);
         }
     }
-    let rates = rates(response.request());
+    let rooms = response
+        .request()
+        .extensions_mut()
+        .remove::<Vec<Room>>()
+        .unwrap_or_default();
+    let places = places(response.request());
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         for name in dialect.id_headers() {
@@ -144,14 +161,11 @@ pub async fn edge<B: MessageBody + 'static>(
         }
     }
     if let Some(worker) = worker {
-        headers.insert(HeaderName::from_static("x-hive-worker"), worker);
+        headers.insert(WORKER, worker);
     }
-    if let Ok(took) = HeaderValue::from_str(&started.elapsed().as_millis().to_string()) {
-        headers.insert(HeaderName::from_static("openai-processing-ms"), took);
-    }
-    for (name, value) in rates {
-        headers.insert(HeaderName::from_static(name), value);
-    }
+    let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    headers.insert(PROCESSING_MS, took.into());
+    tell_rates(headers, &rooms, places);
     // Keys travel in a header, never in a cookie, so no credentials are allowed and a star is safe.
     headers.insert(
         header::ACCESS_CONTROL_ALLOW_ORIGIN,
@@ -176,57 +190,40 @@ pub async fn edge<B: MessageBody + 'static>(
     Ok(response)
 }
 
-/// What the caller has left (conformance H6): of its key's limits, else of the worker's own places.
-fn rates(request: &HttpRequest) -> Vec<(&'static str, HeaderValue)> {
-    let rooms = request.extensions_mut().remove::<Vec<Room>>();
-    let mut rooms = rooms.unwrap_or_default();
-    if !rooms.iter().any(|room| room.counted == Counted::Requests)
-        && let Some(app) = request.app_data::<Data<App>>()
-    {
-        let most = app.settings.http.most_streams;
-        let taken = app.in_flight.load(Ordering::Relaxed);
-        let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-        rooms.push(Room {
-            counted: Counted::Requests,
-            most: count(most),
-            left: count(most.saturating_sub(taken)),
-            // A place is free as soon as an answer ends; nobody knows when.
-            reset: Duration::ZERO,
-        });
-    }
-    let mut rates = Vec::with_capacity(6);
-    for counted in [Counted::Requests, Counted::Tokens] {
+/// The worker's own places, and how many of them are free.
+fn places(request: &HttpRequest) -> Option<(u64, u64)> {
+    let app = request.app_data::<Data<App>>()?;
+    let most = app.settings.http.most_streams;
+    let taken = app.in_flight.load(Ordering::Relaxed);
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    Some((count(most), count(most.saturating_sub(taken))))
+}
+
+/// What the caller has left (conformance H6): of its key's limits, else of the worker's own places. Most callers have no limits,
+/// so for them nothing is gathered first.
+fn tell_rates(headers: &mut HeaderMap, rooms: &[Room], places: Option<(u64, u64)>) {
+    for (counted, names) in [
+        (Counted::Requests, OF_REQUESTS),
+        (Counted::Tokens, OF_TOKENS),
+    ] {
         // Of several windows the one that has least left is what the caller will meet first.
         let of_these = rooms.iter().filter(|room| room.counted == counted);
-        let Some(room) = of_these.min_by_key(|room| room.left) else {
-            continue;
+        let (most, left, reset) = match (of_these.min_by_key(|room| room.left), places, counted) {
+            (Some(room), _, _) => (room.most, room.left, seconds(room)),
+            // A place is free as soon as an answer ends; nobody knows when.
+            (None, Some((most, free)), Counted::Requests) => (most, free, NOW),
+            (None, _, _) => continue,
         };
-        let [limit, remaining, reset] = match counted {
-            Counted::Requests => [
-                "x-ratelimit-limit-requests",
-                "x-ratelimit-remaining-requests",
-                "x-ratelimit-reset-requests",
-            ],
-            Counted::Tokens => [
-                "x-ratelimit-limit-tokens",
-                "x-ratelimit-remaining-tokens",
-                "x-ratelimit-reset-tokens",
-            ],
-        };
-        rates.push((limit, room.most.into()));
-        rates.push((remaining, room.left.into()));
-        // As OpenAI writes it: `1s`.
-        // Most callers have no window to wait for, and floats are dear to write.
-        let value = if room.reset.is_zero() {
-            Ok(HeaderValue::from_static("0s"))
-        } else {
-            HeaderValue::from_str(&format!("{}s", room.reset.as_millis().div_ceil(1000)))
-        };
-        if let Ok(value) = value {
-            rates.push((reset, value));
+        for (name, value) in names.into_iter().zip([most.into(), left.into(), reset]) {
+            headers.insert(name, value);
         }
     }
-    rates
+}
+
+/// As OpenAI writes it: `1s`.
+fn seconds(room: &Room) -> HeaderValue {
+    let seconds = room.reset.as_millis().div_ceil(1000);
+    HeaderValue::from_str(&format!("{seconds}s")).unwrap_or(NOW)
 }
 
 /// Whether nginx would refuse these headers, for whoever comes past it.
@@ -248,9 +245,15 @@ fn request_id(headers: &HeaderMap) -> String {
             && id.len() <= MOST_ID_CHARS
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
-    theirs
-        .filter(is_sound)
-        .map_or_else(|| format!("req_{}", Uuid::new_v4().simple()), str::to_owned)
+    theirs.filter(is_sound).map_or_else(new_id, str::to_owned)
+}
+
+fn new_id() -> String {
+    let mut digits = Uuid::encode_buffer();
+    let mut id = String::with_capacity(REQUEST_ID_PREFIX.len() + digits.len());
+    id.push_str(REQUEST_ID_PREFIX);
+    id.push_str(Uuid::new_v4().simple().encode_lower(&mut digits));
+    id
 }
 
 /// What was asked for, reflected, as far as the names are header names; the usual ones are always allowed.

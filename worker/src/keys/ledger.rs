@@ -4,7 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{
-        Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -27,29 +27,35 @@ const MOST_BATCHES: usize = 1800;
 #[derive(Debug, Default)]
 pub struct Ledger {
     gathered: Mutex<Gathered>,
-    waiting: Mutex<VecDeque<UsageBatch>>,
+    waiting: Mutex<VecDeque<Arc<UsageBatch>>>,
     /// Requests that are in no sum, as nothing could be written for too long.
     lost: AtomicU64,
 }
 
+/// A request costs a place in `lines`, and is added up with its like when the batch is closed.
 #[derive(Debug, Default)]
 struct Gathered {
-    sums: HashMap<UsageKey, Usage>,
     lines: Vec<UsageLine>,
+    /// Of those beyond [`MOST_LINES`].
+    sums: HashMap<UsageKey, Usage>,
 }
 
 impl Ledger {
     /// Takes a request that has ended.
     pub fn add(&self, line: UsageLine) {
         let mut gathered = self.gathered();
-        let (key, usage) = line.sum();
-        if gathered.sums.len() < MOST_SUMS || gathered.sums.contains_key(&key) {
-            gathered.sums.entry(key).or_default().add(usage);
-        } else {
-            self.lost.fetch_add(1, Ordering::Relaxed);
-        }
         if gathered.lines.len() < MOST_LINES {
             gathered.lines.push(line);
+        } else {
+            self.sum_up(&mut gathered.sums, line.sum(), line.usage());
+        }
+    }
+
+    fn sum_up(&self, sums: &mut HashMap<UsageKey, Usage>, key: UsageKey, usage: Usage) {
+        if sums.len() < MOST_SUMS || sums.contains_key(&key) {
+            sums.entry(key).or_default().add(usage);
+        } else {
+            self.lost.fetch_add(usage.requests, Ordering::Relaxed);
         }
     }
 
@@ -57,7 +63,7 @@ impl Ledger {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<UsageBatch>> {
+    fn waiting(&self) -> MutexGuard<'_, VecDeque<Arc<UsageBatch>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -69,7 +75,7 @@ impl Ledger {
                 return true;
             };
             // A batch counts once by its id, so one of whose writing nobody has heard is simply written again.
-            if store.add_usage(batch.clone()).await.is_err() {
+            if store.add_usage(Arc::clone(&batch)).await.is_err() {
                 return false;
             }
             let mut waiting = self.waiting();
@@ -80,29 +86,44 @@ impl Ledger {
     }
 
     fn close_batch(&self) {
-        let Gathered { sums, lines } = std::mem::take(&mut *self.gathered());
-        if sums.is_empty() {
+        let Gathered { lines, mut sums } = std::mem::take(&mut *self.gathered());
+        if lines.is_empty() {
             return;
+        }
+        // Most requests are like the one before, so that few names are copied and looked up.
+        let mut run: Option<(UsageKey, Usage)> = None;
+        for line in &lines {
+            match &mut run {
+                Some((key, sum)) if line.is_of(key) => sum.add(line.usage()),
+                _ => {
+                    if let Some((key, sum)) = run.replace((line.sum(), line.usage())) {
+                        self.sum_up(&mut sums, key, sum);
+                    }
+                }
+            }
+        }
+        if let Some((key, sum)) = run {
+            self.sum_up(&mut sums, key, sum);
         }
         let mut waiting = self.waiting();
         if let Some(last) = waiting.back_mut() {
             // While the store is gone only the sums are kept.
-            last.lines = Vec::new();
+            Arc::make_mut(last).lines = Vec::new();
         }
         if waiting.len() >= MOST_BATCHES {
             let gone = waiting.pop_front();
             let requests = gone
                 .iter()
-                .flat_map(|batch| &batch.sums)
+                .flat_map(|batch: &Arc<UsageBatch>| &batch.sums)
                 .map(|(_, usage)| usage.requests)
                 .sum();
             self.lost.fetch_add(requests, Ordering::Relaxed);
         }
-        waiting.push_back(UsageBatch {
+        waiting.push_back(Arc::new(UsageBatch {
             id: Uuid::new_v4().to_string(),
             sums: sums.into_iter().collect(),
             lines,
-        });
+        }));
     }
 
     /// Requests that are in no sum.
@@ -120,10 +141,10 @@ mod tests {
         UsageLine {
             request: request.to_owned(),
             at_ms: 5 * MS_AN_HOUR,
-            key: "me".to_owned(),
-            provider: "qwen".to_owned(),
-            model: "m".to_owned(),
-            outcome: "ok".to_owned(),
+            key: "me".into(),
+            provider: "qwen".into(),
+            model: "m".into(),
+            outcome: "ok".into(),
             prompt_tokens: tokens,
             completion_tokens: 1,
             reasoning_tokens: 0,
@@ -148,6 +169,39 @@ mod tests {
             (2, 5, 2)
         );
         assert_eq!(store.lines(0, u64::MAX / 2, 9).await.unwrap().len(), 2);
+    }
+
+    #[actix_web::test]
+    async fn what_is_beyond_the_lines_is_in_the_sums_and_each_in_its_own() {
+        let (store, ledger) = (Store::in_memory().at_leisure(), Ledger::default());
+        let most = u64::try_from(MOST_LINES).unwrap();
+        for n in 0..most + 9 {
+            let mut line = line("a", 1);
+            if n % 3 == 0 {
+                line.outcome = "rate_limit_exceeded".into();
+            }
+            ledger.add(line);
+        }
+        assert!(ledger.flush(&store).await);
+        let mut requests: Vec<u64> = store
+            .usage(5, 6)
+            .await
+            .unwrap()
+            .iter()
+            .map(|(_, sum)| sum.requests)
+            .collect();
+        requests.sort_unstable();
+        let thirds = (most + 9).div_ceil(3);
+        assert_eq!(requests, [thirds, most + 9 - thirds]);
+        assert_eq!(
+            store
+                .lines(0, u64::MAX / 2, usize::MAX)
+                .await
+                .unwrap()
+                .len(),
+            MOST_LINES
+        );
+        assert_eq!(ledger.lost(), 0);
     }
 
     #[test]

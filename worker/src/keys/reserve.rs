@@ -64,6 +64,37 @@ pub enum Denied {
     Closed,
 }
 
+impl Denied {
+    /// Why, in one of the words of [`crate::metrics::REFUSALS`].
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Rate { .. } => "key_rate",
+            Self::Quota { .. } => "key_quota",
+            Self::Streams { .. } => "key_streams",
+            Self::Closed => "key_unknown_use",
+        }
+    }
+
+    /// The window that is full.
+    pub fn room(&self) -> Option<Room> {
+        let (counted, most, reset) = match self {
+            Self::Rate {
+                counted,
+                most,
+                wait,
+            } => (*counted, *most, *wait),
+            Self::Quota { most, wait, .. } => (Counted::Tokens, *most, *wait),
+            Self::Streams { .. } | Self::Closed => return None,
+        };
+        Some(Room {
+            counted,
+            most,
+            left: 0,
+            reset,
+        })
+    }
+}
+
 /// Counts what this worker has granted, for the time when the store is gone, and keeps the places that it holds.
 #[derive(Debug)]
 pub struct Counts {

@@ -4,12 +4,16 @@
 //! Time is handed in, in milliseconds since the Unix epoch: a store asks no clock. Workers of one cluster are taken to agree
 //! on it within a second or so, as machines do that ask a time server; what must not depend on that carries a [`Fence`].
 
-use std::future::Future;
+use std::{borrow::Cow, future::Future, sync::Arc};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Milliseconds of an hour.
 pub const MS_AN_HOUR: u64 = 3_600_000;
+/// Milliseconds of a minute.
+pub(super) const MS_A_MINUTE: u64 = 60_000;
+/// Most lines that a store keeps as one text.
+const PACKED: usize = 100;
 
 /// What kind of thing an entry is. Each has keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -238,13 +242,16 @@ pub struct UsageLine {
     /// When it ended, in milliseconds since the Unix epoch.
     pub at_ms: u64,
     /// The caller's key, by name.
-    pub key: String,
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
+    pub key: Arc<str>,
     /// The provider; empty for a request that reached none.
-    pub provider: String,
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
+    pub provider: Arc<str>,
     /// The model as listed; empty for one that is not.
-    pub model: String,
+    #[serde(serialize_with = "as_text", deserialize_with = "of_text")]
+    pub model: Arc<str>,
     /// What became of it: `ok` or a kind of error.
-    pub outcome: String,
+    pub outcome: Cow<'static, str>,
     /// Tokens of the conversation that was sent.
     pub prompt_tokens: u64,
     /// Tokens of the answer, thinking included.
@@ -255,25 +262,67 @@ pub struct UsageLine {
     pub first_ms: Option<u64>,
 }
 
+fn as_text<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(text)
+}
+
+fn of_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+    String::deserialize(deserializer).map(Arc::from)
+}
+
 impl UsageLine {
-    /// Which sum it belongs to, and what it adds to it.
-    pub fn sum(&self) -> (UsageKey, Usage) {
-        let key = UsageKey {
+    /// Which sum it belongs to.
+    pub fn sum(&self) -> UsageKey {
+        UsageKey {
             hour: self.at_ms / MS_AN_HOUR,
-            key: self.key.clone(),
-            provider: self.provider.clone(),
-            model: self.model.clone(),
-            outcome: self.outcome.clone(),
-        };
-        let usage = Usage {
+            key: (*self.key).to_owned(),
+            provider: (*self.provider).to_owned(),
+            model: (*self.model).to_owned(),
+            outcome: (*self.outcome).to_owned(),
+        }
+    }
+
+    /// Whether it belongs to that sum.
+    pub fn is_of(&self, sum: &UsageKey) -> bool {
+        self.at_ms / MS_AN_HOUR == sum.hour
+            && *self.key == sum.key
+            && *self.provider == sum.provider
+            && *self.model == sum.model
+            && self.outcome == sum.outcome
+    }
+
+    /// What it adds to its sum.
+    pub fn usage(&self) -> Usage {
+        Usage {
             requests: 1,
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
             reasoning_tokens: self.reasoning_tokens,
             first_ms: self.first_ms.unwrap_or_default(),
             with_output: self.first_ms.is_some().into(),
-        };
-        (key, usage)
+        }
+    }
+}
+
+/// Lines in the form in which stores keep them, many in one text: a row or an element each would cost more than all else that
+/// is done to count a request. Each text has the time of its first line; all of its lines are of the same minute.
+pub(super) fn packed(lines: &[UsageLine]) -> impl Iterator<Item = (u64, String)> {
+    lines
+        .chunk_by(|one, next| one.at_ms / MS_A_MINUTE == next.at_ms / MS_A_MINUTE)
+        .flat_map(|minute| minute.chunks(PACKED))
+        .filter_map(|pack| {
+            let first = pack.iter().map(|line| line.at_ms).min()?;
+            Some((first, serde_json::to_string(pack).ok()?))
+        })
+}
+
+/// What [`packed`] has put together; a single line, as earlier versions wrote them, as well. What cannot be read was written by
+/// another version, and the sums have it.
+pub(super) fn unpacked(text: &str) -> Vec<UsageLine> {
+    if text.starts_with('[') {
+        serde_json::from_str(text).unwrap_or_default()
+    } else {
+        serde_json::from_str(text).into_iter().collect()
     }
 }
 

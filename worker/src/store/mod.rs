@@ -290,7 +290,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::get`].
-    pub async fn add_usage(&self, batch: UsageBatch) -> Result<(), StoreError> {
+    pub async fn add_usage(&self, batch: Arc<UsageBatch>) -> Result<(), StoreError> {
         self.ask("add_usage", move |engine, now| async move {
             engine.add_usage(&batch, now).await
         })

@@ -45,6 +45,7 @@ use crate::{
     budget::Share,
     chat::{ChatRequest, Invalid, aside::aside},
     keys::Reservation,
+    metrics::METRICS,
     providers::{Job, Route, Run, Served, registry::Candidate},
     settings::ReasoningFormat,
     upstream::Client,
@@ -143,7 +144,16 @@ pub async fn reserve(
     // Not the request's own id: that may be the caller's, who could say the same one each time.
     let id = Uuid::new_v4().simple().to_string();
     let reserved = app.counts.reserve(&key, &id, tokens).await;
-    let reserved = reserved.map_err(|denied| ApiError::denied(&denied))?;
+    let reserved = reserved.map_err(|denied| {
+        METRICS
+            .refused_total
+            .with_label_values(&[denied.reason()])
+            .inc();
+        // Whoever is refused learns from the same headers why, and until when.
+        let room = denied.room();
+        http.extensions_mut().insert(Vec::from_iter(room));
+        ApiError::denied(&denied)
+    })?;
     // For the `x-ratelimit` headers, whose middleware sees only the request.
     http.extensions_mut().insert(reserved.room().to_vec());
     Ok(Some(reserved))

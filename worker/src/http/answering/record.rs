@@ -1,6 +1,6 @@
 //! What is remembered of a request for its log line and its metrics: who, what, how long; never content.
 
-use std::{sync::Arc, time::Instant};
+use std::{borrow::Cow, sync::Arc, time::Instant};
 
 use prometheus::IntGauge;
 
@@ -125,8 +125,12 @@ impl Drop for Record {
         let duration = self.started.elapsed();
         let (status, code) = self.outcome.take().map_or_else(
             // Nobody has said how it ended: neither an error nor the last piece was reached.
-            || ("client_gone".to_owned(), None),
-            |(status, code)| (status.to_string(), code),
+            || (Cow::Borrowed("client_gone"), None),
+            |(status, code)| match status {
+                // What nearly all of them have.
+                200 => (Cow::Borrowed("200"), code),
+                status => (Cow::Owned(status.to_string()), code),
+            },
         );
         let provider = self.provider();
         // The listed id or `other`, never what the client wrote: see `Served`.
@@ -153,30 +157,6 @@ impl Drop for Record {
         let first_ms = self
             .first
             .map(|first| milliseconds(first.duration_since(self.started)));
-        let usage = self.usage.unwrap_or_default();
-        // An error's own code says most; a refusal of the model's has only its status.
-        let outcome = match (&code, &*status) {
-            (None, "200") => "ok",
-            (Some(code), _) => code,
-            (None, status) => status,
-        };
-        let line = UsageLine {
-            request: self.request_id.clone(),
-            at_ms: now_ms(),
-            key: self.key_id.to_string(),
-            provider: self
-                .served
-                .provider
-                .as_deref()
-                .unwrap_or_default()
-                .to_owned(),
-            model: self.served.model.as_deref().unwrap_or_default().to_owned(),
-            outcome: outcome.to_owned(),
-            prompt_tokens: usage.prompt_tokens,
-            completion_tokens: usage.completion_tokens,
-            reasoning_tokens: usage.reasoning_tokens,
-            first_ms,
-        };
         tracing::info!(
             request_id = self.request_id,
             key = &*self.key,
@@ -184,7 +164,7 @@ impl Drop for Record {
             model = self.model,
             account = self.served.account,
             stream = self.is_stream,
-            status,
+            status = &*status,
             code,
             ttft_ms = first_ms,
             duration_ms = milliseconds(duration),
@@ -192,11 +172,31 @@ impl Drop for Record {
             "{}",
             self.name
         );
+        let usage = self.usage.unwrap_or_default();
         // Without a count the reservation settles on what was reserved.
         if self.usage.is_some() {
             let tokens = usage.prompt_tokens + usage.completion_tokens;
             self.admission.took(tokens);
         }
+        // An error's own code says most; a refusal of the model's has only its status.
+        let outcome = match (code, &*status) {
+            (None, "200") => Cow::Borrowed("ok"),
+            (Some(code), _) => Cow::Owned(code),
+            (None, _) => status,
+        };
+        let known = |name: &mut Option<Arc<str>>| name.take().unwrap_or_default();
+        let line = UsageLine {
+            request: std::mem::take(&mut self.request_id),
+            at_ms: now_ms(),
+            key: Arc::clone(&self.key_id),
+            provider: known(&mut self.served.provider),
+            model: known(&mut self.served.model),
+            outcome,
+            prompt_tokens: usage.prompt_tokens,
+            completion_tokens: usage.completion_tokens,
+            reasoning_tokens: usage.reasoning_tokens,
+            first_ms,
+        };
         // Behind everything that reads `self`, and never waiting: the ledger writes behind (design.md section 13).
         self.admission.app().ledger.add(line);
     }

@@ -13,7 +13,7 @@ use crate::{
     app::App,
     chat::Invalid,
     http::{auth::Principal, error::ApiError},
-    store::{engine::MS_AN_HOUR, now_ms},
+    store::{UsageLine, engine::MS_AN_HOUR, now_ms},
 };
 
 const SECONDS_AN_HOUR: u64 = 3600;
@@ -22,10 +22,12 @@ const USUAL_HOURS: u64 = 30 * 24;
 /// Most single requests of one answer.
 const MOST_LINES: usize = 1000;
 
-/// What is asked. Times are Unix seconds; usage is kept by the hour, so they are rounded down to one.
+/// What is asked. Times are Unix seconds; usage is kept by the hour, so they are rounded to one: down at the start, up at the end.
 #[derive(Debug, Deserialize)]
 pub(super) struct Asked {
     from: Option<u64>,
+    /// Single requests only: where the page before has said that this one begins.
+    from_ms: Option<u64>,
     to: Option<u64>,
     group_by: Option<String>,
     key: Option<String>,
@@ -96,7 +98,7 @@ pub(super) async fn sums(
         })))
 }
 
-/// Single requests of the last seven days, the oldest first; `next_from_ms` is where to go on.
+/// Single requests of the last seven days, the oldest first; `next_from_ms`, where there is one, is the `from_ms` of the next page.
 pub(super) async fn requests(
     caller: Principal,
     app: Data<App>,
@@ -106,28 +108,67 @@ pub(super) async fn requests(
     let store = app.store.at_leisure();
     app.ledger.flush(&store).await;
     let from = asked.from.unwrap_or(0).saturating_mul(1000);
+    let from = asked.from_ms.unwrap_or(from);
     let now = now_ms() + 1;
     let to = asked.to.map_or(now, |to| to.saturating_mul(1000));
     let limit = asked.limit.unwrap_or(100).clamp(1, MOST_LINES);
-    let mut lines = store
-        .lines(from, to, limit)
-        .await
-        .map_err(|error| ApiError::store(&error))?;
-    let next = (lines.len() == limit)
-        .then(|| lines.last().map(|line| line.at_ms))
-        .flatten();
+    let mut most = limit;
+    let (mut lines, next) = loop {
+        // One more than wanted tells whether there are more.
+        let found = store
+            .lines(from, to, most + 1)
+            .await
+            .map_err(|error| ApiError::store(&error))?;
+        match page(found, most) {
+            Some(page) => break page,
+            // All of one moment, which must not be torn: the next page begins with a moment.
+            None => most *= 2,
+        }
+    };
+    let is = |asked: Option<&str>, found: &str| asked.is_none_or(|asked| asked == found);
     lines.retain(|line| {
-        key.is_none_or(|key| line.key == key)
-            && asked
-                .model
-                .as_ref()
-                .is_none_or(|model| line.model == *model)
-            && asked
-                .provider
-                .as_ref()
-                .is_none_or(|provider| line.provider == *provider)
+        is(key, &line.key)
+            && is(asked.model.as_deref(), &line.model)
+            && is(asked.provider.as_deref(), &line.provider)
     });
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(json!({"object": "list", "data": lines, "next_from_ms": next})))
+}
+
+/// Lines up to a whole moment, at most so many, and the moment at which the next page begins; `None` where one moment has more.
+fn page(mut lines: Vec<UsageLine>, most: usize) -> Option<(Vec<UsageLine>, Option<u64>)> {
+    let Some(next) = lines.get(most).map(|line| line.at_ms) else {
+        return Some((lines, None));
+    };
+    lines.retain(|line| line.at_ms < next);
+    (!lines.is_empty()).then_some((lines, Some(next)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_end_between_moments() {
+        let lines = |moments: &[u64]| -> Vec<UsageLine> {
+            let line = |at_ms: &u64| UsageLine {
+                request: String::new(),
+                at_ms: *at_ms,
+                key: "k".into(),
+                provider: "p".into(),
+                model: "m".into(),
+                outcome: "ok".into(),
+                prompt_tokens: 0,
+                completion_tokens: 0,
+                reasoning_tokens: 0,
+                first_ms: None,
+            };
+            moments.iter().map(line).collect()
+        };
+        assert_eq!(page(lines(&[1, 2]), 2), Some((lines(&[1, 2]), None)));
+        assert_eq!(page(lines(&[1, 2, 3]), 2), Some((lines(&[1, 2]), Some(3))));
+        assert_eq!(page(lines(&[1, 2, 2]), 2), Some((lines(&[1]), Some(2))));
+        assert_eq!(page(lines(&[2, 2, 2]), 2), None);
+    }
 }

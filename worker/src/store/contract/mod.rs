@@ -76,5 +76,6 @@ kept! {
     a_place_is_free_when_its_time_is_over
     usage_adds_up_and_a_batch_counts_once
     lines_come_in_the_order_of_time
+    many_lines_are_found_from_any_time_on
     what_is_old_is_swept_away
 }

@@ -350,10 +350,10 @@ fn line(request: &str, at_ms: u64) -> UsageLine {
     UsageLine {
         request: request.to_owned(),
         at_ms,
-        key: "me".to_owned(),
-        provider: "qwen".to_owned(),
-        model: "m".to_owned(),
-        outcome: "ok".to_owned(),
+        key: "me".into(),
+        provider: "qwen".into(),
+        model: "m".into(),
+        outcome: "ok".into(),
         prompt_tokens: 1,
         completion_tokens: 2,
         reasoning_tokens: 0,
@@ -401,6 +401,31 @@ pub(super) async fn lines_come_in_the_order_of_time(store: &Opened) {
     );
     let found = store.lines(now, now + 99, 2).await.unwrap();
     assert_eq!(found, [line("a", now), line("b", now + 5)]);
+}
+
+/// More of them than stand in one text, over some minutes, from two workers at once.
+pub(super) async fn many_lines_are_found_from_any_time_on(store: &Opened) {
+    let now = now_ms() / MINUTE * MINUTE;
+    let of = |worker: &str, at: u64| line(&format!("{worker}{at}"), now + at * 250);
+    for (worker, shift) in [("a", 0), ("b", 1)] {
+        let batch = UsageBatch {
+            id: worker.to_owned(),
+            sums: Vec::new(),
+            lines: (0..700).map(|n| of(worker, 2 * n + shift)).collect(),
+        };
+        store.add_usage(&batch, now).await.unwrap();
+    }
+    let at = |n: u64| of(if n.is_multiple_of(2) { "a" } else { "b" }, n);
+    for from in [0, 1, 333, 1399] {
+        let found = store
+            .lines(now + from * 250, now + 9_000_000, 3)
+            .await
+            .unwrap();
+        let expected: Vec<UsageLine> = (from..1400).take(3).map(at).collect();
+        assert_eq!(found, expected, "from {from}");
+    }
+    let all = store.lines(now, now + 9_000_000, 9999).await.unwrap();
+    assert_eq!(all, (0..1400).map(at).collect::<Vec<_>>());
 }
 
 pub(super) async fn what_is_old_is_swept_away(store: &Opened) {

@@ -16,8 +16,8 @@ use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehav
 
 use super::{
     engine::{
-        Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep,
-        Usage, UsageBatch, UsageKey, UsageLine,
+        Claim, Claimed, Engine, Entry, Expect, Fence, MS_A_MINUTE, Put, Settlement, Space,
+        StoreError, Sweep, Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked,
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
 };
@@ -405,10 +405,8 @@ impl Engine for SqliteStore {
                 sum.execute(params![signed(key.hour), key.key, key.provider, key.model, key.outcome, a, b, c, d, e, f])?;
             }
             let mut line = transaction.prepare_cached("INSERT INTO usage_lines VALUES (?1, ?2)")?;
-            for one in &batch.lines {
-                if let Ok(text) = serde_json::to_string(one) {
-                    line.execute(params![signed(one.at_ms), text])?;
-                }
+            for (at_ms, text) in packed(&batch.lines) {
+                line.execute(params![signed(at_ms), text])?;
             }
             Ok(())
         })
@@ -446,17 +444,29 @@ impl Engine for SqliteStore {
         to_ms: u64,
         most: usize,
     ) -> Result<Vec<UsageLine>, StoreError> {
-        let lines: Vec<String> = self.look(|connection| {
-            connection
-                .prepare_cached("SELECT line FROM usage_lines WHERE at_ms >= ?1 AND at_ms < ?2 ORDER BY at_ms LIMIT ?3")?
-                .query_map([signed(from_ms), signed(to_ms), limit(most)], |row| row.get(0))?
-                .collect()
+        let mut lines: Vec<UsageLine> = self.look(|connection| {
+            let mut statement = connection.prepare_cached(
+                "SELECT at_ms, line FROM usage_lines WHERE at_ms > ?1 AND at_ms < ?2 ORDER BY at_ms",
+            )?;
+            // A text begins up to a minute before its last line.
+            let first = signed(from_ms).saturating_sub(signed(MS_A_MINUTE));
+            let mut rows = statement.query([first, signed(to_ms)])?;
+            let mut lines: Vec<UsageLine> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let begins = unsigned(row.get("at_ms")?);
+                // Whatever comes now is later than these.
+                if lines.iter().filter(|line| line.at_ms <= begins).count() >= most {
+                    break;
+                }
+                let text: String = row.get("line")?;
+                let asked = |line: &UsageLine| (from_ms..to_ms).contains(&line.at_ms);
+                lines.extend(unpacked(&text).into_iter().filter(asked));
+            }
+            Ok(lines)
         })?;
-        // A line of another version that cannot be read is none; the sums have it.
-        Ok(lines
-            .iter()
-            .filter_map(|line| serde_json::from_str(line).ok())
-            .collect())
+        lines.sort_by_key(|line| line.at_ms);
+        lines.truncate(most);
+        Ok(lines)
     }
 
     async fn sweep(&self, sweep: Sweep, now_ms: u64) -> Result<bool, StoreError> {

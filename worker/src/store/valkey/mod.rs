@@ -16,7 +16,7 @@ use redis::{
 use super::{
     engine::{
         Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space,
-        StoreError, Sweep, Usage, UsageBatch, UsageKey, UsageLine,
+        StoreError, Sweep, Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked,
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
 };
@@ -35,8 +35,8 @@ const CONNECTION: Duration = Duration::from_secs(2);
 const MOST_PAUSE: Duration = Duration::from_secs(2);
 /// Milliseconds of a day.
 const MS_A_DAY: u64 = 24 * MS_AN_HOUR;
-/// Lines that are read at once.
-const LINES_AT_ONCE: isize = 1000;
+/// Texts of lines that are read at once.
+const TEXTS_AT_ONCE: isize = 50;
 /// Hours and days that one sweep takes away.
 const SWEPT_AT_ONCE: isize = 50;
 /// Members of [`Usage`], by their fields' last letter.
@@ -397,11 +397,9 @@ impl Engine for ValkeyStore {
                 .arg(field)
                 .arg(amount);
         }
-        for line in &batch.lines {
-            let day = line.at_ms / MS_A_DAY;
-            if let Ok(text) = serde_json::to_string(line) {
-                call.key(key(&["day", &day.to_string()])).arg(day).arg(text);
-            }
+        for (at_ms, text) in packed(&batch.lines) {
+            let day = at_ms / MS_A_DAY;
+            call.key(key(&["day", &day.to_string()])).arg(day).arg(text);
         }
         call.invoke_async::<()>(&mut self.connection())
             .await
@@ -463,20 +461,19 @@ impl Engine for ValkeyStore {
             loop {
                 let texts: Vec<String> = self
                     .connection()
-                    .lrange(&list, at, at + LINES_AT_ONCE - 1)
+                    .lrange(&list, at, at + TEXTS_AT_ONCE - 1)
                     .await
                     .map_err(unavailable)?;
-                let is_last = texts.len() < LINES_AT_ONCE.unsigned_abs();
-                let read = texts
-                    .iter()
-                    .filter_map(|text| serde_json::from_str::<UsageLine>(text).ok());
+                let is_last = texts.len() < TEXTS_AT_ONCE.unsigned_abs();
+                let is_enough = lines.len() > most;
+                let read = texts.iter().flat_map(|text| unpacked(text));
                 lines.extend(read.filter(|line| (from_ms..to_ms).contains(&line.at_ms)));
-                // Workers write in batches, so that lines stand in the order of time only roughly: a batch more is read than
+                // Workers write in batches, so that lines stand in the order of time only roughly: a page more is read than
                 // was asked for, and what is given is sorted.
-                if is_last || lines.len() > most.saturating_add(LINES_AT_ONCE.unsigned_abs()) {
+                if is_last || is_enough {
                     break;
                 }
-                at += LINES_AT_ONCE;
+                at += TEXTS_AT_ONCE;
             }
         }
         lines.sort_by_key(|line| line.at_ms);
