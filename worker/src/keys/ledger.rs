@@ -52,6 +52,7 @@ impl Ledger {
     }
 
     fn sum_up(&self, sums: &mut HashMap<UsageKey, Usage>, key: UsageKey, usage: Usage) {
+        // Known sums grow however many there are: only new ones are refused.
         if sums.len() < MOST_SUMS || sums.contains_key(&key) {
             sums.entry(key).or_default().add(usage);
         } else {
@@ -71,14 +72,18 @@ impl Ledger {
     pub async fn flush(&self, store: &Store) -> bool {
         self.close_batch();
         loop {
+            // A copy, since the lock must not be held while the store is asked; it goes out of the list when it is
+            // written.
             let Some(batch) = self.waiting().front().cloned() else {
                 return true;
             };
             // A batch counts once by its id, so one of whose writing nobody has heard is simply written again.
             if store.add_usage(Arc::clone(&batch)).await.is_err() {
+                // The order stays: the oldest is tried first next time as well.
                 return false;
             }
             let mut waiting = self.waiting();
+            // It may have been pushed out meanwhile, as the oldest of too many.
             if waiting.front().is_some_and(|first| first.id == batch.id) {
                 waiting.pop_front();
             }
@@ -86,6 +91,7 @@ impl Ledger {
     }
 
     fn close_batch(&self) {
+        // Taken as a whole, so that requests that end now gather in the next batch.
         let Gathered { lines, mut sums } = std::mem::take(&mut *self.gathered());
         if lines.is_empty() {
             return;
@@ -110,6 +116,7 @@ impl Ledger {
             // While the store is gone only the sums are kept.
             Arc::make_mut(last).lines = Vec::new();
         }
+        // The oldest goes: whoever looks at usage looks at today.
         if waiting.len() >= MOST_BATCHES {
             let gone = waiting.pop_front();
             let requests = gone

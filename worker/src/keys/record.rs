@@ -5,6 +5,7 @@ use rand::distr::{Alphanumeric, SampleString as _};
 use serde::{Deserialize, Serialize};
 use sha3::{Digest as _, Sha3_256};
 
+use crate::impossible::OrImpossible as _;
 use crate::{accounts::Secret, chat::Invalid};
 
 /// What every secret that is made here begins with: what does not is no key of the store, and need not be looked for there.
@@ -148,6 +149,7 @@ impl KeyRecord {
         }
         if let Some(models) = patch.models {
             let is_sound =
+                // Three names' worth: a pattern may have the provider, the name and stars.
                 |pattern: &String| !pattern.is_empty() && pattern.len() <= MOST_NAME_BYTES * 3;
             if models.len() > MOST_PATTERNS || !models.iter().all(is_sound) {
                 let why = format!(
@@ -173,6 +175,7 @@ impl KeyRecord {
 
     /// Whether it opens at this Unix time.
     pub fn opens(&self, now: u64) -> bool {
+        // At the very second of its end it is over.
         self.enabled && self.expires_at.is_none_or(|end| now < end)
     }
 
@@ -184,10 +187,11 @@ impl KeyRecord {
 
 /// Whether a pattern means a name; `*` stands for any text, letter case does not count.
 fn matches(pattern: &str, name: &str) -> bool {
+    // Ids of models are written in any case, also in aliases.
     let (pattern, name) = (pattern.to_lowercase(), name.to_lowercase());
     let mut parts = pattern.split('*');
     // A split has one part at least; the first stands at the start.
-    let first = parts.next().unwrap_or_default();
+    let first = parts.next().or_impossible("a split has one part at least");
     let Some(mut rest) = name.strip_prefix(first) else {
         return false;
     };

@@ -163,6 +163,7 @@ impl Counts {
             Counted::Requests => 1,
             Counted::Tokens => tokens.max(1),
         };
+        // Made before anything is taken, so that whatever is taken is given back however this ends.
         let mut reservation = Reservation {
             counts: Arc::clone(self),
             id: id.to_owned(),
@@ -173,6 +174,7 @@ impl Counts {
             is_in_store: false,
             room: Vec::new(),
         };
+        // The place first: it is the only one that is given back by itself, where the windows then refuse.
         if let Some(most) = key.limits.streams {
             self.take_place(key, most, &mut reservation).await?;
         }
@@ -183,12 +185,14 @@ impl Counts {
             .iter()
             .map(|window| window.claim(amount(window)))
             .collect();
+        // All windows in one claim: of two claims the first would stay taken when the second is refused.
         let used = match self.store.claim(id, claims).await {
             Ok(Claimed::Granted(used)) => {
                 reservation.is_in_store = true;
                 used
             }
             Ok(Claimed::Full { at, .. }) => {
+                // A place that the list does not have would be a fault of the store; then nobody can say.
                 return Err(windows
                     .get(at)
                     .map_or(Denied::Closed, |window| denied(window, now)));
@@ -197,12 +201,14 @@ impl Counts {
             Err(_) => self.share(&windows, amount, now)?,
         };
         let mut local = self.local();
+        // Swept here, by those who add to it: nothing else has to look after it.
         local.used.retain(|_, (_, ends)| *ends > now);
         for window in &windows {
             let counter = local
                 .used
                 .entry(window.counter.clone())
                 .or_insert((0, window.ends_ms));
+            // Counted here also where the store has granted: should it go, this worker knows what it has let through.
             counter.0 += amount(window);
         }
         drop(local);
@@ -217,6 +223,7 @@ impl Counts {
             })
             .collect();
         reservation.windows = windows;
+        // Last: only what was taken is settled.
         Ok(reservation)
     }
 
@@ -236,6 +243,7 @@ impl Counts {
                     .used
                     .get(&window.counter)
                     .filter(|(_, ends)| *ends > now);
+                // With this request in it, as it asks for itself as well.
                 let used = used.map_or(0, |(used, _)| *used) + amount(window);
                 // Rounded up: a limit of one still lets one request through at each worker.
                 if used > window.most.div_ceil(workers) {
@@ -269,6 +277,7 @@ impl Counts {
                 }
             }
         }
+        // Also counted here while the store has it, for the moment in which it does not.
         *self.local().streams.entry(name.clone()).or_insert(0) += 1;
         reservation.place = Some(name);
         Ok(())
@@ -279,6 +288,7 @@ impl Counts {
         let store = self.store.at_leisure();
         loop {
             tokio::time::sleep(HOLD_AGAIN).await;
+            // A copy, as the lock must not be held while the store is asked.
             let held: Vec<_> = self.local().held.iter().cloned().collect();
             for (name, holder) in held {
                 // One that was lost meanwhile, as the store was gone for long, may be above the limit: its stream runs on, and
@@ -298,6 +308,7 @@ fn wait(window: &Window, now: u64) -> Duration {
 }
 
 fn denied(window: &Window, now: u64) -> Denied {
+    // By name: a minute's limit is a matter of pace (come again soon), a day's one of what was bought.
     let (most, wait) = (window.most, wait(window, now));
     if window.name == "minute" {
         let counted = window.counted;
@@ -340,6 +351,7 @@ impl Drop for Reservation {
         // Nothing is known of a request that was refused or left early: what was reserved is what it took.
         let change = self
             .used
+            // Signed: more may have been used than was reserved.
             .map_or(0, |used| used.cast_signed() - self.reserved.cast_signed());
         let of_tokens = self
             .windows
@@ -360,6 +372,7 @@ impl Drop for Reservation {
                 }
             }
         }
+        // Requests are never settled: one is one.
         let is_settled = !self.is_in_store || change == 0 || settlements.is_empty();
         if is_settled && place.is_none() {
             return;

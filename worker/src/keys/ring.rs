@@ -11,6 +11,7 @@ use super::record::{KeyRecord, PREFIX, digest};
 use crate::store::{Space, Store};
 
 /// How long what was read counts. So long does a key that was taken back still open at other workers.
+/// Short, as it is the time in which a withdrawn key still opens; long enough that a busy key costs one look.
 const FRESH: Duration = Duration::from_secs(5);
 /// Keys that are remembered, wrong ones among them. Beyond it all are forgotten: whoever tries out keys costs a look at the
 /// store each, not memory.
@@ -55,12 +56,14 @@ impl Keyring {
 
     /// The key of a secret. `now` is the Unix time.
     pub async fn find(self: &Arc<Self>, secret: &str, now: u64) -> Found {
+        // Keys of the settings come by here, too, and most of all wrong ones: the store is not asked for them.
         if !secret.starts_with(PREFIX) {
             return Found::Nothing;
         }
         let digest = digest(secret);
         let known = {
             let mut cached = self.cached();
+            // Under one borrow: two requests that come together must not both find it old.
             cached.get_mut(&digest).map(|found| {
                 let is_old = found.read.elapsed() >= FRESH;
                 if is_old {
@@ -93,12 +96,14 @@ impl Keyring {
     }
 
     /// Reads a key from the store and remembers what came of it; `None`: the store could not say.
+    // `Option<Option<_>>`: that there is none is an answer of its own, and is remembered as well.
     async fn read(&self, digest: String) -> Option<Option<Arc<KeyRecord>>> {
         let entry = self.store.get(Space::Keys, &digest).await.ok()?;
         // What cannot be read was written by another version; such a key opens nothing here.
         let record = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
         let record: Option<Arc<KeyRecord>> = record.map(Arc::new);
         let mut cached = self.cached();
+        // All of them: to find the oldest would cost more than to read those again that are in use.
         if cached.len() >= MOST_KEYS {
             cached.clear();
         }

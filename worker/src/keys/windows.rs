@@ -48,6 +48,7 @@ pub(super) fn open(key: &str, limits: &Limits, now_ms: u64) -> Vec<Window> {
     let minute = now_ms / MS_A_MINUTE;
     let day = now_ms / MS_A_DAY;
     let (month, month_ends_ms) = month(day);
+    // Saturating, as a clock that is far off must not panic here.
     let ends = |number: u64, length: u64| number.saturating_add(1).saturating_mul(length);
     [
         (
@@ -89,6 +90,7 @@ pub(super) fn open(key: &str, limits: &Limits, now_ms: u64) -> Vec<Window> {
             counted,
             name,
             most: most?,
+            // By the key's id, so that a key that is renamed keeps its counts.
             counter: format!("{key}:{short}:{number}"),
             ends_ms,
         })
@@ -99,6 +101,7 @@ pub(super) fn open(key: &str, limits: &Limits, now_ms: u64) -> Vec<Window> {
 /// The month that a day since the epoch is in, as year and month in one number (202611), and when it ends. After Howard
 /// Hinnant's `civil_from_days`, in which years begin in March, so that the leap day is their last.
 fn month(day: u64) -> (u64, u64) {
+    // Days from the first of March of the year 0 to the first of January 1970.
     let shifted = day + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
     let year_of_era =
@@ -111,6 +114,7 @@ fn month(day: u64) -> (u64, u64) {
     } else {
         shifted_month - 9
     };
+    // January and February belong to the year before, in his years.
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let is_leap = year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let length = match month {

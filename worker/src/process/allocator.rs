@@ -28,6 +28,7 @@ pub fn watch(app: Arc<App>, give_back: fn()) {
         loop {
             std::thread::sleep(LOOK);
             let running = app.in_flight.load(Ordering::Relaxed);
+            // Nothing read is nothing to give back; the next look may read again.
             let resident = resident_bytes().unwrap_or_default();
             if watch.is_worth_it(running, resident) {
                 give_back();
@@ -62,6 +63,7 @@ impl Watch {
     fn is_worth_it(&mut self, running: usize, resident: u64) -> bool {
         self.peak = self.peak.max(running);
         self.least = self.least.min(resident);
+        // Half: giving back amid the work would only have it fetched again.
         running <= self.peak / 2
             && resident >= self.least + WORTH_IT
             && (running < self.peak || resident > self.left + SAME)

@@ -70,6 +70,7 @@ pub fn health() -> ExitCode {
         .ok()
         .and_then(|port| port.parse().ok())
         .unwrap_or(8080_u16);
+    // Anything but a 200, a time-out included, is unwell.
     if is_healthy(port).unwrap_or(false) {
         ExitCode::SUCCESS
     } else {
@@ -81,6 +82,7 @@ fn is_healthy(port: u16) -> io::Result<bool> {
     let mut stream = TcpStream::connect_timeout(&([127, 0, 0, 1], port).into(), LONGEST_WAIT)?;
     stream.set_read_timeout(Some(LONGEST_WAIT))?;
     stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    // `HTTP/1.1 200`: that is all that is looked at.
     let mut status = [0; 12];
     stream.read_exact(&mut status)?;
     Ok(status.ends_with(b" 200"))

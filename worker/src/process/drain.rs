@@ -28,6 +28,7 @@ pub(super) const LAST_WORDS: Duration = Duration::from_secs(2);
 /// # Errors
 /// When signals cannot be listened for.
 pub async fn on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
+    // Listened for before anything else is done, so that a signal in between is not the default's death.
     let (mut term, mut int) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
@@ -38,14 +39,17 @@ pub async fn on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
         _ = int.recv() => Duration::ZERO,
     };
     tracing::info!(in_flight = app.in_flight.load(Ordering::SeqCst), "draining");
+    // `/ready` says so from now on; connections are still taken until balancers have heard.
     app.is_draining.store(true, Ordering::SeqCst);
     tokio::select! {
         () = tokio::time::sleep(grace) => {}
+        // A second signal: whoever sends it does not want to wait.
         () = either(&mut term, &mut int) => {}
     }
     app.is_closed.store(true, Ordering::SeqCst);
     // Closes the listener and lets connections end. Idle keep-alive connections would hold this up until its
     // time-out, so what is waited for is our own count of running answers and clean-up.
+    // Not awaited here, only raced below: it waits for idle connections as well.
     let stopping = server.stop(true);
     tokio::select! {
         () = idle(&app) => {
@@ -56,6 +60,7 @@ pub async fn on_signal(app: Arc<App>, server: ServerHandle) -> io::Result<()> {
         () = tokio::time::sleep(app.settings.process.drain_timeout) => tracing::warn!(in_flight = app.in_flight.load(Ordering::SeqCst), "drain time-out"),
         _ = int.recv() => tracing::warn!("stopped by a second signal"),
     }
+    // Each running answer gets its error event (`Job::cut`).
     app.cut_answers();
     // A client that does not read cannot be told.
     let _ = tokio::time::timeout(LAST_WORDS, idle(&app)).await;

@@ -47,6 +47,7 @@ static LINES: Lines = Lines::new();
 
 /// Starts logging to standard output as the settings say. [`flush`] before the process ends.
 pub fn start(settings: &Log) {
+    // The level was checked with the settings; should it be none after all, a log is better than none.
     let filter = EnvFilter::try_new(&settings.level).unwrap_or_else(|_| EnvFilter::new("info"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -69,6 +70,7 @@ pub fn start(settings: &Log) {
             LINES.write_waiting(&mut out);
         }
     });
+    // Set once; lines before that wait for the first write behind it.
     let _ = LINES.writer.set(writer.thread().clone());
 }
 
@@ -97,6 +99,7 @@ where
         let mut time = String::with_capacity(USUAL_TIME_BYTES);
         SystemTime.format_time(&mut Writer::new(&mut time))?;
         let mut line = Vec::with_capacity(USUAL_LINE_BYTES);
+        // Rendered apart and handed over in one piece: the writer takes whole lines.
         object(&mut line, &time, event).map_err(|_| fmt::Error)?;
         line.push(b'\n');
         writer.write_str(std::str::from_utf8(&line).map_err(|_| fmt::Error)?)
@@ -149,6 +152,7 @@ impl Lines {
     fn write_waiting(&self, out: &mut impl Write) {
         let lines = {
             let mut state = self.state();
+            // Taken, so that loggers have an empty buffer while the disk is slow.
             state.is_writing = true;
             std::mem::take(&mut state.waiting)
         };
@@ -167,6 +171,7 @@ impl Lines {
         if dropped > 0 {
             tracing::warn!(dropped, "log lines were dropped: nobody read them");
         }
+        // Behind everything: whoever waits in `flush` looks at the state again.
         self.written.notify_all();
     }
 
@@ -177,6 +182,7 @@ impl Lines {
             let Some(left) = longest_wait.checked_sub(started.elapsed()) else {
                 return;
             };
+            // Again each time: a wake-up may have come while it was writing.
             writer.unpark();
             let waited = self.written.wait_timeout(state, left.min(WAIT));
             (state, _) = waited.unwrap_or_else(PoisonError::into_inner);
@@ -199,6 +205,7 @@ impl Write for &Lines {
             state.waiting.extend_from_slice(line);
             (before, state.waiting.len())
         };
+        // Only at the step over the line: one wake-up is enough.
         let is_much = before < SOON_BYTES && after >= SOON_BYTES;
         if (before == 0 || is_much)
             && let Some(writer) = self.writer.get()

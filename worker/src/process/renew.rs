@@ -22,11 +22,13 @@ const KEYS: [&str; 2] = ["API_MASTER_KEY", "API_KEYS"];
 /// Watches forever.
 pub async fn watch(app: Arc<App>, sources: Sources) {
     let path = sources.path;
+    // Read anew here: what the worker was started with is the environment and this.
     let mut watched = Watched::new(sources.environment, sources.started, fs::read(&path).ok());
     loop {
         watched.look(fs::read(&path), &app, &path);
         // What has just changed is looked at again soon.
         let is_changing = watched.pending.is_some();
+        // Four looks a second while it changes, so that a change is in force within two.
         tokio::time::sleep(if is_changing { LOOK / 4 } else { LOOK }).await;
     }
 }
@@ -81,6 +83,7 @@ impl Watched {
         if std::mem::take(&mut self.is_gone) {
             tracing::info!(%file, "accounts file can be read again");
         }
+        // Judged, for better or worse: nothing is said twice about the same bytes.
         if self.judged.as_ref() == Some(&content) {
             self.pending = None;
             return;
@@ -104,6 +107,7 @@ impl Watched {
             return;
         }
         self.judged = Some(content.clone());
+        // Settings only where the providers took all of it: the two belong together.
         let put = judged.and_then(|renewal| {
             app.registry.renew(&renewal.vars)?;
             app.keys.renew(&renewal.settings.http.api_keys);
@@ -147,6 +151,8 @@ impl Watched {
         let mut problems = Problems::default();
         let settings = Settings::read(&vars, &mut problems);
         let registry = Registry::new(&vars, &settings, &mut problems);
+        // A worker without accounts is no error at its start, but a file that takes the last ones away is more likely a
+        // mistake.
         if has_accounts(&app.registry) && !has_accounts(&registry) {
             problems.push("no provider would have an account any more".to_owned());
         }
@@ -170,6 +176,7 @@ impl Watched {
         let changed = before.differing(&renewal.vars);
         changed
             .into_iter()
+            // Unknown names are none of ours, whatever they held.
             .filter(|name| is_known(name) && is_credential(name) || KEYS.contains(name))
             .filter(|name| renewal.vars.get(name).is_none())
             .map(str::to_owned)
@@ -203,6 +210,7 @@ impl Watched {
         if !later.is_empty() {
             tracing::warn!(%file, variables = list(&later), "changed, but in force after a restart only (scripts/roll)");
         }
+        // The file's own changes, which the environment hides.
         let fixed = old.differing(&renewal.file).into_iter();
         let fixed = fixed.filter(|name| is_known(name) && self.environment.get(name).is_some());
         let fixed: BTreeSet<&str> = fixed.collect();
@@ -216,6 +224,7 @@ impl Watched {
     fn is_renewable(&self, name: &str) -> bool {
         let lane = name
             .strip_prefix("OPENAI_COMPAT_")
+            // A lane is made at the start; its key alone can be renewed.
             .and_then(|rest| rest.strip_suffix("_API_KEY"));
         let is_there = |number| {
             let lane = format!("OPENAI_COMPAT_{number}_BASE_URL");

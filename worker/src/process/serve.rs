@@ -44,6 +44,7 @@ pub struct Sources {
 /// When the address cannot be had, or signals cannot be listened for.
 pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Result<()> {
     let app = Arc::new(app);
+    // First: a port that is taken must end the process before anything else begins.
     let listener = listen(&app.settings.process.host, app.settings.process.port)?;
     let server = start(Arc::clone(&app), listener)?;
     for provider in app.registry.providers() {
@@ -73,6 +74,7 @@ pub async fn until_signal(app: App, sources: Sources, give_back: fn()) -> io::Re
     // Spawned, so that draining can stop it while it runs.
     let serving = actix_web::rt::spawn(server);
     drain::on_signal(Arc::clone(&app), handle).await?;
+    // The last batch is written while nothing runs any more, before the tasks that would hold it up are gone.
     together.end(&app).await;
     renewal.abort();
     upkeep.abort();
@@ -96,7 +98,9 @@ pub fn listen(host: &str, port: u16) -> io::Result<TcpListener> {
 }
 
 fn listen_at(address: SocketAddr) -> io::Result<TcpListener> {
+    // Built by hand for its backlog, which std does not let one choose.
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A worker that is started again must not wait for the old one's last connections to be forgotten.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
@@ -120,11 +124,13 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     let server = HttpServer::new(move || {
         actix_web::App::new()
             .app_data(Data::from(Arc::clone(&app)))
+            // One a thread, as it is made within the factory: its connections stay there.
             .app_data(Client::with_proxies(
                 settings.upstream.timeouts,
                 Arc::clone(&settings.upstream.proxies),
             ))
             .configure(http::routes)
+            // Outermost: ids, sizes and refusals stand around everything.
             .wrap(from_fn(edge::edge))
     })
     .workers(threads)
@@ -133,6 +139,7 @@ pub fn start(app: Arc<App>, listener: TcpListener) -> io::Result<Server> {
     // A client that has closed its side gets no answer any more: its upstream call must stop at once.
     .h1_allow_half_closed(false)
     .shutdown_timeout(drain_timeout.as_secs())
+    // `drain` listens for them: actix would end answers that still run.
     .disable_signals()
     .listen(listener)?
     .run();

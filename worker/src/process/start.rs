@@ -36,6 +36,7 @@ impl Start {
         let mut settings = Settings::read(&vars, &mut problems);
         let mut beside = path.clone().into_os_string();
         beside.push(".tokens");
+        // Beside the file, since that is the folder that is mounted and kept.
         settings.providers.kept = settings.providers.kept.or_in_file(beside.into());
         let registry = Registry::new(&vars, &settings, &mut problems);
         let (registry, warnings) = problems.over(registry)?;

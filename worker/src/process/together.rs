@@ -56,6 +56,7 @@ impl Together {
             if !app.ledger.flush(&store).await {
                 tracing::warn!("what was used last could not be written to the store");
             }
+            // So that the others do not count with it for another half a minute.
             let _ = store.remove(Space::Workers, name, Expect::Anything).await;
         };
         let _ = tokio::time::timeout(LAST_BATCH, last_words).await;
@@ -69,6 +70,7 @@ async fn live(app: Arc<App>) {
             space: Space::Workers,
             key: app.settings.worker_name.clone(),
             value: Vec::new(),
+            // Three times as long as the interval: one word that is lost does not change the count.
             ends_ms: Some(now_ms() + COUNTS_MS),
             expect: Expect::Anything,
             under: None,
@@ -98,6 +100,7 @@ async fn sweep(app: Arc<App>) {
     loop {
         tokio::time::sleep(SWEEP).await;
         // One worker's turn; the others look again in a minute.
+        // The hold is not given back: its end is what lets another one have the next turn.
         let Ok(Some(_)) = store.hold("sweep", name, 1, SWEEPS).await else {
             continue;
         };

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use crate::impossible::OrImpossible as _;
 use crate::{app::App, providers::Messenger, upstream::Client};
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -19,7 +20,8 @@ pub async fn run(app: Arc<App>) {
     );
     loop {
         let since = SystemTime::now().duration_since(UNIX_EPOCH);
-        let now = since.unwrap_or_default().as_secs();
+        let now = since.or_impossible("a clock is past 1970").as_secs();
+        // One after the other: nobody waits for it, and no burst of calls leaves the worker at its start.
         for provider in app.registry.providers() {
             let messenger = Messenger::new(provider.name(), client.clone());
             provider.upkeep(messenger, now).await;

@@ -41,6 +41,7 @@ pub fn decode(bytes: &[u8]) -> Result<String, String> {
 }
 
 fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
+    // An odd byte at the end is half a unit of nothing.
     let (units, _) = bytes.as_chunks::<2>();
     let units: Vec<u16> = units.iter().copied().map(unit).collect();
     String::from_utf16(&units).map_err(|_| "is broken UTF-16: save the file as UTF-8".to_owned())
@@ -48,6 +49,7 @@ fn utf16(bytes: &[u8], unit: fn([u8; 2]) -> u16) -> Result<String, String> {
 
 /// Without byte order marks and the like, wherever they stand, and with plain blanks and line ends. No line moves.
 pub fn plain(text: &str) -> String {
+    // First, as `groups` and line numbers count line feeds alone.
     let text = text.replace("\r\n", "\n").replace('\r', "\n");
     let seen = text.chars().filter(|c| !is_unseen(*c));
     seen.map(|c| if is_odd_blank(c) { ' ' } else { c })
@@ -63,6 +65,7 @@ fn assignments(text: &str) -> Result<BTreeMap<String, String>, usize> {
     whole.map_err(|_| {
         let is_bad = |group: &str| {
             let mut all = dotenvy::from_read_iter(group.as_bytes());
+            // One is enough: a group is one assignment.
             all.next().is_some_and(|one| one.is_err())
         };
         let groups = groups(text);
@@ -78,6 +81,7 @@ pub fn groups(text: &str) -> Vec<(usize, String)> {
     let mut groups: Vec<(usize, String)> = Vec::new();
     let mut open: Option<(usize, String)> = None;
     for (at, line) in text.split_inclusive('\n').enumerate() {
+        // An open group takes the next line, whatever it is: the quote goes on.
         let (begin, mut group) = open.take().unwrap_or((at + 1, String::new()));
         group.push_str(line);
         if group.trim_start().starts_with('#') || ending(&group) == Ending::Complete {

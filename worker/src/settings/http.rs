@@ -87,10 +87,12 @@ impl Http {
         let texts: Texts = vars.texts(problems);
         let master_key = texts.api_master_key.as_deref();
         let api_keys = api_keys(master_key, texts.api_keys.as_deref(), problems);
+        // Otherwise two complaints would be made about one key.
         // A key that is refused has its own sentence.
         if api_keys.is_empty() && !allow_anonymous && master_key.is_none() {
             problems.push("API_MASTER_KEY is empty: set a key, or ALLOW_ANONYMOUS=true to serve everybody who can reach the port");
         }
+        // The first key, so that one machine needs no second secret; ids made with it are void when it is changed.
         let seal_secret = match (texts.seal_secret, api_keys.first()) {
             (Some(secret), _) => Secret::new(secret),
             (None, Some(key)) => key.key.clone(),
@@ -145,11 +147,13 @@ fn api_keys(master: Option<&str>, more: Option<&str>, problems: &mut Problems) -
     if let Some(key) = master {
         take(MASTER, "API_MASTER_KEY", key, problems);
     }
+    // Also by lines: people write lists into one variable as they like.
     let entries = more.iter().flat_map(|more| more.split([',', '\n']));
     let entries = entries.map(text::clean).filter(|entry| !entry.is_empty());
     for (at, entry) in entries.enumerate() {
         let what = format!("API_KEYS: entry {}", at + 1);
         match entry.split_once(':') {
+            // The logs would not tell one from the other.
             Some((name, _)) if name.trim() == MASTER => {
                 problems.push(format!(
                     "{what} has the name of API_MASTER_KEY; give it another"

@@ -59,6 +59,7 @@ impl Settings {
 
 /// Container or host name and process: distinct for every worker.
 fn default_worker_name() -> String {
+    // Containers have it as their id, which is what tells workers of one machine apart.
     let host = fs::read_to_string("/etc/hostname").unwrap_or_default();
     let host = host.trim();
     format!(

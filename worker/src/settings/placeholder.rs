@@ -83,6 +83,7 @@ pub fn is_placeholder(name: &str, value: &str) -> bool {
         // The end of base64.
         .filter(|value| !value.trim_matches('=').is_empty())
         .collect();
+    // Before the rest: a text about a credential is none, whatever it is for.
     if says_so(&text) {
         return true;
     }
@@ -91,6 +92,7 @@ pub fn is_placeholder(name: &str, value: &str) -> bool {
         return is_blanked(&text);
     }
     is_cut(&text)
+        // A cut cookie is useless even where some of its values are whole.
         || if values.is_empty() {
             is_blanked(&text) || is_masked(&text) || is_nothing(name, &text)
         } else {

@@ -127,6 +127,7 @@ impl Providers {
                 problems,
             ),
             fetch: fetch::Policy {
+                // The default is that of the wire pages for attachments.
                 most_bytes: vars.number("FETCH_MAX_BYTES", 100 << 20, 1024, 1 << 30, problems),
                 timeout: vars.seconds("FETCH_TIMEOUT", 60.0, problems),
                 allowed_hosts: hosts(texts.fetch_allow_hosts.as_deref()),
@@ -155,6 +156,7 @@ fn hosts(text: Option<&str>) -> Vec<String> {
 
 fn retry_delays(text: Option<&str>, problems: &mut Problems) -> Vec<Duration> {
     let Some(text) = text else {
+        // Three, which with doubling is seven seconds: longer than most hiccups, shorter than a client's patience.
         return [1000, 2000, 4000].map(Duration::from_millis).to_vec();
     };
     let delays: Result<Vec<u64>, _> = text
@@ -163,6 +165,7 @@ fn retry_delays(text: Option<&str>, problems: &mut Problems) -> Vec<Duration> {
         .filter(|delay| !delay.is_empty() && *delay != "none")
         .map(str::parse)
         .collect();
+    // With a problem the worker does not start, so the empty list is never used.
     let delays = delays.unwrap_or_else(|_| {
         problems
             .push("RETRY_DELAYS_MS must be milliseconds separated by commas, or `none`".to_owned());

@@ -57,6 +57,7 @@ impl Store {
                 .unwrap_or_else(|| Path::new(""))
                 .to_owned();
             self.data_dir.clone().unwrap_or(beside)
+            // Only where it is needed: with `redis://` nobody asks for a folder.
         };
         match &self.place {
             None => Place::Sqlite(folder().join(FILE)),
@@ -80,8 +81,10 @@ fn place(url: &str) -> Result<Option<Place>, &'static str> {
             Ok((!path.is_empty()).then(|| Place::Sqlite(path.into())))
         }
         "redis" | "rediss" | "valkey" | "valkeys" => {
+            // The client knows the older names only.
             let scheme = scheme.replace("valkey", "redis");
             let address = format!("{scheme}:{rest}");
+            // Looked at now, so that a bad address is an error of the settings and not of the first request.
             if redis::Client::open(&*address).is_err() {
                 return Err(
                     "is no address of a Valkey or Redis, such as redis://:password@valkey:6379",

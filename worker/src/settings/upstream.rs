@@ -31,6 +31,7 @@ fn proxies(vars: &Vars, problems: &mut Problems) -> Proxies {
     let value = |name: &str| {
         vars.get(name)
             .or_else(|| vars.get(&name.to_ascii_lowercase()))
+            // The process's own spelling in capitals wins over the other one.
             .unwrap_or_default()
     };
     Proxies::new(value("HTTP_PROXY"), value("HTTPS_PROXY"), value("NO_PROXY")).unwrap_or_else(

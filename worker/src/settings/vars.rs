@@ -75,6 +75,7 @@ impl Vars {
     /// Names a variable whose value is no UTF-8.
     pub fn environment() -> Result<Self, String> {
         let mut own = BTreeMap::new();
+        // A name that is no UTF-8 is none that anybody reads.
         for (name, value) in std::env::vars_os() {
             let Ok(name) = name.into_string() else {
                 continue;
@@ -118,6 +119,7 @@ impl Vars {
         below.values.extend(set);
         below.placeholders.extend(self.placeholders.iter().cloned());
         below
+            // A credential that is set somewhere hides the placeholder elsewhere.
             .placeholders
             .retain(|name| !below.values.contains_key(name));
         below
@@ -142,6 +144,7 @@ impl Vars {
             let value = value.trim();
             (!value.is_empty() && is_first(name)).then(|| (name.clone(), value.to_owned()))
         });
+        // Only texts are read by it, so this is a fault of ours rather than of the owner; it is told all the same.
         envy::from_iter(filled).unwrap_or_else(|error| {
             problems.push(error.to_string());
             T::default()
@@ -177,8 +180,10 @@ impl Vars {
         for key in self.values.keys() {
             let number = key
                 .strip_prefix(&prefix)
+                // `NAME_02` would be a second spelling of the second.
                 .filter(|digits| !digits.starts_with('0'))
                 .and_then(|digits| digits.parse().ok());
+            // `NAME_1` is another name of the first, where that has no value of its own.
             let number = number.filter(|&number| number > 1 || found.is_empty());
             if let Some(number) = number
                 && let Some(value) = self.pasted(key)
@@ -229,6 +234,7 @@ impl Vars {
                 "{name} must end before the `?` or `#`: paths are put behind it"
             ));
         }
+        // Repeatedly: `/v1/chat/completions/` ends in two of them.
         while let Some(shorter) = ENDPOINTS.iter().find_map(|end| url.strip_suffix(end)) {
             url = shorter.trim_end_matches('/');
         }
@@ -253,6 +259,7 @@ impl Vars {
         let addresses = self
             .values
             .iter()
+            // By the name's part, as numbered lanes have theirs in the middle.
             .filter(|(name, _)| name.contains("BASE_URL"));
         let mut hosts: Vec<String> = addresses.filter_map(|(_, url)| host_of(url)).collect();
         hosts.sort_unstable();

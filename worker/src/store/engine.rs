@@ -61,6 +61,7 @@ impl Space {
 
     /// Whether its entries can be listed ([`Engine::list`]). The others are many, and found by their key alone.
     pub fn is_listed(self) -> bool {
+        // An allowlist of the few: a new space is found by its key alone until somebody needs more.
         matches!(
             self,
             Self::Keys | Self::Credentials | Self::Accounts | Self::Workers
@@ -228,6 +229,7 @@ impl Usage {
     pub fn add(&mut self, other: Self) {
         let mut members = self.members();
         for (member, more) in members.iter_mut().zip(other.members()) {
+            // A sum that has reached the end of its type stays there: a wrapped one would be a small, false number.
             *member = member.saturating_add(more);
         }
         *self = Self::of_members(members);
@@ -298,6 +300,7 @@ impl UsageLine {
             prompt_tokens: self.prompt_tokens,
             completion_tokens: self.completion_tokens,
             reasoning_tokens: self.reasoning_tokens,
+            // Nothing where nothing was said: `with_output` beside it says how many the sum is of.
             first_ms: self.first_ms.unwrap_or_default(),
             with_output: self.first_ms.is_some().into(),
         }
@@ -370,6 +373,7 @@ pub enum StoreError {
 /// One kind of store. Used by one thread at a time.
 ///
 /// Each method fails with [`StoreError::Unavailable`] alone.
+// Futures without `Send`: an engine never leaves the keeper's thread.
 pub trait Engine {
     /// What stands under a key and has not ended.
     fn get(

@@ -74,6 +74,7 @@ pub(super) fn start(
 ) -> std::io::Result<std_mpsc::Receiver<Health>> {
     // Of std: who starts the store may stand in an event loop, where a channel of tokio's cannot be waited at.
     let (tell, told) = std_mpsc::sync_channel(1);
+    // A runtime of its own: actix's event loops must not stand still while a file's lock is waited for.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -93,6 +94,7 @@ async fn keep(
     tell: std_mpsc::SyncSender<Health>,
 ) {
     let first = Opened::open(place).await;
+    // Told as a copy, since the store itself stays here.
     let health = first.as_ref().map(drop).map_err(Clone::clone);
     // The start has its own words for a store that is not there.
     up.0.store(health.is_ok(), Ordering::Relaxed);
@@ -107,6 +109,7 @@ async fn keep(
         tokio::select! {
             next = work.recv() => {
                 let Some(work) = next else { return };
+                // Dropping the work drops its `tell`, which answers whoever waits that the store was closed.
                 let Some(engine) = &opened else { continue };
                 let running = work(Rc::clone(engine));
                 let found = found.clone();
@@ -119,12 +122,16 @@ async fn keep(
             }
             Some(health) = finding.recv() => {
                 up.set(place, &health);
+                // A server's connection finds back by itself; a file that was deleted or damaged is another one and has
+                // to be opened.
                 if health.is_err() && opened.as_ref().is_some_and(|engine| !engine.reconnects()) {
                     opened = None;
                 }
             }
+            // Only while it is down: a store that is used tells its health with every answer.
             () = sleep(LOOK), if !up.is() => {
                 if let Some(engine) = &opened {
+                    // A look at an entry that nobody has: any answer will do.
                     let looked = engine.get(Space::Accounts, "", 0).await;
                     up.set(place, &looked.map(drop));
                 } else {

@@ -53,6 +53,7 @@ pub(super) const MEMORY_OF_IDS_MS: u64 = MS_AN_HOUR;
 pub(super) const BEYOND_MS: u64 = 7 * 24 * MS_AN_HOUR;
 
 impl Inner {
+    // One number for versions and fences of all entries, so that a version says which of two changes was the later one.
     fn next(&mut self) -> u64 {
         self.last += 1;
         self.last
@@ -61,6 +62,7 @@ impl Inner {
     /// Whether an id is new; it no longer is.
     fn is_new(&mut self, kind: &str, id: &str, now_ms: u64) -> bool {
         let key = format!("{kind}:{id}");
+        // Remembered anew each time, so that one that is tried again and again is not forgotten meanwhile.
         self.seen.insert(key, now_ms + MEMORY_OF_IDS_MS).is_none()
     }
 
@@ -89,6 +91,7 @@ impl Engine for MemoryStore {
 
     async fn put(&self, put: &Put, now_ms: u64) -> Result<Option<u64>, StoreError> {
         let mut inner = self.0.borrow_mut();
+        // A fence that is unknown is void: its memory is longer than any lease ([`BEYOND_MS`]).
         let is_void = put.under.as_ref().is_some_and(|fence| {
             let places = inner.places.get(&fence.name);
             places.is_none_or(|places| places.fence != fence.number)
@@ -139,6 +142,7 @@ impl Engine for MemoryStore {
         let all = inner.entries.range((space.name(), after.to_owned())..);
         Ok(all
             .take_while(|((name, _), _)| *name == space.name())
+            // `after` itself is left out here, as a range over pairs cannot begin behind it.
             .filter(|((_, key), stored)| key != after && stored.ends_ms > now_ms)
             .take(most)
             .map(|((_, key), stored)| (key.clone(), stored.entry.clone()))
@@ -177,6 +181,7 @@ impl Engine for MemoryStore {
         if !is_known {
             for (at, claim) in claims.iter().enumerate() {
                 let used = used(&inner, claim);
+                // One of nothing (a look whether there is room) needs room for one.
                 if used.saturating_add(claim.amount.max(1)) > claim.most {
                     return Ok(Claimed::Full { at, used });
                 }
@@ -208,6 +213,7 @@ impl Engine for MemoryStore {
             return Ok(());
         }
         for settlement in settlements.iter().filter(|it| it.ends_ms > now_ms) {
+            // Made where it is missing: it may have been swept, and what was used counts all the same.
             let counter = inner
                 .counters
                 .entry(settlement.counter.clone())
@@ -230,6 +236,7 @@ impl Engine for MemoryStore {
     ) -> Result<Option<Fence>, StoreError> {
         let mut inner = self.0.borrow_mut();
         let places = inner.places.entry(name.to_owned()).or_default();
+        // First, so that the dead hold no place against the living.
         places.holders.retain(|_, (_, ends)| *ends > now_ms);
         if let Some((number, ends)) = places.holders.get_mut(holder) {
             *ends = ends_ms;
@@ -313,6 +320,7 @@ impl Engine for MemoryStore {
         inner
             .lines
             .retain(|line| line.at_ms >= sweep.lines_before_ms);
+        // Nothing is left: there is no lock here that others wait for.
         Ok(false)
     }
 }

@@ -29,6 +29,7 @@ pub use engine::{
 use keeper::{Up, Work};
 pub use opened::{Opened, Place};
 
+use crate::impossible::OrImpossible as _;
 use crate::metrics::METRICS;
 
 /// How long a request waits for the store, at most.
@@ -56,7 +57,7 @@ impl fmt::Debug for Store {
 /// Milliseconds since the Unix epoch.
 pub fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    u64::try_from(since.unwrap_or_default().as_millis()).unwrap_or(u64::MAX)
+    u64::try_from(since.or_impossible("a clock is past 1970").as_millis()).unwrap_or(u64::MAX)
 }
 
 impl Store {
@@ -73,6 +74,8 @@ impl Store {
         // At the start of a process, where waiting stops nobody.
         match told.recv() {
             Ok(Ok(())) => {}
+            // Whatever passes by itself (a server that starts later than we do) must not keep a worker from serving;
+            // the rest is the owner's to mend.
             Ok(Err(error @ StoreError::Unavailable(_))) => {
                 tracing::warn!(store = described, %error, "the store is not there yet: what is known here goes on without it");
             }
@@ -122,17 +125,20 @@ impl Store {
     {
         let started = Instant::now();
         let failed = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
+        // Asked before anything is made: while the store is gone each question costs a look at a flag.
         let answer = if self.up.is() {
             let (tell, told) = oneshot::channel();
             let boxed: Work = Box::new(move |engine| {
                 Box::pin(async move {
                     let result = work(engine, now_ms()).await;
+                    // Every answer is news of the store, also those that nobody waits for any more.
                     let health = result.as_ref().map(drop).map_err(Clone::clone);
                     // Whoever asked may have gone on without.
                     let _ = tell.send(result);
                     health
                 })
             });
+            // Never waited for: a full queue is a store that is too slow already.
             if self.work.try_send(boxed).is_err() {
                 failed("too much waits for it")
             } else {
@@ -145,6 +151,7 @@ impl Store {
         } else {
             failed("it is not there")
         };
+        // Timed with the waiting in the queue, as that is what a request feels.
         METRICS
             .store_seconds
             .with_label_values(&[operation])

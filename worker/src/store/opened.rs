@@ -61,6 +61,7 @@ impl Opened {
 
     /// Whether it finds its way back by itself after a fault; else it is opened anew.
     pub fn reconnects(&self) -> bool {
+        // Memory cannot be lost, and the manager of a server's connection connects by itself.
         !matches!(self, Self::Sqlite(_))
     }
 }

@@ -21,6 +21,7 @@ use super::{
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
 };
+use crate::impossible::OrImpossible as _;
 
 /// How long a writer waits for another worker's. Whoever waits for an answer has long gone on without by then.
 const BUSY: Duration = Duration::from_secs(2);
@@ -31,6 +32,7 @@ const NEVER: i64 = i64::MAX;
 
 /// See the module.
 #[derive(Debug)]
+// Borrowed within one call only: nothing in an engine of SQLite awaits.
 pub struct SqliteStore {
     connection: RefCell<Connection>,
     /// Where the file is, to see whether it is still there.
@@ -57,7 +59,7 @@ fn signed(number: u64) -> i64 {
 }
 
 fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
+    u64::try_from(number).or_impossible("what is stored was unsigned once")
 }
 
 impl SqliteStore {
@@ -69,6 +71,7 @@ impl SqliteStore {
     pub fn open(path: &Path) -> Result<Self, StoreError> {
         place::check(path)?;
         place::make(path)?;
+        // Behind `make`, so that SQLite does not make the file itself, with rights for everybody.
         let mut connection = Connection::open(path).map_err(unavailable)?;
         connection.busy_timeout(BUSY).map_err(unavailable)?;
         // The answer is the mode that is in force, which need not be the one asked for.
@@ -84,6 +87,7 @@ impl SqliteStore {
         connection
             .pragma_update(None, "synchronous", "NORMAL")
             .map_err(unavailable)?;
+        // Behind the mode: the step's transaction is one under WAL already.
         schema::migrate(&mut connection)?;
         let identity = place::identity(path)
             .ok_or_else(|| StoreError::Unavailable("the file has vanished".to_owned()))?;
@@ -106,6 +110,7 @@ impl SqliteStore {
             ));
         }
         let mut connection = self.connection.borrow_mut();
+        // A transaction that is dropped by `?` is rolled back.
         let transaction = connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
             .map_err(unavailable)?;
@@ -130,6 +135,7 @@ impl SqliteStore {
 
 fn next_version(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
     transaction
+        // Versions count every change, so that one number orders all of them.
         .prepare_cached(
             "UPDATE last SET number = number + 1 WHERE name = 'version' RETURNING number",
         )?
@@ -199,6 +205,7 @@ impl Engine for SqliteStore {
                     .prepare_cached("SELECT number FROM fences WHERE name = ?1")?
                     .query_row([&fence.name], |row| row.get(0))
                     .optional()?;
+                // Gone (swept) is as void as newer: whoever slept so long cannot know.
                 if newest.map(unsigned) != Some(fence.number) {
                     return Ok(None);
                 }
@@ -220,6 +227,7 @@ impl Engine for SqliteStore {
             let version = next_version(transaction)?;
             let ends = put.ends_ms.map_or(NEVER, signed);
             transaction
+                // REPLACE and not an upsert: what has ended under this key is simply overwritten.
                 .prepare_cached("INSERT OR REPLACE INTO entries VALUES (?1, ?2, ?3, ?4, ?5)")?
                 .execute(params![put.space.name(), put.key, put.value, version, ends])?;
             Ok(Some(unsigned(version)))
@@ -235,6 +243,7 @@ impl Engine for SqliteStore {
     ) -> Result<bool, StoreError> {
         self.decide(|transaction| {
             // What is collected is taken away after its end, so that end does not hide it here.
+            // Before all ends: nothing is hidden.
             let alive_at = if space.is_collected() {
                 -1
             } else {
@@ -306,6 +315,7 @@ impl Engine for SqliteStore {
                         return Ok(Claimed::Full { at, used });
                     }
                 }
+                // Marked only when granted: a claim that was refused may be tried again under its id.
                 is_new(transaction, "claim", id, now_ms)?;
             }
             let mut values = Vec::with_capacity(claims.len());
@@ -352,6 +362,7 @@ impl Engine for SqliteStore {
             number: unsigned(number),
         };
         self.decide(|transaction| {
+            // First, so that the dead hold no place against the living.
             transaction
                 .prepare_cached("DELETE FROM places WHERE name = ?1 AND ends_ms <= ?2")?
                 .execute(params![name, signed(now_ms)])?;
@@ -372,6 +383,8 @@ impl Engine for SqliteStore {
                 .prepare_cached(
                     "INSERT INTO fences VALUES (?1, 1, ?2) ON CONFLICT (name) DO UPDATE SET number = number + 1, ends_ms = ?2 RETURNING number",
                 )?
+                // The fence outlives its holder, or a successor after a sweep would begin at 1, below a sleeper's
+                // number.
                 .query_row(params![name, signed(ends_ms + BEYOND_MS)], |row| row.get(0))?;
             transaction
                 .prepare_cached("INSERT INTO places VALUES (?1, ?2, ?3, ?4)")?
@@ -477,12 +490,14 @@ impl Engine for SqliteStore {
                 let taken = transaction
                     .prepare_cached(sql)?
                     .execute(params![before, limit(SWEPT_AT_ONCE)])?;
+                // Full is taken for more: asking once too often costs nothing.
                 is_more |= taken == SWEPT_AT_ONCE;
                 Ok(())
             };
             for space in Space::ALL.into_iter().filter(|space| !space.is_collected()) {
                 let name = space.name();
                 take(
+                    // The space by name and not all at once: `entries_by_end` begins with it.
                     &format!(
                         "DELETE FROM entries WHERE space = '{name}' AND key IN
                          (SELECT key FROM entries WHERE space = '{name}' AND ends_ms <= ?1 LIMIT ?2)"

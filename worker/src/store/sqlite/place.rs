@@ -40,6 +40,8 @@ pub(super) fn check(path: &Path) -> Result<(), StoreError> {
         StoreError::Unavailable(format!("its folder cannot be looked at: {kind}"))
     })?;
     // The field's width differs between machines; the number has 32 bits.
+    // Nothing below 0 where the field has 64 bits; where it has 32, a sign would belong to the number, and such a file
+    // system is let pass rather than refused.
     let magic = u64::try_from(found.f_type).unwrap_or_default() & 0xffff_ffff;
     match network(magic) {
         Some(name) => Err(StoreError::Unfit(format!(
@@ -69,6 +71,7 @@ pub(super) fn make(path: &Path) -> Result<(), StoreError> {
         .append(true)
         .create(true)
         .mode(0o600)
+        // Made where it is missing, never emptied: `append` and no `truncate`.
         .open(path);
     made.map(drop).map_err(|error| {
         StoreError::Unavailable(format!("the file cannot be written to: {}", error.kind()))

@@ -58,6 +58,7 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::Newer { found, known });
     }
+    // Below 0 is no version of ours: the steps then meet whatever tables there are, and say so.
     let done = usize::try_from(found).unwrap_or_default();
     for step in STEPS.iter().skip(done) {
         transaction

@@ -20,6 +20,7 @@ use super::{
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
 };
+use crate::impossible::OrImpossible as _;
 use scripts::{CLAIM, HOLD, PUT, REMOVE, SETTLE, USAGE};
 
 /// What all keys begin with.
@@ -58,6 +59,7 @@ fn unavailable(error: RedisError) -> StoreError {
     let words = if error.is_timeout() {
         "it did not answer in time"
     } else if error.is_connection_refusal() {
+        // The code alone is looked at: words of a server may quote what was sent to it.
         "the connection was refused"
     } else if error.is_io_error() || error.is_connection_dropped() {
         "the connection broke"
@@ -107,6 +109,7 @@ impl ValkeyStore {
     /// # Errors
     /// [`StoreError::Unfit`] for what is no such address, [`StoreError::Unavailable`], [`StoreError::Newer`].
     pub async fn open(url: &str) -> Result<Self, StoreError> {
+        // Not the client's words, which quote the address and with it the password.
         let unfit =
             |_| StoreError::Unfit("STORE_URL is no address of a Valkey or Redis".to_owned());
         let client = Client::open(url).map_err(unfit)?;
@@ -118,6 +121,7 @@ impl ValkeyStore {
             .await
             .map_err(unavailable)?;
         let _: bool = connection
+            // Only where nothing stands: what another version has written is its own to change.
             .set_nx(SCHEMA_KEY, SCHEMA)
             .await
             .map_err(unavailable)?;
@@ -132,6 +136,7 @@ impl ValkeyStore {
     }
 
     /// The connection, which all that is under way shares.
+    // A clone speaks over the same connection, many at a time; `&mut` is all that the client's interface wants of it.
     fn connection(&self) -> ConnectionManager {
         self.connection.clone()
     }
@@ -143,6 +148,7 @@ impl ValkeyStore {
         keys: Vec<String>,
         alive_at: Option<u64>,
     ) -> Result<(Vec<(String, Entry)>, Vec<String>), StoreError> {
+        // An empty pipeline is an error in the server's eyes.
         if keys.is_empty() {
             return Ok((Vec::new(), Vec::new()));
         }
@@ -161,6 +167,7 @@ impl ValkeyStore {
                 None => gone.push(name),
             }
         }
+        // What has vanished by its end still stands in the index; whoever lists takes it out.
         Ok((entries, gone))
     }
 }
@@ -172,6 +179,7 @@ type Fields = (Option<Vec<u8>>, Option<u64>, Option<u64>);
 /// An entry that has not ended by then.
 fn entry((value, version, ends): Fields, alive_at: Option<u64>) -> Option<Entry> {
     let ends = ends?;
+    // 0 is what never ends.
     let is_over = alive_at.is_some_and(|now| ends != 0 && ends <= now);
     (!is_over).then_some(Entry {
         value: value?,
@@ -199,6 +207,7 @@ impl Engine for ValkeyStore {
             || (String::new(), String::new()),
             |fence| (fence.name.clone(), fence.number.to_string()),
         );
+        // One script for all of it: between two calls another worker could come.
         PUT.key(entry_key(put.space, &put.key))
             .key(key(&["last"]))
             .key(index_key(put.space))
@@ -270,6 +279,7 @@ impl Engine for ValkeyStore {
                 after.clone_from(last);
             }
             let (entries, gone) = self.entries(space, keys, Some(now_ms)).await?;
+            // Tidied on the way, as nothing walks through the index otherwise.
             if !gone.is_empty() {
                 let _: usize = self
                     .connection()
@@ -302,6 +312,7 @@ impl Engine for ValkeyStore {
     async fn claim(&self, id: &str, claims: &[Claim], _now_ms: u64) -> Result<Claimed, StoreError> {
         let mut call = CLAIM.key(key(&["seen", "claim", id]));
         call.arg(MEMORY_OF_IDS_MS);
+        // Keys and arguments in step: the script counts the ones by the others.
         for claim in claims {
             call.key(key(&["counter", &claim.counter]))
                 .arg(claim.ends_ms)
@@ -315,7 +326,7 @@ impl Engine for ValkeyStore {
         match answer.as_slice() {
             [0, values @ ..] => Ok(Claimed::Granted(values.to_vec())),
             [1, at, used] => Ok(Claimed::Full {
-                at: usize::try_from(*at).unwrap_or_default(),
+                at: usize::try_from(*at).or_impossible("it is a place among the claims"),
                 used: *used,
             }),
             _ => Err(StoreError::Unavailable("an unexpected answer".to_owned())),
@@ -367,6 +378,7 @@ impl Engine for ValkeyStore {
     }
 
     async fn release(&self, name: &str, holder: &str) -> Result<(), StoreError> {
+        // Both or neither: the two keys say the same.
         redis::pipe()
             .atomic()
             .zrem(key(&["places", name]), holder)
@@ -386,6 +398,7 @@ impl Engine for ValkeyStore {
             .iter()
             .flat_map(|(at, usage)| {
                 let members = MEMBERS.into_iter().zip(usage.members());
+                // Noughts are not sent: most members of most requests are.
                 let changed = members.filter(|(_, amount)| *amount > 0);
                 changed.map(|(member, amount)| (at.hour, field(at, member), amount))
             })
@@ -426,6 +439,7 @@ impl Engine for ValkeyStore {
         let mut sums: BTreeMap<UsageKey, [u64; 6]> = BTreeMap::new();
         for (hour, fields) in hours.into_iter().zip(found) {
             for (name, amount) in fields {
+                // A field of a later version is none of ours.
                 let Some((at, place)) = of_field(hour, &name) else {
                     continue;
                 };
@@ -447,6 +461,7 @@ impl Engine for ValkeyStore {
         most: usize,
     ) -> Result<Vec<UsageLine>, StoreError> {
         let mut lines = Vec::new();
+        // Below, `to_ms - 1` needs one at least.
         if from_ms >= to_ms {
             return Ok(lines);
         }
@@ -491,6 +506,7 @@ impl Engine for ValkeyStore {
             let index = key(&[index]);
             let old: Vec<u64> = self
                 .connection()
+                // By hour and by day, each with all that is in it: a row at a time would be a call each.
                 .zrangebyscore_limit(&index, "-inf", format!("({before}"), 0, SWEPT_AT_ONCE)
                 .await
                 .map_err(unavailable)?;
@@ -500,6 +516,7 @@ impl Engine for ValkeyStore {
             is_more |= old.len() == SWEPT_AT_ONCE.unsigned_abs();
             let mut pipe = redis::pipe();
             for one in old {
+                // `UNLINK` gives the memory back in the server's background.
                 pipe.unlink(key(&[kind, &one.to_string()]))
                     .ignore()
                     .zrem(&index, one)
@@ -517,7 +534,7 @@ impl Engine for ValkeyStore {
 fn field(at: &UsageKey, member: char) -> String {
     let parts = [&at.key, &at.provider, &at.model, &at.outcome];
     // A list of texts, so that no character of a name can be taken for a border.
-    let parts = serde_json::to_string(&parts).unwrap_or_default();
+    let parts = serde_json::to_string(&parts).or_impossible("texts serialise");
     format!("{member}{parts}")
 }
 
