@@ -96,11 +96,11 @@ impl Keyring {
     }
 
     /// Reads a key from the store and remembers what came of it; `None`: the store could not say.
-    // `Option<Option<_>>`: that there is none is an answer of its own, and is remembered as well.
     async fn read(&self, digest: String) -> Option<Option<Arc<KeyRecord>>> {
         let entry = self.store.get(Space::Keys, &digest).await.ok()?;
         // What cannot be read was written by another version; such a key opens nothing here.
         let record = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
+        // `Option<Option<_>>`: that there is none is an answer of its own, and is remembered as well.
         let record: Option<Arc<KeyRecord>> = record.map(Arc::new);
         let mut cached = self.cached();
         // All of them: to find the oldest would cost more than to read those again that are in use.

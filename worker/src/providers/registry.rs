@@ -226,9 +226,9 @@ impl Registry {
             first.is_none()
         });
         match refused {
+            // An alias whose every target refuses; with one that does not, nobody hears of the others.
             Some(asked) if route.candidates.is_empty() => {
                 Err(NoRoute::Unsupported(asked.name.to_string()))
-                // An alias whose every target refuses; with one that does not, nobody hears of the others.
             }
             Some(_) | None => Ok(route),
         }

@@ -51,13 +51,13 @@ impl Store {
     /// Where the store is: what `STORE_URL` says, else a file in `DATA_DIR`, which by itself is the folder of the settings
     /// file.
     pub fn place(&self, settings_file: &Path) -> Place {
+        // Only where it is needed: with `redis://` nobody asks for a folder.
         let folder = || {
             let beside = settings_file
                 .parent()
                 .unwrap_or_else(|| Path::new(""))
                 .to_owned();
             self.data_dir.clone().unwrap_or(beside)
-            // Only where it is needed: with `redis://` nobody asks for a folder.
         };
         match &self.place {
             None => Place::Sqlite(folder().join(FILE)),

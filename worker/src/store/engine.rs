@@ -370,10 +370,10 @@ pub enum StoreError {
     Unfit(String),
 }
 
-/// One kind of store. Used by one thread at a time.
+/// One kind of store. Used by one thread at a time: its futures need not be `Send`, as an engine never leaves the keeper's
+/// thread.
 ///
 /// Each method fails with [`StoreError::Unavailable`] alone.
-// Futures without `Send`: an engine never leaves the keeper's thread.
 pub trait Engine {
     /// What stands under a key and has not ended.
     fn get(

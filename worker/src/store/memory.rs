@@ -53,8 +53,9 @@ pub(super) const MEMORY_OF_IDS_MS: u64 = MS_AN_HOUR;
 pub(super) const BEYOND_MS: u64 = 7 * 24 * MS_AN_HOUR;
 
 impl Inner {
-    // One number for versions and fences of all entries, so that a version says which of two changes was the later one.
     fn next(&mut self) -> u64 {
+        // One number for versions and fences of all entries, so that a version says which of two changes was the later
+        // one.
         self.last += 1;
         self.last
     }

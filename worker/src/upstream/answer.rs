@@ -195,8 +195,8 @@ impl Answer {
     }
 
     /// All headers of a name in lower case, as cookies are set by several.
-    // Names are lower case in `head` already (`head::copied`), so a prefix is the whole comparison.
     pub fn headers<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        // Names are lower case in `head` already (`head::copied`), so a prefix is the whole comparison.
         let value = move |line: &'a str| line.strip_prefix(name)?.strip_prefix(':').map(str::trim);
         self.head.lines().filter_map(value)
     }

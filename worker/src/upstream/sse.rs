@@ -147,11 +147,11 @@ impl Sse {
     }
 
     /// The stream is over: an event whose closing blank line is missing.
-    // Services leave out the last blank line; browsers would drop the event, and with it an answer's end.
     pub fn finish(&mut self) -> Option<Event<'_>> {
         self.forget_last();
         let (start, end) = (self.read, self.buffer.len());
         (self.read, self.searched) = (end, end);
+        // Services leave out the last blank line; browsers would drop the event, and with it an answer's end.
         if self.take_line(start, end) || self.has_data() {
             Some(self.hand_out())
         } else {

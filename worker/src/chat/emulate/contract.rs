@@ -21,6 +21,7 @@ const BYTES_PER_TOKEN: usize = 4;
 
 /// How many bytes the contract may have in a window of so many tokens: a third of it.
 pub fn budget(window: Option<u32>) -> usize {
+    // As wide as any machine of 32 bits or more; a third, so that the conversation has the other two.
     let tokens = window.unwrap_or(USUAL_WINDOW) as usize;
     tokens * BYTES_PER_TOKEN / 3
 }
@@ -54,8 +55,10 @@ pub struct Contract<'a> {
 impl Contract<'_> {
     /// The text: the fullest that fits.
     pub fn text(&self) -> String {
+        // Rendered once: only the list differs from tier to tier.
         let frame = self.frame();
         let mut text = String::new();
+        // From the fullest down; the last one stands whatever its size is, since names and types must be told.
         for tier in [Tier::All, Tier::Paragraph, Tier::Sentence] {
             text.clear();
             text.push_str(&frame);
@@ -70,6 +73,8 @@ impl Contract<'_> {
     fn frame(&self) -> String {
         let (nonce, offered) = (self.nonce, self.offered);
         let deep = if offered.offered().any(OfferedTool::has_deep_text) {
+            // Said only where some tool has use for it: each sentence of the contract is one more that a model can
+            // misread.
             format!(
                 "A long text inside a list or an object may be given alone, by its path: <arg-{nonce} name=\"edits[0].new_text\">.\n"
             )
@@ -113,6 +118,7 @@ impl Contract<'_> {
     fn list(&self, tier: Tier, text: &mut String) {
         let mut later = Vec::new();
         for tool in self.offered.offered() {
+            // Found by a search for tools, as its client has it: hundreds of tools would drown the question.
             if tool.is_deferred && !self.named.contains(&*tool.name) {
                 later.push(tool.rendered_name());
                 continue;
@@ -137,6 +143,7 @@ impl Contract<'_> {
                 let _ = writeln!(text, "{words}");
             }
             if let Some(grammar) = self.grammar(tool) {
+                // The author's own words, since a grammar in prose would be another one.
                 let _ = writeln!(text, "input has this form:\n{grammar}");
             }
             if tier == Tier::Sentence {
@@ -210,6 +217,7 @@ fn in_item(words: &str) -> Cow<'_, str> {
 }
 
 fn first_paragraph(words: &str) -> &str {
+    // Both ends of lines, as schemas come from files of every system.
     let unix = words.split("\n\n").next().unwrap_or(words);
     unix.split("\r\n\r\n").next().unwrap_or(unix).trim_end()
 }
@@ -223,6 +231,7 @@ fn first_sentence(words: &str) -> &str {
         // `e.g. x` and `3.5` end nothing: behind an end there is a blank and no small letter.
         let mut rest = rest.chars();
         let is_end = match (mark.len(), rest.next(), rest.next()) {
+            // A mark of three bytes is Chinese, and ends a sentence whatever follows.
             (3, ..) | (_, None, _) => true,
             (_, Some(blank), Some(next)) => blank.is_whitespace() && !next.is_lowercase(),
             (_, Some(blank), None) => blank.is_whitespace(),

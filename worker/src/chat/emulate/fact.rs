@@ -102,6 +102,7 @@ impl Fact {
                 words.push_str(", ");
             }
             words.push_str(tool.rendered_name());
+            // The rest would be cut off anyway (`shortened`).
             if words.len() > 4 * MOST_FACT {
                 break;
             }
@@ -148,6 +149,8 @@ impl fmt::Display for Fact {
 }
 
 fn name(name: &str) -> String {
+    // A name of a model's own making may hold anything; the fact is put into a prompt, where a line break would begin a
+    // new line.
     let name = name.replace(char::is_control, " ");
     shortened(name, MOST_NAME)
 }

@@ -90,6 +90,7 @@ impl Emulation {
         original: &Arc<ChatRequest>,
         means: Means,
     ) -> Result<(Arc<ChatRequest>, Self), Invalid> {
+        // Rendered before anything is sent, so that a bad schema is a 400 and costs no account.
         let asked = plan::render(original, &means, false)?;
         let request = Arc::clone(&asked.request);
         let emulation = Self {
@@ -113,6 +114,7 @@ impl Emulation {
     }
 
     fn text(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
+        // All of it, calls and blanks included: a second question must show the model what it really wrote.
         self.raw.push_str(&text);
         match &mut self.decoder {
             Some(decoder) => {
@@ -125,6 +127,7 @@ impl Emulation {
 
     fn say(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
         if self.asked.format.is_some() {
+            // Judged as a whole, so nothing of it may be told before.
             self.held.push_str(&text);
         } else {
             passed.push(ChatEvent::Text(text));
@@ -133,6 +136,7 @@ impl Emulation {
 
     /// What the decoder has found; the last of it may decide the round.
     fn take_found(&mut self, passed: &mut Vec<ChatEvent>) {
+        // Taken for the loop, as `say` and `call` need all of `self`.
         let mut found = std::mem::take(&mut self.found);
         for found in found.drain(..) {
             match found {
@@ -148,6 +152,7 @@ impl Emulation {
         // Keeps its room from call to call.
         self.found = found;
         if self.is_cut && matches!(self.decided, Decided::Open) {
+            // The rest is not waited for: whatever the service still says would be left out.
             self.conclude(FinishReason::Stop, passed);
         }
     }
@@ -159,6 +164,7 @@ impl Emulation {
 
     fn call(&mut self, call: Call, passed: &mut Vec<ChatEvent>) {
         self.count_call(call.dialect.label(), call.outcome.label());
+        // Over both rounds, so that a second answer's calls do not repeat an index.
         let index = self.calls;
         self.calls += 1;
         let piece = |name: Option<String>, arguments: &str| {
@@ -171,6 +177,7 @@ impl Emulation {
             })
         };
         passed.push(piece(Some(call.name.to_string()), ""));
+        // Small enough for clients that show arguments as they come, large enough to be few.
         let pieces = pieces(&call.arguments, MOST_PIECE);
         passed.extend(pieces.map(|arguments| piece(None, arguments)));
     }
@@ -183,6 +190,7 @@ impl Emulation {
     }
 
     fn count_reask(&mut self, result: &str) {
+        // `take`: each second question is counted once, with the first outcome.
         if let Some(reason) = self.reasked.take() {
             METRICS
                 .reasks_total
@@ -197,6 +205,7 @@ impl Emulation {
             FinishReason::Stop | FinishReason::StopText(_) | FinishReason::ToolCalls => End::Clean,
             FinishReason::Length | FinishReason::ContentFilter => End::Cut,
         };
+        // Gone from here on: a second end finds nothing to finish.
         if let Some(mut decoder) = self.decoder.take() {
             decoder.finish(end, &mut self.found);
             let was_cut = std::mem::replace(&mut self.is_cut, false);
@@ -207,6 +216,7 @@ impl Emulation {
         if !matches!(self.decided, Decided::Open) {
             return;
         }
+        // A turn of calls need not be JSON as well.
         if self.calls == 0
             && let Some(format) = &self.asked.format
         {
@@ -225,6 +235,7 @@ impl Emulation {
         passed.push(ChatEvent::Finish(match reason {
             FinishReason::Stop | FinishReason::StopText(_) | FinishReason::Length
                 if self.calls > 0 =>
+            // Also where the length ended it: the calls that were found are whole (conformance T5).
             {
                 FinishReason::ToolCalls
             }
@@ -240,6 +251,7 @@ impl Emulation {
 
     /// The whole text as the service finally has it: what a client sees of it.
     fn rewritten(&mut self, whole: String, passed: &mut Vec<ChatEvent>) {
+        // With a decoder of its own, since the turn's has seen the text already.
         let seen = match decoder(&self.asked, &self.means, Round::First) {
             Some(mut anew) if self.decoder.is_some() => {
                 let mut found = Vec::new();
@@ -257,6 +269,7 @@ impl Emulation {
         if self.asked.format.is_some() {
             self.held = seen;
         } else if self.round == Round::First {
+            // In the second round words are not the client's, so there is nothing to put in their place.
             passed.push(ChatEvent::Rewritten(seen));
         }
     }
@@ -264,6 +277,7 @@ impl Emulation {
     /// The second question. Its answer goes through what is left of this filter.
     fn begin_again(&mut self, fact: &Fact) -> Result<Arc<ChatRequest>, Invalid> {
         self.account_for_round();
+        // All names change, so the whole request is rendered anew instead of being added to.
         if fact.kind == FactKind::Taken {
             self.asked = plan::render(&self.original, &self.means, true)?;
         } else {
@@ -285,6 +299,7 @@ impl Emulation {
     fn account_for_round(&mut self) {
         let request = &self.asked.request;
         let reported = self.usage.take().unwrap_or_default();
+        // As exactly as the client wants to see it: counting costs far more than estimating.
         let prompt = match reported.prompt_tokens {
             0 if self.original.wants_usage() => request.prompt_tokens(),
             0 => tokens::estimate_request(request),
@@ -307,6 +322,7 @@ impl Emulation {
         self.account_for_round();
         let mut usage = self.spent;
         if self.round == Round::First && own.completion_tokens == 0 {
+            // The follower counts the words that were passed on; here only the hidden round is added.
             // What was passed on is counted where it is said.
             usage.completion_tokens = 0;
         }
@@ -321,9 +337,11 @@ impl Filter for Emulation {
                 // Cumulative services say it again and again.
                 self.usage = Some(usage);
             }
+            // Behind the decision nothing of this round counts but what it has cost.
             _ if !matches!(self.decided, Decided::Open) => {}
             ChatEvent::Text(text) => self.text(text, passed),
             ChatEvent::Reasoning(text) => {
+                // Thoughts are no part of `raw`: the second question must not quote them.
                 self.thought += text.len();
                 match &mut self.decoder {
                     Some(decoder) => {
@@ -340,6 +358,7 @@ impl Filter for Emulation {
     }
 
     fn finish(&mut self, passed: &mut Vec<ChatEvent>) {
+        // The service has gone without an end of its own.
         if matches!(self.decided, Decided::Open) {
             self.conclude(FinishReason::Stop, passed);
         }
@@ -353,6 +372,7 @@ impl Filter for Emulation {
     }
 
     fn ending(&mut self) -> Ending {
+        // Taken, as the fact moves into the question; put back where the answer is over.
         match std::mem::take(&mut self.decided) {
             Decided::Over | Decided::Open => {
                 self.decided = Decided::Over;
@@ -374,6 +394,7 @@ impl Filter for Emulation {
 impl Drop for Emulation {
     /// The second answer has not come, whoever is to blame.
     fn drop(&mut self) {
+        // Nothing where it was counted before: `reasked` is empty then.
         self.count_reask("broken");
     }
 }
@@ -382,6 +403,7 @@ fn decoder(asked: &Asked, means: &Means, round: Round) -> Option<Turn> {
     Some(Turn::new(Settings {
         nonce: asked.nonce,
         offered: Arc::clone(asked.offered.as_ref()?),
+        // Where a form is wanted bare JSON is the answer itself.
         bare_json: asked.format.is_none(),
         turn_marks: TURN_MARKS,
         taken: means.own_tools.and_then(|own| own.taken),
@@ -432,6 +454,7 @@ fn pieces(text: &str, most: usize) -> impl Iterator<Item = &str> {
             return None;
         }
         let mut end = most.min(rest.len());
+        // Forwards, so that a piece is never empty.
         while !rest.is_char_boundary(end) {
             end += 1;
         }

@@ -28,10 +28,12 @@ pub fn check(format: &Format) -> Result<(), Invalid> {
     let Some(schema) = &format.schema else {
         return Ok(());
     };
+    // Measured before it is read: what reads it takes time with its length.
     if schema.get().len() > MOST_SCHEMA_BYTES {
         let words = format!("The schema has at most {MOST_SCHEMA_BYTES} bytes.");
         return Err(Invalid::field(PARAM, words));
     }
+    // Only of a strict one: without `strict` a schema that nobody can check is still told to the model.
     if format.is_strict && Validator::of(schema.get()).is_none() {
         let words = "A strict format needs a valid JSON Schema that leads to no other document.";
         return Err(Invalid::field(PARAM, words));

@@ -52,16 +52,19 @@ impl History<'_> {
     /// The messages, with calls and results as text.
     pub fn render(&self, messages: &[Message]) -> Vec<Message> {
         let mut rendered: Vec<Message> = Vec::with_capacity(messages.len() + 2);
+        // The names of the calls that the next results answer, as results tell only their numbers.
         let mut calls: Vec<&str> = Vec::new();
         let mut results: Option<Results> = None;
         for step in normal::steps(messages) {
             if let Step::Result { call, message } = step {
+                // Numbers are from 1, as people count.
                 let name = call.and_then(|call| calls.get(call - 1).copied());
                 let results = results.get_or_insert_with(|| Results::new(self.nonce));
                 self.result(call, name, message, results);
                 continue;
             }
             // Text around results of the same turn follows the block.
+            // All results of a turn are one message: web chats answer each message of the user's.
             if let Some(results) = results.take() {
                 match step {
                     Step::Said(message) if message.role == Role::User => {
@@ -94,6 +97,7 @@ impl History<'_> {
         match message.role {
             Role::System | Role::Developer => {
                 let text = normal::text(message);
+                // A line that some client adds for its own books says nothing to another service's model.
                 let is_billing = text.is_empty() && message.has_words();
                 let plain = || Message::new(Role::System, text.as_ref());
                 (!is_billing).then(plain)
@@ -103,6 +107,7 @@ impl History<'_> {
                 let leaked = (self.leaked)(self.offered, self.nonce, &text);
                 Some(match leaked {
                     Some((text, calls)) => self.called(text, calls.iter()),
+                    // Thoughts are no part of what was said, and no web chat takes them back.
                     None => Message {
                         reasoning: None,
                         ..message.clone()
@@ -119,6 +124,7 @@ impl History<'_> {
         mut text: String,
         calls: impl Iterator<Item = &'a FunctionCall>,
     ) -> Message {
+        // Models end their words with blank lines, which would grow from turn to turn.
         text.truncate(text.trim_end().len());
         if !text.is_empty() {
             text.push_str("\n\n");
@@ -127,6 +133,7 @@ impl History<'_> {
         // Memory cannot fail to be written, here and below.
         let _ = writeln!(text, "<calls-{nonce}>");
         for call in calls {
+            // By the name that the model knows, aliases included: it goes by what it sees.
             let tool = self.offered.known(&call.name);
             let name = tool.map_or(&*call.name, OfferedTool::rendered_name);
             let _ = writeln!(text, "<call-{nonce} name={}>", quoted(name));
@@ -153,6 +160,7 @@ impl History<'_> {
                 }
             }
             // A free text of a tool that is gone, or what no client should have kept: it stands for itself.
+            // A call without arguments has none to show.
             _ if arguments.trim().is_empty() => {}
             (None, Err(_)) => self.argument("input", arguments, text),
             _ => {
@@ -199,6 +207,7 @@ impl History<'_> {
             Some(message) => {
                 let words = normal::text(message);
                 text.push_str(&words);
+                // A gap only between two things.
                 let mut is_first = words.is_empty();
                 for part in message.attachments() {
                     if self.takes_pictures {
@@ -293,6 +302,7 @@ fn named(part: &Part, is_attached: bool) -> String {
         .and_then(|data| data.split_once([';', ',']))
     {
         Some((kind, data)) => {
+            // Four characters of base64 are three bytes.
             let kilobytes = (data.len() * 3 / 4).div_ceil(1024);
             format!("({what}: {kind}, {kilobytes} KB; not shown)")
         }

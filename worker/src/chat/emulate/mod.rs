@@ -44,6 +44,7 @@ pub fn leaked(offered: &Offered, nonce: &Nonce, text: &str) -> Option<(String, V
     if offered.tools.is_empty() || !text.trim_end().ends_with(['>', ']', '}', '`']) {
         return None;
     }
+    // Everything may have been called then: the choice of this turn says nothing about earlier ones.
     let mut offered = offered.clone();
     offered.must = Must::Maybe;
     offered.is_parallel = true;
@@ -57,6 +58,7 @@ pub fn leaked(offered: &Offered, nonce: &Nonce, text: &str) -> Option<(String, V
         round: Round::First,
     });
     let mut found = Vec::new();
+    // At once, as it is whole; the decoder makes no difference.
     turn.text(text.to_owned(), &mut found);
     turn.finish(End::Clean, &mut found);
     let (mut words, mut calls) = (String::new(), Vec::new());

@@ -10,6 +10,7 @@ use crate::chat::{
     ChatRequest, Content, Format, Part, normal,
     tools::{Tool, ToolKind},
 };
+use crate::impossible::OrImpossible as _;
 
 /// Without vowels, so that it makes no words, and without signs that look alike.
 pub const ALPHABET: &[u8; 27] = b"bcdfghjkmnpqrstvwxz23456789";
@@ -57,11 +58,14 @@ impl Nonce {
     /// it.
     pub fn of(key: &NonceKey, client: &str, request: &ChatRequest) -> Self {
         let mut context = hmac::Context::with_key(&key.0);
+        // The name's length before it: two names cannot run into the conversation's beginning.
         context.update(&(client.len() as u64).to_be_bytes());
         context.update(client.as_bytes());
+        // The beginning alone, so that every later turn has the same nonce.
         normal::feed_beginning(&request.messages, |piece| context.update(piece));
         let used = used(request);
         let mut nonce = Self::read(&context.clone().sign());
+        // Anew with a counter and deterministically: every worker finds the same one in the same turn.
         for counter in 1..=MOST_TRIES {
             if !used.contains(&nonce.0) {
                 break;
@@ -76,7 +80,7 @@ impl Nonce {
     /// The text.
     pub fn as_str(&self) -> &str {
         // All of the alphabet is ASCII.
-        str::from_utf8(&self.0).unwrap_or_default()
+        str::from_utf8(&self.0).or_impossible("all of the alphabet is ASCII")
     }
 
     /// The characters as bytes.
@@ -86,10 +90,13 @@ impl Nonce {
 
     fn read(tag: &hmac::Tag) -> Self {
         let seed = tag.as_ref().iter().take(8);
+        // 64 bits are enough for four characters of 27; modulo's lean to some of them hurts nobody.
         let mut seed = seed.fold(0_u64, |seed, byte| seed << 8 | u64::from(*byte));
         let mut draw = |most: u64| {
-            let drawn = usize::try_from(seed % most).unwrap_or_default();
+            let drawn =
+                usize::try_from(seed % most).or_impossible("it is below the alphabet's length");
             seed /= most;
+            // Cannot be missing, as `most` is never above the length.
             ALPHABET.get(drawn).copied().unwrap_or(b'x')
         };
         let first = draw(LETTERS);
@@ -162,6 +169,7 @@ fn used(request: &ChatRequest) -> HashSet<[u8; NONCE_LENGTH]> {
 fn scan(text: &str, used: &mut HashSet<[u8; NONCE_LENGTH]>) {
     let bytes = text.as_bytes();
     for dash in memchr::memchr_iter(b'-', bytes) {
+        // Five bytes: the nonce and what ends it, as `-abcde` is none.
         if let Some(&[a, b, c, d, next]) = bytes.get(dash + 1..).and_then(<[u8]>::first_chunk)
             && (next.is_ascii_whitespace() || matches!(next, b'>' | b'/' | b'\\'))
         {

@@ -89,6 +89,7 @@ pub struct Asked {
 /// # Errors
 /// Tools or formats that cannot be offered.
 pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result<Asked, Invalid> {
+    // Before anything is rendered, since everything is rendered with it.
     let nonce = Nonce::of(&means.key, &means.client, request);
     let emulates_tools = means.tools == Support::Emulated;
     let mut offered = Offered::default();
@@ -97,11 +98,13 @@ pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result
         // One call is all that the older form can tell.
         offered.is_parallel &= !request.calls_as_functions;
         let own = means.own_tools;
+        // Also where only some are told: a name that the service takes for its own is one in the history, too.
         offered.alias(|name| {
             let is_own = |own: &OwnTools| own.names.contains(&&*name.to_ascii_lowercase());
             aliases_all || own.is_some_and(is_own)
         });
     }
+    // Checked here, as what is wanted cannot come.
     if offered.tools.is_empty() && wants_call(&request.tool_choice) {
         let words = "'tool_choice' asks for a call, and there are no tools.";
         return Err(Invalid::field("tool_choice", words));
@@ -109,6 +112,7 @@ pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result
     let has_calls = means.tools != Support::Honoured && history::has_calls(&request.messages);
     // With tools or without: what the history shows, a model may write.
     let reads_calls = has_calls || !offered.tools.is_empty();
+    // With nothing to call the decoder only takes out what the history has taught.
     if offered.tools.is_empty() {
         offered.must = Must::Never;
     }
@@ -141,6 +145,7 @@ pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result
             named: &named,
             budget: contract::budget(means.window),
         };
+        // Behind the system text, which the history's rendering has not moved.
         tell(&mut messages, contract.text());
         reminder = contract::reminder(&nonce, &offered);
     }
@@ -152,6 +157,7 @@ pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result
     if !reminder.is_empty() {
         remind(&mut messages, &reminder);
     }
+    // The service must not be asked for both: its own form would forbid the call.
     let native_format = if is_formatted {
         Format::Text
     } else {
@@ -186,6 +192,7 @@ fn plain(
         thinking: request.thinking,
         effort: request.effort,
         search: request.search,
+        // Kept: each candidate and each choice counts for itself.
         stop: request.stop.clone(),
         max_tokens: request.max_tokens,
         user: request.user.clone(),
@@ -195,6 +202,7 @@ fn plain(
         extras: request.extras.clone(),
         asked: request.asked.clone(),
         odd_part: None,
+        // Counted anew, as the contract may be longer than the conversation.
         bytes,
         verbatim: None,
         counted: Default::default(),
@@ -213,6 +221,7 @@ pub fn again(asked: &Asked, answer: &str, mut words: String) -> ChatRequest {
         words.push_str("\n\n");
         words.push_str(reminder);
     }
+    // A copy of all of it, once an answer that was no use.
     let mut messages = asked.messages.clone();
     if !answer.trim().is_empty() {
         messages.push(Message::new(Role::Assistant, answer));
@@ -255,12 +264,14 @@ fn has_word(text: &str, name: &str) -> bool {
 /// Puts the contract behind the client's system text.
 fn tell(messages: &mut Vec<Message>, contract: String) {
     let is_system = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
+    // Behind all system texts at the beginning: later ones belong to their places in the conversation.
     let place = messages.iter().take_while(is_system).count();
     messages.insert(place, Message::new(Role::System, contract));
 }
 
 /// Adds a last line to the last turn of the user's.
 fn remind(messages: &mut Vec<Message>, line: &str) {
+    // The last one of the user's, even if something follows it: models heed the end of their instructions.
     let is_user = |message: &&mut Message| message.role == Role::User;
     let Some(last) = messages.iter_mut().rfind(is_user) else {
         messages.push(Message::new(Role::User, line));

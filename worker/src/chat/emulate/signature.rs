@@ -72,6 +72,7 @@ fn describe_inside<'a>(
     found: &mut Vec<(String, &'a str)>,
 ) {
     // A schema that leads back to itself has said the same before.
+    // Also by the path, since a schema without descriptions adds no bytes while it leads back to itself.
     if *bytes > MOST_BYTES || path.len() > MOST_PATTERN * 4 {
         return;
     }
@@ -97,6 +98,7 @@ fn write_members(fields: &Fields, text: &mut String) {
 }
 
 fn write_shape(shape: &Shape, text: &mut String) {
+    // In front of every shape: whatever branches, ends here.
     if text.len() > MOST_BYTES {
         return text.push_str("json");
     }

@@ -25,6 +25,7 @@ impl Tree {
         let Self::Object(members) = self else {
             return None;
         };
+        // From the end: of two of a name the last counts.
         let found = members.iter().rev().find(|(known, _)| known == name);
         found.map(|(_, value)| value)
     }
@@ -116,6 +117,7 @@ pub fn write_string(text: &str, json: &mut String) {
     json.push('"');
     let (bytes, mut copied) = (text.as_bytes(), 0);
     for (at, &byte) in bytes.iter().enumerate() {
+        // By a table of all bytes: a comparison for each kind of character would cost more than the copy.
         if !MUST_BE_ESCAPED[usize::from(byte)] {
             continue;
         }

@@ -112,9 +112,11 @@ impl Turn {
         if self.state != State::Open {
             return;
         }
+        // The answer has begun: what the thoughts still hold is told before it.
         if self.thoughts.is_some() {
             self.end_thoughts(out);
         }
+        // Held only while it may be the service's own sentence; every other answer is let go with its first words.
         let piece = match self.beginning.take() {
             None => piece,
             Some(beginning) => {
@@ -126,6 +128,7 @@ impl Turn {
                 whole
             }
         };
+        // Taken for the call, as the decoder and `take` both need `self`; given back with its room.
         let mut raw = std::mem::take(&mut self.raw);
         self.answer.feed(piece, &mut raw);
         self.take(&mut raw, End::Clean, out);
@@ -156,6 +159,8 @@ impl Turn {
             self.end_thoughts(out);
         }
         if self.state == State::Open {
+            // It has ended while it was still held: now it is either the service's sentence or an answer like any
+            // other.
             if let Some(beginning) = self.beginning.take() {
                 if self.is_taken(&beginning) && self.settings.round == Round::First {
                     return self.ask(
@@ -170,6 +175,7 @@ impl Turn {
             self.take(&mut raw, end, out);
             self.raw = raw;
         }
+        // Behind the answer's end, since only then it is known that it has nothing.
         self.promote(out);
         if self.state != State::Decided {
             self.conclude(end, out);
@@ -216,6 +222,7 @@ impl Turn {
     fn take(&mut self, raw: &mut Vec<Raw>, end: End, out: &mut Vec<Found>) {
         for raw in raw.drain(..) {
             match raw {
+                // A decision in the middle of a piece: what stands behind it does not count.
                 _ if self.state != State::Open => {}
                 Raw::Text(text) => self.say(text, out),
                 Raw::Call(call) => self.call(call, out),
@@ -251,6 +258,7 @@ impl Turn {
             out.push(Found::Left(Left::Unwanted));
             return;
         }
+        // Counted before it is judged: judging costs time, and a hostile answer has calls without end.
         if self.calls == MOST_CALLS {
             return self.fail(Failure::CallInvalid, out);
         }
@@ -261,8 +269,10 @@ impl Turn {
                 let is_free = self.settings.offered.must == Must::Maybe;
                 let is_first = self.settings.round == Round::First;
                 match as_it_stands.filter(|_| is_free) {
+                    // Nothing has gone out yet, so the model may be asked.
                     _ if self.calls == 0 && is_first => return self.ask(fact, out),
                     Some(call) => call,
+                    // One call was delivered: the client has something to go on with.
                     None if self.calls > 0 => {
                         out.push(Found::Left(Left::Broken));
                         return;
@@ -276,6 +286,7 @@ impl Turn {
         };
         self.calls += 1;
         out.push(Found::Call(call));
+        // Stopped at once: the service need not write the others.
         if !self.settings.offered.is_parallel {
             self.end(out);
         }
@@ -306,6 +317,7 @@ impl Turn {
             match raw {
                 Raw::Text(text) if is_heard => out.push(Found::Reasoning(text)),
                 Raw::Call(call) => {
+                    // Counted also beyond the bound, so that a small one behind a large one is not kept out of order.
                     self.thought_bytes += size(&call);
                     if self.thought_bytes <= MOST_THOUGHT && self.thought.len() < MOST_CALLS {
                         self.thought.push(call);
@@ -332,6 +344,7 @@ impl Turn {
         if thought.is_empty() || self.state == State::Decided {
             return;
         }
+        // An answer that says anything means its thoughts as thoughts.
         if self.calls > 0 || self.has_said || self.had_block {
             out.push(Found::Left(Left::Thought));
             return;
@@ -369,6 +382,7 @@ impl Turn {
         if text.len() > MOST_TAKEN {
             return false;
         }
+        // The beginning of the beginning is there so far.
         let Some(rest) = text.strip_prefix(taken.before) else {
             return taken.before.starts_with(text);
         };

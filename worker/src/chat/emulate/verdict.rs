@@ -40,6 +40,7 @@ impl fmt::Debug for Validator {
 impl Validator {
     /// The one of this schema; `None` if it is no valid JSON Schema, or leads to another document.
     pub fn of(schema: &str) -> Option<Self> {
+        // A thread's own: validators are not to be locked while they work, and every thread meets the same few schemas.
         COMPILED.with_borrow_mut(|compiled| compiled.of(schema))
     }
 
@@ -74,6 +75,7 @@ impl Compiled {
     fn of(&mut self, schema: &str) -> Option<Validator> {
         self.now += 1;
         let hash = self.hasher.hash_one(schema);
+        // Compared as a whole: whoever finds two schemas of one hash must not be judged by another's.
         if let Some(entry) = self.known.get_mut(&hash)
             && *entry.schema == *schema
         {
@@ -81,11 +83,13 @@ impl Compiled {
             return entry.validator.clone();
         }
         if self.known.len() >= MOST_KEPT {
+            // Looking through all costs less than one compilation, and happens with each new schema only.
             let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
             if let Some(hash) = oldest.map(|(hash, _)| *hash) {
                 self.known.remove(&hash);
             }
         }
+        // What is invalid is remembered as well: it would be compiled again for each request.
         let validator = compile(schema);
         let entry = Entry {
             schema: schema.into(),
@@ -99,11 +103,13 @@ impl Compiled {
 
 fn compile(schema: &str) -> Option<Validator> {
     let schema: Value = serde_json::from_str(schema).ok()?;
+    // `regex` and not backtracking: patterns are strangers', and run on texts of strangers.
     let patterns = PatternOptions::regex()
         .size_limit(MOST_PATTERN_BYTES)
         .dfa_size_limit(MOST_PATTERN_BYTES);
     let options = jsonschema::options()
         .with_pattern_options(patterns)
+        // No reference is fetched, whatever it names.
         .offline();
     let validator = options.build(&schema).ok()?;
     Some(Validator(Rc::new(validator)))
@@ -146,6 +152,7 @@ fn complaint(error: &jsonschema::ValidationError<'_>) -> String {
 pub(super) fn shortened(mut text: String, most: usize) -> String {
     if let Some((cut, _)) = text.char_indices().nth(most) {
         text.truncate(cut);
+        // The cut is behind `most` characters, and the ellipsis is one of them.
         text.pop();
         text.push('…');
     }

@@ -44,6 +44,7 @@ pub fn judge(answer: String, format: &Format, end: End, round: Round) -> Judgeme
         return no_json(&answer, &wanted, round);
     };
     let mut complaints = wanted.complaints(&found.tree);
+    // Mended only if that makes it right: else the model's own words are what is complained about.
     if !complaints.is_empty() && wanted.admits(&found.tree) {
         let mut fitted = found.tree.clone();
         if fit(&mut fitted, &wanted.shape) {
@@ -64,6 +65,7 @@ pub fn judge(answer: String, format: &Format, end: End, round: Round) -> Judgeme
     if round == Round::First {
         return Judgement::Again(Fact::new(FactKind::Format, complaints.join("; ")));
     }
+    // Of the right type at least, and not strict: better than nothing, and the client's own parser has the last word.
     if wanted.is_strict || !wanted.admits(&found.tree) {
         return Judgement::Failed(Failure::OutputInvalid);
     }
@@ -141,6 +143,7 @@ impl<'a> Piece<'a> {
 /// The whole answer as JSON; else what stands in its only fence; else the only piece of JSON in it.
 fn find<'a>(answer: &'a str, wanted: &Wanted) -> Option<Piece<'a>> {
     let is_meant =
+        // A bare word is mended to a text by the reader; as an answer that is prose.
         |piece: &Piece<'_>| !matches!(piece.tree, Tree::Text(_)) || piece.exact.is_some();
     if let Some(whole) = Piece::read(answer).filter(is_meant) {
         return Some(whole);
@@ -156,6 +159,7 @@ fn find<'a>(answer: &'a str, wanted: &Wanted) -> Option<Piece<'a>> {
         // Brackets in prose (`[1]`) are lists, too.
         pieces.retain(|piece| wanted.admits(&piece.tree));
     }
+    // One and no other: of two nobody knows which is meant.
     let only = pieces.pop();
     only.filter(|_| pieces.is_empty())
 }
@@ -186,6 +190,7 @@ fn balanced(answer: &str) -> impl Iterator<Item = &str> {
         rest = behind;
         Some(piece)
     };
+    // Bounded, as prose may be full of brackets; each is scanned once.
     std::iter::from_fn(next).take(MOST_PIECES)
 }
 
@@ -199,6 +204,7 @@ fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
     } else {
         types.join(" or ")
     };
+    // Said differently, as the model has to do something else about it.
     let found = if balanced(answer).nth(1).is_some() {
         "there are several"
     } else {

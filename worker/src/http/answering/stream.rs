@@ -216,8 +216,8 @@ impl<V: Voice> StreamBody<V> {
             while out.len() == before && !choice.has_ended() {
                 match choice.step(index, &mut self.voice, &mut self.record, cx, out) {
                     Poll::Pending => break,
-                    Poll::Ready(result) => result?,
                     // Out at once: no other choice may say anything behind an error.
+                    Poll::Ready(result) => result?,
                 }
             }
         }

@@ -32,8 +32,8 @@ const NEVER: i64 = i64::MAX;
 
 /// See the module.
 #[derive(Debug)]
-// Borrowed within one call only: nothing in an engine of SQLite awaits.
 pub struct SqliteStore {
+    /// A cell, borrowed within one call only: nothing in this engine awaits.
     connection: RefCell<Connection>,
     /// Where the file is, to see whether it is still there.
     path: PathBuf,

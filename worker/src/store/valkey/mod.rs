@@ -136,8 +136,9 @@ impl ValkeyStore {
     }
 
     /// The connection, which all that is under way shares.
-    // A clone speaks over the same connection, many at a time; `&mut` is all that the client's interface wants of it.
     fn connection(&self) -> ConnectionManager {
+        // A clone speaks over the same connection, many at a time; `&mut` is all that the client's interface wants of
+        // it.
         self.connection.clone()
     }
 

@@ -197,10 +197,10 @@ impl Layer {
             };
             let first = std::mem::take(first);
             self.kind = kind?;
+            // `input` is a part of `first` already.
             return self.unpack(&first, ends, most);
         }
         self.unpack(input, ends, most)
-        // `input` is a part of `first` already.
     }
 
     fn unpack(&mut self, input: &[u8], ends: bool, most: usize) -> io::Result<()> {
@@ -253,9 +253,9 @@ impl Layer {
 
 impl Kind {
     /// What a body that begins like this is; `None` while that is unknown.
-    // Labels lie: proxies unpack and forget the header, so the first bytes decide wherever a format has a mark. Brotli
-    // has none and must be believed.
     fn of(coding: Coding, first: &[u8], ends: bool) -> Option<io::Result<Self>> {
+        // Labels lie: proxies unpack and forget the header, so the first bytes decide wherever a format has a mark.
+        // Brotli has none and must be believed.
         let enough = match coding {
             Coding::Brotli => 1,
             Coding::Gzip | Coding::Deflate => 2,

@@ -74,7 +74,6 @@ enum Sent {
     Torn,
 }
 
-// Pieces are `Bytes`: cloning one counts a reference, and a second try (`Pool::send`) sends the same memory again.
 impl Upload {
     pub(super) fn new(head: Bytes, body: &[Bytes], rest: Option<Rest>) -> Self {
         let is_chunked = rest.as_ref().is_some_and(|rest| rest.left().is_none());
@@ -86,6 +85,8 @@ impl Upload {
         };
         // An empty chunk would be the last one (RFC 9112, section 7.1).
         for piece in body.iter().filter(|piece| !piece.is_empty()) {
+            // Pieces are `Bytes`: cloning one counts a reference, and a second try (`Pool::send`) sends the same memory
+            // again.
             upload.add(piece.clone());
         }
         upload

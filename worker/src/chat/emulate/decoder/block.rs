@@ -12,6 +12,7 @@ impl Decoder {
     /// In a block, before its first call: only a call, the block's end and a result count.
     pub(super) fn block(&mut self, is_nameless: bool, is_end: bool, out: &mut Vec<Raw>) -> Flow {
         let rest = self.rest();
+        // Only these two can begin anything here; words between the block's opener and its first call are nobody's.
         let Some(found) = memchr::memchr2(b'<', b'{', rest) else {
             self.at = self.buffer.len();
             return self.wait(State::Block { is_nameless });
@@ -30,6 +31,7 @@ impl Decoder {
                 // A tag of ours that is none was to be a call, or was cut off.
                 let is_ours = match own(rest, nonce.as_str().as_bytes()) {
                     Own::Yes => true,
+                    // At the end a part of the nonce is ours as well: nothing else begins like that.
                     Own::Maybe(of_nonce) => is_end && of_nonce > 0,
                     Own::No => false,
                 };
@@ -40,11 +42,13 @@ impl Decoder {
             Lexed::Tag(tag) => tag,
         };
         match tag.role() {
+            // Another dialect's call only where it names an offered tool: a block may quote markup.
             Role::Call if !tag.is_closer && (tag.is_own() || self.is_offered(&tag)) => {
                 self.at += tag.length;
                 if tag.name.is_some() {
                     return self.open_call(tag, out);
                 }
+                // Its arguments may follow, and are nobody's; the model is told so.
                 self.go(State::Block { is_nameless: true })
             }
             Role::Calls if tag.is_closer && tag.is_own() => {
@@ -57,7 +61,9 @@ impl Decoder {
                 self.over(Left::Invented, out)
             }
             role => {
+                // One byte on, and not the whole tag: what looked like a tag may hold one.
                 self.at += 1;
+                // An argument out here belongs to a call whose opener was forgotten or mangled.
                 let is_nameless = is_nameless || (role == Role::Arg && !tag.is_closer);
                 self.go(State::Block { is_nameless })
             }
@@ -82,6 +88,7 @@ impl Decoder {
         };
         self.at += found;
         let rest = self.rest();
+        // Blanks behind a call are nothing; the first other byte decides what the turn is.
         match rest.first() {
             Some(b'<') => {}
             // The fence around a block vanishes with it: its marks, and a language behind them.
@@ -89,9 +96,11 @@ impl Decoder {
                 let marks = rest.iter().take_while(|byte| **byte == mark).count();
                 let word = rest.iter().skip(marks);
                 let word = word.take_while(|byte| byte.is_ascii_alphanumeric()).count();
+                // The word may go on, as may the marks: neither is settled before another byte is there.
                 if marks + word == rest.len() && !is_end {
                     return self.wait(after);
                 }
+                // One or two are code within a line: words behind the calls, which end the turn.
                 if marks < 3 {
                     return self.behind(out);
                 }
@@ -107,6 +116,7 @@ impl Decoder {
                 probe.is_after = true;
                 return self.go(State::Probe(probe));
             }
+            // A list of calls of another template behind one of ours.
             Some(b'[') => {
                 let mut probe = Probe::new(0, ProbeKind::Bracketed);
                 probe.is_after = true;
@@ -118,6 +128,7 @@ impl Decoder {
         let nonce = nonce.as_str().as_bytes();
         let tag = match lex(rest, nonce, is_end) {
             Lexed::More => return self.wait(after),
+            // Our nonce, but no tag that can be read: a further call was meant.
             Lexed::Nothing if own(rest, nonce) == Own::Yes => {
                 self.at += 1;
                 return self.go(State::Block { is_nameless: true });
@@ -141,10 +152,12 @@ impl Decoder {
                 // Behind the closer of a call the tags around it are still open.
                 self.go(State::After { in_json })
             }
+            // Marks of a template have no common closer: between two of them JSON may go on.
             Role::Mark if tag.local == Local::End => {
                 self.at += tag.length;
                 self.go(State::After { in_json: true })
             }
+            // With our nonce it is a call whatever stood before it, so no probe is needed.
             Role::Call | Role::Calls | Role::Arg if tag.is_own() => self.open(Some(tag), out),
             Role::Call | Role::Calls | Role::Wrapper | Role::Mark
                 if !tag.has_attributes || tag.name.is_some() =>
@@ -163,6 +176,8 @@ impl Decoder {
         match self.options.flavour {
             Flavour::Answer => self.over(Left::Decoration, out),
             Flavour::Thoughts => {
+                // Thoughts go on as a text in the middle of a line, so that no fence or indent is taken over from
+                // before the call.
                 self.place.indent = None;
                 self.place.fence = None;
                 self.looked = 0;

@@ -12,6 +12,7 @@ use crate::chat::emulate::{
     ladder::{Body, RawArg, RawCall, Said, is_argument},
     schema::OfferedTool,
 };
+use crate::impossible::OrImpossible as _;
 
 /// A call whose opener has come.
 #[derive(Debug)]
@@ -130,6 +131,7 @@ impl Decoder {
         is_end: bool,
         out: &mut Vec<Raw>,
     ) -> Flow {
+        // Before anything is read: a call that never ends must not fill the memory.
         if call.bytes > MOST_CALL || call.args.len() > MOST_ARGUMENTS {
             out.push(Raw::TooLarge);
             return self.wait(State::Done);
@@ -147,12 +149,14 @@ impl Decoder {
         let rest = self.rest();
         match rest.first() {
             Some(b'<') => {}
+            // Once, and first: braces behind arguments or words are part of something else.
             Some(b'{') if call.args.is_empty() && call.json.is_none() && !call.has_words => {
                 call.scan = Some(Scan::default());
                 call.json = Some(String::new());
                 return self.go(State::Call(call));
             }
             // Between arguments nothing counts but tags.
+            // Passed as a whole up to the next tag, so that a stretch of junk costs one search.
             _ => {
                 call.has_words = true;
                 let junk = memchr::memchr(b'<', rest).unwrap_or(rest.len());
@@ -163,6 +167,7 @@ impl Decoder {
         let tag = match lex(rest, self.options.nonce.as_str().as_bytes(), is_end) {
             Lexed::More => return self.wait(State::Call(call)),
             // At the end: the call was cut off within a tag.
+            // A tag that has neither its end nor a line's: it was going to be one.
             Lexed::Nothing if is_end && memchr::memchr2(b'>', b'\n', rest).is_none() => {
                 return self.wait(State::Call(call));
             }
@@ -188,6 +193,7 @@ impl Decoder {
                 self.at += tag.length;
                 self.close_call(*call, out)
             }
+            // Openers out here mean that the closer was forgotten; they are read again behind it.
             Role::Call | Role::Calls | Role::Results | Role::Mark => self.close_call(*call, out),
             Role::Wrapper => {
                 self.pass_in_call(&mut call, 1);
@@ -205,10 +211,14 @@ impl Decoder {
         let end = scan.advance(rest.as_bytes());
         let length = end.unwrap_or(rest.len());
         if let Some(json) = &mut call.json {
-            json.push_str(rest.get(..length).unwrap_or_default());
+            json.push_str(
+                rest.get(..length)
+                    .or_impossible("a scan reads no further than it was given"),
+            );
         }
         self.pass_in_call(&mut call, length);
         if end.is_none() {
+            // Back to `call`, which has the one place for saying that it is too large.
             if call.bytes > MOST_CALL {
                 return self.go(State::Call(call));
             }
@@ -265,10 +275,12 @@ impl Decoder {
         let nonce = self.options.nonce;
         let nonce = nonce.as_str().as_bytes();
         let bytes = self.buffer.as_bytes();
+        // Borrows the buffer only: `arg` and `call` belong to nobody else while it runs.
         let found = loop {
             if let Some(closer) = &mut arg.closer {
                 let after = bytes.get(closer.follow..).unwrap_or_default();
                 let blanks = after.iter().position(|byte| !byte.is_ascii_whitespace());
+                // Kept, so that many blanks behind a closer are passed once, however the pieces fall.
                 closer.follow += blanks.unwrap_or(after.len());
                 let after = bytes.get(closer.follow..).unwrap_or_default();
                 let counts = match after.first() {
@@ -285,6 +297,7 @@ impl Decoder {
                 if counts {
                     break arg.closer.take();
                 }
+                // It was content: the search goes on behind it, where `looked` stands.
                 arg.closer = None;
             }
             let rest = bytes.get(arg.looked..).unwrap_or_default();
@@ -293,6 +306,7 @@ impl Decoder {
                 break None;
             };
             let at = arg.looked + found;
+            // Up to here all is content, also where the tag is still torn: it is looked at again from here.
             arg.looked = at;
             let rest = bytes.get(at..).unwrap_or_default();
             match lex(rest, nonce, is_end) {
@@ -302,6 +316,7 @@ impl Decoder {
                     arg.looked = at + 1;
                     let starts_line = || starts_line(bytes.get(arg.from..at).unwrap_or_default());
                     let tool = call.tool.and_then(|at| self.options.offered.tools.get(at));
+                    // The search runs backwards within the value only, and only for tags that could imply its end.
                     if is_implied(&tag, &call, &arg, tool, &starts_line)
                         && (tag.role() != Role::Call || tag.is_own() || self.is_offered(&tag))
                     {
@@ -324,6 +339,7 @@ impl Decoder {
                 }
             }
         };
+        // What a waiting closer has behind it counts as well: blanks could go on for ever.
         let size = found.as_ref().map_or(bytes.len(), |closer| closer.follow) - arg.from;
         if call.bytes + size > MOST_CALL {
             out.push(Raw::TooLarge);
@@ -399,6 +415,7 @@ impl Decoder {
             .flat_map(|tool| &tool.params.props)
             .filter(|prop| prop.is_required);
         let is_given = |name: &str| {
+            // A path into it is a part of it: `edits[0].new_text` gives `edits`.
             let is_it = |arg: &RawArg| arg.name == name || arg.name.starts_with(name);
             call.args.iter().any(is_it)
         };
@@ -415,6 +432,7 @@ impl Decoder {
 /// Whether what follows these bytes of a value starts a line. In front of the value stands its opener; whether that is still
 /// in the buffer depends on the pieces, so it is not looked at.
 fn starts_line(value: &[u8]) -> bool {
+    // Backwards over blanks only: the last line of the value, not all of it.
     let mut blanks = value
         .iter()
         .rev()
@@ -450,9 +468,11 @@ fn is_implied(
             tag.local == arg.local
                 && tag.prefix == arg.prefix
                 && (tag.mark == arg.mark || tag.is_own())
+                // Twice the same name is content: values are told once.
                 && name != arg.name
                 && call.args.iter().all(|given| given.name != name)
                 && starts_line()
+                // An unknown name is more likely markup in a text than an argument.
                 && tool.is_some_and(|tool| is_argument(name, &tool.params))
         }
         _ => false,
@@ -467,6 +487,7 @@ fn closer_kind(tag: &Tag, call: &OpenCall, arg: &OpenArg) -> Option<CloserKind> 
     if tag.local.is_argument() {
         let is_alike = tag.local == arg.local && tag.prefix == arg.prefix;
         if is_alike && (tag.mark == arg.mark || tag.is_own()) {
+            // A mark that another call uses is no mark of this one, unless it is ours.
             return Some(CloserKind::Arg);
         }
         return (is_alike && arg.mark == Mark::Own).then_some(CloserKind::Mangled);
@@ -495,6 +516,7 @@ fn may_follow(kind: CloserKind, tag: &Tag, call: &OpenCall, arg: &OpenArg) -> bo
     if !is_own_kind || (kind == CloserKind::Mangled && !tag.is_own()) {
         return false;
     }
+    // Models close a call of ours with the plain name now and then.
     let is_call = tag.local == call.local || (arg.mark == Mark::Own && tag.local == Local::Call);
     let is_calls = tag.role() == Role::Calls || is_xtml_tools(tag);
     let opens_call = is_call && !tag.is_closer && tag.name.is_some();

@@ -1,6 +1,7 @@
 //! Reads the parts of a tag. Where the bytes end in the middle of a part, the answer is `None`.
 
 use super::lex::Mark;
+use crate::impossible::OrImpossible as _;
 
 /// A place in a tag.
 pub(super) struct Cursor<'a> {
@@ -35,7 +36,9 @@ impl<'a> Cursor<'a> {
     }
 
     fn rest(&self) -> &'a [u8] {
-        self.bytes.get(self.at..).unwrap_or_default()
+        self.bytes
+            .get(self.at..)
+            .or_impossible("a cursor stands within what it reads")
     }
 
     pub(super) fn passes(&mut self, word: &[u8]) -> bool {
@@ -51,6 +54,7 @@ impl<'a> Cursor<'a> {
         let rest = self.rest();
         let common = rest.len().min(word.len());
         let is_begun = rest
+            // Letter case never counts: models write tags as they write headings.
             .get(..common)
             .zip(word.get(..common))
             .is_some_and(|(rest, word)| rest.eq_ignore_ascii_case(word));
@@ -90,6 +94,7 @@ impl<'a> Cursor<'a> {
     /// `|open|>` or `|close|>`: whether it closes; `Some(None)`: neither.
     pub(super) fn xtml_bracket(&mut self) -> Option<Option<bool>> {
         let from = self.at;
+        // 0xef begins the full-width bar, which is what DeepSeek's template has.
         if self.peek()? != b'|' && self.peek()? != 0xef {
             return Some(None);
         }
@@ -103,6 +108,7 @@ impl<'a> Cursor<'a> {
                 }
             }
         }
+        // Neither word: a tag of another kind may begin with a bar.
         self.at = from;
         Some(None)
     }
@@ -121,10 +127,12 @@ impl<'a> Cursor<'a> {
             }
             let rest = self.rest();
             let word = rest.iter().position(|byte| !byte.is_ascii_alphanumeric());
+            // Without an end in sight it is no namespace, once it is longer than any of them.
             let word = word.or_else(|| (rest.len() > 32).then_some(0))?;
             if word > 0 && word <= 32 && rest.get(word) == Some(&b':') {
                 self.at += word + 1;
             }
+            // In rounds, since bars, `DSML` and namespaces come in any order and more than once.
             if self.at == before {
                 return Some(self.at > from);
             }
@@ -135,6 +143,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn local(&mut self, most: usize) -> Option<Vec<u8>> {
         let mut name = Vec::new();
         loop {
+            // The caller takes a name of this length for none.
             if name.len() >= most {
                 return Some(name);
             }
@@ -156,6 +165,7 @@ impl<'a> Cursor<'a> {
             return Some(Mark::None);
         }
         let rest = self.rest().get(1..).unwrap_or_default();
+        // Waits for whatever ends it: half a nonce is no other nonce.
         let length = rest.iter().position(|byte| !byte.is_ascii_alphanumeric())?;
         let mark = rest.get(..length).unwrap_or_default();
         if mark.eq_ignore_ascii_case(nonce) {
@@ -185,6 +195,7 @@ impl<'a> Cursor<'a> {
             .iter()
             .position(|byte| matches!(byte, b'>' | b'<' | b'\n'))?;
         self.at += length;
+        // Lossy: the bytes may have been cut between tags only, but a model may have written anything.
         let name = String::from_utf8_lossy(rest.get(..length).unwrap_or_default());
         Some(name.trim().trim_end_matches('/').to_owned())
     }
@@ -198,6 +209,8 @@ impl<'a> Cursor<'a> {
             ("‘".as_bytes(), "’".as_bytes()),
         ];
         for (open, close) in quotes {
+            // The first byte is compared before the word, as `passes_word` would ask for more at the first byte of any
+            // curly quote.
             if self.peek()? == open.first().copied()? && self.passes_word(open)? {
                 let rest = self.rest();
                 let length = memchr::memmem::find(rest, close)?;
@@ -233,6 +246,7 @@ impl<'a> Cursor<'a> {
         let is_end = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'>' | b'<' | b'|');
         let length = rest.iter().position(is_end)?;
         let value = rest.get(..length).unwrap_or_default();
+        // The slash belongs to the tag's end, which `tag_end` reads.
         let value = value.strip_suffix(b"/").unwrap_or(value);
         self.at += value.len();
         Some(Some((key, String::from_utf8_lossy(value).into_owned())))
@@ -245,6 +259,7 @@ impl<'a> Cursor<'a> {
             let is_end = self.peek()? == b'<'
                 && self.passes_word(b"<")?
                 && self.bar()?
+                // All or nothing: a part of `<|sep|>` is put back.
                 && self.passes_word(b"sep")?
                 && self.bar()?
                 && self.passes_word(b">")?;
@@ -258,6 +273,7 @@ impl<'a> Cursor<'a> {
             self.at += 1;
             self.skip_blanks();
         }
+        // 0xef may begin a full-width bar or bracket; the latter is looked for behind.
         while matches!(self.peek()?, b'|' | 0xef) && self.bar()? {}
         if self.peek()? == b'>' {
             self.at += 1;

@@ -188,11 +188,13 @@ impl Tag {
 
 /// Reads the tag at the beginning of `bytes`, which is a `<`. With `is_end` nothing comes behind `bytes`.
 pub(in super::super) fn lex(bytes: &[u8], nonce: &[u8], is_end: bool) -> Lexed {
+    // Cut at the longest tag, so that a `<` in prose is waited for no longer than that.
     let bounded = bytes.get(..MOST_TAG).unwrap_or(bytes);
     let mut cursor = Cursor::new(bounded);
     match tag(&mut cursor, nonce) {
         Some(Ok(tag)) => Lexed::Tag(tag),
         Some(Err(NoTag)) => Lexed::Nothing,
+        // As long as any tag and still not over: it is none.
         None if is_end || bounded.len() == MOST_TAG => Lexed::Nothing,
         None => Lexed::More,
     }
@@ -222,11 +224,13 @@ fn tag(cursor: &mut Cursor<'_>, nonce: &[u8]) -> Option<Result<Tag, NoTag>> {
     }
     cursor.skip_blanks();
     let local_name = cursor.local(MOST_LOCAL)?;
+    // A name that fills all the room is longer than any that somebody gives a meaning to.
     if local_name.is_empty() || local_name.len() >= MOST_LOCAL {
         return Some(Err(NoTag));
     }
     let mut local = Local::named(&local_name);
     let is_of_tools = memchr::memmem::find(&local_name, b"tool").is_some();
+    // Only between bars or behind a namespace: `<toolbox_begin>` in prose is none.
     if local == Local::Other && prefix == Prefix::Marked && is_of_tools {
         if local_name.ends_with(b"_begin") {
             local = Local::Begin;
@@ -245,6 +249,7 @@ fn tag(cursor: &mut Cursor<'_>, nonce: &[u8]) -> Option<Result<Tag, NoTag>> {
         is_text: None,
         length: 0,
     };
+    // Marks are ours alone; behind another prefix `-k7q2` would be part of a name.
     if local.may_have_mark() && prefix == Prefix::Plain {
         tag.mark = cursor.mark(nonce)?;
     }
@@ -255,6 +260,7 @@ fn tag(cursor: &mut Cursor<'_>, nonce: &[u8]) -> Option<Result<Tag, NoTag>> {
             tag.has_attributes = true;
         }
         // The name goes on: another one than it looked like.
+        // `<call-ing>`, `<args>`: names that merely begin like ours.
         byte if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b':' | b'.') => {
             return Some(Err(NoTag));
         }
@@ -272,6 +278,7 @@ fn attributes(cursor: &mut Cursor<'_>, mut tag: Tag) -> Option<Result<Tag, NoTag
             return Some(Ok(tag));
         }
         // The bracket was left out: forgiven where the tag has all that it needs.
+        // A new tag begins where this one should have ended.
         if cursor.peek()? == b'<' && tag.prefix != Prefix::Xtml {
             let is_whole = tag.is_closer || tag.name.is_some();
             tag.length = cursor.at();
@@ -290,9 +297,11 @@ fn attributes(cursor: &mut Cursor<'_>, mut tag: Tag) -> Option<Result<Tag, NoTag
         };
         tag.has_attributes = true;
         match key.as_slice() {
+            // The first counts, as with any attribute that comes twice.
             b"name" | b"tool" | b"key" | b"function" if tag.name.is_none() => {
                 tag.name = Some(value)
             }
+            // DeepSeek's `string="false"` and Qwen's `type=` say the same.
             b"string" => tag.is_text = Some(value.eq_ignore_ascii_case("true")),
             b"type" => tag.is_text = Some(value.eq_ignore_ascii_case("string")),
             _ => {}
@@ -314,6 +323,7 @@ pub(in super::super) enum Own {
 pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
     let mut rest = bytes.get(1..).unwrap_or_default();
     // Blanks are forgiven, but not so many that prose would wait for long.
+    // Twice: around the slash there may be blanks on both sides.
     for may_be_slash in [true, false] {
         for _ in 0..2 {
             if let [b' ' | b'\t', after @ ..] = rest {
@@ -336,6 +346,7 @@ pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
         {
             continue;
         }
+        // The name is still torn: any of them may become one of ours.
         if common < name.len() {
             return Own::Maybe(0);
         }
@@ -349,6 +360,7 @@ pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
         }
         return match rest.first() {
             None => Own::Maybe(common),
+            // The nonce is part of a longer word.
             Some(byte) if byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-') => Own::No,
             Some(_) => Own::Yes,
         };

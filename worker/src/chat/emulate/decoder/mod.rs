@@ -36,6 +36,7 @@ use super::{
     nonce::Nonce,
     schema::Offered,
 };
+use crate::impossible::OrImpossible as _;
 
 /// Most bytes of one call. Source: tools.md section 6, rule 12.
 pub(super) const MOST_CALL: usize = 4 << 20;
@@ -140,6 +141,7 @@ impl Decoder {
 
     /// The next piece of the answer.
     pub(super) fn feed(&mut self, mut piece: String, out: &mut Vec<Raw>) {
+        // Nearly every piece of nearly every answer: no copy into the buffer, no scan, but one search for four bytes.
         if self.is_idle && text::is_plain(piece.as_bytes()) {
             self.pass(&mut piece);
             if !piece.is_empty() {
@@ -150,6 +152,7 @@ impl Decoder {
         if matches!(self.state, State::Done) {
             return;
         }
+        // Taken over as it is: the usual case behind an idle one.
         if self.buffer.is_empty() {
             self.buffer = piece;
         } else {
@@ -161,6 +164,7 @@ impl Decoder {
     /// Nothing more comes.
     pub(super) fn finish(&mut self, end: End, out: &mut Vec<Raw>) {
         self.run(true, out);
+        // `Done` in any case: what the states below tell is the last of it.
         let state = std::mem::replace(&mut self.state, State::Done);
         match state {
             State::Text | State::Probe(_) | State::After { .. } | State::Done => {}
@@ -181,6 +185,7 @@ impl Decoder {
             piece.insert_str(0, &self.buffer);
             self.buffer.clear();
         }
+        // Held, as a call may follow whose blanks before it are not told.
         let blanks = text::trailing_blanks(piece.as_bytes());
         if blanks > 0 {
             // Blanks are ASCII, so this lies between characters.
@@ -192,24 +197,29 @@ impl Decoder {
 
     fn run(&mut self, is_end: bool, out: &mut Vec<Raw>) {
         while self.step(is_end, out) == Flow::On {}
+        // Also where more than half of it is dealt with, so that each byte is moved a bounded number of times.
         let is_worth_it = self.at > WORTH_MOVING && self.at > self.buffer.len() / 2;
         if is_worth_it || self.at == self.buffer.len() {
             self.buffer.drain(..self.at);
+            // Places of states are counted from the buffer's beginning.
             self.state.moved(self.at);
             self.at = 0;
         }
         self.is_idle = matches!(self.state, State::Text)
             && !self.place.is_start
+            // The fast way has no `at`: it must stand at the beginning.
             && self.at == 0
             && self.buffer.len() <= text::MOST_BLANKS
             && self.buffer.bytes().all(|byte| byte.is_ascii_whitespace());
         if matches!(self.state, State::Done) {
+            // Its memory goes as well: an answer may go on for long behind its calls.
             self.buffer = String::new();
             self.at = 0;
         }
     }
 
     fn step(&mut self, is_end: bool, out: &mut Vec<Raw>) -> Flow {
+        // Taken out, so that a state that holds a call needs no clone; each arm puts one back.
         match std::mem::replace(&mut self.state, State::Done) {
             State::Text => self.words(is_end, out),
             State::Probe(probe) => self.probe(probe, is_end, out),
@@ -241,7 +251,10 @@ impl Decoder {
     }
 
     fn rest(&self) -> &[u8] {
-        self.buffer.as_bytes().get(self.at..).unwrap_or_default()
+        self.buffer
+            .as_bytes()
+            .get(self.at..)
+            .or_impossible("what is dealt with is a part of what has come")
     }
 
     fn words(&mut self, is_end: bool, out: &mut Vec<Raw>) -> Flow {
@@ -251,12 +264,17 @@ impl Decoder {
             bare_json: self.options.bare_json,
             turn_marks: self.options.turn_marks,
         };
-        let bytes = self.buffer.as_bytes().get(self.at..).unwrap_or_default();
+        let bytes = self
+            .buffer
+            .as_bytes()
+            .get(self.at..)
+            .or_impossible("what is dealt with is a part of what has come");
         match text::scan(bytes, self.looked, self.place, &wanted, is_end) {
             Step::Tell { upto, fence } => {
                 self.tell(upto, fence, out);
                 self.wait(State::Text)
             }
+            // Before other tags: with our nonce it is never content.
             Step::Own {
                 at,
                 tag: Some(tag),
@@ -276,6 +294,7 @@ impl Decoder {
                 fence,
             } => {
                 self.tell(upto, fence, out);
+                // The blanks between the words and the tag go with the tag.
                 self.at += at - upto;
                 self.place.is_start = false;
                 self.open(tag, out)
@@ -303,6 +322,7 @@ impl Decoder {
 
     /// Tells the first bytes as words.
     fn tell(&mut self, upto: usize, fence: Option<Fence>, out: &mut Vec<Raw>) {
+        // What was looked through counts from `at`, which moves.
         self.looked = self.looked.saturating_sub(upto);
         self.place.fence = fence;
         let words = self.buffer.get(self.at..self.at + upto).unwrap_or_default();
@@ -311,6 +331,7 @@ impl Decoder {
         }
         self.place.indent = text::indent_behind(self.place.indent, words.as_bytes());
         self.place.is_start &= words.bytes().all(|byte| byte.is_ascii_whitespace());
+        // All of it: given away without a copy.
         if self.at == 0 && upto == self.buffer.len() {
             out.push(Raw::Text(std::mem::take(&mut self.buffer)));
             return;

@@ -17,6 +17,7 @@ use crate::chat::emulate::{
     json::{Scan, read},
     ladder::{Body, RawCall},
 };
+use crate::impossible::OrImpossible as _;
 
 const BRACKETED: &str = "[TOOL_CALLS]";
 /// Most tags around a call.
@@ -80,13 +81,17 @@ impl Probe {
 
 impl Decoder {
     pub(super) fn probe(&mut self, mut probe: Probe, is_end: bool, out: &mut Vec<Raw>) -> Flow {
-        let text = self.buffer.get(self.at + probe.start..).unwrap_or_default();
+        let text = self
+            .buffer
+            .get(self.at + probe.start..)
+            .or_impossible("a probe begins within the buffer");
         if probe.json.is_none() {
             let begin = probe.start;
             match self.opened(text, probe.kind, is_end) {
                 Opened::More => return self.wait(State::Probe(probe)),
                 Opened::No => return self.reject(&probe, out),
                 Opened::Call(tag, at) => {
+                    // The name decides, not the form: prose about calls names other tools, or none.
                     if !self.is_offered(&tag) {
                         return self.reject(&probe, out);
                     }
@@ -125,7 +130,10 @@ impl Decoder {
 
     fn look_at_json(&mut self, mut probe: Probe, is_end: bool, out: &mut Vec<Raw>) -> Flow {
         let is_bare = matches!(probe.kind, ProbeKind::Bare { .. });
-        let text = self.buffer.get(self.at + probe.start..).unwrap_or_default();
+        let text = self
+            .buffer
+            .get(self.at + probe.start..)
+            .or_impossible("a probe begins within the buffer");
         let Some(json) = &mut probe.json else {
             return self.reject(&probe, out);
         };
@@ -138,12 +146,15 @@ impl Decoder {
         }
         let known = json.end.unwrap_or(text.len());
         if json.name.is_none() {
+            // Enough is known when all of it is there, when nothing more comes, or when nobody should wait any longer.
             let is_last = json.end.is_some() || is_end || known >= MOST_UNKNOWN;
+            // Doubling: to look at growing JSON from its start costs a constant part of its length in all.
             if !is_last && known > SHORT && known < 2 * json.peeked {
                 return self.wait(State::Probe(probe));
             }
             json.peeked = known;
             let mut most = known.min(MOST_UNKNOWN);
+            // Backwards, at most three bytes: the bound may fall within a character.
             while !text.is_char_boundary(most) {
                 most -= 1;
             }
@@ -192,19 +203,24 @@ impl Decoder {
             }
             return self.wait(State::Probe(probe));
         };
-        let (json_text, behind) = text.split_at_checked(end).unwrap_or_default();
+        let (json_text, behind) = text
+            .split_at_checked(end)
+            .or_impossible("its end is a part of what was scanned");
         let behind = behind.trim_start();
         let behind = match probe.kind {
+            // The fence around it, if it opened with one.
             ProbeKind::Bare { json: 1.. } => behind.trim_start_matches(['`', '~']),
             _ => behind,
         };
         if !behind.trim_start().is_empty() {
+            // Something stands behind it, so it is not the whole answer: an example in a text.
             return self.reject(&probe, out);
         }
         if !is_end {
             return self.wait(State::Probe(probe));
         }
         let offered = &self.options.offered;
+        // Read only at the end: until then it need not even be JSON of the strict kind.
         let found = read(json_text).ok().and_then(|reading| calls(reading.tree));
         let found =
             found.filter(|calls| calls.iter().all(|(name, _)| offered.find(name).is_some()));
@@ -217,6 +233,7 @@ impl Decoder {
                     body: Body::Tree(arguments),
                 })
             })),
+            // It can be read and is no call of ours: an answer in JSON.
             None if read(json_text).is_ok() => return self.reject(&probe, out),
             None => out.push(Raw::Void(Fact::unreadable(
                 &name,
@@ -268,6 +285,7 @@ impl Decoder {
     /// not outside of it, and never the end of a string.
     pub(super) fn end_in_json(&mut self, json: OpenJson, end: End, out: &mut Vec<Raw>) {
         let text = self.buffer.get(json.from()..).unwrap_or_default();
+        // Read for its form only: `tell` reads it again, which happens once an answer.
         if end == End::Clean && !json.is_in_string() && read(text).is_ok() {
             json.tell(text, out);
         } else {
@@ -290,6 +308,7 @@ fn of_head(head: Head, at: usize) -> Opened {
 fn tags(text: &str, nonce: &[u8], is_end: bool) -> Opened {
     let bytes = text.as_bytes();
     let (mut at, mut may_be_json) = (0, true);
+    // `function_calls`, `invoke`, a namespace and one more; deeper nesting is prose.
     for _ in 0..=MOST_WRAPPERS {
         let rest = bytes.get(at..).unwrap_or_default();
         match rest.first() {

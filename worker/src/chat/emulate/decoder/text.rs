@@ -80,6 +80,7 @@ pub(super) enum ProbeKind {
 
 /// Whether a piece of text has none of the bytes that anything begins with.
 pub(super) fn is_plain(text: &[u8]) -> bool {
+    // Four searches with vector instructions, in two passes over the piece.
     memchr3(b'<', b'`', b'[', text).is_none() && memchr(b'~', text).is_none()
 }
 
@@ -141,6 +142,7 @@ impl Scan<'_> {
             .text
             .iter()
             .position(|byte| !byte.is_ascii_whitespace());
+        // Only at the answer's beginning and only once: `from` moves with the first look.
         if self.place.is_start
             && from == 0
             && let Some(first) = first
@@ -174,6 +176,8 @@ impl Scan<'_> {
     fn next_special(&self, at: usize) -> Option<usize> {
         let rest = self.text.get(at..)?;
         let first = memchr3(b'<', b'`', b'[', rest);
+        // A tilde is searched for before the first of the others only, so that a text without any is passed twice and
+        // no more.
         let before = rest.get(..first.unwrap_or(rest.len())).unwrap_or_default();
         memchr(b'~', before).or(first).map(|found| at + found)
     }
@@ -202,6 +206,7 @@ impl Scan<'_> {
             .rev()
             .take_while(|byte| matches!(byte, b' ' | b'\t'))
             .count();
+        // The byte before the blanks, if the text has it; else what was known where the text begins.
         match before
             .len()
             .checked_sub(blanks + 1)
@@ -221,6 +226,7 @@ impl Scan<'_> {
     /// JSON as the whole answer.
     fn bare(&self, first: usize) -> Option<Step> {
         let rest = self.text.get(first..)?;
+        // Mistral's mark begins like a list of JSON.
         let is_bracketed = BRACKETED.starts_with(rest.get(..BRACKETED.len()).unwrap_or(rest));
         if !self.wanted.bare_json || !matches!(rest.first(), Some(b'{' | b'[')) {
             return None;
@@ -243,6 +249,7 @@ impl Scan<'_> {
             Own::Yes => return self.own(at, rest),
             Own::Maybe(_) if !self.is_end => return Seen::Done(self.hold(at)),
             // A tag of ours that was cut off within its nonce. Less of it may be anything.
+            // At the end some of the nonce is enough; without any of it, `<ca` is prose.
             Own::Maybe(1..) => {
                 let upto = self.end_of_words(at);
                 return Seen::Done(Step::Cut { upto });
@@ -250,6 +257,7 @@ impl Scan<'_> {
             Own::Maybe(0) | Own::No => {}
         }
         if self.wanted.flavour == Flavour::Answer
+            // At the start of a line only: the same words within one are quoted.
             && self.indent(at).is_some()
             && self.place.fence.is_none()
         {
@@ -273,6 +281,7 @@ impl Scan<'_> {
             Lexed::Nothing => return Seen::On(at + 1),
             Lexed::Tag(tag) => tag,
         };
+        // A closer without an opener is prose or a slip; nothing is lost by telling it.
         if tag.is_closer {
             return Seen::On(at + 1);
         }
@@ -319,6 +328,7 @@ impl Scan<'_> {
             upto,
             at,
             tag,
+            // A fence that was only there for the block goes with it, so that no code block stays open.
             fence: self.place.fence.filter(|_| !vanishes),
         })
     }
@@ -349,9 +359,11 @@ impl Scan<'_> {
         let rest = self.text.get(at..).unwrap_or_default();
         let mark = rest.first().copied().unwrap_or_default();
         let count = rest.iter().take_while(|&&byte| byte == mark).count();
+        // Marks within a line open nothing.
         if self.indent(at).is_none() {
             return Seen::On(at + count);
         }
+        // Enough is there when something follows, or when it is longer than what would make it vanish.
         let is_whole = |length: usize| self.is_end || length < rest.len() || length >= MOST_FENCE;
         if !is_whole(count) {
             return Seen::Done(self.hold(at));
@@ -370,6 +382,7 @@ impl Scan<'_> {
             .get(..line_end.unwrap_or(line.len()))
             .unwrap_or_default();
         if let Some(open) = self.place.fence {
+            // CommonMark 0.31, section 4.5: the same mark, as many at least, nothing behind them.
             let is_closing = open.mark == mark
                 && count >= open.count
                 && info.iter().all(u8::is_ascii_whitespace);
@@ -391,6 +404,7 @@ impl Scan<'_> {
         let body = rest.get(inside..).unwrap_or_default();
         let blanks = body.iter().position(|byte| !byte.is_ascii_whitespace());
         let gap = inside + blanks.unwrap_or(body.len());
+        // Too far from its block to be there for it: an ordinary fence.
         if gap > MOST_FENCE || (blanks.is_none() && self.is_end) {
             self.place.fence = Some(fence);
             return Seen::On(at + count);
@@ -404,6 +418,8 @@ impl Scan<'_> {
                     Own::No => {}
                     Own::Maybe(_) if !self.is_end => {
                         // Neither the fence nor what stands in it is told before it is known.
+                        // Set for the look at the tag, and taken back for the wait: the fence is looked at again with
+                        // the next piece.
                         self.place.fence = None;
                         return Seen::Done(self.hold(at));
                     }
@@ -411,6 +427,7 @@ impl Scan<'_> {
                         self.place.fence = None;
                         self.vanishing = Some((at, at + gap));
                         let seen = self.tag(at + gap);
+                        // It was none of ours after all.
                         if let Seen::On(_) = seen {
                             self.place.fence = Some(fence);
                         }

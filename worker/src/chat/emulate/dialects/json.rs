@@ -41,6 +41,7 @@ pub(in super::super) fn peek(json: &str, offered: &Offered, alone: bool) -> Peek
         offered,
         alone,
     };
+    // What ends early waits; each answer about a beginning must hold for all that could follow.
     peeker.value(0).unwrap_or(Peek::More)
 }
 
@@ -73,6 +74,7 @@ impl Peeker<'_> {
     fn members(&mut self, level: usize) -> Option<Peek> {
         let (mut found, mut has_arguments) = (None, false);
         loop {
+            // Commas are passed in any number: mending them is the reader's business.
             while self.next()? == b',' {
                 self.at += 1;
             }
@@ -87,6 +89,7 @@ impl Peeker<'_> {
             }
             self.at += 1;
             let begin = self.next()?;
+            // `{"function":{"name":…}}`: the name is inside.
             if LISTS.contains(&key.as_str()) || (begin == b'{' && NAMES.contains(&key.as_str())) {
                 return self.value(level + 1);
             }
@@ -100,12 +103,14 @@ impl Peeker<'_> {
                 found = Some(name);
             } else if ARGUMENTS.contains(&key.as_str()) {
                 has_arguments = true;
+                // Only as far as it is needed: with a name, that arguments have begun is enough.
                 if found.is_none() {
                     self.skip(begin)?;
                 }
             } else if BESIDE.contains(&key.as_str()) {
                 self.skip(begin)?;
             } else {
+                // A member that calls do not have: an object of data with a `name`.
                 return Some(Peek::No);
             }
             if let Some(name) = found.take_if(|_| has_arguments || !self.alone) {
@@ -148,6 +153,7 @@ impl Peeker<'_> {
     /// Passes a value.
     fn skip(&mut self, begin: u8) -> Option<()> {
         if matches!(begin, b'{' | b'[') {
+            // The value must be whole to be passed, so an early end waits.
             self.at += Scan::default().advance(self.rest())?;
             return Some(());
         }

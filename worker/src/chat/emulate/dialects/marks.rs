@@ -46,6 +46,7 @@ pub(in super::super) fn head(text: &str, nonce: &[u8], is_end: bool) -> Head {
                 Lexed::Tag(tag) if tag.role() == Role::Mark => {
                     let mark = rest.get(..tag.length).unwrap_or_default();
                     let ends = memchr::memmem::find(mark, b"end").is_some();
+                    // An end's mark behind a name: a call that has no arguments.
                     if let Some(name) = name.take_if(|_| ends) {
                         return Head::Bare(name, at);
                     }
@@ -56,6 +57,7 @@ pub(in super::super) fn head(text: &str, nonce: &[u8], is_end: bool) -> Head {
             Some(_) => {
                 let is_end_of_words = |byte: &u8| matches!(byte, b'<' | b'{' | b'[');
                 let length = rest.iter().position(is_end_of_words);
+                // Without an end in sight within the longest head it is no head.
                 if length.is_none() && rest.len() <= MOST_HEAD && !is_end {
                     return Head::More;
                 }
@@ -96,6 +98,7 @@ pub(in super::super) fn bracketed(text: &str, is_end: bool) -> Head {
 /// `functions.read:0` as `functions.read`; of several lines the first.
 fn named(words: &str) -> Option<String> {
     let line = words.trim().lines().next()?.trim();
+    // `:0` is Kimi's count of calls; a namespace of one's own has no digits behind its colon.
     let name = match line.rsplit_once(':') {
         Some((name, id)) if !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => line,

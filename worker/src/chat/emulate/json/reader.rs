@@ -36,6 +36,7 @@ pub enum Unreadable {
 pub fn read(json: &str) -> Result<Reading, Unreadable> {
     let inside = text::without_fence(json);
     let mut reader = Reader::new(inside);
+    // A fence is no part of the value, and whatever was taken away makes it inexact.
     reader.is_exact = inside.len() == json.len();
     if reader.bytes.starts_with(BYTE_ORDER_MARK) {
         reader.at = BYTE_ORDER_MARK.len();
@@ -89,6 +90,7 @@ impl<'a> Reader<'a> {
     }
 
     fn whole(&mut self) -> Result<Tree, Unreadable> {
+        // Depth counts from the whole; recursion is bounded by it, so that no answer overflows the stack.
         self.skip()?;
         let tree = self.value(0)?;
         self.skip()?;
@@ -182,11 +184,13 @@ impl<'a> Reader<'a> {
             Some(b',') => {
                 self.at += 1;
                 self.skip()?;
+                // `[1,]`: the bracket is met by `is_closed` in the next round.
                 if self.peek().map(isize::from) == Some(closer as isize) {
                     self.is_exact = false;
                 }
                 Ok(())
             }
+            // `is_closed` decides what their absence or their bracket means.
             None | Some(b']' | b'}') => Ok(()),
             Some(_) => Err(Unreadable::Unexpected(self.at)),
         }
@@ -235,6 +239,7 @@ impl<'a> Reader<'a> {
             "null" => Tree::Null,
             _ => {
                 self.is_exact = false;
+                // A word that is none of anybody's is text without its quotes.
                 text::python(word).unwrap_or_else(|| Tree::Text(word.to_owned()))
             }
         })

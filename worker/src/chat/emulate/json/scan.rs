@@ -40,6 +40,8 @@ impl Scan {
             if let Inside::String(quote) = self.inside {
                 // The long stretches: the inside of strings.
                 let rest = bytes.get(at..).unwrap_or_default();
+                // Straight quotes end where they stand; of curly ones the first byte is looked for, and `step` sees the
+                // other two.
                 let special = if quote == b'"' || quote == b'\'' {
                     memchr::memchr2(quote, b'\\', rest)
                 } else {
@@ -56,6 +58,7 @@ impl Scan {
             }
             self.step(byte);
             at += 1;
+            // Only brackets end it: a scan is for lists and objects.
             if self.depth == 0 && self.inside == Inside::Value && matches!(byte, b'}' | b']') {
                 return Some(at);
             }
@@ -78,6 +81,7 @@ impl Scan {
                 Inside::Value
             }
             (Inside::Value, b'}' | b']') => {
+                // Saturating: one bracket too many is the reader's to judge.
                 self.depth = self.depth.saturating_sub(1);
                 Inside::Value
             }
@@ -102,6 +106,7 @@ impl Scan {
 
             (Inside::Slash, b'/') => Inside::LineComment,
             (Inside::Slash, b'*') => Inside::Comment,
+            // The byte behind the slash counts for itself: it may be a quote or a bracket.
             (Inside::Slash, _) => {
                 self.inside = Inside::Value;
                 return self.step(byte);

@@ -32,6 +32,7 @@ pub(super) fn string(json: &str, from: usize) -> Result<ReadString, Unreadable> 
     loop {
         let rest = bytes.get(at..).unwrap_or_default();
         // Only the first bytes of the things below are looked for, and those begin a character.
+        // Of three bytes the first is enough: `close` is compared as a whole behind it.
         let is_special = |&byte: &u8| byte == b'\\' || byte < 0x20 || byte == close[0];
         let plain = rest.iter().position(is_special);
         let plain = plain.ok_or(Unreadable::OpenString)?;
@@ -50,6 +51,7 @@ pub(super) fn string(json: &str, from: usize) -> Result<ReadString, Unreadable> 
             is_exact &= escape.is_exact;
             match escape.character {
                 Some(c) => text.push(c),
+                // What follows is read as it stands, in the next round.
                 None => text.push('\\'),
             }
             at += escape.length;
@@ -113,6 +115,7 @@ const UNKNOWN_ESCAPE: Escape = Escape {
 
 /// One unit of UTF-16, or two. Half of a pair means no character at all: nothing is put in its place.
 fn unicode(rest: &[u8], unit: u16) -> Result<Escape, Unreadable> {
+    // A surrogate is none, so two units are needed.
     if let Some(character) = char::from_u32(u32::from(unit)) {
         return Ok(Escape {
             character: Some(character),
@@ -168,6 +171,7 @@ pub(super) fn comment_length(bytes: &[u8]) -> Option<usize> {
         [b'/', b'/', ..] | [b'#', ..] => Some(memchr::memchr(b'\n', bytes).unwrap_or(bytes.len())),
         [b'/', b'*', inside @ ..] => {
             let end = memchr::memmem::find(inside, b"*/");
+            // Four for both marks, of which two were taken off above; an open comment goes to the end.
             Some(end.map_or(bytes.len(), |end| end + 4))
         }
         _ => None,
@@ -180,6 +184,7 @@ pub fn is_number(word: &str) -> bool {
     let mut rest = word.as_bytes();
     rest = rest.strip_prefix(b"-").unwrap_or(rest);
     let whole = digits(rest);
+    // JSON has no leading zeros, and neither may a number that is passed on in its digits.
     if whole == 0 || (whole > 1 && rest.starts_with(b"0")) {
         return false;
     }

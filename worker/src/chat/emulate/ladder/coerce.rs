@@ -18,6 +18,7 @@ pub fn fit_members(members: &mut Vec<(String, Tree)>, fields: &Fields) -> bool {
         // A name that is a little off counts for the member that it can only mean, unless that is there itself.
         if fields.find(name).is_none()
             && let Some(prop) = fields.find_loosely(name)
+            // Two members of one name would leave only the last.
             && members.iter().all(|(known, _)| *known != prop.name)
             && let Some((name, _)) = members.get_mut(at)
         {
@@ -30,6 +31,8 @@ pub fn fit_members(members: &mut Vec<(String, Tree)>, fields: &Fields) -> bool {
             is_mended |= fit(value, shape);
         }
     }
+    // In this order: names first, since shapes are found by them; what is superfluous last, since a value may have
+    // become null.
     let before = members.len();
     members.retain(|(name, value)| match (fields.find(name), &fields.rest) {
         (None, Rest::None) => false,
@@ -47,6 +50,7 @@ pub fn fit_members(members: &mut Vec<(String, Tree)>, fields: &Fields) -> bool {
 pub fn fit(value: &mut Tree, shape: &Shape) -> bool {
     let mut is_mended = false;
     let types = shape.types;
+    // A union is decided before anything is mended, as what mends it for one branch may spoil it for another.
     if !shape.branches.is_empty() {
         return fit_one_of(value, shape);
     }
@@ -92,10 +96,12 @@ pub fn fit(value: &mut Tree, shape: &Shape) -> bool {
 fn fit_one_of(value: &mut Tree, shape: &Shape) -> bool {
     let admits = |branch: &&Shape| branch.types.admit(value);
     let mut fitting: Vec<&Shape> = shape.branches.iter().filter(admits).collect();
+    // None fits as it is: then one that it can be made to fit.
     if fitting.is_empty() && !shape.types.admit(value) {
         let convertible = |branch: &&Shape| converted(value, branch).is_some();
         fitting = shape.branches.iter().filter(convertible).collect();
     }
+    // Several: the members with fixed values say which it is.
     if fitting.len() > 1 {
         fitting.retain(|branch| has_its_literals(value, branch));
     }
@@ -125,6 +131,7 @@ fn converted(value: &Tree, shape: &Shape) -> Option<Tree> {
         let trimmed = text.trim();
         if types.has(Types::INTEGER) && is_number(trimmed) {
             let whole = whole_number(trimmed);
+            // Whole, or digits without any sign of a fraction: `1e3` is left as it is.
             if whole.is_some() || !trimmed.contains(['.', 'e', 'E']) {
                 return Some(Tree::Number(whole.unwrap_or_else(|| trimmed.into())));
             }
@@ -152,6 +159,7 @@ fn converted(value: &Tree, shape: &Shape) -> Option<Tree> {
         return Some(Tree::Text(value.to_json()));
     }
     if types.has(Types::ARRAY)
+        // One element in place of a list of one: models leave the brackets out.
         && !matches!(value, Tree::Object(_) | Tree::List(_) | Tree::Null)
         && let Some(items) = &shape.items
     {
@@ -190,6 +198,7 @@ pub fn is_fit(value: &Tree, shape: &Shape) -> bool {
     if !shape.types.admit(value) {
         return false;
     }
+    // Null beside an enum is a matter of the types.
     if !shape.literals.is_empty() && !shape.literals.contains(value) && *value != Tree::Null {
         return false;
     }

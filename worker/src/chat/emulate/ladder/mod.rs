@@ -71,6 +71,7 @@ pub(super) fn judge(raw: RawCall, offered: &Offered) -> Judged {
     let Some(tool) = offered.find(&raw.name).and_then(|at| offered.tools.get(at)) else {
         return unknown(raw, offered);
     };
+    // The model's spelling of a name is mended by the rules of [`Offered::find`]; that counts as mending.
     let mut is_mended = *raw.name != *tool.rendered_name();
     let arguments = match raw.body {
         Body::Args(args) => from_args(args, &tool.params, &mut is_mended),
@@ -87,6 +88,7 @@ pub(super) fn judge(raw: RawCall, offered: &Offered) -> Judged {
     is_mended |= coerce::fit_members(&mut members, &tool.params);
     let is_fit = coerce::are_fit(&members, &tool.params);
     let arguments = Tree::Object(members);
+    // Only strict tools are checked before they leave: the client's own error repairs better ([`Outcome::Misfit`]).
     if tool.is_strict
         && let Some(complaints) = complaints(tool, &arguments)
     {
@@ -228,6 +230,7 @@ fn from_args(args: Vec<RawArg>, fields: &Fields, is_mended: &mut bool) -> Result
             given.len() - 1
         });
         let Some(given) = given.get_mut(at) else {
+            // Cannot be: `at` is the place of one that is there.
             continue;
         };
         match place.path {

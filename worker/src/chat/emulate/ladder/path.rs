@@ -33,6 +33,7 @@ impl Path {
         }
         let mut steps = Vec::new();
         while !rest.is_empty() {
+            // A path that is longer than values may be deep leads nowhere.
             if steps.len() == MOST_STEPS {
                 return None;
             }
@@ -65,6 +66,7 @@ impl Path {
                 Step::Element(_) => shape.and_then(Shape::element),
                 Step::Member(name) => {
                     let fields = shape.and_then(|shape| shape.fields.as_deref());
+                    // By the names of the schema, so that `edits[0].newText` finds `new_text`.
                     if let Some(prop) = fields.and_then(|fields| fields.find_loosely(name)) {
                         name.clone_from(&prop.name);
                     }
@@ -110,6 +112,7 @@ impl Parts {
             return Ok(());
         };
         let empty = || rest.first().map_or(Self::Value(Tree::Null), Self::of);
+        // Reborrowed, so that `self` can be replaced by the first branch.
         let inside = match (&mut *self, step) {
             (Self::List(elements), Step::Element(index)) => {
                 elements.entry(*index).or_insert_with(empty)
@@ -125,6 +128,7 @@ impl Parts {
                     None => return Err(Gap::Contradiction),
                 }
             }
+            // `a.b` and `a[0]`, or a value and a part of it.
             _ => return Err(Gap::Contradiction),
         };
         inside.set(rest, value)
@@ -141,6 +145,7 @@ impl Parts {
                     Some(_) => return Err(Gap::Contradiction),
                 };
                 for (index, parts) in parts {
+                    // Only the next one: a gap would have to be filled with something that nobody has said.
                     if index > elements.len() {
                         return Err(Gap::Missing(elements.len()));
                     }
@@ -158,6 +163,7 @@ impl Parts {
                     Some(_) => return Err(Gap::Contradiction),
                 };
                 for (name, parts) in parts {
+                    // The last of a name counts, as in [`Tree::get`].
                     match members.iter_mut().rev().find(|(known, _)| *known == name) {
                         Some((_, value)) => *value = parts.merged(Some(std::mem::take(value)))?,
                         None => members.push((name, parts.merged(None)?)),

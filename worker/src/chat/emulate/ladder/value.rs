@@ -31,6 +31,7 @@ pub(super) fn read(
             Ok(quoted @ Tree::Text(_)) => quoted,
             _ => text(written),
         })),
+        // The one word that means something else than itself.
         (Kind::NullableText, _) => Ok(Value::Exact(match written.trim() {
             "null" => Tree::Null,
             _ => text(written),
@@ -69,12 +70,14 @@ fn json(written: String) -> Result<Value, Unreadable> {
 /// A union of text and other types. Only what is JSON is no text, or what begins as a list or object where one may stand.
 fn union(written: String, shape: Option<&Shape>) -> Value {
     let trimmed = written.trim();
+    // Strictly: a text that happens to look almost like JSON stays a text.
     if let Ok(tree) = read_exact(trimmed) {
         return Value::Exact(tree);
     }
     let types = shape.map(|shape| shape.types).unwrap_or_default();
     let may_be_nested = (types.has(Types::ARRAY) && trimmed.starts_with('['))
         || (types.has(Types::OBJECT) && trimmed.starts_with('{'));
+    // Python's words mean nothing as texts.
     if (may_be_nested || matches!(trimmed, "True" | "False" | "None"))
         && let Ok(reading) = json::read(trimmed)
         && types.admit(&reading.tree)
@@ -90,11 +93,13 @@ pub(super) fn raw_text(mut text: String) -> String {
         text.drain(..break_length);
         drop_trailing_break(&mut text);
     } else if memchr::memchr(b'\n', text.as_bytes()) == text.len().checked_sub(1) {
+        // Only at its end: a value of one line whose closer stands in the next.
         drop_trailing_break(&mut text);
     }
     let inside = text
         .strip_prefix("<![CDATA[")
         .and_then(|rest| rest.strip_suffix("]]>"));
+    // One section and no second: inside of it no `]]>` can stand.
     match inside.filter(|inside| !inside.contains("]]>")) {
         Some(inside) => inside.to_owned(),
         None => text,

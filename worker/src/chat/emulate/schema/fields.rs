@@ -60,6 +60,7 @@ impl Fields {
 
     /// The member of this very name.
     pub fn find(&self, name: &str) -> Option<&Prop> {
+        // Few members are compared faster than a name is hashed.
         let at = if self.props.len() < WORTH_AN_INDEX {
             self.props.iter().position(|prop| prop.name == name)?
         } else {

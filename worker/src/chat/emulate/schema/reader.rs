@@ -31,8 +31,10 @@ pub(super) fn params(json: &str) -> Result<Fields, Refusal> {
     if !matches!(root, Tree::Object(_)) {
         return Err(Refusal::NoObject);
     }
+    // Before it is read: the reader would take a reference that leads nowhere for anything.
     only_leads_here(&root)?;
     let shape = shape(&root);
+    // Nothing said is taken for an object, as many authors leave it out.
     if !shape.types.is_empty() && !shape.types.has(Types::OBJECT) {
         return Err(Refusal::NoObject);
     }
@@ -97,6 +99,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     fn shape(&mut self, schema: &'a Tree) -> Shape {
         let mut shape = self.own(schema);
+        // References first, so that what stands beside one is laid over it (JSON Schema 2020-12 lets both hold).
         if let Some(Tree::Text(target)) = schema.get("$ref") {
             let other = self.referred(target);
             absorb(&mut shape, other);
@@ -111,6 +114,7 @@ impl<'a> Reader<'a> {
                 unite(&mut shape, branches);
             }
         }
+        // OpenAPI 3.0's word, which schemas that were made from one still have.
         if schema.get("nullable") == Some(&Tree::Bool(true)) && !shape.types.is_empty() {
             shape.types = shape.types.with(Types::NULL);
         }
@@ -133,6 +137,7 @@ impl<'a> Reader<'a> {
             pattern: text("pattern"),
             ..Shape::default()
         };
+        // A list of schemas (a tuple's) says nothing about all elements.
         if let Some(items @ Tree::Object(_)) = schema.get("items") {
             shape.items = Some(Box::new(self.shape(items)));
         }
@@ -157,6 +162,7 @@ impl<'a> Reader<'a> {
         if properties.is_none() && additional.is_none() && schema.get("type").is_none() {
             return None;
         }
+        // Members of what is no object are of no use to anybody.
         if !types(schema).is_empty() && !types(schema).has(Types::OBJECT) {
             return None;
         }
@@ -205,11 +211,13 @@ impl<'a> Reader<'a> {
             || self.refs.len() >= MOST_DEPTH
             || self.shapes_left == 0;
         if is_cut {
+            // Anything: the argument is then told as JSON, and still validated by the whole schema.
             return Shape::default();
         }
         let Some(schema) = find(self.root, target) else {
             return Shape::default();
         };
+        // Counted and not only bounded in depth: references that fork twice a level would grow with a power.
         self.shapes_left -= 1;
         self.refs.push(target);
         let shape = self.shape(schema);
@@ -226,6 +234,7 @@ fn find<'a>(root: &'a Tree, target: &str) -> Option<&'a Tree> {
         return None;
     }
     path.split('/').skip(1).try_fold(root, |schema, step| {
+        // `~1` first would be wrong for `~01`: RFC 6901, section 4, decodes it before `~0`, as here.
         let step: Cow<'_, str> = if step.contains('~') {
             step.replace("~1", "/").replace("~0", "~").into()
         } else {
@@ -307,6 +316,7 @@ fn unite(shape: &mut Shape, branches: Vec<Shape>) {
         .collect();
     let is_text = |branch: &Shape| branch.types == Types::STRING;
     if rest.len() > 1 && rest.iter().all(is_text) {
+        // One branch without literals admits any text.
         let are_all_literal = rest.iter().all(|branch| !branch.literals.is_empty());
         let literals = rest.drain(..).flat_map(|branch| branch.literals).collect();
         rest.push(Shape {
@@ -320,6 +330,7 @@ fn unite(shape: &mut Shape, branches: Vec<Shape>) {
         });
     }
     let null = if null { Types::NULL } else { Types::default() };
+    // A union with null alone is the shape itself, which may be null.
     if rest.len() == 1
         && let Some(mut only) = rest.pop()
     {

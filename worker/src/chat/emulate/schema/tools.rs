@@ -94,6 +94,7 @@ impl Offered {
             is_parallel: request.parallel_tool_calls != Some(false),
             ..Self::default()
         };
+        // Before any is read: each costs time with its schema.
         if request.tools.len() > MOST_TOOLS {
             return Err(Refusal::TooMany.of_tool(0));
         }
@@ -107,6 +108,7 @@ impl Offered {
                 return Err(Refusal::AllTooLong.of_tool(at));
             }
             let place = offered.tools.len();
+            // By the exact names, of offered and other tools alike: a call could not tell which of two is meant.
             if offered
                 .exact
                 .insert(Box::from(&*read.name), place)
@@ -116,6 +118,7 @@ impl Offered {
             }
             offered.tools.push(read);
         }
+        // Behind all of them, since a choice names a place in the list; the loose index knows only what may be called.
         offered.choose(&request.tool_choice)?;
         offered.index();
         Ok(offered)
@@ -129,6 +132,7 @@ impl Offered {
                 continue;
             };
             let mut alias = format!("x_{}", tool.name.to_lowercase());
+            // Until it is nobody's: a client may have a tool `x_search` itself.
             while self.exact.contains_key(alias.as_str()) {
                 alias.insert_str(0, "x_");
             }
@@ -150,6 +154,7 @@ impl Offered {
     /// step 3.
     pub fn find(&self, name: &str) -> Option<usize> {
         let exact = self.exact.get(name).copied();
+        // An exact name that is not offered may still be another one's loose name.
         let exact = exact.filter(|&at| self.tools.get(at).is_some_and(|tool| tool.is_offered));
         exact.or_else(|| self.loose.get(&loose_name(name)).copied().flatten())
     }
@@ -200,6 +205,7 @@ impl Offered {
             {
                 let known = self.loose.entry(loose_name(name));
                 known
+                    // Two names of the same tool are no contradiction.
                     .and_modify(|known| *known = known.filter(|&other| other == at))
                     .or_insert(Some(at));
             }
@@ -211,6 +217,7 @@ impl Offered {
 /// `functions.`, `tools.` or `default_api.`. Source: tools.md section 8, step 3.
 pub fn loose_name(name: &str) -> String {
     let mut name = name.trim().to_lowercase();
+    // One prefix at most: `functions.tools.x` is a name of that kind.
     for prefix in ["functions.", "tools.", "default_api."] {
         if let Some(rest) = name.strip_prefix(prefix) {
             name = rest.to_owned();
@@ -235,6 +242,7 @@ fn read(tool: &Tool) -> Result<Option<OfferedTool>, Refusal> {
             (reader::params(schema.get())?, Some(schema.clone()), false)
         }
     };
+    // What OpenAI, Anthropic and Gemini allow together, and the slash of MCP.
     let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/-".contains(&byte);
     if !(1..=MOST_NAME).contains(&tool.name.len()) || !tool.name.bytes().all(is_of_name) {
         return Err(Refusal::Name);
@@ -242,6 +250,7 @@ fn read(tool: &Tool) -> Result<Option<OfferedTool>, Refusal> {
     if tool.is_strict
         && let Some(schema) = &schema
     {
+        // Compiled now, so that a bad one is the caller's 400 and the compiled one waits for its first call.
         Validator::of(schema.get()).ok_or(Refusal::Invalid)?;
     }
     Ok(Some(OfferedTool {
