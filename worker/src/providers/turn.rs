@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
 use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{
         Choice, Known, Lease, Pool,
@@ -579,8 +580,8 @@ impl Turn {
     pub fn unix_ms(&self) -> u64 {
         let since = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        u64::try_from(since.as_millis()).unwrap_or_default()
+            .or_impossible("a clock is past 1970");
+        u64::try_from(since.as_millis()).or_impossible("milliseconds of an age fit")
     }
 }
 

@@ -43,6 +43,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
         let Some(pasted) = vars.pasted(&variable) else {
             continue;
         };
+        // Extensions export cookies as a list; the service wants the header that they make.
         let cookie = pasted::exported(&pasted).unwrap_or(pasted);
         let is_login = |name: &&str| pasted::cookie(&cookie, name).is_some_and(|it| !it.is_empty());
         if !LOGIN.iter().any(is_login) {
@@ -53,6 +54,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
         }
         let part = |name: &str| {
             let value = vars.pasted(&format!("{PREFIX}{number}_{name}"));
+            // Section 2: since 2026 some report answers without acs-token and sign, so neither has to be there.
             Secret::new(value.unwrap_or_default())
         };
         let account = Account {
@@ -62,6 +64,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
             cookie: Secret::new(cookie),
             variable,
         };
+        // `sign` and `jt` go into JSON, which can carry anything.
         let has_control = |secret: &Secret| secret.expose().chars().any(char::is_control);
         if has_control(&account.cookie) || has_control(&account.acs_token) {
             problems.push(format!(

@@ -85,6 +85,7 @@ impl Provider for Ernie {
 
     fn fields_of(&self, model: &Model) -> &[&'static [(Field, Support)]] {
         if model.thinking {
+            // The most specific first: a model that thinks has one field more.
             &[fields::SEARCH, fields::THINKING]
         } else {
             self.fields()
@@ -111,9 +112,11 @@ impl Provider for Ernie {
 
 impl Ernie {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Before the lease: a question that cannot be asked takes no account.
         prompt::check(&ask.messages)?;
         let text = turn.prompt(ask, prompt::text).await?;
         let model = turn.model.upstream.clone();
+        // Told apart from "not said": only then the short form has a member for it (section 4).
         let is_thinking_off = ask.thinking == Some(false);
         let question = Question {
             text: &text,
@@ -123,6 +126,7 @@ impl Ernie {
             search: ask.search.unwrap_or(turn.model.search),
         };
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        // Each remedy once: the full form with all members first, as today's page sends it (section 4).
         let (mut form, mut may_reopen) = (Form::Full, true);
         loop {
             let refusal = match self.ask(turn, &account, question, form).await {
@@ -130,12 +134,14 @@ impl Ernie {
                 Err(refusal) => refusal,
             };
             match refusal.remedy {
+                // Somebody has read a part of the answer; a second one would follow on it.
                 _ if turn.has_output() => return Err(refusal.error),
                 Remedy::ShortForm if form == Form::Full => form = Form::Short,
                 Remedy::NewSession if std::mem::take(&mut may_reopen) => {}
                 Remedy::None | Remedy::ShortForm | Remedy::NewSession => return Err(refusal.error),
             }
             tracing::info!(provider = NAME, remedy = ?refusal.remedy, "asking again");
+            // What the refused try has decoded is none of the next one's.
             turn.events.clear();
         }
     }
@@ -152,16 +158,19 @@ impl Ernie {
             base_url: &self.base_url,
             account,
         };
+        // The time of this very try: the service refuses one that is minutes off (section 4).
         let request = wire::ask(caller, question, form, turn.unix_ms());
         let mut answer = turn.send(request).await?;
         // Most refusals come under a 200.
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             return Err(refused(answer, &account.variable).await);
         }
+        // The variable goes along, as an error within the stream has to name it as well.
         let mut decoder = Decoder::new(&account.variable);
         let mut is_registered = false;
         while !decoder.is_over() {
             let Some(bytes) = answer.chunk().await? else {
+                // The connection's end is judged by `end`: without `is_end` it is a broken answer.
                 break;
             };
             let read = decoder.read(&bytes, &mut turn.events);
@@ -172,6 +181,7 @@ impl Ernie {
             }
             turn.emit_then(read).await?;
         }
+        // Before `end` takes what is left: an answer that ended by its connection has nothing to linger for.
         let is_over = decoder.is_over();
         let ended = decoder.end(&mut turn.events);
         turn.emit_then(ended).await?;
@@ -186,6 +196,7 @@ impl Ernie {
 
     /// The deletion of a session, with the time of each try.
     fn deletion(&self, account: &Account, session_id: &str) -> Errand {
+        // Owned, since the errand outlives the turn.
         let (base_url, account) = (self.base_url.clone(), account.clone());
         let session_id = session_id.to_owned();
         Errand::new(move || {
@@ -194,7 +205,7 @@ impl Ernie {
                 account: &account,
             };
             let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            let unix_ms = since.unwrap_or_default().as_millis();
+            let unix_ms = since.or_impossible("a clock is past 1970").as_millis();
             wire::delete(
                 caller,
                 &session_id,

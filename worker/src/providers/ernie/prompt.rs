@@ -5,6 +5,7 @@ use crate::chat::{ChatRequest, Message, ProviderError, Role, message::without_pi
 
 /// A single message as it is; several as `role:content` lines and a last `assistant:`.
 pub(super) fn text(ask: &ChatRequest) -> String {
+    // Sections 4 of both pages: a single message is sent as it is, or a plain question would look like a script.
     if let [only] = ask.messages.as_slice() {
         return only.text().into_owned();
     }
@@ -28,6 +29,7 @@ pub(super) fn text(ask: &ChatRequest) -> String {
         }
         prompt.push('\n');
     }
+    // The service goes on where the text stops: this is what it is to write.
     prompt.push_str("assistant:");
     prompt
 }

@@ -24,9 +24,11 @@ pub(super) enum Remedy {
 pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
     let text = String::from_utf8_lossy(body);
     let members = match json::value(body) {
+        // Loosely read: the code may stand beside a member that comes twice or holds half a character.
         Some((Value::Object(members), _)) => Some(members),
         _ => None,
     };
+    // The envelope first, whatever the status: most refusals come under 200 (section 7).
     if let Some(refusal) = members.as_ref().and_then(|it| in_envelope(it, variable)) {
         return refusal;
     }
@@ -56,6 +58,7 @@ pub(super) fn in_envelope(members: &Map<String, Value>, variable: &str) -> Optio
     if is_login == Some(false) {
         return Some(signed_out(variable));
     }
+    // `/eb/user/info` says `ret` for what the others call `code` (section 3).
     let code = ["code", "ret"]
         .iter()
         .find_map(|name| number(members.get(*name)?))?;
@@ -69,6 +72,7 @@ pub(super) fn in_envelope(members: &Map<String, Value>, variable: &str) -> Optio
 fn coded(code: i64, message: &str, variable: &str) -> Refusal {
     let has = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match code {
+        // Before the number: 40005 with these words is a check and not an expiry (section 7).
         _ if has(&["验证"]) => verification().saying(message),
         40005 => restricted(variable),
         10001 => signed_out(variable),

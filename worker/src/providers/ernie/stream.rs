@@ -168,8 +168,10 @@ impl Transcript {
         if self.is_over || data.is_empty() {
             return Ok(());
         }
+        // By name first: events that are to be ignored need not even be JSON.
         match name {
             b"" | b"major" | b"thought" | b"message" | b"error" => {}
+            // Heard, so that a stream of these alone is one without text and not garbage.
             b"state" | b"renameSession" | b"step" => {
                 self.has_readable = true;
                 return Ok(());
@@ -180,6 +182,7 @@ impl Transcript {
                 return Ok(());
             }
         }
+        // The fast way, for all but a handful: what borrows from the bytes must be found whole in them.
         if data.starts_with(b"{")
             && !json::may_have_half(data)
             && let Ok(frame) = serde_json::from_slice(data)
@@ -212,21 +215,27 @@ impl Transcript {
         if frame.task_id.is_some() {
             return Ok(());
         }
+        // Zero in any spelling; a code that is missing is none.
         if !matches!(frame.code.map(RawValue::get), None | Some("0" | "\"0\"")) {
             return self.failed(bytes, events);
         }
+        // Told by the member and not by the event's name, which may be missing (section 6).
         if let Some(thoughts) = word(frame.thoughts) {
             // Its `is_end` ends the thinking, and is no end of anything else (section 9).
             self.think(&thoughts, is_mended, events);
             return Ok(());
         }
         let data = frame.data.map_or("null", RawValue::get);
+        // `data` of other events has other shapes: what is missing is simply not said.
         let message: Message<'_> = serde_json::from_str(data).unwrap_or_default();
         if let Some(content) = word(message.content) {
+            // Before the end is looked at: the last frame may bring text of its own (section 6).
             self.say(&content, is_mended, events);
         }
+        // Either of the two makes it a message; what has neither may be `major`.
         if message.content.is_some() || message.is_end.is_some() {
             return match message.is_end.map(RawValue::get) {
+                // All the spellings that services of this house have for a one.
                 Some("1" | "true" | "\"1\"") => {
                     let whole = word(message.tokens_all).unwrap_or_default();
                     self.finish(&whole, is_mended, events)
@@ -240,17 +249,20 @@ impl Transcript {
 
     /// The ids of a `major` event, in either of the places where they were seen.
     fn learn_ids(&mut self, data: &str) {
+        // Any shape, and mostly another one than this: a default finds nothing in it.
         let data: Value = serde_json::from_str(data).unwrap_or_default();
         let id = |path: &[&str]| {
             let found = path.iter().try_fold(&data, |value, name| value.get(name));
             let id = match found? {
                 Value::String(id) => id.clone(),
+                // Ids were numbers in 2024, and texts since (section 1, sources).
                 Value::Number(id) => id.to_string(),
                 _ => return None,
             };
             Some(id).filter(|id| !id.is_empty() && id.len() <= MOST_ID_BYTES)
         };
         let session = id(&["createSessionResponseVoCommonResult", "data", "sessionId"]);
+        // Section 6: one client of 2026 finds it directly in `data`.
         if let Some(session) = session.or_else(|| id(&["sessionId"])) {
             self.session_id = session;
         }
@@ -267,6 +279,7 @@ impl Transcript {
         };
         let refusal = refusal::in_envelope(&members, &self.variable)
             .unwrap_or_else(|| ProviderError::malformed("code").into());
+        // With text before it the words stand, and the end says why there are no more (section 7).
         if refusal.error.kind == Kind::Moderated && self.has_text {
             self.hush(events);
             self.is_over = true;
@@ -283,6 +296,7 @@ impl Transcript {
 
     fn say(&mut self, piece: &str, is_mended: bool, events: &mut Vec<ChatEvent>) {
         // What was held of the thoughts stays before the text.
+        // A tag that was torn at the end of the thinking is decided now.
         thought(self.thoughts.finish(), events);
         let pieces = self.text.feed(piece, is_mended);
         self.spoken(pieces, events);
@@ -312,8 +326,10 @@ impl Transcript {
         is_mended: bool,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
+        // Set before the text is looked at: an empty answer is over, too.
         self.is_over = true;
         self.hush(events);
+        // `tokens_all` repeats everything that was said: as an increment it would double the answer (section 9).
         if !self.has_text {
             self.say(whole, is_mended, events);
             self.hush(events);
@@ -328,6 +344,7 @@ impl Transcript {
 
 impl Voice {
     fn feed(&mut self, piece: &str, is_mended: bool) -> Vec<Piece> {
+        // The half that waits belongs before this piece, though the piece itself is whole.
         if is_mended || self.halves.is_waiting() {
             let joined = self.halves.join(piece);
             return self.tags.feed(joined);

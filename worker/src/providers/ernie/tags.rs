@@ -44,12 +44,14 @@ impl Tags {
         for c in text.chars().filter(|&c| c != '\0') {
             if c == '<' && self.quote.is_none() {
                 // What was held is no tag, or this one would not begin inside it.
+                // Decided by what comes: a second `<` outside quotes makes words of the first.
                 clean.push_str(&self.give_up());
             } else if self.held.is_empty() {
                 clean.push(c);
                 continue;
             }
             self.hold(c);
+            // After each character, as the bytes may be torn behind any of them.
             match self.verdict() {
                 Verdict::Open => {}
                 Verdict::Text => clean.push_str(&self.give_up()),
@@ -94,10 +96,12 @@ impl Tags {
 
     /// Judges a text that begins with `<`. Each character is looked at a few times at most, however long a tag gets.
     fn verdict(&self) -> Verdict {
+        // Section 6 holds 4 KB at most.
         if self.held.len() > MOST_HELD_BYTES {
             return Verdict::Text;
         }
         for (name, whole) in [("<br", Verdict::LineEnd), ("<img", Verdict::Picture)] {
+            // Shorter than the name so far: it stays open while it is the name's beginning.
             let Some((start, rest)) = self.held.split_at_checked(name.len()) else {
                 // Too short to tell, or a character that neither name has.
                 let is_start = name.get(..self.held.len());
@@ -113,6 +117,7 @@ impl Tags {
                 None => Verdict::Open,
                 // Another tag whose name begins so.
                 Some(c) if !(c.is_ascii_whitespace() || matches!(c, '/' | '>')) => Verdict::Text,
+                // A `>` within quotes is part of an address.
                 Some(_) if self.quote.is_none() && rest.ends_with('>') => whole,
                 Some(_) => Verdict::Open,
             };
@@ -125,6 +130,7 @@ impl Tags {
 fn source(tag: &str) -> Option<String> {
     let mut rest = tag;
     loop {
+        // Each `src` in turn, as the word may stand in an address or another attribute.
         let (before, after) = rest.split_once("src")?;
         rest = after;
         // `data-src` is another attribute.
@@ -144,6 +150,7 @@ fn source(tag: &str) -> Option<String> {
             None => value.split([' ', '\t', '\n', '>']).next()?,
         };
         let url = url.replace("&amp;", "&");
+        // Section 5: the suffix asks for a watermark and is none of the picture's address.
         let url = url.strip_suffix(WATERMARK).unwrap_or(&url).trim();
         return (!url.is_empty()).then(|| url.to_owned());
     }

@@ -86,6 +86,7 @@ fn full<'a>(
         is_new_yiyan: bool,
         jt: &'a str,
         text: &'a str,
+        // Null, and not left out: the page sends every member (section 4).
         session_id: (),
         session_name: &'static str,
         plugin_ids: &'static str,
@@ -117,6 +118,7 @@ fn full<'a>(
         session_id: (),
         session_name: "",
         plugin_ids: "",
+        // What the page sends for a chat; nothing else was seen.
         r#type: 10,
         model: question.model,
         deep_thought_status: if question.is_deep { AUTOMATIC } else { OFF },
@@ -131,6 +133,7 @@ fn full<'a>(
         is_agent_square: false,
         no_multi_reply: false,
         share_cont_chat: (),
+        // Section 8: a new session's first question has no parent.
         parent_chat_id: "0",
     }
 }
@@ -173,6 +176,7 @@ fn short<'a>(
 /// What every call says.
 fn post(caller: Caller<'_>, step: &'static str, path: &str) -> Request {
     let Caller { base_url, account } = caller;
+    // The same service under its older name: origin and host have to belong together.
     let site = if base_url.starts_with(OTHER_SITE) {
         OTHER_SITE
     } else {

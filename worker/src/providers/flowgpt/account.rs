@@ -37,6 +37,7 @@ pub(super) struct Account {
 impl Account {
     /// When the token ends, where it says so.
     pub(super) fn end(&self) -> Option<u64> {
+        // The header holds `Bearer` before the token.
         Claims::all_in(self.authorization.expose())
             .next()?
             .expires()
@@ -55,8 +56,10 @@ impl fmt::Debug for Account {
 pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let tokens = pasted::accounts(vars, TOKEN, &SHAPES, problems);
     // A browser has one device, whoever signs in: the first one serves every account that has none of its own.
+    // Section 2: the seed's sample device, which all its users share.
     let device = part(vars, DEVICE, 1, problems).unwrap_or_else(|| SAMPLE_DEVICE.to_owned());
     let account = |(number, token): (usize, pasted::Pasted)| {
+        // Number 1's is the shared one already.
         let own = if number == 1 {
             None
         } else {

@@ -116,6 +116,7 @@ impl Provider for FlowGpt {
 
 impl FlowGpt {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Before anything is leased: a request without a question needs no account.
         let text = prompt::question(&ask.messages)?;
         let messages = turn.prompt(ask, prompt::messages).await?;
         let Some(target) = self.models.target(&turn.model) else {
@@ -134,6 +135,7 @@ impl FlowGpt {
             text: &text,
             temperature: ask.sampling.temperature,
         };
+        // Section 5, signed at the moment of the call: the conversation before it takes a while.
         let moment = Moment {
             timestamp: turn.unix_ms() / 1000,
             nonce: turn.uuid().simple().to_string(),
@@ -159,6 +161,7 @@ async fn create(
         return Err(refused(Step::Create, answer, account).await);
     }
     let body = answer.short().await?;
+    // Read loosely: only the id is of interest in it.
     let id = json::value(&body).and_then(|(body, _)| wire::conversation_id(&body));
     id.ok_or_else(|| ProviderError::malformed("new conversation"))
 }
@@ -166,6 +169,7 @@ async fn create(
 /// Passes the answer on as it comes; only the end of the body ends it.
 async fn listen(turn: &mut Turn, mut answer: Answer, variable: &str) -> Result<(), ProviderError> {
     let mut decoder = Decoder::new(variable);
+    // No linger behind it: the body's end is the answer's end (section 6), so the connection is free by itself.
     while let Some(bytes) = answer.chunk().await? {
         let fed = decoder.feed(&bytes, &mut turn.events);
         turn.emit_then(fed).await?;
@@ -183,6 +187,7 @@ async fn refused(step: Step, mut answer: Answer, account: &Account) -> ProviderE
         waf_action: answer.header(WAF_ACTION),
         body: &body,
     };
+    // Said in the log as well: the caller can do nothing about it, and modes are not tried in turn (section 1).
     if refused.is_about_signature() {
         tracing::warn!(
             provider = NAME,

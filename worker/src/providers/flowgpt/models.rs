@@ -45,6 +45,7 @@ impl Models {
             listed: Vec::new(),
             targets: Vec::new(),
         };
+        // Later entries of the map take the place of the table's.
         for (id, prompt, model) in TABLE {
             models.put(id, Target::new(prompt, model));
         }
@@ -84,6 +85,7 @@ impl Models {
     }
 
     fn put(&mut self, id: &str, target: Target) {
+        // By place, so that a listing keeps its order when the owner changes a row.
         match self.place(id).and_then(|at| self.targets.get_mut(at)) {
             Some(known) => *known = target,
             None => {
@@ -124,6 +126,7 @@ fn target(meant: &Value) -> Option<Target> {
         }
     };
     let model = model.filter(|model| !model.trim().is_empty());
+    // Section 4: what answers nearly every prompt, where the map names none.
     let target = Target::new(prompt.trim(), model.as_deref().map_or(ARES, str::trim));
     Some(target).filter(|target| !target.prompt.is_empty())
 }

@@ -38,7 +38,9 @@ impl Preamble {
             Self::Passing => piece,
             Self::Trimming => self.trim(&piece).into(),
             Self::Holding(held, chars) => {
+                // Counted in characters, as section 6 does: a byte count would depend on the language.
                 held.push_str(&piece);
+                // Added up, so that a long preamble is not counted anew with each piece.
                 *chars += piece.chars().count();
                 // The first separator decides: a later one stands even further from the start.
                 if let Some((before, after)) = held.split_once(SEPARATOR)
@@ -47,6 +49,7 @@ impl Preamble {
                     let after = after.to_owned();
                     return self.trim(&after).into();
                 }
+                // From here on no separator could begin early enough.
                 if *chars > MOST_HELD {
                     return self.release().into();
                 }
@@ -65,6 +68,7 @@ impl Preamble {
 
     fn trim(&mut self, text: &str) -> String {
         let rest = text.trim_start_matches([' ', '\t', '\r', '\n']);
+        // All of it may be white space: the next piece goes on with it.
         *self = if rest.is_empty() {
             Self::Trimming
         } else {

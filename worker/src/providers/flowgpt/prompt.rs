@@ -40,6 +40,7 @@ fn role(message: &Message) -> &'static str {
 /// # Errors
 /// 400 where nobody asks anything, and for pictures and documents, which no public code sends.
 pub(super) fn question(messages: &[Message]) -> Result<Cow<'_, str>, ProviderError> {
+    // Before the words: whoever attaches a picture asks about it.
     let attached = messages
         .iter()
         .position(|message| message.attachments().next().is_some());
@@ -51,6 +52,7 @@ pub(super) fn question(messages: &[Message]) -> Result<Cow<'_, str>, ProviderErr
     }
     let asked = messages
         .iter()
+        // A tool's result is the news that is asked about.
         .rfind(|message| matches!(message.role, Role::User | Role::Tool | Role::Function))
         .map(Message::text)
         .filter(|text| !text.trim().is_empty());

@@ -45,11 +45,13 @@ struct Words {
 impl Refused<'_> {
     /// Whether the service speaks of what a question is signed with: the mode may be the wrong one (section 1).
     pub(super) fn is_about_signature(&self) -> bool {
+        // A challenge's page is no word of the service's.
         self.status == 403 && !self.is_challenge() && words(self.body).is_about_signature()
     }
 
     /// What it means to the account whose token is in `variable`.
     pub(super) fn error(&self, variable: &str) -> ProviderError {
+        // Before the status: the guard answers 405 as well, which means nothing else here.
         if self.is_challenge() {
             return verification();
         }
@@ -57,11 +59,13 @@ impl Refused<'_> {
         let status = self.status;
         match status {
             401 => expired(variable),
+            // Section 7: payment is how the service names its daily limit.
             402 => quota_spent().saying(&words.message),
             // Before the signature: a limit of a day "has expired" as well, but names itself.
             403 if words.names_limit() => quota_spent().saying(&words.message),
             403 if words.is_about_signature() => signature_refused(variable),
             403 => expired(variable),
+            // Of the question a missing prompt would be an ordinary fault: the conversation stands already.
             404 if self.step == Step::Create => ProviderError {
                 param: Some("model".to_owned()),
                 ..ProviderError::new(
@@ -94,6 +98,7 @@ impl Refused<'_> {
 
 impl Words {
     fn is_about_signature(&self) -> bool {
+        // Section 7 names these four words.
         ["signature", "nonce", "device", "expired"]
             .iter()
             .any(|word| self.all.contains(word))
@@ -162,6 +167,7 @@ impl Words {
     fn read(&mut self, value: &Value, depth: usize) {
         match value {
             Value::String(text) => {
+                // The first text is the message; all of them together are searched for words.
                 if self.message.is_empty() {
                     text.clone_into(&mut self.message);
                 }
@@ -195,6 +201,7 @@ fn expired(variable: &str) -> ProviderError {
 }
 
 fn signature_refused(variable: &str) -> ProviderError {
+    // The account's own variable, whatever number it has.
     let device = variable.replace("BEARER_TOKEN", "DEVICE_ID");
     ProviderError::new(
         Kind::Protocol,

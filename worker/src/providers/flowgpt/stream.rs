@@ -68,6 +68,7 @@ impl Decoder {
         mut bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Whole lines from the piece itself: only a torn one is copied.
         while let Some(at) = memchr::memchr(b'\n', bytes) {
             let (line, rest) = bytes.split_at(at);
             bytes = rest.get(1..).or_impossible("the line's end stands there");
@@ -76,10 +77,13 @@ impl Decoder {
             } else {
                 self.line.extend_from_slice(line);
                 let result = self.answer.line(&self.line, events);
+                // Cleared before the result is looked at, so that an error does not leave half a line for the next
+                // call.
                 self.line.clear();
                 result?;
             }
         }
+        // What is torn counts with what has come, or a line without end would fill the memory.
         if self.line.len() + bytes.len() > MOST_LINE_BYTES {
             return Err(ProviderError::malformed("stream"));
         }
@@ -114,9 +118,11 @@ impl Transcript {
         // A half would only be found where the member is looked at.
         if !json::may_have_half(line)
             && let Ok(known) = serde_json::from_slice(line)
+        // Borrowed from the line: nearly every one is read without a copy.
         {
             return self.object(&known, false, line, events);
         }
+        // A member twice, or half a character: read loosely and written anew.
         let Some((normal, is_mended)) = json::normal(line) else {
             return self.unreadable(events);
         };
@@ -143,12 +149,14 @@ impl Transcript {
         self.has_readable = true;
         let data = word(line.data);
         match (line.event.map(RawValue::get), data) {
+            // Section 6: text by name, or a nameless line whose `data` is a text.
             (None | Some("\"text\""), Some(text)) => {
                 self.text(text, is_mended, events);
                 Ok(())
             }
             (None, None) => self.nameless(bytes, events),
             (Some("\"error\""), _) => {
+                // A missing reason is null, which has no words; so is one that is no JSON.
                 let reason = line.data.map_or("null", RawValue::get);
                 Err(refusal::told(
                     &serde_json::from_str(reason).unwrap_or_default(),
@@ -174,6 +182,7 @@ impl Transcript {
     }
 
     fn text(&mut self, piece: Cow<'_, str>, is_mended: bool, events: &mut Vec<ChatEvent>) {
+        // The half that waits stands before this piece.
         let piece = if is_mended || self.halves.is_waiting() {
             Cow::Owned(self.halves.join(&piece))
         } else {
@@ -191,10 +200,12 @@ impl Transcript {
     }
 
     fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // A half that stays alone is U+FFFD, and may end what the preamble holds.
         if let Some(half) = self.halves.finish() {
             let text = self.preamble.pass(Cow::Owned(half.to_string()));
             self.say(text, events);
         }
+        // What was held was no preamble (section 6, rule 3).
         let held = self.preamble.release();
         self.say(held.into(), events);
         if self.has_text {

@@ -59,6 +59,7 @@ pub(super) fn create(caller: Caller<'_>, target: &Target, messages: String) -> R
     // Put together around the messages, which may be megabytes.
     let head = format!(
         r#"{{"promptId":{},"location":"CHAT_PAGE","messages":"#,
+        // As JSON: an owner's prompt id may hold quotes.
         json!(target.prompt)
     );
     let pieces = vec![head.into(), messages.into(), Bytes::from_static(b"}")];
@@ -110,6 +111,7 @@ pub(super) fn chat(
             model: &question.target.model,
             nsfw: false,
             question: question.text,
+            // Section 4 bounds it: what is beyond may be refused.
             temperature: question.temperature.unwrap_or(TEMPERATURE).clamp(0.0, 2.0),
             user_id: "",
             prompt_id: &question.target.prompt,
