@@ -103,6 +103,7 @@ impl Standing {
         for set in set {
             has_changed |= cookies.0.merge(set);
         }
+        // Rendered when it changes and not for every call: most calls set nothing.
         if has_changed {
             cookies.1 = Secret::new(cookies.0.header());
         }
@@ -111,6 +112,7 @@ impl Standing {
     /// The token is of no more use.
     pub(super) async fn forget(&self, value: &Secret) {
         let mut token = self.token.lock().await;
+        // Another turn may have fetched a new one meanwhile, which is not to be thrown away.
         if token.as_ref().is_some_and(|known| known.value == *value) {
             *token = None;
         }
@@ -161,10 +163,12 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
 
 /// One value's account; else what is wrong with it, without repeating any of it.
 fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
+    // Again, as `pasted` leaves what stands between commas as it is.
     let value = value.trim().trim_matches(['"', '\'']).trim();
     if value.chars().any(char::is_control) {
         return Err("holds control characters, which no header can carry");
     }
+    // Section 2: a `=` tells the whole header from the short form.
     if value.contains('=') {
         let cookies = Cookies::read(value);
         return match (cookies.get("uid"), cookies.get("sid")) {
@@ -180,6 +184,7 @@ fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
         };
     }
     let form = "must be the cookies uid and sid of metaso.cn joined by - (uid-sid), or the whole Cookie header";
+    // At the first `-` (section 2).
     let (uid, sid) = value.split_once('-').ok_or(form)?;
     let is_value = |text: &str| !text.is_empty() && !text.contains([' ', ';', ',']);
     if !is_value(uid) || !is_value(sid) {

@@ -34,6 +34,7 @@ impl Metaso {
     ) -> Result<(), Refusal> {
         let (answer, token) = match generation {
             Generation::Chat => {
+                // Before the cookies are read: fetching it may add to them.
                 let token = self.token(turn, account).await?;
                 let (cookie, id) = (account.standing.cookie(), turn.uuid());
                 let request = wire::chat(self.caller(&cookie), question, id, token.expose());
@@ -41,6 +42,7 @@ impl Metaso {
             }
             Generation::SearchV2 => {
                 let (session_id, token) = self.session(turn, account, question).await?;
+                // Known before the answer begins, and nothing deletes it (section 8).
                 turn.opened(&session_id, None);
                 let cookie = account.standing.cookie();
                 let caller = self.caller(&cookie);
@@ -52,6 +54,7 @@ impl Metaso {
         if let Err(refusal) = &result
             && matches!(refusal.error.kind, Kind::RateLimited | Kind::AuthExpired)
         {
+            // Section 5.1: a new one is fetched after these.
             account.standing.forget(&token).await;
         }
         result
@@ -68,6 +71,7 @@ impl Metaso {
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             return Err(refused(answer, account).await);
         }
+        // It has answered with a stream, so it is there: the others ask it first from now on.
         if self.memory.has_answered(generation) {
             tracing::warn!(
                 provider = NAME,
@@ -91,6 +95,7 @@ impl Metaso {
             turn.emit_then(fed).await?;
         }
         let finished = decoder.finish(&mut turn.events);
+        // After `finish`, as the last event may name it.
         if let Some(id) = decoder.conversation_id() {
             turn.opened(id, None);
         }
@@ -98,6 +103,7 @@ impl Metaso {
             turn.answered_as(id);
         }
         turn.emit_then(finished).await?;
+        // From here on "too many requests" means what it says (section 2).
         account.standing.succeeded();
         if !is_over {
             linger::let_end(answer).await;
@@ -113,12 +119,14 @@ impl Metaso {
         account: &Account,
         question: &Question,
     ) -> Result<(String, Secret), Refusal> {
+        // Once (section 5.1): each try opens a session, and every session counts.
         let mut may_renew = true;
         loop {
             let token = self.token(turn, account).await?;
             let cookie = account.standing.cookie();
             let request = wire::session(self.caller(&cookie), question, token.expose());
             let mut answer = send(turn, account, request).await?;
+            // Here a refused token has a status of its own; a code within 200 is judged below.
             if answer.status.as_u16() != 200 {
                 let refusal = refused(answer, account).await;
                 if refusal.error.kind == Kind::AuthExpired {
@@ -141,6 +149,7 @@ impl Metaso {
                 .as_object()
                 .map(|members| refusal::told(members, asker(account)));
             let error = error.unwrap_or_else(|| ProviderError::malformed("new session"));
+            // What else is refused is not about the token, and another one would not help.
             let may_be_token = matches!(error.kind, Kind::Unavailable | Kind::Protocol);
             if !may_be_token || !std::mem::replace(&mut may_renew, false) {
                 return Err(error.into());
@@ -150,6 +159,7 @@ impl Metaso {
 
     /// The account's meta-token; fetched by one turn for all that wait.
     async fn token(&self, turn: &Turn, account: &Account) -> Result<Secret, ProviderError> {
+        // Held across the call, so that others wait for this one instead of fetching their own.
         let mut known = account.standing.token.lock().await;
         if let Some(token) = known.as_ref().filter(|it| it.is_fresh(Instant::now())) {
             return Ok(token.value.clone());
@@ -160,6 +170,7 @@ impl Metaso {
             return Err(refused(page, account).await.error);
         }
         let value = refusal::token(&page.short().await?, asker(account))?;
+        // Before the token is kept: cookies of a stranger must not look like an account's.
         if account.standing.is_new() {
             self.introduce(turn, account).await?;
         }
@@ -197,6 +208,7 @@ impl Metaso {
 /// Sends a request and keeps the cookies that come with the answer.
 async fn send(turn: &Turn, account: &Account, request: Request) -> Result<Answer, ProviderError> {
     let answer = turn.send(request).await?;
+    // Of refusals as well: a page that asks for a check sets cookies, too.
     account.standing.merge(answer.headers("set-cookie"));
     Ok(answer)
 }
@@ -206,6 +218,7 @@ async fn refused(mut answer: Answer, account: &Account) -> Refusal {
     // The status alone says something when the body breaks off.
     let body = answer.short().await.unwrap_or_default();
     let mut refusal = refusal::refusal(status, &body, asker(account));
+    // A rest that the service names is worth more than our own.
     let own = refusal.error.retry_after;
     refusal.error = refusal.error.with_retry_after(retry_after.or(own));
     refusal

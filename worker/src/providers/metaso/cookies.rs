@@ -23,17 +23,20 @@ impl Cookies {
 
     /// A cookie's value; `None` when it is empty.
     pub(super) fn get(&self, name: &str) -> Option<&str> {
+        // The first of two of a name, as browsers send the more exact one first.
         let (_, value) = self.0.iter().find(|(known, _)| known == name)?;
         Some(value.as_str()).filter(|value| !value.is_empty())
     }
 
     /// Takes the value of a `Set-Cookie` header; whether anything has changed.
     pub(super) fn merge(&mut self, set: &str) -> bool {
+        // Only `Max-Age=0` is looked at of the attributes: the jar lives as long as the worker.
         let mut parts = set.split(';').map(str::trim);
         let Some((name, value)) = parts.next().and_then(|pair| pair.split_once('=')) else {
             return false;
         };
         let (name, value) = (name.trim(), value.trim());
+        // What would end the header, or begin another cookie.
         let is_plain = |text: &str| !text.chars().any(|c| c.is_control() || c == ' ');
         if name.is_empty()
             || LOGIN.contains(&name)
@@ -50,6 +53,7 @@ impl Cookies {
             Some(at) if is_over => {
                 self.0.remove(at);
             }
+            // A site that sets cookies without end would fill the header.
             None if is_over || self.0.len() >= MOST => return false,
             Some(at) => {
                 let Some((_, known)) = self.0.get_mut(at) else {

@@ -53,6 +53,7 @@ impl Memory {
         };
         Self {
             protocol,
+            // A number, since all threads share it: which generation is no matter of a lock.
             answered: AtomicU8::new(first as u8),
         }
     }

@@ -3,6 +3,7 @@
 //! `wire/metaso.md` sections 5.3 and 6.
 
 use crate::chat::ChatEvent;
+use crate::impossible::OrImpossible as _;
 
 /// More digits than any number of a source has.
 const MOST_DIGITS: usize = 19;
@@ -52,6 +53,7 @@ impl Marks {
                 clean.push(c);
                 continue;
             }
+            // Character by character: a mark may be torn anywhere, and only `[` can begin one.
             self.held.push(c);
             self.decide(false, &mut clean, events);
         }
@@ -64,6 +66,7 @@ impl Marks {
         self.decide(true, &mut clean, events);
         self.say(&clean, events);
         let left = std::mem::take(&mut self.badge);
+        // A badge that is not whole is text; a whole one is left out (section 6).
         if !left.ends_with(BADGE_CLOSE) {
             push(left, events);
         }
@@ -89,6 +92,7 @@ impl Marks {
                 }
                 Verdict::Open | Verdict::Text => {
                     // It begins no mark; a later `[` in it may.
+                    // One byte of the bracket alone: what follows it is looked at anew.
                     let rest = self.held.split_off(1);
                     clean.push('[');
                     self.go_on(rest, clean);
@@ -106,7 +110,10 @@ impl Marks {
 
     /// What begins with what is held.
     fn verdict(&self) -> Verdict {
-        let inner = self.held.strip_prefix('[').unwrap_or_default();
+        let inner = self
+            .held
+            .strip_prefix('[')
+            .or_impossible("what is held begins with a bracket");
         let (digits, closed) = match inner.strip_prefix('[') {
             Some(digits) => (digits, "]]"),
             None if inner.is_empty() => return Verdict::Open,
@@ -114,12 +121,16 @@ impl Marks {
             None => return Verdict::Text,
         };
         let close = digits.trim_start_matches(|c: char| c.is_ascii_digit());
-        let number = digits.strip_suffix(close).unwrap_or_default();
+        let number = digits
+            .strip_suffix(close)
+            .or_impossible("what was cut off is its end");
+        // Nineteen digits fit no number; without any, `[[a` is text.
         if number.len() > MOST_DIGITS || (number.is_empty() && !close.is_empty()) {
             return Verdict::Text;
         }
         if let Some(rest) = close.strip_prefix(closed) {
             Verdict::Mark {
+                // Source 0 is none, and a number beyond the type cannot be one: the mark is taken out all the same.
                 number: number.parse().ok().filter(|number| *number > 0),
                 bytes: self.held.len() - rest.len(),
             }
@@ -139,11 +150,19 @@ impl Marks {
             return push(text.to_owned(), events); // Nearly always.
         }
         let mut text = std::mem::take(&mut self.badge) + text;
+        // Only the end of a long text can still become the badge.
         let least = text.len().saturating_sub(MOST_BADGE_BYTES);
         let from = (least..text.len()).find(|at| text.is_char_boundary(*at));
         let from = from.unwrap_or(text.len());
-        let tail = text.get(from..).unwrap_or_default();
-        let begins = |at: &usize| is_badge_so_far(tail.get(*at..).unwrap_or_default());
+        let tail = text
+            .get(from..)
+            .or_impossible("it is a character's boundary");
+        let begins = |at: &usize| {
+            is_badge_so_far(
+                tail.get(*at..)
+                    .or_impossible("a bracket begins a character"),
+            )
+        };
         let starts = tail.match_indices('<').map(|(at, _)| at);
         if let Some(at) = starts.into_iter().find(begins) {
             self.badge = text.split_off(from + at);
@@ -159,7 +178,9 @@ fn is_badge_so_far(text: &str) -> bool {
     };
     match attributes.find('>') {
         None => true,
-        Some(end) => BADGE_CLOSE.starts_with(attributes.get(end..).unwrap_or_default()),
+        Some(end) => {
+            BADGE_CLOSE.starts_with(attributes.get(end..).or_impossible("it was found there"))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! The meta-token: a value in the home page that goes along with every search. Source: `wire/metaso.md` section 5.1.
 
+use crate::impossible::OrImpossible as _;
+
 const TAG: &[u8] = b"<meta";
 const ID: &str = "meta-token";
 /// Longest value: real ones have about 128 characters.
@@ -21,7 +23,7 @@ pub(super) enum Found {
 pub(super) fn find(page: &str) -> Found {
     let bytes = page.as_bytes();
     for at in memchr::memchr_iter(b'<', bytes) {
-        let tag = bytes.get(at..).unwrap_or_default();
+        let tag = bytes.get(at..).or_impossible("a byte was found there");
         let is_meta = tag
             .get(..TAG.len())
             .is_some_and(|start| start.eq_ignore_ascii_case(TAG));
@@ -38,8 +40,10 @@ pub(super) fn find(page: &str) -> Found {
             }
         }
         if is_ours {
+            // Empty where the tag has no content: the page does not know who asks (section 5.1).
             let token = unescaped(content.unwrap_or_default().trim());
             let is_token = !token.is_empty() && token.len() <= MOST_BYTES;
+            // It becomes a header and a part of a query.
             let is_plain = token.chars().all(|c| c.is_ascii_graphic());
             return if is_token && is_plain {
                 Found::Token(token)
@@ -63,10 +67,12 @@ impl<'a> Iterator for Attributes<'a> {
             .trim_start_matches(|c: char| c.is_ascii_whitespace() || c == '/');
         let end = text.find(|c: char| c.is_ascii_whitespace() || "=/><".contains(c))?;
         let (name, rest) = text.split_at(end);
+        // Without a name there is no attribute: the tag's end, or something that is none.
         if name.is_empty() {
             self.0 = "";
             return None;
         }
+        // An attribute without a value.
         let Some(value) = rest.trim_ascii_start().strip_prefix('=') else {
             self.0 = rest;
             return Some((name, ""));
@@ -76,6 +82,7 @@ impl<'a> Iterator for Attributes<'a> {
             let inside = value.strip_prefix(quote)?;
             inside.split_once(quote)
         });
+        // Unquoted, or quoted without an end: up to the next blank or the tag's.
         let (value, rest) = quoted.unwrap_or_else(|| {
             let end = value.find(|c: char| c.is_ascii_whitespace() || "\"'><".contains(c));
             value.split_at(end.unwrap_or(value.len()))
@@ -115,6 +122,7 @@ fn unescaped(text: &str) -> String {
                 plain.push(c);
                 rest = after;
             }
+            // No escape: the sign stands for itself.
             None => {
                 plain.push('&');
                 rest = after;

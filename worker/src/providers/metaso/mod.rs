@@ -95,6 +95,7 @@ impl Provider for Metaso {
     }
 
     fn fields_of(&self, model: &Model) -> &[&'static [(Field, Support)]] {
+        // Only where the model leaves the search open does the temperature have a say (section 4.7).
         if models::read(&model.upstream).is_some_and(Wanted::is_open) {
             &[SEARCHES, TEMPERATURE]
         } else {
@@ -122,10 +123,12 @@ impl Provider for Metaso {
 
 impl Metaso {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Before the lease: a request that cannot be asked takes no account.
         prompt::refuse_attachments(&ask.messages)?;
         let question = self.question(ask, turn).await?;
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let (first, other) = self.memory.order();
+        // Only what was said before any output can be "absent", so nothing is asked twice that was answered.
         let absent = match self.ask(first, turn, &account, &question).await {
             Err(refusal) if refusal.is_absent => refusal.error,
             answered => return answered.map_err(|refusal| refusal.error),

@@ -98,6 +98,7 @@ pub(super) fn read(id: &str) -> Option<Wanted> {
             engine: "",
         });
     }
+    // Four parts at most: a mode of two words, an engine, and what is no part of any.
     let parts: Vec<&str> = rest.strip_prefix('-')?.splitn(4, '-').collect();
     let (mode, parts) = match parts.as_slice() {
         ["strong", "research", rest @ ..] => (Some(Mode::StrongResearch), rest),
@@ -105,6 +106,7 @@ pub(super) fn read(id: &str) -> Option<Wanted> {
         ["concise", rest @ ..] => (Some(Mode::Concise), rest),
         ["detail", rest @ ..] => (Some(Mode::Detail), rest),
         ["research", rest @ ..] => (Some(Mode::Research), rest),
+        // An engine alone searches in detail (section 4.6).
         rest => (None, rest),
     };
     let engine = match parts {
@@ -117,6 +119,7 @@ pub(super) fn read(id: &str) -> Option<Wanted> {
         _ => return None,
     };
     Some(Wanted {
+        // Only the bare `metaso` leaves it open.
         mode: mode.or(Some(Mode::Detail)),
         engine,
     })
@@ -126,6 +129,7 @@ pub(super) fn read(id: &str) -> Option<Wanted> {
 /// question, in bytes (section 4.7).
 pub(super) fn choose(wanted: Wanted, text: &str, temperature: Option<f64>) -> (Search, usize) {
     let engine = wanted.engine;
+    // What the id says is not for the question to change.
     if let Some(mode) = wanted.mode {
         return (Search { mode, engine }, 0);
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::models::{self, Search, Wanted};
 use crate::chat::{Message, ProviderError, Role};
+use crate::impossible::OrImpossible as _;
 
 /// Weather is answered by a card without text unless a text is asked for (section 4.5 step 4).
 const WEATHER: &str = "天气";
@@ -23,6 +24,7 @@ pub(super) fn question(
     temperature: Option<f64>,
     hints_weather: bool,
 ) -> Question {
+    // The last one of the user's: a prefix in an earlier turn was for that one.
     let last = messages
         .iter()
         .rposition(|message| message.role == Role::User);
@@ -34,9 +36,12 @@ pub(super) fn question(
     } else {
         ""
     };
-    let asked = asked.get(skipped..).unwrap_or_default();
+    let asked = asked
+        .get(skipped..)
+        .or_impossible("what is skipped is its beginning");
     let text = match messages {
         [only] if only.role == Role::User => format!("{asked}{hint}"),
+        // The prefix and the hint stand in the last question, wherever that is in the conversation.
         _ => flattened(messages, last, asked, hint),
     };
     Question { text, search }

@@ -53,6 +53,7 @@ pub(super) fn refusal(status: u16, body: &[u8], asker: Asker<'_>) -> Refusal {
     let text = String::from_utf8_lossy(body);
     let text = text.trim_start_matches('\u{FEFF}').trim_start();
     let is_page = text.starts_with('<');
+    // First: a check's page may come under any status.
     if is_page && names_check(text) {
         return Refusal::known(verification());
     }
@@ -92,6 +93,7 @@ pub(super) fn token(page: &[u8], asker: Asker<'_>) -> Result<String, ProviderErr
         Found::Token(token) => Ok(token),
         Found::Empty => Err(expired(asker)),
         Found::Nothing if names_check(&page) => Err(verification()),
+        // A page without the tag is that of somebody who is not signed in (section 5.1).
         Found::Nothing => Err(expired(asker)),
     }
 }
@@ -101,6 +103,7 @@ pub(super) fn is_stranger(status: u16, body: &[u8]) -> bool {
     let Some((Value::Object(members), _)) = json::value(body) else {
         return false;
     };
+    // Only a success says anything of who asks.
     if status != 200 {
         return false;
     }
@@ -135,6 +138,7 @@ pub(super) fn is_failure(members: &Map<String, Value>) -> bool {
 /// A row of the table; `None` for what is none of them.
 fn said(members: &Map<String, Value>, asker: Asker<'_>) -> Option<ProviderError> {
     let (message, code) = (message(members), code(members));
+    // Words before numbers, as most of the numbers have no evidence (section 7).
     let names = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if names(&[TOO_MANY]) {
         return Some(rate_limited(asker));
@@ -148,6 +152,7 @@ fn said(members: &Map<String, Value>, asker: Asker<'_>) -> Option<ProviderError>
     if names(&["繁忙"]) {
         return Some(unavailable().saying(message));
     }
+    // Both together: the service looks for a conversation that our request did not name (section 10.1).
     let is_unknown = names(&["Unable to find"]) && names(&["ConversationEntity"]);
     if names(&["参数错误"]) || is_unknown {
         return Some(malformed_request().saying(message));
@@ -161,6 +166,7 @@ fn said(members: &Map<String, Value>, asker: Asker<'_>) -> Option<ProviderError>
         ),
         400 => malformed_request().saying(message),
         500..=599 | 5000..=5999 => unavailable().saying(message),
+        // Not among the rows: the generation may have changed its codes.
         _ => return None,
     })
 }
@@ -206,6 +212,7 @@ fn absent(status: u16) -> Refusal {
             Kind::Protocol,
             format!("HTTP {status} with something else than an answer; check METASO_BASE_URL"),
         ),
+        // Another status is the service's own trouble, in whichever generation.
         is_absent: matches!(status, 200 | 404 | 405),
     }
 }

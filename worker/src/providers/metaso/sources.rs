@@ -54,6 +54,7 @@ impl Sources {
     pub(super) fn extend(&mut self, items: Vec<Item>) {
         for item in items {
             let url = item.url();
+            // By the address: the two lists of a generation number their items differently.
             if self
                 .list
                 .iter()
@@ -66,6 +67,7 @@ impl Sources {
 
     /// An item without a usable address keeps its place, as the numbers count it.
     fn push(&mut self, item: Item) {
+        // Their order counts: what is beyond the bound cannot be cited.
         if self.list.len() >= MOST {
             return;
         }
@@ -102,6 +104,7 @@ impl Sources {
         }
         self.cited.sort_unstable();
         let found = |&number: &u32| {
+            // By its own number first, else by its place (section 6).
             let named = list.iter().find(|source| source.number == Some(number));
             let placed = || list.get(usize::try_from(number).ok()?.checked_sub(1)?);
             citation(number, named.or_else(placed)?)
@@ -120,6 +123,7 @@ impl Item {
     }
 
     fn number(&self) -> Option<u32> {
+        // The chat generation shows another number than the item's id (section 10.2).
         let shown = self.display.as_ref().and_then(|it| it.get("refer_id"));
         [shown, self.id.as_ref()]
             .into_iter()

@@ -166,6 +166,7 @@ impl Transcript {
         }
         // Half a character, a member of another type or twice, or no JSON at all.
         let Some((normal, is_mended)) = json::normal(data) else {
+            // Words in place of JSON: too many requests (section 6).
             if let Some(error) = refusal::plain(data, self.asker()) {
                 return Err(error);
             }
@@ -186,9 +187,11 @@ impl Transcript {
         data: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // `choices` is the chat generation's; what else such a frame holds is not looked at.
         if let Some(choices) = frame.choices {
             for delta in choices.into_iter().filter_map(|choice| choice.delta) {
                 for (channel, piece) in [
+                    // In this order, where one frame brings both: thinking precedes what it led to.
                     (Channel::Reasoning, delta.reasoning_content),
                     (Channel::Text, delta.content),
                 ] {
@@ -201,6 +204,7 @@ impl Transcript {
             }
             return Ok(());
         }
+        // Only of the two events that name one.
         let id = || {
             let id = frame.data.as_ref().and_then(|data| data.get("id"));
             match id {
@@ -254,6 +258,7 @@ impl Transcript {
             _ => Map::new(),
         };
         let error = refusal::told(&members, self.asker());
+        // Text that is still held back as a possible mark counts: it will be said.
         if error.kind == Kind::Moderated && (self.has_text || self.marks.is_holding()) {
             return self.end(FinishReason::ContentFilter, events);
         }
@@ -283,6 +288,7 @@ impl Transcript {
             Channel::Reasoning if piece.is_empty() => {}
             Channel::Reasoning => events.push(ChatEvent::Reasoning(piece.into_owned())),
             Channel::Text => {
+                // From here on: earlier events of this feed have been heeded already.
                 let before = events.len();
                 self.marks.feed(&piece, events);
                 self.heed(before, events);
@@ -315,6 +321,7 @@ impl Transcript {
         if let Some(half) = self.halves.thoughts.finish() {
             events.push(ChatEvent::Reasoning(half.to_string()));
         }
+        // An answer of thinking alone is none (section 7, `[DONE]` with no text).
         if !self.has_text {
             return Err(ProviderError::empty_answer());
         }
@@ -326,6 +333,7 @@ impl Transcript {
     fn asker(&self) -> Asker<'_> {
         Asker {
             variable: &self.variable,
+            // Whoever gets text has all the cookies that it takes.
             may_lack_cookies: self.may_lack_cookies && !self.has_text,
         }
     }

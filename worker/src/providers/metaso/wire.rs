@@ -56,6 +56,7 @@ pub(super) fn my_info(caller: Caller<'_>) -> Request {
 /// question. Without ids at the top: the service would look for a conversation that does not exist.
 pub(super) fn chat(caller: Caller<'_>, question: &Question, id: Uuid, token: &str) -> Request {
     let (mode, engine) = (question.search.mode.of_chat(), question.search.engine);
+    // Section 10.1: the page gives every first turn such an id, three times.
     let (id, text) = (format!("temp-{id}"), question.text.as_str());
     let message = json!({
         "id": id, "key": id, "conversationId": id, "role": "user",
@@ -73,6 +74,7 @@ pub(super) fn chat(caller: Caller<'_>, question: &Question, id: Uuid, token: &st
         .header("content-type", "application/json")
         .header("metaso-pc", "pc")
         .json(&body)
+        // The question opens a conversation that nothing deletes: sent twice, it would stand there twice.
         .once()
 }
 
@@ -100,6 +102,7 @@ pub(super) fn session_id(answer: &Value) -> Option<String> {
         answer.get("id"),
         answer.get("sessionId"),
     ];
+    // In the order of section 4.3.
     places.into_iter().flatten().find_map(|id| match id {
         Value::String(id) if !id.is_empty() => Some(id.clone()),
         Value::Number(id) => Some(id.to_string()),
@@ -147,6 +150,7 @@ pub(super) fn search(
             return fetch(caller, request, "text/event-stream").once();
         }
     }
+    // Texts from the list, and then what the POST form has as other types (section 4.4).
     let mut body: Value = members.into_iter().collect();
     body["enableMix"] = json!(is_mixed);
     body["newEngine"] = json!(true);

@@ -80,6 +80,7 @@ fn tokens(pasted: Secret, kept: &Kept, pace: HalfOpen) -> Rotating<Access> {
     let grant = Grant::rotating(NAME, pasted.clone(), kept.clone());
     // What cannot be read is taken for a refresh token.
     if kind.as_deref() == Some("access") {
+        // Its own device, as the two must agree (section 4.1).
         let device = device(&[&pasted]);
         let access = Access {
             token: pasted,
@@ -96,6 +97,7 @@ fn device(tokens: &[&Secret]) -> String {
     let named = tokens
         .iter()
         .find_map(|token| Claims::read(token.expose())?.text("device_id"));
+    // It becomes a header.
     let is_plain = |device: &String| device.bytes().all(|byte| byte.is_ascii_graphic());
     named
         .filter(is_plain)
@@ -119,6 +121,7 @@ impl Account {
         async move |attempt: Attempt| match refresh(&messenger, &site, &variable, &attempt).await {
             // A signature is made once, and may have been met by a clock that was just set (section 7).
             Err(refusal) if refusal.remedy == Remedy::NewSignature => {
+                // With the same credential and another moment: `moment()` is asked by `refresh` itself.
                 let again = refresh(&messenger, &site, &variable, &attempt).await;
                 again.map_err(|refusal| refusal.error.into())
             }
@@ -150,14 +153,18 @@ async fn refresh(
     let mut answer = messenger.send(wire::refresh(caller, moment())).await?;
     let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
     let body = answer.short().await?;
+    // Under 200 only: some refusals have the form of a success.
     if let Some((token, next)) = wire::tokens(&body).filter(|_| status == 200) {
         let refresh = next.as_ref().unwrap_or(&attempt.credential);
+        // The new tokens' device, else the old one's: a refresh token may name none.
         let device = device(&[&token, refresh]);
         let known = attempt.unix_ms / 1000 + ACCESS_SECONDS;
         let claimed = Claims::read(token.expose()).and_then(|claims| claims.expires());
         return Ok(Renewed {
+            // The earlier of the two: clients take an hour for granted, and a token may say less (section 2).
             expires: Some(claimed.map_or(known, |claimed| claimed.min(known))),
             token: Access { token, device },
+            // None means that the service did not rotate it, and the old one stays.
             keep: next,
         });
     }

@@ -17,6 +17,7 @@ const MOST_DEPTH: usize = 8;
 pub(super) fn names(body: &[u8]) -> Vec<String> {
     let mut names = Vec::new();
     if let Ok(answer) = serde_json::from_slice::<Value>(body) {
+        // Any shape: the page does not say where in the answer the names stand.
         let result = answer.get("result").unwrap_or(&answer);
         collect(result, MOST_DEPTH, &mut names);
     }

@@ -44,6 +44,7 @@ pub(super) fn ratio(size: Option<Size>) -> String {
 
 impl Images for Zhipu {
     fn draws(&self, model: &Model) -> Option<Draws> {
+        // The mode is asked without thinking, which a drawing never has.
         let mode = models::route(&model.upstream, false).mode;
         (mode == Mode::Draw).then_some(Draws {
             per_turn: PER_TURN,
@@ -66,11 +67,13 @@ impl Images for Zhipu {
                 ..ChatRequest::new(ask.model.as_str(), vec![question])
             });
             let ratio = ratio(ask.size);
+            // A cell, as the closure lends it out while the drawing runs.
             let revised = Cell::new(None);
             let asked = async |turn: &mut Turn| {
                 revised.set(self.answer(&chat, &ratio, turn).await?);
                 Ok(())
             };
+            // Some answers have the address in their words alone (section 6.5).
             let drawn = drawing::drawn(turn, asked).await?.or_linked();
             let (mut pictures, revised) = (drawn.pictures(turn)?, revised.take());
             for picture in &mut pictures {

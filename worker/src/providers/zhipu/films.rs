@@ -9,13 +9,13 @@ use super::{
     Zhipu,
     account::{Access, Account, moment},
     refusal::{Refusal, Remedy},
-    video::{Created, Progress, Source, call, failure},
+    video::{Progress, call, failure},
     wire,
 };
 use crate::{
     accounts::{Choice, Known},
     chat::{
-        Kind, ProviderError,
+        ProviderError,
         media::{Films, Makes, Place, Size, Sizes, Ticket, VideoRequest, VideoState, VideoStatus},
     },
     providers::{Model, Turn, Videos},
@@ -45,6 +45,7 @@ impl Videos for Zhipu {
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<Ticket, ProviderError>> {
         Box::pin(async move {
+            // Leased first, so that a picture is not fetched for an account that nobody has.
             let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
             let picture = match &ask.input_reference {
                 Some(input) => Some(turn.input("input_reference", input).await?),
@@ -56,27 +57,7 @@ impl Videos for Zhipu {
                     "A video begins with a picture.",
                 ));
             }
-            let (turn, variable) = (&*turn, account.variable.as_str());
-            let created = self.mended(turn, &account, async |access| {
-                let caller = self.caller(access);
-                let mut sources = Vec::new();
-                if let Some(picture) = &picture {
-                    let boundary = turn.uuid().simple().to_string();
-                    let request = wire::video_source(caller, picture, boundary);
-                    let source: Source = call(turn, request, variable).await?;
-                    sources.push(source.source_id);
-                }
-                let request = wire::video(caller, &ask.prompt, &sources, moment());
-                let created: Result<Created, Refusal> = call(turn, request, variable).await;
-                created.map_err(|refusal| Refusal {
-                    // It may have been taken: a second one would cost points again.
-                    error: match refusal.error.kind {
-                        Kind::Timeout | Kind::Unavailable => refusal.error.lasting(),
-                        _ => refusal.error,
-                    },
-                    ..refusal
-                })
-            });
+            let created = self.create(turn, &account, &ask.prompt, picture.as_ref());
             Ok(Ticket {
                 task: created.await?.chat_id,
                 account: account.fingerprint().as_str().to_owned(),
@@ -121,7 +102,7 @@ impl Videos for Zhipu {
 impl Zhipu {
     /// Makes a short call; once more with another token, and once with another signature, where that can mend a refusal
     /// (section 7).
-    async fn mended<T>(
+    pub(super) async fn mended<T>(
         &self,
         turn: &Turn,
         account: &Account,
@@ -170,9 +151,11 @@ fn state(progress: Progress) -> VideoState {
                         is_public: true,
                     })
                 },
+                // Finished without an address: no video, whatever the status says.
                 None => VideoState::failed(ProviderError::malformed("video")),
             }
         }
+        // Section 4.4: anything else is a failure.
         Some(_) | None => VideoState::failed(failure(progress.msg.as_deref())),
     }
 }

@@ -2,6 +2,7 @@
 //! the frames cut them; the place is told of. Source: `wire/zhipu.md` section 6.3.
 
 use crate::chat::ChatEvent;
+use crate::impossible::OrImpossible as _;
 
 const OPEN: char = '【';
 const CLOSE: char = '】';
@@ -31,6 +32,7 @@ impl Marks {
             return;
         }
         let mut clean = String::with_capacity(text.len());
+        // Character by character, as only OPEN can begin a mark and frames cut anywhere.
         for c in text.chars() {
             if c == OPEN {
                 // What was held is no mark, or this one would not begin inside it.
@@ -79,12 +81,17 @@ fn push(text: String, events: &mut Vec<ChatEvent>) {
 
 /// Judges a text that begins with [`OPEN`].
 fn verdict(held: &str) -> Verdict {
-    let inner = held.strip_prefix(OPEN).unwrap_or_default();
+    let inner = held
+        .strip_prefix(OPEN)
+        .or_impossible("what is held begins with it");
     let after = inner.trim_start_matches(|c: char| c.is_ascii_digit());
-    let digits = inner.strip_suffix(after).unwrap_or_default();
+    let digits = inner
+        .strip_suffix(after)
+        .or_impossible("what was cut off is its end");
     if digits.len() > MOST_DIGITS {
         return Verdict::Text;
     }
+    // Digits alone may go on.
     if after.is_empty() {
         return Verdict::Open;
     }

@@ -138,6 +138,7 @@ impl Provider for Zhipu {
             for (_, account) in accounts {
                 // All accounts are on the same site: one that is told its models is enough.
                 if let Some(names) = self.listed_by_site(&account, messenger.clone()).await {
+                    // What the service lists and we cannot ask for is left out.
                     *self.offered() = names.iter().filter_map(|name| models::find(name)).collect();
                     return;
                 }
@@ -204,6 +205,7 @@ impl Zhipu {
         ratio: &str,
         turn: &mut Turn,
     ) -> Result<Option<String>, ProviderError> {
+        // First, since attachments are fetched for an account that takes them; one turn at a time holds it (section 8).
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let upstream = turn.model.upstream.clone();
         let route = models::route(&upstream, ask.thinking.unwrap_or(turn.model.thinking));
@@ -223,6 +225,7 @@ impl Zhipu {
             items: Vec::new(),
         };
         let has_text = ask.messages.iter().any(|message| message.has_words());
+        // After the attachments: a picture alone is a question.
         if !has_text && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",
@@ -241,6 +244,7 @@ impl Zhipu {
         account: &Lease<Account>,
         asked: &mut Asked<'_>,
     ) -> Result<(), ProviderError> {
+        // Each remedy once, and the waits of [`BUSY`].
         let (mut may_renew, mut may_sign_anew, mut waits) = (true, true, BUSY.iter());
         let renewal = || account.renewal(turn.messenger(), &self.site);
         let mut access = account.tokens.current(renewal()).await?;
@@ -253,6 +257,7 @@ impl Zhipu {
                 Err(refusal) => refusal,
             };
             let error = refusal.error;
+            // Somebody has read a part of the answer; a second one would follow on it.
             if turn.has_output() {
                 return Err(error);
             }
@@ -263,6 +268,7 @@ impl Zhipu {
                 }
                 Remedy::NewSignature if std::mem::take(&mut may_sign_anew) => {}
                 Remedy::Wait => {
+                    // With the account of this turn: it is busy, and the question is whether another is not.
                     let tried: Vec<usize> = [turn.tried.as_slice(), &[account.number()]].concat();
                     // Another account is sooner.
                     let wait = waits.next().filter(|_| !self.accounts.has_other(&tried));
@@ -283,10 +289,11 @@ impl Zhipu {
         asked: &mut Asked<'_>,
     ) -> Result<(), Refusal> {
         if asked.route.mode == Mode::Film {
-            return self.film(turn, account, access, asked).await;
+            return Ok(self.film(turn, account, access, asked).await?);
         }
         let caller = self.caller(access);
         let variable = &account.variable;
+        // Only what is not uploaded yet: a second try with another token goes on with what the first one left.
         upload::upload(turn, caller, variable, &asked.files, &mut asked.items).await?;
         let question = Question {
             route: asked.route,
@@ -308,6 +315,7 @@ impl Zhipu {
                 break;
             };
             let read = decoder.read(&bytes, &mut turn.events);
+            // Before the events go out: a client that leaves then must leave nothing behind.
             if let Some(id) = decoder.conversation_id().filter(|_| !is_registered) {
                 let deletion = self.deletion(account, access, asked.route, id);
                 turn.opened(id, deletion);
@@ -315,6 +323,7 @@ impl Zhipu {
             }
             turn.emit_then(read).await?;
         }
+        // Before `end`, which may end it by itself.
         let is_over = decoder.is_over();
         let ended = decoder.end(&mut turn.events);
         turn.emit_then(ended).await?;
@@ -341,11 +350,13 @@ impl Zhipu {
         // The status alone says something when the body breaks off.
         let body = answer.bytes(MOST_WHOLE_BYTES).await.unwrap_or_default();
         if status == 200 {
+            // Section 7: nothing at all under 200 is an unknown conversation, or a token that has died.
             if body.is_empty() {
                 return Err(ProviderError::empty_answer().into());
             }
             let read = decoder.whole(&body, &mut turn.events);
             if let Some(id) = decoder.conversation_id()
+                // The token of this moment, as none was handed in.
                 && let Some(access) = account.tokens.latest()
             {
                 let deletion = self.deletion(account, &access, asked.route, id);
@@ -378,10 +389,12 @@ impl Zhipu {
         route: Route<'_>,
         conversation_id: &str,
     ) -> Option<Errand> {
+        // Clones of the account's own: the deletion may come when the token has rotated.
         let (site, tokens) = (self.site.clone(), account.tokens.clone());
         let (used, assistant_id) = (Arc::clone(access), route.assistant_id.to_owned());
         let conversation_id = conversation_id.to_owned();
         let build = move || {
+            // After a refusal there may be none; then the one that the answer came with is the best there is.
             let access = tokens.latest().unwrap_or_else(|| Arc::clone(&used));
             let caller = Caller {
                 site: &site,

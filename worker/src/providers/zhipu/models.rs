@@ -89,6 +89,7 @@ pub(super) fn find(id: &str) -> Option<Model> {
     let is_ours = is_family(&base)
         || base.starts_with("cogview")
         || base == FILMING
+        // An agent's id by its looks needs a digit, or every long word would be one; named with `zhipu/`, it need not.
         || (is_agent_id(&base) && base.bytes().any(|byte| byte.is_ascii_digit()));
     is_ours.then(|| model(id, base))
 }
@@ -107,6 +108,7 @@ pub(super) fn route(upstream: &str, thinking: bool) -> Route<'_> {
     let chat = |mode| Route {
         assistant_id: CHAT,
         mode,
+        // Only of the family whose names the service knows (section 4.2, alternate).
         selected_model: is_versioned(upstream).then_some(upstream),
     };
     if upstream == FILMING {
@@ -137,6 +139,7 @@ fn model(id: &str, base: String) -> Model {
     let (mut thinking, mut search) = (None, None);
     let lower = id.to_ascii_lowercase();
     let mut rest = lower.as_str();
+    // From the end, as switches stand there.
     while let Some((shorter, thinks, searches)) = switch(rest) {
         // The last switch of an id is met first, and counts.
         thinking = thinking.or(thinks);
@@ -149,6 +152,7 @@ fn model(id: &str, base: String) -> Model {
     Model {
         thinking: !draws && thinking.unwrap_or(true),
         search: !draws && search.unwrap_or(false),
+        // A video may begin with a picture; drawing takes none.
         vision: films || !draws,
         files: !draws,
         makes: match (films, draws) {

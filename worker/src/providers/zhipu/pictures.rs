@@ -33,6 +33,7 @@ impl Pictures {
             if is_known || self.0.len() == MOST_PICTURES {
                 continue;
             }
+            // Section 6.5: by `order`, else by the number in the address; without either behind all others.
             let order = picture.order.and_then(|order| order.as_u64());
             let order = order.or_else(|| number_in(&url)).unwrap_or(u64::MAX);
             self.0.push((order, url));

@@ -39,6 +39,7 @@ pub(super) fn question(request: &ChatRequest) -> String {
 /// What a drawing is asked with: the last question, which says that it is one.
 pub(super) fn drawing(request: &ChatRequest) -> String {
     let text = question(request);
+    // An empty question is refused elsewhere; with the prefix it would not look empty.
     if text.contains('画') || text.trim().is_empty() {
         text
     } else {

@@ -29,6 +29,7 @@ pub(super) enum Remedy {
 /// An answer that is no event stream, or whose status is no success. `variable` names what to renew.
 pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
     let said = Said::read(body);
+    // The body before the status: a refusal may come under 200 (section 7).
     if let Some(refusal) = said.as_ref().and_then(|said| said.refusal(variable)) {
         return refusal;
     }
@@ -62,6 +63,7 @@ pub(super) fn refresh(status: u16, body: &[u8], variable: &str) -> Refusal {
         // Nothing is left that could renew it.
         Kind::AuthExpired => refusal.with(Remedy::None),
         Kind::Protocol
+            // Missing headers are our fault and told by the same status.
             if status == 400 && !Said::read(body).is_some_and(|it| it.is_about_head()) =>
         {
             expired(variable)
@@ -83,6 +85,7 @@ pub(super) fn in_stream(data: &[u8], variable: &str) -> Option<Refusal> {
 fn page(status: u16, body: &[u8], variable: &str) -> Refusal {
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
     let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
+    // A 403 with a page is the guard's, whatever it says.
     if status != 403 && !has(&["captcha", "verif", "waf", "验证", "安全"]) {
         return if has(&["login", "log in", "sign in", "signin", "登录"]) {
             expired(variable)
@@ -147,6 +150,7 @@ impl Said {
             _ => None,
         };
         let numbers = [number("status"), number("code")];
+        // `status` and `code` may both be there, one of them 0 (section 3).
         let telling = numbers.into_iter().flatten().find(|number| *number != 0);
         let error = members.get("error");
         let message = ["message", "msg"]
@@ -155,6 +159,7 @@ impl Said {
             .chain([error, error.and_then(|error| error.get("message"))])
             .find_map(|message| message?.as_str());
         Some(Self {
+            // All zero: a success that says so.
             number: telling.or_else(|| numbers.into_iter().flatten().next()),
             message: json::whole(message.unwrap_or_default()),
             is_error: error.is_some_and(|error| !error.is_null()),
@@ -173,6 +178,7 @@ impl Said {
     /// The rows of section 7, words first: they say more than a number.
     fn refusal(&self, variable: &str) -> Option<Refusal> {
         let number = self.number.unwrap_or_default();
+        // By words as well: 40102 comes as a part of messages, too (section 7).
         if number == 40102 || self.says(&["40102", "请登录后继续使用", "您已多次体验"])
         {
             return Some(expired(variable));
@@ -190,6 +196,7 @@ impl Said {
         if self.says(&["系统繁忙"]) {
             return Some(Refusal::new(Kind::Unavailable, "the service is overloaded"));
         }
+        // Only of an error: successes speak of points in passing.
         if number != 0 && speaks_of_quota(&self.message) {
             let error = Refusal::new(
                 Kind::QuotaSpent,

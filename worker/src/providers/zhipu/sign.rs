@@ -43,6 +43,7 @@ pub(super) fn sign(moment: Moment, secret: &str) -> Signature {
 
 /// The time with its second-to-last digit replaced by the sum of all others, modulo ten.
 fn doctored(unix_ms: u64) -> String {
+    // Kept as numbers: the last digit stays, the second to last is the check.
     let (tens, last) = (unix_ms / 10, unix_ms % 10);
     let mut sum = last;
     let mut rest = tens / 10;

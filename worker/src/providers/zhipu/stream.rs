@@ -10,6 +10,7 @@ use super::{
     sources::Sources,
     voices::Voices,
 };
+use crate::impossible::OrImpossible as _;
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, Unknowns},
     upstream::{json, sse::Sse},
@@ -104,6 +105,7 @@ impl Decoder {
         if answer.is_over {
             return Ok(());
         }
+        // It had begun, so its connection is at fault.
         if answer.has_output() || !answer.conversation_id.is_empty() {
             return Err(ProviderError::broken_stream().into());
         }
@@ -127,6 +129,7 @@ impl Decoder {
         let Some(frame) = [frame, inner].into_iter().flatten().find(has_parts) else {
             return Ok(false);
         };
+        // All of it is there: a value is whole.
         self.answer.voices.told(Some(false));
         self.answer.frame(frame, events)?;
         if !self.answer.is_over {
@@ -178,6 +181,7 @@ impl Answer {
             return self.data(data, events);
         };
         let is_drawing = !self.is_over;
+        // Remembered before, as the last frame may come twice and the second changes nothing.
         let result = self.data(data, &mut held);
         if is_drawing && self.is_over && result.is_ok() {
             self.drawn(&held)?;
@@ -196,6 +200,7 @@ impl Answer {
         });
         let text: String = texts.collect();
         let was_moderated = events.contains(&ChatEvent::Finish(FinishReason::ContentFilter));
+        // Moderation has its own end; Markdown in the text is a picture for whoever asked (section 6.5).
         if was_moderated || events.iter().any(has_picture) || text.contains("(https://") {
             return Ok(());
         }
@@ -218,9 +223,11 @@ impl Answer {
         {
             return self.judged(frame, data, events);
         }
+        // Bytes that are no JSON at all are a broken stream: every frame of this service is JSON.
         let malformed = || ProviderError::malformed("stream");
         let (normal, is_mended) = json::normal(data).ok_or_else(malformed)?;
         if is_mended {
+            // From here on for the whole answer: the other half comes with a later frame.
             self.voices.has_met_halves();
         }
         match serde_json::from_slice(&normal) {
@@ -242,6 +249,7 @@ impl Answer {
         data: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
+        // Errors have no parts; frames without any are the first one and errors.
         if frame.parts.is_none() {
             if let Some(refusal) = refusal::in_stream(data, &self.variable) {
                 return Err(refusal);
@@ -260,8 +268,10 @@ impl Answer {
         struct Meta {
             if_increase_push: Option<bool>,
         }
+        // Each frame says them; kept when they change, as the first frame of some answers names none.
         keep(&mut self.conversation_id, frame.conversation_id);
         keep(&mut self.message_id, frame.id);
+        // Absent in most errors and of any shape: nothing is said then.
         let meta = frame.meta_data.map(RawValue::get).unwrap_or_default();
         let meta: Meta = serde_json::from_str(meta).unwrap_or_default();
         self.voices.told(meta.if_increase_push);
@@ -281,10 +291,12 @@ impl Answer {
     }
 
     fn part(&mut self, at: usize, part: &Part<'_>, is_final: bool, events: &mut Vec<ChatEvent>) {
+        // Our own question, repeated.
         if word(part.role).as_deref() == Some("user") {
             return;
         }
         let place;
+        // Section 6.3: by `logic_id`, else `id`, else position.
         let key = match part.logic_id.or(part.id) {
             Some(id) => id.get(),
             None => {
@@ -292,8 +304,10 @@ impl Answer {
                 &place
             }
         };
+        // The frame's, the part's or the item's: each of them says that the text is whole.
         let is_final = is_final || is_finished(part.status);
         let items = part.content.as_deref().unwrap_or_default();
+        // The first of them: what is beyond is not the service's.
         let items = items.get(..MOST_ITEMS).unwrap_or(items);
         for (at, item) in items.iter().enumerate() {
             let is_final = is_final || is_finished(item.status);
@@ -301,6 +315,7 @@ impl Answer {
                 self.other(item, part, is_final, events);
                 continue;
             };
+            // An item of a known type whose value is no text.
             let Some(said) = word(Some(raw)) else {
                 self.unknown.tell("item", events);
                 continue;
@@ -309,9 +324,10 @@ impl Answer {
                 continue;
             };
             // Items of one kind in one part are one text.
-            let before = items.get(..at).unwrap_or_default();
+            let before = items.get(..at).or_impossible("an item is one of the list");
             let before = before.iter().filter_map(Item::said);
             let mut before = before.filter(|(known, _)| *known == kind).peekable();
+            // Cumulative values are of the whole part, so the earlier items of the kind belong before this one.
             if before.peek().is_some() && self.voices.wants_whole(is_final) {
                 let mut whole: String = before.filter_map(|(_, raw)| word(Some(raw))).collect();
                 whole.push_str(&said);
@@ -337,6 +353,7 @@ impl Answer {
                     .code
                     .and_then(|code| serde_json::from_str(code.get()).ok());
                 let prompt = prompt.filter(|prompt: &String| !prompt.is_empty());
+                // The last picture's counts; a frame without one takes nothing back.
                 self.prompt = prompt.or_else(|| self.prompt.take());
             }
             Some("quote_result") if is_final => {
@@ -376,6 +393,7 @@ impl Answer {
         let error = last_error.map(RawValue::get).unwrap_or_default();
         let error: LastError = serde_json::from_str(error).unwrap_or_default();
         let words = json::whole(&error.intervene_text.unwrap_or_default());
+        // In a stream the service's words are an answer; whole, an error says them better (section 7).
         let is_told = self.has_output() || (self.is_streamed && !words.is_empty());
         if !is_told {
             let error = ProviderError::new(
@@ -390,6 +408,7 @@ impl Answer {
     }
 
     fn close(&mut self, reason: FinishReason, words: Option<String>, events: &mut Vec<ChatEvent>) {
+        // Before pictures and sources: they belong to what was said.
         events.extend(words.clone().map(ChatEvent::Text));
         self.pictures.tell(events);
         self.sources.tell(events);

@@ -38,6 +38,7 @@ pub(super) async fn upload(
     files: &[Attachment],
     items: &mut Vec<Value>,
 ) -> Result<(), Refusal> {
+    // Counted over all, since `order` is a picture's place among the pictures.
     let mut pictures = items.iter().filter(|item| item["type"] == "image").count();
     for file in files.iter().skip(items.len()) {
         let boundary = turn.uuid().simple().to_string();
@@ -47,6 +48,7 @@ pub(super) async fn upload(
         let Some(uploaded) = Uploaded::read(&body).filter(|_| status == 200) else {
             let refusal = refused(status, &body, variable);
             let error = refusal.error.with_retry_after(retry_after);
+            // Files uploaded so far stay in `items`: the next try goes on behind them.
             return Err(Refusal { error, ..refusal });
         };
         let is_picture = uploaded.is_picture();
@@ -59,6 +61,7 @@ pub(super) async fn upload(
 /// Too large, of a type that is not taken, or without a verdict on the account or the service: the file's fault.
 fn refused(status: u16, body: &[u8], variable: &str) -> Refusal {
     let refusal = refusal::refusal(status, body, variable);
+    // What is said of neither account nor service is about the file.
     let is_about_file = matches!(status, 413 | 415 | 422)
         || (status < 500 && matches!(refusal.error.kind, Kind::Protocol | Kind::ModelNotFound));
     if !is_about_file {

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError},
     providers::{Errand, Turn},
-    upstream::Request,
+    upstream::{Request, fetch::Attachment},
 };
 
 /// Between two looks; the page allows 1 to 10 s.
@@ -74,38 +74,71 @@ pub(super) fn failure(words: Option<&str>) -> ProviderError {
 }
 
 impl Zhipu {
-    /// One video: of the question's words, and of its first picture where it has one.
+    /// Asks for a video of these words, and of a picture.
+    ///
+    /// # Errors
+    /// What refusals mean. Where no word came the video may have been taken all the same, and a second one would cost points
+    /// again: such a failure lasts.
+    pub(super) async fn create(
+        &self,
+        turn: &Turn,
+        account: &Account,
+        prompt: &str,
+        picture: Option<&Attachment>,
+    ) -> Result<Created, ProviderError> {
+        let variable = account.variable.as_str();
+        let create = async |access: &Access| {
+            let caller = self.caller(access);
+            let mut sources = Vec::new();
+            if let Some(picture) = picture {
+                let boundary = turn.uuid().simple().to_string();
+                let request = wire::video_source(caller, picture, boundary);
+                let source: Source = call(turn, request, variable).await?;
+                sources.push(source.source_id);
+            }
+            let request = wire::video(caller, prompt, &sources, moment());
+            let created: Result<Created, Refusal> = call(turn, request, variable).await;
+            created.map_err(|refusal| match refusal.error.kind {
+                Kind::Timeout | Kind::Unavailable => refusal.lasting(),
+                _ => refusal,
+            })
+        };
+        self.mended(turn, account, create).await
+    }
+
+    /// One video: of the question's words, and of its first picture where it has one. Refused tokens are renewed within,
+    /// as whoever asks again as a whole would make another video.
+    ///
+    /// # Errors
+    /// Those of [`Zhipu::create`]; once there is a video under way, lasting ones.
     pub(super) async fn film(
         &self,
         turn: &mut Turn,
         account: &Account,
         access: &Arc<Access>,
         asked: &Asked<'_>,
-    ) -> Result<(), Refusal> {
-        let (caller, variable) = (self.caller(access), account.variable.as_str());
-        let mut sources = Vec::new();
-        if let Some(picture) = asked.files.iter().find(|file| file.is_image()) {
-            let boundary = turn.uuid().simple().to_string();
-            let request = wire::video_source(caller, picture, boundary);
-            let source: Source = call(turn, request, variable).await?;
-            sources.push(source.source_id);
-        }
-        let request = wire::video(caller, &asked.prompt, &sources, moment());
-        let created: Created = call(turn, request, variable).await?;
+    ) -> Result<(), ProviderError> {
+        // The first one: a video begins with one picture.
+        let picture = asked.files.iter().find(|file| file.is_image());
+        let created = self.create(turn, account, &asked.prompt, picture).await?;
         let chat_id = created.chat_id;
+        // Before anything else can fail: it stands in the account from here on.
         turn.opened(&chat_id, self.undoing(account, access, &chat_id));
         let look = async |turn: &mut Turn| {
-            let request = wire::video_status(caller, &chat_id, moment());
-            let progress: Progress = call(turn, request, variable).await?;
-            judged(progress)
+            let turn = &*turn;
+            let status = async |access: &Access| {
+                let request = wire::video_status(self.caller(access), &chat_id, moment());
+                call::<Progress>(turn, request, &account.variable).await
+            };
+            judged(self.mended(turn, account, status).await?)
         };
-        let Some(url) = turn.until(EVERY, MOST, look).await? else {
-            return Err(ProviderError::new(Kind::Timeout, "the video took too long").into());
+        let looked = turn.until(EVERY, MOST, look).await;
+        let Some(url) = looked.map_err(ProviderError::lasting)? else {
+            return Err(ProviderError::new(Kind::Timeout, "the video took too long").lasting());
         };
         turn.events.push(ChatEvent::Video { url });
         turn.events.push(ChatEvent::Finish(FinishReason::Stop));
-        turn.emit().await?;
-        Ok(())
+        turn.emit().await
     }
 
     fn undoing(&self, account: &Account, access: &Arc<Access>, chat_id: &str) -> Option<Errand> {
@@ -125,14 +158,14 @@ impl Zhipu {
 }
 
 /// The video's address, once there is one.
-fn judged(progress: Progress) -> Result<Option<String>, Refusal> {
+fn judged(progress: Progress) -> Result<Option<String>, ProviderError> {
     match progress.status.as_deref() {
         Some("init" | "processing") => Ok(None),
         Some("finished") => match progress.url() {
             Some(url) => Ok(Some(url)),
-            None => Err(ProviderError::malformed("video").into()),
+            None => Err(ProviderError::malformed("video")),
         },
-        Some(_) | None => Err(failure(progress.msg.as_deref()).into()),
+        Some(_) | None => Err(failure(progress.msg.as_deref())),
     }
 }
 

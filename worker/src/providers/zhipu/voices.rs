@@ -4,6 +4,7 @@
 //! of a finished part is always all of it.
 
 use super::marks::{self, Marks};
+use crate::impossible::OrImpossible as _;
 use crate::{
     chat::ChatEvent,
     upstream::json::{self, Halves},
@@ -101,6 +102,7 @@ impl Voices {
     /// The place of an item; `None` where there are too many.
     pub(super) fn find(&mut self, key: &str, kind: Kind) -> Option<usize> {
         let is_it = |voice: &Voice| voice.kind == kind && voice.key == key;
+        // From the end: the item that speaks is nearly always the last one.
         let known = self.list.iter().rposition(is_it);
         if known.is_some() || self.list.len() == MOST_VOICES {
             return known;
@@ -124,6 +126,7 @@ impl Voices {
         events: &mut Vec<ChatEvent>,
     ) {
         if value.is_empty() {
+            // An item may be finished without a word more.
             if is_final {
                 self.close(at, events);
             }
@@ -142,10 +145,12 @@ impl Voices {
 
     /// The answer is over: what was held back for what might have followed is said.
     pub(super) fn finish(&mut self, events: &mut Vec<ChatEvent>) {
+        // By place, as `say` needs all of `self`.
         for at in 0..self.list.len() {
             let Some(voice) = self.list.get_mut(at) else {
                 break;
             };
+            // An output that never became whole is said as far as it came.
             let held = match voice.kind {
                 Kind::Output if voice.shown.is_empty() => voice.otherwise.take(),
                 _ => voice.halves.finish().map(String::from),
@@ -196,6 +201,7 @@ impl Voices {
         let shown = self.list.get(at).map_or("", |voice| &voice.shown);
         let goes_on = value.starts_with(shown);
         match self.mode {
+            // The first value of an item is itself in either mode.
             None if shown.is_empty() => return true,
             None => {
                 self.is_guess = true;
@@ -205,6 +211,7 @@ impl Voices {
                     Mode::Increment
                 });
             }
+            // A guess only: what a frame has told is not overruled by a value.
             Some(Mode::Cumulative) if self.is_guess && !goes_on => {
                 self.mode = Some(Mode::Increment);
             }
@@ -249,6 +256,7 @@ impl Voices {
         } else {
             visible
         };
+        // The value is whole up to here, so no half waits any longer.
         voice.halves = Halves::default();
         if voice.kind == Kind::Output && (!is_final || !voice.shown.is_empty()) {
             // Said once, when it is whole.
@@ -264,6 +272,7 @@ impl Voices {
                 voice.shown.push_str(&new);
                 self.say(at, new, events);
             }
+            // It does not go on from what was said: kept for whoever takes the whole text (section 6.3).
             None => voice.otherwise = Some(value.to_owned()),
         }
     }
@@ -279,7 +288,11 @@ impl Voices {
             return;
         }
         let kind = voice.kind;
-        let later = self.list.get(at + 1..).unwrap_or_default();
+        let later = self
+            .list
+            .get(at + 1..)
+            .or_impossible("a voice is one of the list");
+        // Thinking aside, something behind this item was said before this piece.
         self.is_interleaved |= later
             .iter()
             .any(|voice| voice.kind != Kind::Think && !voice.shown.is_empty());
@@ -289,6 +302,7 @@ impl Voices {
         match kind {
             Kind::Code => {
                 if self.fence.is_none() {
+                    // What is held as a mark belongs before the fence.
                     self.marks.finish(events);
                     let gap = if self.is_mid_line { "\n" } else { "" };
                     events.push(ChatEvent::Text(format!("{gap}{OPENING}")));

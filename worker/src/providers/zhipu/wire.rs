@@ -125,6 +125,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
         chat_type: "user_chat",
         messages: [Message {
             role: "user",
+            // One message with all of it: the service reads the first alone (section 4.2).
             content: std::iter::once(text).chain(uploaded).collect(),
         }],
         meta_data: Meta {
@@ -148,6 +149,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
         .headers(&[("accept", "text/event-stream"), ("content-type", JSON)])
         .header("referer", referer(route.assistant_id))
         .json(&body)
+        // A signature serves one request (section 5); a dead connection is not reason enough to send it twice.
         .once()
 }
 
@@ -383,6 +385,7 @@ impl Uploaded {
     pub(super) fn read(body: &[u8]) -> Option<Self> {
         let uploaded = match result::<Value>(body)? {
             Value::Object(members) => members,
+            // The alternate call answers with a list of one (section 3).
             Value::Array(list) => match list.into_iter().next()? {
                 Value::Object(members) => members,
                 _ => return None,
@@ -400,6 +403,7 @@ impl Uploaded {
         if !has("width") && !has("height") {
             return json!({"type": "file", "file": [members]});
         }
+        // Null where the service named none: then it goes by the file's id.
         let url = members.get("file_url").cloned().unwrap_or_default();
         members.insert("image_url".to_owned(), url);
         members.insert("order".to_owned(), json!(order));
