@@ -656,8 +656,13 @@ async fn videos_are_made_waited_for_and_deleted() {
     assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
     for fault in ["video_refused", "video_failed"] {
         zhipu.control().fault(fault, 0).unwrap();
+        let before = count(&zhipu.control(), "video");
         let reply = hive.ask("cogvideox", "x").await;
         assert_ne!(reply.status, 200, "{fault}: {}", reply.text);
+        if fault == "video_failed" {
+            // It has cost points by then: it is not made a second time.
+            assert_eq!(count(&zhipu.control(), "video"), before + 1);
+        }
         zhipu.control().clear_faults();
     }
     assert!(count(&zhipu.control(), "video_delete") >= 2);

@@ -163,6 +163,7 @@ fn state(progress: Progress) -> VideoState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::chat::Kind;
 
     fn of(json: &str) -> VideoState {
         state(serde_json::from_str(json).unwrap())
