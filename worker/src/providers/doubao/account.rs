@@ -40,6 +40,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
     let mut accounts = pasted::cookies(vars, VARIABLE, problems, account, |a, b| {
         a.cookie == b.cookie
     });
+    // By the account's number, whichever variable its session came from.
     for (number, account) in &mut accounts {
         own_device(vars, *number, &mut account.device, problems);
     }
@@ -60,6 +61,7 @@ fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
         device: Device::of(session),
     };
     if !value.contains('=') {
+        // Section 2: it is no login, and sent as one it would only be refused later.
         if value.starts_with(FINGERPRINT) {
             return Err("is an s_v_web_id; the sessionid cookie is needed");
         }
@@ -73,6 +75,7 @@ fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
             value,
         ));
     }
+    // Either of the two is the session; the page sends both (section 2).
     let (plain, secure) = (cookie(value, "sessionid"), cookie(value, "sessionid_ss"));
     let Some(session) = plain.or(secure) else {
         return Err(match cookie(value, "s_v_web_id") {
@@ -91,6 +94,7 @@ fn account(value: &str, variable: &str) -> Result<Account, &'static str> {
     let mut account = of(header, session);
     account.ms_token = cookie(value, "msToken").map(Secret::new);
     account.csrf_token = cookie(value, "passport_csrf_token").map(Secret::new);
+    // `fp` must be that of the browser whose cookies these are (section 2).
     if let Some(fp) = cookie(value, "s_v_web_id") {
         fp.clone_into(&mut account.device.fp);
     }

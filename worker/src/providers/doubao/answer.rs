@@ -92,6 +92,7 @@ impl Answer {
 
     /// A block of thoughts begins, or goes on.
     pub(super) fn think(&mut self, id: &str) {
+        // Told by its id, as its children name it as their parent (section 6.3).
         if !self.is_thinking(id) && self.thinking.len() < MOST_BLOCKS {
             self.thinking.push(id.to_owned());
         }
@@ -100,6 +101,7 @@ impl Answer {
 
     /// The thoughts are over: what comes without a block of its own is answer again.
     pub(super) fn answer(&mut self) {
+        // No block: the next text begins one of its own.
         (self.channel, self.current) = (Channel::Answer, None);
     }
 
@@ -110,6 +112,7 @@ impl Answer {
 
     /// The block that what follows belongs to.
     pub(super) fn turn_to(&mut self, id: &str, channel: Channel) {
+        // By channel as well: a block that becomes visible goes on as another text.
         let known = self
             .blocks
             .iter()
@@ -128,6 +131,7 @@ impl Answer {
     /// Text of the block that was turned to.
     pub(super) fn say(&mut self, text: &str, change: Change, events: &mut Vec<ChatEvent>) {
         let joined;
+        // Half a character may wait in this very text, whatever block it comes in.
         let text = if json::has_half(text) || self.halves.is_waiting() {
             joined = self.halves.join(text);
             joined.as_str()
@@ -139,12 +143,14 @@ impl Answer {
         };
         let new = match change {
             Change::Append => {
+                // Both grow: what differs before stays different.
                 block.value.push_str(text);
                 if let Some(sent) = &mut block.sent {
                     sent.push_str(text);
                 }
                 text
             }
+            // Snapshots repeat every block that has not changed (section 6.2).
             Change::Replace if block.value == text => return,
             Change::Replace => {
                 let sent = block.sent.as_deref().unwrap_or(&block.value);
@@ -158,6 +164,7 @@ impl Answer {
                     None => {
                         block.sent = Some(sent.to_owned());
                         text.clone_into(&mut block.value);
+                        // Thoughts are not corrected: nobody gathers them as a whole.
                         self.has_rewrites |= block.channel == Channel::Answer;
                         return;
                     }
@@ -190,10 +197,13 @@ impl Answer {
     /// # Errors
     /// An answer of nothing, or without the pictures that it was to be.
     pub(super) fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // Before the end's own text is looked at, which is compared with all that was sent.
         if let Some(half) = self.halves.finish() {
             self.go_on(half.encode_utf8(&mut [0; 4]), events);
         }
         let brief = std::mem::take(&mut self.brief);
+        // Section 6.4: it may be shortened, so it only completes what it begins with. Of a moderated answer nothing is
+        // completed.
         if let Some(rest) = brief.strip_prefix(self.sent.as_str())
             && !rest.is_empty()
             && !self.is_moderated
@@ -212,8 +222,10 @@ impl Answer {
                 Shows::Pictures => no_picture(&self.sent),
             });
         }
+        // Behind the text, in the order in which a reader needs them.
         events.extend(self.pictures.images());
         events.extend(self.sources.citations());
+        // The order of the blocks is the answer's: a replacement may have changed an earlier one.
         if self.has_rewrites {
             let blocks = self.blocks.iter();
             let texts = blocks.filter(|block| block.channel == Channel::Answer);
@@ -240,6 +252,7 @@ impl Answer {
                 sent: None,
             });
         }
+        // Beyond the bound the last block takes the text: it is said all the same.
         self.blocks.len() - 1
     }
 
@@ -250,6 +263,7 @@ impl Answer {
         match channel {
             Channel::Hidden => {}
             Channel::Answer => {
+                // Counted even where only pictures are shown: a refusal is told in these words.
                 self.sent.push_str(&text);
                 if self.shows == Shows::Everything {
                     events.push(ChatEvent::Text(text));
@@ -295,6 +309,7 @@ pub(super) fn creations(message: &Value) -> Vec<Value> {
     }
     let kept = message
         .get("ext")
+        // Where the blocks are empty the creations stand here, in another shape (section 6.5).
         .and_then(|ext| ext.get("creation_full_content"));
     let kept = kept.and_then(Value::as_str).unwrap_or_default();
     let Some((Value::Array(kept), _)) = json::value(kept.as_bytes()) else {

@@ -22,6 +22,7 @@ pub(super) fn picture(
     message_id: String,
     measured: &Measured,
 ) -> File {
+    // The store's own measure counts; where it has none, ours (section 4.6, step 4).
     let size = imagesize::blob_size(&file.bytes).ok();
     let side = |told: Option<u32>, seen: Option<usize>| {
         told.or_else(|| u32::try_from(seen?).ok())

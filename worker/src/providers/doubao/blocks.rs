@@ -21,6 +21,7 @@ impl State {
             Some(3) => self.blocks(&value, Change::Replace, events),
             Some(102) => {
                 let content = value.get("content");
+                // Text, or the JSON of an object with one (section 6.3).
                 let inner = unpacked(content);
                 let piece = match inner.get("text").and_then(Value::as_str) {
                     Some(text) => text,
@@ -43,6 +44,7 @@ impl State {
     }
 
     fn block(&mut self, block: &Value, outer: Change, events: &mut Vec<ChatEvent>) {
+        // A block is a sign of life even where it is empty.
         self.begin();
         let id = loose::id(block.get("block_id"));
         let content = unpacked(block.get("content"));
@@ -61,6 +63,7 @@ impl State {
                 } else if !parent.is_empty() && self.answer.is_thinking(&parent) {
                     Channel::Thinking
                 } else {
+                    // Only known thoughts: children of tool steps and cards are answer (section 6.3).
                     Channel::Answer
                 };
                 self.answer.turn_to(&id, channel);
@@ -72,6 +75,7 @@ impl State {
             }
             Some(10040 | 10090) => {
                 self.answer.think(&id);
+                // Opened all the same, as its children are thoughts, hidden or not.
                 let thoughts = content.get("thinking_block").filter(|_| !is_hidden);
                 let thoughts = thoughts.map(|it| (it.get("content"), it.get("text")));
                 if let Some((content, other)) = thoughts {

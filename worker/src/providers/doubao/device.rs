@@ -1,6 +1,7 @@
 //! The numbers by which the service knows a browser: made up once for an account and the same ever after, as they are
 //! made of its login. Source: `wire/doubao.md` sections 4.1 and 5.1.
 
+use crate::impossible::OrImpossible as _;
 use ring::digest;
 use uuid::Uuid;
 
@@ -23,8 +24,14 @@ impl Device {
     /// The device of a login.
     pub(super) fn of(login: &str) -> Self {
         let seed = |purpose: &str| format!("hive2api doubao {purpose} {login}");
+        // Of the login, not of chance: the same account has the same device after a restart and on every worker
+        // (section 4.1: never per request).
         let random = digest::digest(&digest::SHA256, seed("fp").as_bytes());
-        let random = random.as_ref().first_chunk().copied().unwrap_or_default();
+        let random = random
+            .as_ref()
+            .first_chunk()
+            .copied()
+            .or_impossible("SHA-256 has 32 bytes");
         let number = |purpose| {
             let digest = digest::digest(&digest::SHA256, seed(purpose).as_bytes());
             number(digest.as_ref())
@@ -40,6 +47,7 @@ impl Device {
 
 /// 19 digits of random bytes. The first one is 7, as real ones have it.
 fn number(random: &[u8]) -> String {
+    // Modulo ten leans a little to the lower digits, which a device id may.
     let digits = random.iter().map(|byte| char::from(b'0' + byte % 10));
     std::iter::once('7').chain(digits).take(DIGITS).collect()
 }

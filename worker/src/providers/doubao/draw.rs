@@ -54,6 +54,7 @@ impl Images for Doubao {
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<Vec<Picture>, ProviderError>> {
         Box::pin(async move {
+            // Before the lease: pictures are fetched without holding an account.
             let mut files = Vec::new();
             for (at, image) in ask.images.iter().enumerate() {
                 let file = turn.input(&format!("image[{at}]"), image).await?;

@@ -88,6 +88,7 @@ impl Pictures {
 
     fn see(&mut self, key: &str, url: Option<(usize, String)>) {
         let key = match &url {
+            // Some are without a key; then the address tells them apart.
             Some((_, url)) if key.is_empty() => url.as_str(),
             _ => key,
         };
@@ -95,6 +96,7 @@ impl Pictures {
         let is_room = self.0.len() < MOST;
         match self.0.iter_mut().find(|known| known.key == key) {
             Some(known) => {
+                // A better size replaces a worse one; one without an address never does.
                 let is_better = |(rank, _): &&(usize, String)| {
                     known.url.as_ref().is_none_or(|(known, _)| rank < known)
                 };

@@ -10,6 +10,7 @@ use crate::upstream::json;
 pub(super) fn unpacked(value: Option<&Value>) -> Cow<'_, Value> {
     match value {
         None => Cow::Owned(Value::Null),
+        // Only what looks like an object or a list: a text may be the text.
         Some(Value::String(text)) if text.trim_start().starts_with(['{', '[']) => {
             match json::value(text.as_bytes()) {
                 Some((inner, _)) => Cow::Owned(inner),

@@ -81,6 +81,7 @@ pub fn configure(
     settings: &Settings,
     problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
+    // Without defaults on the card: where they are not set the service names the host itself.
     let mut elsewhere = |name: &str| vars.get(name).map(|_| vars.base_url(name, "", problems));
     let (upload_base_url, imagex_base_url) = (
         elsewhere("DOUBAO_UPLOAD_BASE_URL"),
@@ -201,6 +202,7 @@ impl Doubao {
         // Ids that mean nothing do not come this far.
         let wanted = models::read(&turn.model.upstream).unwrap_or(Wanted::Pictures);
         let files = attachments(ask, turn, &wanted).await?;
+        // Behind the attachments: a picture alone is a question.
         let has_text = ask.messages.iter().any(|message| message.has_words());
         if !has_text && files.is_empty() {
             return Err(ProviderError::bad_request(
@@ -208,6 +210,7 @@ impl Doubao {
                 "The conversation holds no text and no attachment.",
             ));
         }
+        // The older route has no form for documents, and the painter takes pictures (sections 4.4, 4.5).
         let takes_documents = self.protocol == Protocol::Chat && wanted != Wanted::Pictures;
         if !takes_documents && files.iter().any(|file| !file.is_image()) {
             return Err(refusal::file_rejected("only pictures can go along here"));
@@ -245,12 +248,14 @@ impl Doubao {
         while !decoder.is_finished() {
             let patience = self.patience(decoder.patience(), decoder.has_begun());
             let chunk = tokio::time::timeout(patience, answer.chunk()).await;
+            // Of our own, as it depends on how far the answer is; the client's silence is only the outer bound.
             let bytes = match chunk.unwrap_or(Err(TransportError::Timeout)) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => {
                     is_over = true;
                     break;
                 }
+                // Section 6.2: what breaks behind the complete text has lost nothing.
                 Err(_) if decoder.is_complete() => {
                     is_over = true;
                     break;
@@ -281,6 +286,7 @@ impl Doubao {
         }
         let finished = decoder.finish(&mut turn.events);
         turn.emit_then(finished).await?;
+        // Behind `finish`: what the connection still says is of no interest to the caller.
         if !is_over {
             linger::let_end(answer).await;
         }
@@ -298,6 +304,7 @@ impl Doubao {
         let Some(id) = decoder.conversation_id().map(str::to_owned) else {
             return Ok(());
         };
+        // Lent: the decoder takes what each look brings.
         let look = async |turn: &mut Turn| {
             let request = wire::messages(self.caller(turn, account), &id, turn.uuid());
             match upload::answer(turn, request, account).await {
@@ -321,6 +328,7 @@ impl Doubao {
         if has_begun {
             told.unwrap_or(LONGEST_SILENCE).min(self.stall)
         } else {
+            // The first piece may take half as long again as any other, in the service's own terms (180 s to 120 s).
             told.unwrap_or(LONGEST_START).min(self.stall * 3 / 2)
         }
     }
@@ -346,6 +354,7 @@ async fn attachments(
         Wanted::Pictures => {
             let mut messages = ask.messages.iter();
             let last = messages.rposition(|message| message.role == Role::User);
+            // Without a user's message there is none to take attachments of.
             last.unwrap_or(ask.messages.len())
         }
     };

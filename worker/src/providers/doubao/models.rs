@@ -48,6 +48,7 @@ impl Depth {
     /// The depth for a request that may say whether to think.
     pub(super) fn told(self, thinking: Option<bool>) -> Self {
         match (thinking, self) {
+            // A model id that asks for the expert is not set back by a mere "think".
             (None, own) | (Some(true), own @ Self::Expert) => own,
             (Some(false), _) => Self::Quick,
             (Some(true), _) => Self::Think,
@@ -92,6 +93,7 @@ pub(super) fn read(id: &str) -> Option<Wanted> {
     if PICTURES.contains(&id) {
         return Some(Wanted::Pictures);
     }
+    // Bots' ids; bare numbers of other lengths are other services'.
     if matches!(id.len(), 15..=20) && id.bytes().all(|byte| byte.is_ascii_digit()) {
         return Some(Wanted::Answer {
             bot: id.to_owned(),

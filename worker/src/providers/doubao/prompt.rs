@@ -7,6 +7,7 @@ use crate::chat::{ChatRequest, Message, Role};
 /// A single message is its text; of more, each stands between marks.
 pub(super) fn prompt(chat: &ChatRequest) -> String {
     if let [only] = chat.messages.as_slice() {
+        // Section 4.3: as it is.
         return only.text().into_owned();
     }
     let mut prompt = String::new();

@@ -28,8 +28,10 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> ProviderError
         Some((value @ Value::Object(_), _)) => read(&value),
         _ => Said::default(),
     };
+    // The status decides only where the body does not say more, or cannot be meant.
     match status {
         401 => return expired(variable),
+        // With a number the same status may mean the account is blocked.
         429 if said.number.is_none() => return rate_limited(),
         500.. => return unavailable(status),
         _ => {}
@@ -38,6 +40,7 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> ProviderError
         return meaning(&said, variable);
     }
     let text = String::from_utf8_lossy(body).to_ascii_lowercase();
+    // A page in an answer's place is a login's or a check's; any other is a wrong address.
     if text.trim_start().starts_with('<') {
         let names = |words: &[&str]| words.iter().any(|word| text.contains(word));
         if names(&["captcha", "verify", "验证"]) {
@@ -69,6 +72,7 @@ pub(super) fn event(data: &Value, variable: &str) -> ProviderError {
 /// The event that stands for moderation, unless its number says otherwise.
 pub(super) fn moderation(data: &Value, variable: &str) -> ProviderError {
     let said = read(data);
+    // These are about the account and its address, whichever event they come in (section 7).
     let is_known = said.number.is_some_and(
         |number| matches!(number, 710_012_000..=710_012_999 | 710_022_000..=710_022_999),
     );
@@ -105,6 +109,7 @@ fn read(value: &Value) -> Said {
         let inner = rest.split_once("message=[");
         let inner = inner.and_then(|(_, rest)| rest.split_once(']'));
         let message = inner.map_or("", |(inner, _)| inner).to_owned();
+        // The inner message is the cause; the outer one names the gateway.
         (said.number, said.message) = (digits.parse().ok().or(said.number), message);
     }
     if let Some(detail) = value.get("error_detail").filter(|it| it.is_object()) {
@@ -135,6 +140,7 @@ fn wants_check(extra: &Value) -> bool {
 fn meaning(said: &Said, variable: &str) -> ProviderError {
     let names = |words: &[&str]| words.iter().any(|word| said.message.contains(word));
     match said.number.unwrap_or_default() {
+        // Before the check: a session that has died is asked to verify as well.
         710_012_000 | 710_012_001 | 710_022_013 | 710_022_019 => return expired(variable),
         _ if said.wants_check => return verification(),
         710_022_004 | 429 => return rate_limited(),

@@ -37,6 +37,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, id: Uuid) -> Requ
             "is_regen": false, "with_suggest": true, "need_create_conversation": true, "launch_stage": 1,
             "is_replace": false, "is_delete": false, "message_from": 0,
             "action_bar_skill_id": if question.pictures { 3 } else { 0 },
+            // The route has two switches in place of one number (section 4.4).
             "use_deep_think": matches!(question.depth as u8, 1 | 3), "use_auto_cot": question.depth as u8 == 2,
             "resend_for_regen": false, "enable_commerce_credit": false, "event_id": "0",
         },
@@ -50,6 +51,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, id: Uuid) -> Requ
     }
     caller
         .post("ask", "/samantha/chat/completion", &body)
+        // It opens a conversation; sent twice it would stand there twice.
         .once()
 }
 
@@ -62,6 +64,7 @@ pub(super) fn frame(
     frame: &Value,
     events: &mut Vec<ChatEvent>,
 ) -> Result<(), ProviderError> {
+    // The event's data is JSON in a text.
     let data = unpacked(frame.get("event_data"));
     match number(frame.get("event_type")) {
         Some(2001) => message(state, &data, events),
@@ -71,6 +74,7 @@ pub(super) fn frame(
         }
         Some(2003) => {
             state.end = End::All;
+            // `max` elsewhere: an end never moves back.
             Ok(())
         }
         Some(2005) => {
@@ -131,6 +135,7 @@ fn message(
             if text(content.get("finish_title")).contains("已完成") {
                 state.answer.answer();
             } else {
+                // Thinking has no block ids in this route, so it is one block.
                 state.answer.turn_to("", Channel::Thinking);
                 state.answer.say("", Change::Append, events);
             }
@@ -146,6 +151,7 @@ fn message(
         _ => state.unknown.tell("content", events),
     }
     let is_finished = data.get("is_finish").and_then(Value::as_bool) == Some(true);
+    // Only of text: other contents finish in the midst of an answer.
     if is_finished && number(message.get("content_type")) == Some(2001) {
         state.end = state.end.max(End::Text);
     }

@@ -38,6 +38,7 @@ pub(super) struct Call<'a> {
 
 /// Names and values as a query, sorted by name.
 pub(super) fn query(pairs: &[(&str, &str)]) -> String {
+    // Signed as it is sent: the service sorts before it hashes (section 5.3).
     let mut pairs = pairs.to_vec();
     pairs.sort_unstable();
     let pair = |(name, value): &(&str, &str)| {
@@ -58,6 +59,7 @@ pub(super) fn authorization(keys: Keys<'_>, call: Call<'_>) -> String {
     let (canonical, names) = canonical(keys, call);
     let digest = hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref());
     let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{digest}", call.date);
+    // The chain of section 5.3: each part keyed by what came of the one before.
     let mut key = format!("AWS4{}", keys.secret_key).into_bytes();
     for part in [day, REGION, SERVICE, "aws4_request"] {
         key = mac(&key, part);

@@ -188,9 +188,11 @@ impl State {
         event: Event<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // What follows the end is neither awaited nor wanted.
         if self.end == End::All {
             return Ok(());
         }
+        // Before anything is parsed as a whole: nearly all events of an answer are these.
         if event.name == b"CHUNK_DELTA"
             && let Ok(delta) = serde_json::from_slice::<Delta<'_>>(event.data)
         {
@@ -201,6 +203,7 @@ impl State {
             [] | b"[DONE]" | b"null" | b"{}" => return Ok(()),
             data => data,
         };
+        // Unknown events may be anything; a known one that cannot be read has lost text.
         let is_read = protocol == Protocol::Samantha || is_known(event.name);
         let value = match json::value(data) {
             Some((value, _)) => value,
@@ -210,6 +213,7 @@ impl State {
                 return Ok(());
             }
         };
+        // Its events have no names; errors of the gateway have one in either route.
         if protocol == Protocol::Samantha && event.name.is_empty() {
             return samantha::frame(self, &value, events);
         }
@@ -236,6 +240,7 @@ impl State {
                 self.conversation(meta.get("conversation_id"));
                 self.message(meta.get("message_id"));
                 let content = unpacked(data.get("content"));
+                // Appended: the first sight of a block is its beginning.
                 self.blocks(&content, Change::Append, events);
             }
             b"FULL_MSG_NOTIFY" => {
@@ -290,6 +295,7 @@ impl State {
                 .filter(|ms| *ms > 0)
                 .map(Duration::from_millis)
         };
+        // Both or neither: one alone would leave the other at a default that belongs to another time.
         if let (Some(first), Some(next)) = (
             limit("answer_first_pending_time"),
             limit("packet_interval_time"),
@@ -303,6 +309,7 @@ impl State {
             Some(1) => {
                 let brief = data.get("msg_finish_attr").and_then(|it| it.get("brief"));
                 text(brief).clone_into(&mut self.answer.brief);
+                // A 3 that came before stays (section 6.4).
                 self.end = self.end.max(End::Text);
             }
             Some(3) => self.end = End::All,

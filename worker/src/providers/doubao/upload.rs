@@ -128,6 +128,7 @@ pub(super) async fn upload(
     let committed: Committed = result(turn, request).await?;
     let stored = committed.results.into_iter().next();
     let stored = stored.ok_or_else(|| ProviderError::malformed("stored file"))?;
+    // Kept and not merely taken: only then does its address lead anywhere.
     if stored.uri_status != STORED {
         return Err(refusal::file_rejected("the file store did not keep it"));
     }
@@ -143,6 +144,7 @@ pub(super) async fn upload(
     });
     let path = "/alice/message/pre_handle_v2_without_conv";
     let _: Value = answer(turn, caller().post("pre_handle", path, &entity), account).await?;
+    // The store measures pictures; a missing measure is taken from the file itself.
     let measured = committed
         .plugin_result
         .into_iter()
@@ -178,6 +180,7 @@ async fn put(
         Some(own) => own.clone(),
         None => format!("https://{host}"),
     };
+    // A quote would end the header's value.
     let name = file.name.replace(['"', '\\'], "_");
     let mut request = caller.browser(Request::post(
         "store",
@@ -196,6 +199,7 @@ async fn put(
         .body(file.bytes.clone());
     let mut stored = turn.send(request).await?;
     let status = stored.status.as_u16();
+    // The status decides where the body breaks off.
     let body = stored.short().await.unwrap_or_default();
     let code = loose::value(&body).and_then(|(body, _)| body.get("code")?.as_i64());
     match (status, code) {
@@ -241,6 +245,7 @@ fn signed(
         method,
         path: &signed_path,
         query: &query,
+        // Only the older variant signs its host (section 5.3, alternate).
         host: store.imagex_base_url.as_ref().map(|_| host),
         body: body.as_bytes(),
         date: &date,
@@ -280,6 +285,7 @@ async fn data<T: DeserializeOwned>(
     account: &Account,
 ) -> Result<T, ProviderError> {
     let mut answer = answer(turn, request, account).await?;
+    // Null where it is missing, which is none of the types that are read here.
     let data = answer.get_mut("data").map(Value::take).unwrap_or_default();
     serde_json::from_value(data).map_err(|_| ProviderError::malformed("answer"))
 }
@@ -319,6 +325,7 @@ async fn result<T: DeserializeOwned>(turn: &Turn, request: Request) -> Result<T,
             "the file store failed",
         ));
     }
+    // Null where it is no JSON: the result below is then none.
     let mut body = loose::value(&body)
         .map(|(body, _)| body)
         .unwrap_or_default();

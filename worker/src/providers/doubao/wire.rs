@@ -71,6 +71,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
     let said = |id: &str, block: Value| json!({"local_message_id": id, "content_block": [block], "message_status": 0});
     let mut messages: Vec<Value> = Vec::new();
     for (at, file) in question.attachments.iter().enumerate() {
+        // Derived from the block's own id, so that a question is the same for the same ids.
         let id = Uuid::from_u128(block.as_u128().wrapping_add(1 + at as u128));
         let content =
             json!({"attachment_block": {"attachments": [file.attachment]}, "pc_event_block": ""});
@@ -148,6 +149,7 @@ pub(super) fn is_deleted(status: u16, body: &[u8]) -> bool {
     let downlink = answer.get("downlink_body");
     let downlink = downlink.and_then(|it| it.get("batch_delete_user_conversation_downlink_body"));
     let results = downlink.and_then(|it| it.get("result")?.as_object());
+    // An empty result is none: nothing was named as deleted.
     let is_done = |results: &serde_json::Map<String, Value>| {
         !results.is_empty() && results.values().all(|done| *done == Value::Bool(true))
     };
@@ -165,6 +167,7 @@ pub(super) fn delete_older(caller: Caller<'_>, conversation_id: &str) -> Request
 /// `POST /im/chain/single`: reads a conversation's newest messages, for pictures that are being made (section 6.5).
 pub(super) fn messages(caller: Caller<'_>, conversation_id: &str, sequence: Uuid) -> Request {
     let body = json!({
+        // The misspelt name is the service's (section 6.5).
         "cmd": 3100,
         "uplink_body": {"pull_singe_chain_uplink_body": {
             "conversation_id": conversation_id, "anchor_index": NEWEST, "conversation_type": 3, "direction": 1,
@@ -182,6 +185,7 @@ pub(super) fn pulled(answer: &Value) -> &[Value] {
     let downlink = answer.get("downlink_body");
     let downlink = downlink.and_then(|it| it.get("pull_singe_chain_downlink_body"));
     let messages = downlink.and_then(|it| it.get("messages")?.as_array());
+    // An answer without messages: nothing is there yet.
     messages.map(Vec::as_slice).unwrap_or_default()
 }
 
