@@ -15,6 +15,7 @@ use super::{
     standing::Standing,
     wire::{self, Caller, Target},
 };
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{
         Kept, Patience, Secret,
@@ -93,6 +94,7 @@ pub(super) struct Account {
 impl PartialEq for Account {
     /// What was pasted; what is known of it is kept with it.
     fn eq(&self, other: &Self) -> bool {
+        // Two of one account compare equal over a renewal: a reload must not drop what is known of it.
         self.tokens == other.tokens
             && self.variable == other.variable
             && self.real_user == other.real_user
@@ -133,9 +135,11 @@ pub(super) fn accounts(
         let expires = access.claimed.expires;
         let tokens = Rotating::new(grant, MARGIN, HalfOpen::new(patience));
         // The token that renews is the token that is used.
+        // Held at once: without it the first turn would renew a token that has weeks left.
         tokens.hold(access, expires);
         let account = Account {
             variable: pasted.variable,
+            // Of the pasted token, not the renewed one: the page's `uuid` outlives its tokens.
             uuid: uuid(token.expose()).to_string(),
             pasted: token,
             tokens,
@@ -169,6 +173,8 @@ impl Account {
                 device: &access.claimed.device,
                 uuid: &self.uuid,
             },
+            // Here and nowhere else: `unix`, `x-timestamp` and `yy` read at two moments differ at a second's end
+            // (section 9).
             unix_seconds: unix_ms() / 1000,
         }
     }
@@ -197,6 +203,7 @@ impl Account {
                 site: &site,
                 account: &account,
                 access: &access,
+                // Section 12.2: account calls are answered without the real id.
                 user: None,
             };
             renewed(&call, &attempt)
@@ -218,6 +225,7 @@ async fn renewed(call: &Call<'_>, attempt: &Attempt) -> Result<Renewed<Access>, 
     };
     let token = answers::renewed(&body).ok_or_else(|| ProviderError::malformed("renewal"))?;
     let access = Access::new(Secret::new(token));
+    // A service that gives shorter tokens than the margin would otherwise be asked by every turn.
     let soonest = attempt.unix_ms / 1000 + MARGIN.as_secs() + PAUSE_SECONDS;
     Ok(Renewed {
         // One that ends soon is not renewed again with every turn.
@@ -231,6 +239,7 @@ async fn renewed(call: &Call<'_>, attempt: &Attempt) -> Result<Renewed<Access>, 
 pub(super) fn parts(pasted: &str) -> Parts {
     let is_id =
         |id: &str| id.len() >= LEAST_ID_DIGITS && id.bytes().all(|byte| byte.is_ascii_digit());
+    // No JWT has a `+`: it is base64url.
     match pasted.split_once('+') {
         Some((id, token)) if is_id(id) => Parts {
             token: token.to_owned(),
@@ -249,6 +258,7 @@ pub(super) fn claimed(token: &str) -> Claimed {
     let text = |path: &str| claims.as_ref().and_then(|claims| claims.text(path));
     let is_decimal = |id: &String| id.bytes().all(|byte| byte.is_ascii_digit());
     Claimed {
+        // Section 2: a claim that is missing is sent as empty text.
         user: text("user/id").unwrap_or_default(),
         // A hexadecimal one is refused (section 2).
         device: text("user/deviceID")
@@ -261,14 +271,20 @@ pub(super) fn claimed(token: &str) -> Claimed {
 /// The `uuid` of the query: a version 4 UUID, the same for an account over restarts.
 pub(super) fn uuid(pasted: &str) -> Uuid {
     let digest = digest("uuid", pasted);
-    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    let bytes = digest
+        .first_chunk()
+        .copied()
+        .or_impossible("32 bytes hold 16");
     uuid::Builder::from_random_bytes(bytes).into_uuid()
 }
 
 /// 8 digits, as the browser's own.
 fn made_up_device(token: &str) -> String {
     let digest = digest("device", token);
-    let bytes = digest.first_chunk().copied().unwrap_or_default();
+    let bytes = digest
+        .first_chunk()
+        .copied()
+        .or_impossible("32 bytes hold 8");
     (10_000_000 + u64::from_be_bytes(bytes) % 90_000_000).to_string()
 }
 

@@ -23,6 +23,7 @@ pub(super) fn session_id(body: &[u8]) -> Option<String> {
 pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
     #[derive(Deserialize)]
     struct Sent {
+        // 15 digits and sent back as a number: a float would round it (section 3).
         chat_id: i64,
     }
     let sent: Sent = serde_json::from_slice(body).ok()?;
@@ -33,9 +34,11 @@ pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
 pub(super) fn real_user(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;
     let data = answer.get("data")?;
+    // `device/register` has it a level higher (section 3); either is read.
     let holder = data.get("userInfo").unwrap_or(data);
     match holder.get("realUserID")? {
         Value::String(id) => Some(id.clone()).filter(|id| !id.is_empty()),
+        // Beyond 2^53, but `Number` keeps integers of 64 bits as they are.
         Value::Number(number) => Some(number.to_string()),
         _ => None,
     }
@@ -50,5 +53,6 @@ pub(super) fn renewed(body: &[u8]) -> Option<String> {
 
 /// Whether a session or a chat cannot be done away with yet, as it is still at work (sections 7, 12.6).
 pub(super) fn is_busy(status: u16, body: &[u8]) -> bool {
+    // Section 7: the code that goes with these words is not known.
     status == 409 || memchr::memmem::find(body, b"chat is running").is_some()
 }

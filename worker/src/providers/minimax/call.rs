@@ -66,6 +66,7 @@ impl Call<'_> {
         let body = match answer.bytes(MOST_BYTES).await {
             Ok(body) => body,
             // The status alone says something.
+            // A refusal is passed on even where its text cannot be read.
             Err(_) if status != 200 => Bytes::new(),
             Err(error) => return Err(ProviderError::from(error).into()),
         };

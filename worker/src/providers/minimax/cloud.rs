@@ -47,15 +47,19 @@ impl MiniMax {
             access,
             user: None,
         };
+        // First: with the token's own id every call below is a 401 (section 2).
         let user = standing::user(&call, account, user).await?;
         call.user = Some(&user);
         let agent = standing::agent(&call, account, generation, agent).await?;
+        // The preparation has been answered, so whatever fails from here on is no reason to look elsewhere.
         self.memory.has_answered(generation);
         let upstream = turn.model.upstream.clone();
+        // After the preparation, which may have learnt them.
         let offers = account.standing.offers();
         let Some(model) = models::cloud(&upstream, asked.thinking, &offers) else {
             return Err(self.not_offered(&upstream));
         };
+        // Before the session: one that waited for files would stand open, and be left behind where they fail.
         upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
         let request = wire::open_session(call.caller(), generation, &agent, &model);
         let opened = call.json(request).await?;
@@ -65,6 +69,7 @@ impl MiniMax {
             remedy: Remedy::Prepare,
         })?;
         let archival = self.archival(account, access, &user, generation, &session);
+        // Known before the question is asked: a client that leaves from here on leaves nothing behind.
         turn.opened(&session, archival);
         let answer = self
             .message(turn, &call, asked, generation, &session, &model)
@@ -101,11 +106,13 @@ impl MiniMax {
         model: &Cloud,
     ) -> Result<Answer, Refusal> {
         let items = upload::items(generation, &asked.files, &asked.paths);
+        // Built per host: what is signed has the host in it (section 12.2).
         let ask = |host: &str| {
             let question = Question {
                 prompt: &asked.prompt,
                 model,
                 turn_id: turn.uuid().to_string(),
+                // The second try is a question of its own, as the first may have been read.
                 attachments: &items,
             };
             wire::message(call.caller(), generation, host, session, question)
@@ -113,6 +120,7 @@ impl MiniMax {
         let (own, main) = (&self.site.stream_base_url, &self.site.base_url);
         let first = self.put(call, ask(own)).await;
         match first {
+            // Only before anything was asked: [`Self::put`] says so of refusals that no question can have caused.
             Err((refusal, true)) if own != main => {
                 tracing::info!(provider = NAME, "asking the main host instead");
                 let second = self.put(call, ask(main)).await;
@@ -128,10 +136,12 @@ impl MiniMax {
         let mut answer = match call.messenger.send(request).await {
             Ok(answer) => answer,
             Err(error) => {
+                // Other transport faults may come after the question was read, and asking twice costs credits.
                 let is_hosts = error == TransportError::Connect;
                 return Err((ProviderError::from(error).into(), is_hosts));
             }
         };
+        // The status alone will not do: a host that is not there answers 200 with a page (section 1).
         if answer.status.as_u16() == 200 && answer.is_event_stream().await {
             return Ok(answer);
         }
@@ -145,6 +155,7 @@ impl MiniMax {
                     refusal.remedy == Remedy::OtherGeneration || matches!(status, 502..=504);
                 let remedy = match refusal.remedy {
                     Remedy::OtherGeneration => Remedy::None,
+                    // The main host's word counts; this one's absence says nothing of the generation.
                     remedy => remedy,
                 };
                 Err((Refusal { remedy, ..refusal }, is_hosts))
@@ -167,26 +178,32 @@ impl MiniMax {
                 self.waits.stall
             };
             // Signs of life are no growth: they come for as long as a sandbox takes to start.
+            // From the start, not from the last growth: an agent may go on for hours.
             let due = (grown + silence).min(began + self.waits.whole);
             let bytes = match timeout_at(due, answer.chunk()).await {
                 Ok(Ok(Some(bytes))) => bytes,
                 Ok(Ok(None)) => break,
+                // The answer is there; a connection that breaks while its cost is awaited has lost nothing else.
                 Err(_) | Ok(Err(_)) if decoder.is_answered() => break,
                 Ok(Err(error)) => return Err(ProviderError::from(error).into()),
                 Err(_) => return Err(late().into()),
             };
             let read = decoder.read(&bytes, &mut turn.events);
+            // Any event, also thoughts: an agent thinks for minutes before it speaks.
             if !turn.events.is_empty() {
                 grown = Instant::now();
             }
             turn.emit_then(read).await?;
         }
+        // Before `end`, which makes it over: only what the service itself has ended is read to its end.
         let is_over = decoder.is_over();
         let ended = decoder.end(&mut turn.events);
+        // Even of an answer that fails: its id is what a report to the service needs.
         if let Some(message) = decoder.message_id() {
             turn.answered_as(message);
         }
         turn.emit_then(ended).await?;
+        // The connection may be used again; one that was cut short may not.
         if is_over {
             linger::let_end(answer).await;
         }
@@ -206,6 +223,7 @@ impl MiniMax {
         let (site, account) = (self.site.clone(), account.clone());
         let (used, user, session) = (Arc::clone(access), Arc::clone(user), session.to_owned());
         let build = move || {
+            // By the time the session goes, the token of the turn may have been replaced and refused.
             let access = account.tokens.latest();
             let access = access.unwrap_or_else(|| Arc::clone(&used));
             let caller = account.caller(&site, &access, Some(&user));

@@ -20,6 +20,7 @@ impl Protocol {
     /// Reads `MINIMAX_PROTOCOL`.
     pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         match text {
+            // `auto` is worth naming: it is how a compose file says that nothing is forced.
             None | Some("auto") => Self::Auto,
             Some("cloud") => Self::Only(Generation::Cloud),
             Some("archon") => Self::Only(Generation::Archon),
@@ -43,12 +44,14 @@ impl Memory {
     pub(super) fn new(protocol: Protocol) -> Self {
         Self {
             protocol,
+            // Cloud stands first anyway, so before any answer the order is that of section 1.
             answered: AtomicU8::new(Generation::Cloud as u8),
         }
     }
 
     /// Whom to ask, one after the other while they are not there.
     pub(super) fn order(&self) -> Vec<Generation> {
+        // Relaxed: a stale reading asks in the old order, which costs one call.
         let answered = self.answered.load(Ordering::Relaxed);
         match self.protocol {
             Protocol::Only(generation) => vec![generation],
@@ -68,6 +71,7 @@ impl Memory {
 
     /// Whether models that the cloud generation does not list may be had elsewhere.
     pub(super) fn may_ask(&self, generation: Generation) -> bool {
+        // A forced generation is not left even for a model that another one has.
         self.protocol == Protocol::Auto || self.protocol == Protocol::Only(generation)
     }
 }

@@ -46,6 +46,7 @@ impl MiniMax {
             site: &self.site,
             account,
             access,
+            // This generation goes by the token's own id (section 4).
             user: None,
         };
         upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
@@ -53,6 +54,7 @@ impl MiniMax {
         let request = wire::send_message(call.caller(), &asked.prompt, model, &items);
         let sent = call.json(request).await?;
         let chat_id = answers::chat_id(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
+        // Not at the turn's end: a chat exists, so this generation does, whatever becomes of the answer.
         self.memory.has_answered(Generation::Matrix);
         turn.opened(
             &chat_id.to_string(),
@@ -64,16 +66,21 @@ impl MiniMax {
     /// Looks at the chat at the page's pace, the first time after one interval (section 6).
     async fn watch(&self, turn: &mut Turn, call: &Call<'_>, chat_id: i64) -> Result<(), Refusal> {
         let variable = call.account.variable.as_str();
+        // One for all looks: growth is told from what was passed on before.
         let (mut growth, mut grown) = (Growth::new(variable), Instant::now());
+        // Before the first interval, which counts as well.
         let whole = Instant::now() + self.waits.whole;
         tokio::time::sleep(self.waits.poll).await;
+        // What the wait has left: [`Turn::until`] measures from its own start.
         let left = whole.saturating_duration_since(Instant::now());
         let look = async |turn: &mut Turn| {
             let looked = look(turn, call, chat_id, &mut growth).await;
+            // What the look brought goes out even where it also failed.
             let looked = turn.emit_then(looked).await?;
             match looked {
                 Look::Over => return Ok(Some(())),
                 Look::Grown => grown = Instant::now(),
+                // Only a look that brought nothing asks: growth and the end are never late.
                 Look::Goes if grown.elapsed() >= self.waits.stall => {
                     return Err(Refusal::from(late()));
                 }
@@ -91,6 +98,7 @@ impl MiniMax {
     fn deletion(&self, account: &Account, access: &Arc<Access>, chat_id: i64) -> Option<Errand> {
         let (site, account, used) = (self.site.clone(), account.clone(), Arc::clone(access));
         let build = move || {
+            // Polling may outlast a token, and so may the outbox.
             let access = account.tokens.latest();
             let access = access.unwrap_or_else(|| Arc::clone(&used));
             wire::delete_chat(account.caller(&site, &access, None), chat_id)
@@ -113,6 +121,7 @@ async fn look(
         .await;
     let mut answer = match sent {
         Ok(answer) => answer,
+        // As a failed look, not as a failed answer: the chat goes on without us.
         Err(error) => return growth.missed(error.into(), &mut turn.events),
     };
     let status = answer.status.as_u16();

@@ -59,6 +59,7 @@ pub(super) struct Voice {
 impl Voice {
     /// Takes what is new; what of it is complete. `has_halves`: some text of the answer had half a character.
     pub(super) fn append(&mut self, content: &str, has_halves: bool) -> String {
+        // Almost no answer has halves: until one does, nothing is searched for them.
         let new = if has_halves && (self.halves.is_waiting() || json::has_half(content)) {
             self.halves.join(content)
         } else {
@@ -75,7 +76,9 @@ impl Voice {
         } else {
             Cow::Borrowed(content)
         };
+        // The whole text has the half that was waited for; kept, it would be said a second time.
         self.halves = Halves::default();
+        // Text by text and not by length: what was corrected must not be cut in the middle of a word.
         match whole.strip_prefix(self.said.as_str()) {
             Some(new) => {
                 let new = new.to_owned();
@@ -84,6 +87,7 @@ impl Voice {
                 Some(new)
             }
             None => {
+                // Held until the end: what was sent cannot be taken back, only told of ([`ChatEvent::Rewritten`]).
                 self.otherwise = Some(whole.into_owned());
                 None
             }

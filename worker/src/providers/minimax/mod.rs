@@ -88,10 +88,13 @@ pub fn configure(
     settings: &Settings,
     problems: &mut Problems,
 ) -> Vec<Arc<dyn Provider>> {
+    // Both sites share the paths, so one variable chooses between them (section 3).
     let base_url = CARD.base_url("MINIMAX_BASE_URL", vars, problems);
     let stream_base_url = vars
         .get("MINIMAX_STREAM_BASE_URL")
+        // Only when it is set: an empty default would not be a base URL.
         .map(|_| vars.base_url("MINIMAX_STREAM_BASE_URL", "", problems));
+    // Section 2: at most 60 s by default, however patient the other providers are.
     let stall = settings.upstream.timeouts.stall.as_secs_f64().min(60.0);
     let seconds = |name, default, problems: &mut Problems| {
         Duration::from_secs_f64(vars.number(name, default, 0.01, 86_400.0, problems))
@@ -135,11 +138,13 @@ impl Provider for MiniMax {
     }
 
     fn find(&self, id: &str) -> Option<Model> {
+        // First without the lists, which are behind locks and rarely matter.
         models::find(id, &[]).or_else(|| models::find(id, &self.offers()))
     }
 
     fn discovered(&self) -> Vec<Model> {
         let mut found = models::discovered(&self.offers());
+        // A list may name what is built in.
         found.retain(|it| self.models.iter().all(|known| known.id != it.id));
         found
     }
@@ -147,6 +152,7 @@ impl Provider for MiniMax {
     fn upkeep(&self, messenger: Messenger, _unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
         let accounts = self.accounts.read(|account| Some(account.clone()));
         Box::pin(async move {
+            // One after the other: nobody waits, and a burst of calls looks like none of the page's.
             for (_, account) in accounts {
                 self.look_at_offers(&account, messenger.clone()).await;
             }
@@ -181,6 +187,7 @@ impl Provider for MiniMax {
 
 impl MiniMax {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Leased first: while turns wait for their account none of them holds attachments in memory.
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut asked = Asked {
             prompt: turn.prompt(ask, prompt::flattened).await?,
@@ -188,6 +195,7 @@ impl MiniMax {
             files: upload::attachments(ask, turn).await?,
             paths: Vec::new(),
         };
+        // Section 4: an empty prompt would be sent as a lone `assistant:`.
         let has_text = ask.messages.iter().any(|message| message.has_words());
         if !has_text && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
@@ -200,10 +208,12 @@ impl MiniMax {
         let asking = self.ask_generations(turn, &account, &access, &mut asked);
         let result = match asking.await {
             // A renewed token is refused: the pasted one may still be good (section 2).
+            // Not once something was said: the client has it, and a second answer would go on from it.
             Err(error) if error.kind == Kind::AuthExpired && !turn.has_output() => {
                 let Some(pasted) = account.fall_back(&access) else {
                     return Err(error);
                 };
+                // What the failed try noticed is no part of the answer.
                 turn.events.clear();
                 self.ask_generations(turn, &account, &pasted, &mut asked)
                     .await
@@ -211,6 +221,7 @@ impl MiniMax {
             result => result,
         };
         if result.is_ok() {
+            // Only now is the renewed token known to be good.
             account.tokens.served(&access);
         }
         result
@@ -236,6 +247,7 @@ impl MiniMax {
                 }
                 Err(refusal) => refusal,
             };
+            // A generation that has begun to answer is there, however it ended.
             if refusal.remedy != Remedy::OtherGeneration || turn.has_output() {
                 // A model that only another generation has says nothing of this one.
                 if refusal.error.kind != Kind::ModelNotFound {
@@ -262,9 +274,11 @@ impl MiniMax {
         asked: &mut Asked,
         generation: Generation,
     ) -> Result<(), Refusal> {
+        // A list, as two different things may be wrong one after the other; each is mended once, so the loop ends.
         let mut tried: Vec<Remedy> = Vec::new();
         loop {
             let ask = |remedy| {
+                // What was refused last is what must be asked for anew; the rest is as good as it was.
                 if tried.last() == Some(&remedy) {
                     Ask::Anew
                 } else {
@@ -311,11 +325,13 @@ impl MiniMax {
             .read(|account| Some(account.standing.offers()))
         {
             for offer in offers.iter() {
+                // Accounts of one plan list the same; the first one's word counts.
                 if all.iter().all(|known| known.model_id != offer.model_id) {
                     all.push(offer.clone());
                 }
             }
         }
+        // The accounts' order changes as they are renewed; a listing should not.
         all.sort_by(|one, other| one.model_id.cmp(&other.model_id));
         all
     }
@@ -333,11 +349,13 @@ impl MiniMax {
             access: &access,
             user: None,
         };
+        // No [`Ask::Anew`]: nothing was refused, and a listing is not worth a call more.
         let Ok(user) = standing::user(&call, account, Ask::Once).await else {
             return;
         };
         call.user = Some(&user);
         for generation in self.memory.order() {
+            // It has no list (section 4: the ids are ours).
             if generation == Generation::Matrix {
                 continue;
             }

@@ -66,6 +66,7 @@ pub(super) fn listed() -> Vec<Model> {
 /// The model that an id means, in whatever case; `offers` are what the service lists.
 pub(super) fn find(id: &str, offers: &[Offer]) -> Option<Model> {
     if let Some((known, upstream, thinking, context)) = row(id) {
+        // What the service says of its window is newer than the table.
         let context = offer(upstream, offers).map_or(*context, |offer| offer.context.or(*context));
         return Some(Model {
             thinking: *thinking,
@@ -75,11 +76,13 @@ pub(super) fn find(id: &str, offers: &[Offer]) -> Option<Model> {
             ..Model::new(*known, *upstream, CREATED)
         });
     }
+    // After the table: its ids are spelt as the page spells them.
     if let Some(offer) = offer(id, offers) {
         return Some(offered(offer));
     }
     // The switch of a model that thinks when it is asked to.
     let (base, end) = id.rsplit_once('-')?;
+    // Asked of `find` again, so that a model that only the service lists has the switch as well.
     let model = find(base, offers).filter(|_| end.eq_ignore_ascii_case(THINKING))?;
     (thinks(&model.upstream, offers) == Thinks::Asked).then(|| Model {
         id: id.to_owned(),
@@ -99,9 +102,12 @@ pub(super) fn discovered(offers: &[Offer]) -> Vec<Model> {
 
 /// How to ask the cloud generation for a model; `None` when its list is known and has no such model.
 pub(super) fn cloud(upstream: &str, thinking: bool, offers: &[Offer]) -> Option<Cloud> {
+    // Section 12.3: the cloud generation has no Auto.
     let wanted = if upstream == AUTO { M3 } else { upstream };
+    // The service's spelling: the caller's id was compared without regard to case.
     let model_id = match offer(wanted, offers) {
         Some(offer) => offer.model_id.clone(),
+        // An unreadable list is no reason to refuse what the table knows.
         None if offers.is_empty() => wanted.to_owned(),
         None => return None,
     };
@@ -117,6 +123,7 @@ pub(super) fn matrix(upstream: &str) -> Option<Matrix> {
     match upstream {
         AUTO => Some(("Auto", 0)),
         "MiniMax-M2.5" => Some(("MiniMax-M2.5", 501)),
+        // The other ids are the cloud generation's; the seed's code quietly uses M2.5 for them (section 4).
         "MiniMax-M2.7" => Some(("MiniMax-M2.7", 502)),
         _ => None,
     }
@@ -151,6 +158,7 @@ fn thinks(upstream: &str, offers: &[Offer]) -> Thinks {
 
 fn thinks_by_offer(offer: &Offer) -> Thinks {
     let has = |variant: &str| offer.variants.iter().any(|known| known == variant);
+    // Section 12.3: both variants are a switch; one alone is no choice.
     if has(THINKING) && !has("") {
         Thinks::Always
     } else {

@@ -25,6 +25,7 @@ pub(super) fn offers(body: &[u8]) -> Option<Vec<Offer>> {
         .get("models")
         .or_else(|| answer.get("data")?.get("models"))?;
     let offers = models.as_array()?.iter().filter_map(offer);
+    // Taken last, so that rows that are none do not use up the bound.
     Some(offers.take(MOST_OFFERS).collect())
 }
 
@@ -40,6 +41,7 @@ fn offer(row: &Value) -> Option<Offer> {
         && id
             .chars()
             .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c));
+    // Another provider's models are asked with another `provider_id`, which we never send.
     if !is_id || provider.is_some_and(|provider| provider != "minimax") {
         return None;
     }
@@ -69,6 +71,7 @@ pub(super) fn agent(body: &[u8]) -> Option<String> {
     let is_number = |name: &String| !name.is_empty() && name.bytes().all(|b| b.is_ascii_digit());
     let named: Vec<(&str, String)> = agents
         .iter()
+        // Section 12.3: a role in the place of the number is a 200 without a session.
         .filter_map(|agent| {
             let role = agent.get("agent_role").and_then(Value::as_str);
             Some((role.unwrap_or_default(), name(agent).filter(is_number)?))

@@ -65,6 +65,7 @@ impl Policy {
             dir: String,
         }
         let answer: Value = serde_json::from_slice(body).ok()?;
+        // The members differ by generation, the names do not.
         let holder = match answer.get("data") {
             Some(data) if data.get("endpoint").is_some() => data.clone(),
             _ => answer,
@@ -74,6 +75,7 @@ impl Policy {
         let is_plain = |text: &String| text.bytes().all(|byte| byte.is_ascii_graphic());
         let is_fit = !raw.endpoint.is_empty()
             && !raw.bucket_name.is_empty()
+            // Not the directory, which is encoded, nor the secret, which never leaves.
             && [
                 &raw.endpoint,
                 &raw.access_key_id,
@@ -106,7 +108,9 @@ impl Policy {
             None => (None, self.endpoint.as_str()),
         };
         let host = host.trim_end_matches('/');
+        // A port is part of the address, not of the name.
         let name = host.split(':').next().unwrap_or(host);
+        // A bucket cannot stand before a number: that is a store of one's own, for tests.
         let is_number = name == "localhost" || name.parse::<std::net::Ipv4Addr>().is_ok();
         if is_number {
             format!("{}://{host}/{}", scheme.unwrap_or("http"), self.bucket)
@@ -118,19 +122,23 @@ impl Policy {
     /// `PUT` of the bytes.
     pub(super) fn put(&self, object: &Object<'_>, unix_seconds: u64) -> Request {
         let key = self.key(object);
+        // The store's clock is compared with it; OSS allows a quarter of an hour.
         let date = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds));
         let content_type = object.file.content_type.as_str();
         let token = self.security_token.expose();
+        // Keys that are not lent have no token, and an empty header would be signed by neither side.
         let headers = if token.is_empty() {
             String::new()
         } else {
             format!("x-oss-security-token:{token}\n")
         };
+        // OSS, version 1: the empty line is `Content-MD5`, which is optional; the key is signed unencoded.
         let signed = format!(
             "PUT\n\n{content_type}\n{date}\n{headers}/{}/{key}",
             self.bucket
         );
         let secret = self.access_key_secret.expose();
+        // OSS's own choice; SHA-1 within HMAC is not broken, only old.
         let secret = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
         let signature = STANDARD.encode(hmac::sign(&secret, signed.as_bytes()));
         let url = format!("{}/{}", self.place(), utf8_percent_encode(&key, PATH));
@@ -182,6 +190,7 @@ pub(super) struct Callback<'a> {
 
 /// `<hex uuid>.<ending>`
 pub(super) fn object_name(uuid: &str, file: &Attachment) -> String {
+    // The caller's name goes along as `originFileName`; in a path it would be a stranger's.
     match file.name.rsplit_once('.') {
         Some((_, ending)) if is_ending(ending) => format!("{uuid}.{}", ending.to_lowercase()),
         _ => format!("{uuid}.bin"),

@@ -7,6 +7,7 @@ use super::{
     refusal::{self, Refusal},
     stream::GAP,
 };
+use crate::impossible::OrImpossible as _;
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, delta::Cumulative},
     upstream::json,
@@ -101,6 +102,7 @@ impl Growth {
         body: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<Look, Refusal> {
+        // Section 6, rule 7: whatever is wrong with a look, it is the looks in a row that count.
         if let Some(refusal) = refusal::refusal(status, body, &self.variable) {
             return self.failed(refusal, events);
         }
@@ -114,16 +116,20 @@ impl Growth {
             }
         };
         let Some(Detail { chat, messages }) = detail.filter(|it| it.messages.is_some()) else {
+            // A chat without a list is an envelope of something else.
             return self.failed(ProviderError::malformed("chat detail").into(), events);
         };
         self.failures = 0;
         let status = chat.and_then(|chat| chat.chat_status);
+        // Section 6, rule 6; 1 is running, and any other number is taken for it.
         let is_over = status == Some(2);
         let before = events.len();
+        // Before the end is looked at: the look that says "finished" carries the last text.
         self.grow(messages.unwrap_or_default(), is_over, events);
         let has_grown = events.len() > before;
         self.still = if has_grown { 0 } else { self.still + 1 };
         // Where nothing says that it is at work, stillness must do; a text that was held back is said then.
+        // Not where a status is sent: slow answers stand still for longer than six looks (section 9).
         let is_still = status.is_none() && self.has_text && self.still >= STILL_LOOKS;
         if is_over || is_still {
             self.complete(FinishReason::Stop, events)?;
@@ -145,6 +151,7 @@ impl Growth {
     }
 
     fn failed(&mut self, refusal: Refusal, events: &mut Vec<ChatEvent>) -> Result<Look, Refusal> {
+        // At once: a moderated chat says the same on every look.
         if refusal.error.kind == Kind::Moderated {
             if !self.has_output {
                 return Err(refusal);
@@ -157,6 +164,7 @@ impl Growth {
             return Ok(Look::Goes);
         }
         // What the account is to blame for is told as such.
+        // Else an account that is locked would stay in use: `Protocol` blames nobody.
         if refusal.error.kind.blames_account() {
             return Err(refusal);
         }
@@ -176,6 +184,7 @@ impl Growth {
             )
         });
         let is_answer = |it: &Message| {
+            // Null is no step (section 6); an empty object names none either.
             let is_step = it.tool_call.as_ref().is_some_and(|call| {
                 !call.is_null() && call.as_object().is_none_or(|call| !call.is_empty())
             });
@@ -188,6 +197,7 @@ impl Growth {
             let Some(said) = self.said(id) else { continue };
             // The service cuts between the bytes of a character and shows the half as U+FFFD.
             let visible = |text: &'_ str| {
+                // When finished the snapshot is sent as it is (section 6, rule 3).
                 if is_over {
                     text.len()
                 } else {
@@ -195,17 +205,24 @@ impl Growth {
                 }
             };
             let thinking = thinking.unwrap_or_default();
-            let thought = thinking.get(..visible(&thinking)).unwrap_or_default();
+            let thought = thinking
+                .get(..visible(&thinking))
+                .or_impossible("trimming ends between characters");
             let new_thought = said.thinking.advance(thought).map(str::to_owned);
-            let shown = text.get(..visible(&text)).unwrap_or_default();
+            let shown = text
+                .get(..visible(&text))
+                .or_impossible("trimming ends between characters");
             let new_text = said.text.advance(shown).map(str::to_owned);
+            // With its halves: at the end it is compared with what was sent.
             said.value = text;
+            // Thoughts first, as they come first where one look brings both.
             if let Some(new) = new_thought {
                 self.has_output = true;
                 events.push(ChatEvent::Reasoning(new));
             }
             if let Some(new) = new_text {
                 (self.has_output, self.has_text) = (true, true);
+                // By id: the list is sorted anew with every look, and a place in it says nothing.
                 if self.last.replace(id).is_some_and(|last| last != id) {
                     events.push(ChatEvent::Text(GAP.to_owned()));
                 }
@@ -240,6 +257,7 @@ impl Growth {
         if !self.has_output {
             return Err(ProviderError::empty_answer().into());
         }
+        // A step leaves an entry without a text.
         let texts = || self.messages.iter().filter(|said| !said.value.is_empty());
         if texts().any(|said| said.text.sent() != said.value || said.text.rewrites() > 0) {
             let texts: Vec<&str> = texts().map(|said| said.value.as_str()).collect();

@@ -4,6 +4,7 @@ use crate::chat::{ChatRequest, Role};
 
 /// The conversation as the one text that the service reads.
 pub(super) fn flattened(request: &ChatRequest) -> String {
+    // Section 4: one message goes bare, and only a user's; a system text alone would read as a question.
     if let [only] = request.messages.as_slice()
         && only.role == Role::User
     {
@@ -17,12 +18,14 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
     for message in &request.messages {
         prompt.push_str(match message.role {
             Role::System | Role::Developer => "system:",
+            // Section 4: the page has no other roles.
             Role::User | Role::Tool | Role::Function => "user:",
             Role::Assistant => "assistant:",
         });
         prompt.push_str(&message.text());
         prompt.push('\n');
     }
+    // No blank behind it: the model goes on from there.
     prompt.push_str("assistant:");
     prompt
 }

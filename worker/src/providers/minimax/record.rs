@@ -77,12 +77,14 @@ impl Message<'_> {
     pub(super) fn is_step(&self) -> bool {
         let calls = self.tool_calls.map_or("", RawValue::get).trim();
         let has_calls = !matches!(calls, "" | "null" | "[]" | "{}" | "\"\"" | "false");
+        // Section 12.5: 2 and 3 are steps (section 12.6 has what is in them).
         has_calls || matches!(self.msg_type, Some(2 | 3))
     }
 }
 
 /// A JSON string; `None` for whatever else.
 pub(super) fn word(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
+    // `None` also for numbers: a text that is none must not become one.
     let word: Word<'_> = serde_json::from_str(raw?.get()).ok()?;
     Some(word.0)
 }

@@ -32,6 +32,7 @@ pub(super) enum Remedy {
 
 /// An answer that is not the one hoped for: by its status, or by what its body says under any status. `None`: a success.
 pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Option<Refusal> {
+    // The body first: a 200 may hold a refusal, and a 500 what helps against it.
     let said = Said::read(body);
     if let Some(refusal) = said
         .as_ref()
@@ -41,14 +42,17 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Option<Refusa
     }
     let is_page = said.is_none() && body.trim_ascii_start().starts_with(b"<");
     Some(match status {
+        // Section 1: only this and a page in JSON's place mean that a generation is not there.
         404 => Refusal::new(Kind::Protocol, "the service has no such call")
             .code("upstream_http_404")
             .with(Remedy::OtherGeneration),
         200..300 if is_page => Refusal::new(Kind::Protocol, "the service answered with a web page")
             .with(Remedy::OtherGeneration),
         200..300 => return None,
+        // Section 7: an empty 401 comes of a wrong id as well, which can be learnt.
         401 => expired(variable).with(Remedy::LearnUser),
         402 => quota(variable),
+        // After the 2xx pages: a challenge comes with 403 only.
         403 if is_page => Refusal::new(
             Kind::Verification,
             "the service wants a human check; open its site in a browser and finish it there",
@@ -124,6 +128,7 @@ struct Said {
 impl Said {
     fn read(body: &[u8]) -> Option<Self> {
         let Some((value, _)) = json::value(body) else {
+            // The first part only: a page of a proxy may be long, and only words are looked for.
             let text = body.get(..MOST_TEXT_BYTES).unwrap_or(body);
             let text = String::from_utf8_lossy(text);
             let text = text.trim();
@@ -139,6 +144,7 @@ impl Said {
                 Value::String(text) => text.trim().parse().ok(),
                 _ => None,
             };
+            // 0 is success in both envelopes.
             number.filter(|number| *number != 0)
         };
         let text = |envelope: Option<&str>, name: &str| {
@@ -146,6 +152,7 @@ impl Said {
             holder.get(name)?.as_str().map(str::to_owned)
         };
         let texts = [
+            // All of them: the same failure is told in another member by every generation.
             text(Some("base_resp"), "status_msg"),
             text(Some("statusInfo"), "message"),
             text(Some("statusInfo"), "msg"),
@@ -153,6 +160,7 @@ impl Said {
             text(None, "error"),
             text(Some("error"), "message"),
         ];
+        // Success is said aloud in some, which would look like an error's text.
         let is_telling = |text: &String| !text.is_empty() && text != "success";
         let texts: Vec<String> = texts.into_iter().flatten().filter(is_telling).collect();
         Some(Self {
@@ -173,6 +181,7 @@ impl Said {
         if !is_error {
             return None;
         }
+        // Before the numbers, which stand for several things; the words of section 7 are exact.
         if let Some(refusal) = self.in_words(variable) {
             return Some(refusal);
         }
@@ -194,8 +203,10 @@ impl Said {
                 return Some(failed.saying(&self.text));
             }
         }
+        // Last, as `base_resp` is the envelope of the chats and this one of the accounts.
         match self.info {
             Some(1_000_021..=1_000_023 | 1_000_048) => Some(expired(variable)),
+            // With another status the status's own row says more.
             Some(_) if status < 300 => {
                 Some(Refusal::new(Kind::Unavailable, "the service failed").saying(&self.text))
             }
@@ -230,6 +241,7 @@ impl Said {
         if self.says(&["chat is running"]) {
             return Some(busy());
         }
+        // Last: a refusal for another reason may quote the question.
         self.says(&["敏感", "sensitive"]).then(moderated)
     }
 }

@@ -59,7 +59,9 @@ pub(super) fn query(form: Form, who: Who<'_>, unix_seconds: u64) -> String {
         Form::Cloud => ("zh", "zh-CN", Some("cn")),
         Form::CloudAbroad => ("en", "en-US", Some("en")),
     };
+    // Not the clock's own milliseconds: `x-timestamp` has seconds, and the two must agree.
     let unix = format!("{unix_seconds}000");
+    // Section 12.1: the fingerprint is compared with the generation's page.
     let pick = |cloud: &'static str, matrix: &'static str| if is_cloud { cloud } else { matrix };
     let members = [
         Some(("device_platform", "web")),
@@ -68,6 +70,7 @@ pub(super) fn query(form: Form, who: Who<'_>, unix_seconds: u64) -> String {
         Some(("version_code", "22201")),
         Some(("unix", &*unix)),
         Some(("timezone_offset", "28800")),
+        // The members that only the cloud query has stand where its page has them: the order is signed.
         is_cloud.then_some(("sys_language", lang)),
         Some(("lang", lang)),
         Some(("uuid", who.uuid)),
@@ -100,6 +103,7 @@ pub(super) fn query(form: Form, who: Who<'_>, unix_seconds: u64) -> String {
 /// The query that is signed instead of the one that is sent, where the service answers `invalid signature` to an account
 /// call (section 12.2): with one member more.
 pub(super) fn with_ticket(query: &str) -> String {
+    // Section 12.2: between `user_id` and `screen_width`, and only in what is signed.
     query.replacen("&screen_width=", "&op_ticket=undefined&screen_width=", 1)
 }
 
@@ -115,10 +119,12 @@ pub(super) fn x_signature(unix_seconds: u64, body: &[u8]) -> String {
 /// `yy`. `target` is the path with the query, or the whole URL; a GET has no body.
 pub(super) fn yy(target: &str, body: Option<&[u8]>, unix_seconds: u64) -> String {
     let mut hash = Md5::new();
+    // Piece by piece: the encoded URL, with the token in it, is never built.
     for piece in utf8_percent_encode(target, COMPONENT) {
         hash.update(piece);
     }
     hash.update("_");
+    // Section 5: a GET signs these two characters here, and nothing in `x-signature`.
     hash.update(body.unwrap_or(b"{}"));
     hash.update(hex(&Md5::digest(format!("{unix_seconds}000"))));
     hash.update(TAIL);

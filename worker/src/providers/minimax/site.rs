@@ -40,6 +40,7 @@ impl Site {
     /// A site. `stream_base_url`: where it is set.
     pub(super) fn new(base_url: String, stream_base_url: Option<String>) -> Self {
         let host = base_url.split("://").nth(1).unwrap_or(&base_url);
+        // Derived only for the two real sites: a stand-in has one host.
         let derived = match host {
             "agent.minimaxi.com" => "https://agent-stream.minimaxi.com",
             "agent.minimax.io" => "https://agent-stream.minimax.io",

@@ -57,6 +57,7 @@ pub(super) async fn user(
     account: &Account,
     ask: Ask,
 ) -> Result<Arc<str>, Refusal> {
+    // Held over the call: the other turns wait for this one's answer instead of asking too.
     let mut known = account.standing.user.lock().await;
     if ask == Ask::Once {
         if let Some(known) = &*known {
@@ -64,6 +65,7 @@ pub(super) async fn user(
         }
         if let Some(pasted) = &account.real_user {
             let pasted: Arc<str> = pasted.as_str().into();
+            // Pasted once, then kept here, so that a refusal ([`Ask::Anew`]) is answered by asking, not by the paste.
             return Ok(Arc::clone(known.insert(pasted)));
         }
     }
@@ -78,6 +80,7 @@ pub(super) async fn user(
             None => return Err(ProviderError::malformed("user info").into()),
         },
         // A site without that call: the token's own id is the best that there is.
+        // Remembered as well: that call will not appear while the worker runs.
         Err(refusal) if refusal.remedy == Remedy::OtherGeneration => call.claimed_user().into(),
         Err(refusal) => return Err(refusal),
     };
@@ -94,13 +97,16 @@ pub(super) async fn agent(
     generation: Generation,
     ask: Ask,
 ) -> Result<Arc<str>, Refusal> {
+    // As above; a preparation is three calls, and made twice at a time they would be six.
     let mut known = account.standing.agent.lock().await;
     if ask == Ask::Once
         && let Some((prepared, agent)) = &*known
+        // Another generation keeps accounts of its own.
         && *prepared == generation
     {
         return Ok(Arc::clone(agent));
     }
+    // First of the three: it creates the account's record (section 12.3).
     let body = call.json(wire::config(call.caller(), generation)).await?;
     // What cannot be read leaves what is known.
     if let Some(offers) = offers::offers(&body) {
@@ -117,6 +123,7 @@ pub(super) async fn agent(
         Ok(_) | Err(_) => {}
     }
     let agent: Arc<str> = agent.into();
+    // Only after all three: half a preparation is none.
     *known = Some((generation, Arc::clone(&agent)));
     Ok(agent)
 }
@@ -128,6 +135,7 @@ pub(super) async fn look_at_offers(
     generation: Generation,
 ) -> bool {
     let body = call.json(wire::config(call.caller(), generation)).await;
+    // A generation that answers without a list is not the one to ask.
     let offers = body.ok().and_then(|body| offers::offers(&body));
     let is_there = offers.is_some();
     if let Some(offers) = offers {

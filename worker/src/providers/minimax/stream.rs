@@ -72,6 +72,7 @@ impl Decoder {
         bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
+        // The decoder's own bound: a line without an end is refused there.
         self.sse.push(bytes)?;
         while let Some(event) = self.sse.next() {
             self.answer.data(event.data, events)?;
@@ -84,12 +85,15 @@ impl Decoder {
     /// # Errors
     /// An answer without content, or one that broke off.
     pub(super) fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
+        // A last record without the empty line behind it.
         if let Some(event) = self.sse.finish() {
             self.answer.data(event.data, events)?;
         }
         match self.answer.stage {
             Stage::Over => Ok(()),
+            // Section 12.5: after `stop` the closing of the connection is an end as well.
             Stage::Answered => self.answer.complete(events),
+            // Records that nobody could read are the likelier reason than a break.
             Stage::Open if !self.answer.has_output && self.answer.unreadable > 0 => {
                 Err(ProviderError::malformed("stream").into())
             }
@@ -131,14 +135,17 @@ impl Decoder {
 
 impl Answer {
     fn data(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
+        // A moderated answer is over for us while the stream may still go on.
         if self.stage == Stage::Over {
             return Ok(());
         }
         match data.trim_ascii() {
+            // Also as a JSON string: both are an end and no record.
             b"[DONE]" | b"\"[DONE]\"" => return self.complete(events),
             b"" | b"null" => return Ok(()),
             _ => {}
         }
+        // A record with an escaped half does not parse: it is mended first, and only then.
         if !json::may_have_half(data)
             && let Ok(record) = serde_json::from_slice(data)
         {
@@ -153,6 +160,7 @@ impl Answer {
         match serde_json::from_slice(&normal) {
             Ok(record) => self.record(&record, &normal, events),
             Err(_) => {
+                // It is JSON, only not a record: no sign of a broken stream.
                 self.unknown.tell("record", events);
                 Ok(())
             }
@@ -165,11 +173,13 @@ impl Answer {
         data: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
+        // The whole record is read again, which only those with an envelope are worth.
         if record.base_resp.is_some()
             && let Some(refusal) = refusal::refusal(200, data, &self.variable)
         {
             return self.fail(refusal, events);
         }
+        // By what it holds, not by the type beside it, which says the same.
         if let Some(chunk) = &record.agent_message_chunk {
             return self.chunk(chunk, events);
         }
@@ -189,6 +199,7 @@ impl Answer {
                 let words = word(record.message).unwrap_or_default();
                 self.fail(refusal::told(&words, &self.variable), events)
             }
+            // Signs of life, the only records of a sandbox that starts (section 9).
             "10" => Ok(()),
             _ => {
                 self.unknown.tell("record", events);
@@ -201,11 +212,14 @@ impl Answer {
         let Some(at) = self.find(chunk.msg_id) else {
             return Ok(());
         };
+        // The question comes back in pieces too, and may hold the whole prompt.
         if self.messages.get(at).is_none_or(|said| said.is_echo) {
             return Ok(());
         }
         let is_last = chunk.finish == Some(true);
+        // The agent goes on after a `stop`: what looked like the end was that of one message.
         self.stage = Stage::Open;
+        // Thoughts come first where one piece brings both.
         for (kind, content) in [
             (Part::Thinking, word(chunk.thinking_content)),
             (Part::Text, word(chunk.msg_content)),
@@ -222,6 +236,7 @@ impl Answer {
         }
         if is_last {
             match word(chunk.finish_reason).as_deref() {
+                // `toolUse` is not the end either: the agent goes on (section 12.5).
                 // What is wrong stands in the message that follows.
                 Some("toolUse" | "tool_use" | "tool_calls" | "error") => {}
                 reason => {
@@ -241,6 +256,7 @@ impl Answer {
         let Some(at) = self.find(message.msg_id) else {
             return Ok(());
         };
+        // Before its finish: the echo has one too.
         if let Some("user" | "system") = word(message.role).as_deref() {
             if let Some(said) = self.messages.get_mut(at) {
                 said.is_echo = true;
@@ -248,6 +264,7 @@ impl Answer {
             return Ok(());
         }
         let reason = word(message.finish_reason);
+        // Before the steps: a tool that fails ends the turn with this.
         if reason.as_deref() == Some("error") {
             let words = word(message.msg_content).unwrap_or_default();
             return self.fail(refusal::told(&words, &self.variable), events);
@@ -258,6 +275,7 @@ impl Answer {
         self.output_tokens = message
             .usage
             .and_then(|usage| usage.output_tokens)
+            // A later message without a cost does not take the earlier one's away.
             .or(self.output_tokens);
         for (kind, content) in [
             (Part::Thinking, word(message.thinking_content)),
@@ -268,6 +286,7 @@ impl Answer {
             }
         }
         if let Some(said) = self.messages.get(at) {
+            // The last answer's, not the last record's: steps have ids of their own.
             self.message_id.clone_from(&said.id);
         }
         if reason.is_some() {
@@ -280,11 +299,14 @@ impl Answer {
     /// A message by its id; one without an id is the one that spoke last.
     fn find(&mut self, id: Option<&RawValue>) -> Option<usize> {
         let id = match id {
+            // An id that is a number is compared as it is written.
             Some(id) => word(Some(id)).unwrap_or_else(|| id.get().into()),
             None if self.messages.is_empty() => "".into(),
             None => return Some(self.messages.len() - 1),
         };
+        // From the back: records nearly always speak of the newest.
         let known = self.messages.iter().rposition(|said| said.id == id);
+        // Full: what is known goes on, what is new is left out.
         if known.is_some() || self.messages.len() == MOST_MESSAGES {
             return known;
         }
@@ -334,6 +356,7 @@ impl Answer {
 
     /// Moderation after some text ends the answer; all else fails it.
     fn fail(&mut self, refusal: Refusal, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
+        // What was said stands; the client is told why it stops instead of getting an error after half a text.
         if refusal.error.kind != Kind::Moderated || !self.has_output {
             return Err(refusal);
         }
@@ -342,7 +365,9 @@ impl Answer {
     }
 
     fn complete(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
+        // First, so that nothing below is done twice.
         self.stage = Stage::Over;
+        // A half whose other half never came is said as U+FFFD, where the service shows it too.
         for at in 0..self.messages.len() {
             for part in [Part::Thinking, Part::Text] {
                 let half = self.voice(at, part).and_then(|it| it.halves.finish());
@@ -352,6 +377,7 @@ impl Answer {
             }
         }
         if !self.has_output {
+            // Records that nobody could read may have been the answer.
             return Err(if self.unreadable > 0 {
                 ProviderError::malformed("stream")
             } else {

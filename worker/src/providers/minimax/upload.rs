@@ -37,11 +37,14 @@ pub(super) async fn upload(
     files: &[Attachment],
     paths: &mut Vec<String>,
 ) -> Result<(), Refusal> {
+    // A turn that is tried again goes on where it stopped: what is uploaded stays.
     for file in files.iter().skip(paths.len()) {
+        // One for each file: the keys are lent for a while, and big files take one.
         let body = call.json(wire::upload_policy(call.caller())).await?;
         let policy =
             oss::Policy::read(&body).ok_or_else(|| ProviderError::malformed("upload policy"))?;
         let bytes = Bytes::clone(&file.bytes);
+        // Hashing 100 MB would keep the other turns of this thread waiting.
         let md5 = aside(bytes.len(), move || sign::hex(&Md5::digest(&bytes))).await;
         let object = oss::Object {
             name: oss::object_name(&turn.uuid().simple().to_string(), file),
@@ -57,10 +60,12 @@ pub(super) async fn upload(
                 let error = ProviderError::new(Kind::Unavailable, "the file store failed");
                 return Err(error.into());
             }
+            // The store's refusals are of the file: its size or type.
             _ => return Err(rejected().into()),
         }
         let told = wire::upload_callback(call.caller(), &policy.callback(&object));
         let body = call.json(told).await?;
+        // Only the service knows the path it will look for; ours is not it.
         let path = oss::oss_path(&body).ok_or_else(|| ProviderError::malformed("upload answer"))?;
         paths.push(path);
     }

@@ -11,10 +11,12 @@ use super::{
     sign::{self, Form, Who},
     site::{Generation, Site},
 };
+use crate::impossible::OrImpossible as _;
 use crate::upstream::Request;
 
 /// A desktop browser (section 4).
 const USER_AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/144.0.0.0 Safari/537.36";
+/// A page's own call, which answers at once; what may take longer has no bound of its own.
 const SHORT_CALL: Duration = Duration::from_secs(15);
 
 /// Who asks where, and when.
@@ -81,11 +83,13 @@ pub(super) fn open_session(
         reasoning: bool,
     }
     let body = match generation {
+        // Section 12.4: archon takes the model as one word.
         Generation::Archon => text(&json!({"model": format!("minimax/{}", model.model_id)})),
         Generation::Cloud | Generation::Matrix => text(&Body {
             model: Model {
                 provider_id: PROVIDER,
                 model_id: &model.model_id,
+                // Section 12.4: false for the plain variant is inferred; the captures all think.
                 reasoning: !model.variant.is_empty(),
             },
         }),
@@ -126,6 +130,7 @@ pub(super) fn message(
 ) -> Request {
     #[derive(Serialize)]
     struct Body<'a> {
+        // Members in the page's order: the body is signed as it is, but a reader of logs compares.
         content: &'a str,
         model: Model<'a>,
         turn_id: String,
@@ -150,6 +155,7 @@ pub(super) fn message(
             variant: question.model.variant,
         },
         turn_id: question.turn_id,
+        // Section 12.4: archon's page sends it, cloud's does not.
         enable_team: (generation == Generation::Archon).then_some(false),
         worktree_mode: false,
         attachments: question.attachments,
@@ -159,12 +165,15 @@ pub(super) fn message(
         base_url: host,
         path: format!("{}/session/{session_id}/message", generation.prefix()),
         form: caller.site.form,
+        // Section 12.2: one source signs the path here and is answered too; two sign all of it.
         target: Target::Absolute,
     };
     let mut request = post(caller, call, body).once();
+    // The answer is a stream: the turn has its own bounds for silence and for the whole.
     request.timeout = None;
     for (name, value) in &mut request.headers {
         if *name == actix_web::http::header::ACCEPT {
+            // Replaced, not added: two `Accept` headers are none of the page's.
             *value = actix_web::http::header::HeaderValue::from_static("text/event-stream");
         }
     }
@@ -233,6 +242,7 @@ pub(super) fn chat_detail(caller: Caller<'_>, chat_id: i64) -> Request {
     }
     let body = text(&Body {
         chat_id,
+        // More than any one-question chat has; the page asks for as many.
         size: 500,
         desc: true,
     });
@@ -270,6 +280,7 @@ pub(super) fn renewal(caller: Caller<'_>, target: Target) -> Request {
         form: caller.site.form,
         target,
     };
+    // Not again on a fault: the first may have been heard, and of two new tokens one would be lost.
     post(caller, call, "{}".to_owned()).once()
 }
 
@@ -326,6 +337,7 @@ fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
         who, unix_seconds, ..
     } = caller;
     let query = sign::query(call.form, who, unix_seconds);
+    // Text by text, never by a URL type, which might encode what is signed as it stands (section 5).
     let url = format!("{}{}?{query}", call.base_url, call.path);
     // A base URL may have a path of its own.
     let path = |url: &str| {
@@ -336,8 +348,8 @@ fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
     };
     let target = match call.target {
         Target::Absolute => url.clone(),
-        Target::Path => path(&url).unwrap_or_default(),
-        Target::Ticket => sign::with_ticket(&path(&url).unwrap_or_default()),
+        Target::Path => path(&url).or_impossible("the URL has a path"),
+        Target::Ticket => sign::with_ticket(&path(&url).or_impossible("the URL has a path")),
     };
     let bytes = body.as_deref().map(str::as_bytes);
     let method = if body.is_some() {
@@ -355,6 +367,7 @@ fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
         .header("x-timestamp", unix_seconds.to_string())
         .header("x-signature", x_signature)
         .header("yy", yy)
+        // Section 4: no encodings are claimed, as the page's names some that we cannot read.
         .headers(&[
             ("content-type", "application/json"),
             ("accept", "application/json, text/plain, */*"),
@@ -380,7 +393,7 @@ fn send(caller: Caller<'_>, call: Call<'_>, body: Option<String>) -> Request {
 
 /// Compact JSON in UTF-8. Serialising our own types with string keys cannot fail.
 fn text(body: &impl Serialize) -> String {
-    serde_json::to_string(body).unwrap_or_default()
+    serde_json::to_string(body).or_impossible("our own types serialise")
 }
 
 #[cfg(test)]
