@@ -215,7 +215,7 @@ mod tests {
             ("{}", Kind::Unavailable),
             (r#"{"status":"finished"}"#, Kind::Protocol),
         ] {
-            assert_eq!(judge(failed).unwrap_err().error.kind, kind, "{failed}");
+            assert_eq!(judge(failed).unwrap_err().kind, kind, "{failed}");
         }
     }
 }
