@@ -112,6 +112,7 @@ impl Account {
         self.tokens.latest()?.expires
     }
 
+    /// Of the same number: a login's mistakes are looked for where it was written.
     /// The variables to look at when a login is refused.
     pub(super) fn login_variable(&self) -> String {
         let number = self.variable.strip_prefix(AUTHORIZATION);
@@ -140,19 +141,23 @@ fn tokens(
 ) -> Rotating<Access> {
     let pace = HalfOpen::new(patience);
     let Some(login) = login else {
+        // [`accounts`] has told of an account with neither token nor login.
         let token = parts.token.clone().unwrap_or_default();
         let grant = Grant::constant(NAME, token.clone(), Kept::default());
         return Rotating::fixed(grant, access(parts.cookie.as_ref(), token), pace);
     };
     let pasted = parts.token.as_ref().map_or("", Secret::expose);
     let (email, password) = (login.email.expose(), login.password.expose());
+    // By all three: another token or password in the variables is another account, with no token kept.
     let whole = Secret::new(format!("{pasted}\n{email}\n{password}"));
     let grant = Grant::constant(NAME, whole, kept.clone());
+    // The last login's before the pasted one: it is newer, and each further login counts (section 2.2).
     let newest = grant.kept().or_else(|| parts.token.clone());
     let tokens = Rotating::new(grant, MARGIN, pace);
     if let Some(token) = newest {
         let access = access(parts.cookie.as_ref(), token);
         let expires = access.expires;
+        // Held whatever it has left: [`Rotating`] renews it when [`MARGIN`] says so.
         tokens.hold(access, expires);
     }
     tokens
@@ -166,6 +171,7 @@ pub(super) fn accounts(
     patience: Patience,
     problems: &mut Problems,
 ) -> Vec<(usize, Account)> {
+    // `INTL_BX_UA` is none of them: it is no credential.
     let names = [AUTHORIZATION, COOKIE, EMAIL];
     let numbers: BTreeSet<usize> = names
         .iter()
@@ -175,6 +181,7 @@ pub(super) fn accounts(
     let (mut accounts, mut more): (Vec<(usize, Account)>, Vec<Account>) = Default::default();
     for number in numbers {
         let get = |name: &str| value(vars, name, number);
+        // Only the first: what follows is of other accounts, which the cookie does not belong to.
         let (first, rest) = pasted_tokens(get(AUTHORIZATION).as_deref());
         let variable = names.iter().find(|name| get(name).is_some());
         let variable = pasted::variable(vars, variable.unwrap_or(&AUTHORIZATION), number);
@@ -210,14 +217,17 @@ pub(super) fn accounts(
         }));
     }
     for account in more {
+        // A list may repeat the token of a number of its own.
         let is_known = |known: &Account| known.parts.token == account.parts.token;
         if !accounts.iter().any(|(_, known)| is_known(known)) {
+            // Behind all numbers that are in use: they are labels, and two accounts must not share one.
             let last = accounts.iter().map(|(number, _)| *number).max();
             accounts.push((last.unwrap_or_default() + 1, account));
         }
     }
     for (number, account) in &accounts {
         let token = account.parts.token.as_ref().map_or("", Secret::expose);
+        // Not refused, only told of: it would fail as a header at the first call.
         if !token.chars().all(|c| c.is_ascii_graphic()) {
             problems.push(format!(
                 "{}: the token of account {number} holds characters that no token has",
@@ -264,6 +274,7 @@ fn chosen(
     problems: &mut Problems,
 ) -> Option<String> {
     let (Some(header), Some(in_cookie)) = (header.clone(), in_cookie.clone()) else {
+        // Section 2: either alone will do.
         return header.or(in_cookie);
     };
     if header == in_cookie {
@@ -273,6 +284,7 @@ fn chosen(
         "{variable} and the cookie beside it hold different tokens: the one that ends later is used"
     ));
     let end = |token: &str| Claims::read(token).and_then(|claims| claims.expires());
+    // A token that does not say when it ends is taken for one that ends first.
     Some(if end(&in_cookie) > end(&header) {
         in_cookie
     } else {
@@ -286,6 +298,7 @@ fn cookie_with(cookie: Option<&str>, token: &str) -> String {
         return format!("{TOKEN}={token}");
     };
     match pasted::cookie(cookie, TOKEN) {
+        // Byte for byte otherwise (section 2): the firewall has signed other parts of it.
         Some(old) if old != token && !old.is_empty() => {
             // With its name, so that no other value that happens to be the same is touched.
             let (old, new) = (format!("{TOKEN}={old}"), format!("{TOKEN}={token}"));
@@ -299,10 +312,12 @@ fn login(vars: &Vars, number: usize, problems: &mut Problems) -> Option<Login> {
     let email = value(vars, EMAIL, number)?;
     let Some(password) = value(vars, PASSWORD, number) else {
         let email = pasted::variable(vars, EMAIL, number);
+        // The rest of the number may still be an account by its token.
         problems.push(format!("{PASSWORD} is missing beside {email}"));
         return None;
     };
     Some(Login {
+        // Of the password blanks may be a part.
         email: Secret::new(email.trim()),
         password: Secret::new(password),
     })

@@ -30,6 +30,7 @@ pub(super) async fn either<T>(
     read: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<T, Refusal> {
     let (mut head, mut body) = sent(turn, newer).await?;
+    // Only this: any other refusal is the newer call's own word (section 3).
     if head.status == 404 {
         (head, body) = sent(turn, older).await?;
     }
@@ -57,6 +58,7 @@ fn judged<T>(
     variable: &str,
     read: impl FnOnce(&[u8]) -> Option<T>,
 ) -> Result<T, Refusal> {
+    // Read before anything is judged: most refusals come as 200, but hold nothing that was asked for.
     if head.status < 300
         && let Some(found) = read(body)
     {

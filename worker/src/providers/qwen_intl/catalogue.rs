@@ -45,6 +45,7 @@ pub(super) fn read(body: &[u8]) -> Option<Vec<String>> {
         .take(MOST_MODELS)
         .map(str::to_owned)
         .collect();
+    // An empty list is a guest's, or a failure in an envelope: neither takes models away.
     (!ids.is_empty()).then_some(ids)
 }
 

@@ -31,11 +31,13 @@ pub(super) fn usage(raw: &RawValue) -> Option<Usage> {
         reasoning_tokens: number(details.and_then(|details| details.reasoning_tokens)),
         cached_tokens: 0,
     };
+    // A frame with zeros comes before the count does.
     (usage != Usage::default()).then_some(usage)
 }
 
 /// Numbers are sometimes texts.
 fn number(raw: Option<&RawValue>) -> u64 {
     let text = raw.map(RawValue::get).unwrap_or_default();
+    // Wrong in any way is as good as missing: the last count counts (section 7.1).
     text.trim_matches('"').parse().unwrap_or_default()
 }

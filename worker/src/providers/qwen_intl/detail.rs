@@ -9,6 +9,7 @@ pub(super) fn picture(body: &[u8], response_id: &str) -> Option<String> {
     let in_history = chat
         .pointer("/history/messages")
         .and_then(|messages| messages.get(response_id));
+    // The list has the same messages; either may be missing.
     let listed = || {
         let messages = chat.get("messages")?.as_array()?;
         let is_it =
@@ -18,6 +19,7 @@ pub(super) fn picture(body: &[u8], response_id: &str) -> Option<String> {
     let message = in_history.or_else(listed)?;
     let content = message.get("content")?.as_str()?.trim();
     let is_web = content.starts_with("https://") || content.starts_with("http://");
+    // Words in its place are the model's excuse.
     is_web.then(|| content.to_owned())
 }
 

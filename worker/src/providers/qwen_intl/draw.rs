@@ -30,6 +30,7 @@ impl QwenIntl {
         asked: &Asked,
     ) -> Result<(), Refusal> {
         let url = self.drawn(turn, place, asked).await?;
+        // Before the usage, which `drawn` has left there.
         turn.events
             .insert(0, ChatEvent::Text(stream::picture(&url)));
         turn.events.push(ChatEvent::Finish(FinishReason::Stop));
@@ -53,20 +54,26 @@ impl QwenIntl {
                 break;
             };
             let read = decoder.read(&bytes, &mut aside);
+            // At once: the next piece may be long in coming, and the list would only grow.
             aside.clear();
+            // Before an error is passed on: what failed can still be stopped.
             self.heed(turn, &decoder, &response);
             read?;
         }
         let is_over = decoder.is_over();
+        // What is missing in the stream may be in the chat, but an error is an error.
         decoder.end(&mut aside)?;
         turn.upstream_is_over();
         if is_over {
             linger::let_end(answer).await;
         }
+        // Pushed after the loop: usage is cumulative, and the last one counts.
         turn.events.extend(decoder.usage().map(ChatEvent::Usage));
+        // The first of them counts (section 7.4).
         if let Some(url) = decoder.pictures().first() {
             return Ok(url.clone());
         }
+        // Without its id nothing tells our message from the question's.
         let Some(response_id) = decoder.response_id() else {
             return Err(ProviderError::empty_answer().into());
         };
@@ -80,6 +87,7 @@ impl QwenIntl {
         place: Place<'_>,
         response_id: &str,
     ) -> Result<String, Refusal> {
+        // The chat knows the picture a moment after the stream has ended (section 7.4).
         for at in 0..LOOKS {
             if at > 0 {
                 tokio::time::sleep(BETWEEN).await;
@@ -87,6 +95,7 @@ impl QwenIntl {
             let caller = place.account.caller(&self.site, Some(place.access));
             let request = wire::detail(caller, place.chat_id, moment());
             let (head, body) = call::sent(turn, request).await?;
+            // Any failure is one look less: the picture is made, only not found yet.
             if head.status < 300
                 && let Some(url) = detail::picture(&body, response_id)
             {

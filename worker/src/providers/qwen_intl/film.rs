@@ -60,9 +60,11 @@ impl QwenIntl {
         asked: &Asked,
     ) -> Result<(), Refusal> {
         let task_id = self.submitted(turn, place, asked).await?;
+        // A conversation that is kept has nothing to be cleaned up.
         let deletes = turn.conversations == Conversations::Delete;
         if deletes {
             // Should nobody be there when it is over: it must not be deleted before.
+            // Added before the wait, not after it: a client that leaves drops this future where it stands.
             self.abandoned.add(place);
         }
         let mut watch = Watch::new(task_id);
@@ -71,6 +73,7 @@ impl QwenIntl {
             .until(every, most, async |turn: &mut Turn| {
                 let progress = self.look(turn, place, &mut watch).await?;
                 if let Some(Progress::Running(left)) = progress {
+                    // Said again only when the number moves: a look every 5 s would fill the thoughts.
                     if asked.is_streamed && watch.said != Some(left) {
                         watch.said = Some(left);
                         turn.events.push(ChatEvent::Reasoning(words(left)));
@@ -81,6 +84,7 @@ impl QwenIntl {
                 Ok(progress)
             })
             .await;
+        // Also a task that failed is over; only a wait that broke off leaves it running.
         let is_over = matches!(found, Ok(Some(_)));
         if is_over && deletes {
             self.abandoned.remove(place.chat_id);
@@ -94,9 +98,11 @@ impl QwenIntl {
                     Kind::Timeout,
                     "the video was still being made when QWEN_INTL_POLL_TIMEOUT_S was over",
                 );
+                // Not tried elsewhere: the first video is still being made, and a day has three.
                 return Err(error.lasting().into());
             }
         };
+        // The address once more on a line of its own: clients without Markdown cut links out of lines (section 5).
         let link = format!("[Download Video]({url})\n{url}");
         turn.events.push(ChatEvent::Text(link));
         turn.events.push(ChatEvent::Finish(FinishReason::Stop));
@@ -117,6 +123,7 @@ impl QwenIntl {
         // Without an answer it may have been taken: a second one would cost one of the day's three.
         let (head, body) = sent.map_err(|error| match error.kind {
             Kind::Timeout => {
+                // By whoever holds it: the failure passes through retries which must know.
                 asked.is_submitted.set(true);
                 error.lasting()
             }
@@ -125,6 +132,7 @@ impl QwenIntl {
         if head.status >= 300 {
             return Err(refusal::refusal(head, &body, variable));
         }
+        // A refusal has status 200 as well (section 3): only what follows was taken.
         if let Some(refusal) = refusal::in_body(head, &body, variable) {
             return Err(refusal);
         }
@@ -134,6 +142,7 @@ impl QwenIntl {
         }
         let caller = place.account.caller(&self.site, Some(place.access));
         let request = wire::detail(caller, place.chat_id, moment());
+        // Measured answers have it; the chat has it for pages that answer with words.
         let (_, detail) = call::sent(turn, request).await?;
         let missing = || ProviderError::malformed("video task").into();
         task::in_detail(&detail).ok_or_else(missing)
@@ -147,6 +156,7 @@ impl QwenIntl {
         watch: &mut Watch,
     ) -> Result<Option<Progress>, Refusal> {
         let variable = &place.account.variable;
+        // A loop of two at most: the older call is tried once.
         loop {
             let caller = place.account.caller(&self.site, Some(place.access));
             let request = wire::task(caller, watch.api, &watch.task_id, moment());
@@ -163,7 +173,9 @@ impl QwenIntl {
                     }
                     let refusal =
                         refused.unwrap_or_else(|| refusal::refusal(head, &body, variable));
+                    // `Not_Found` comes under status 200, and reads as a model's there (section 7.5).
                     let is_gone = head.status == 404 || refusal.error.kind == Kind::ModelNotFound;
+                    // Once it has answered, 404 means that the task is gone.
                     if is_gone && !watch.has_answered && watch.api == Api::V2 {
                         watch.api = Api::V1;
                         continue;
@@ -173,6 +185,7 @@ impl QwenIntl {
                 Err(refusal) => refusal,
             };
             watch.failures += 1;
+            // Passing faults are of the network; the task goes on without us.
             let passes = refusal.error.kind.is_passing();
             if !passes || watch.failures > MOST_FAILURES {
                 // Nothing begins the video again: a day has three of them.
@@ -213,6 +226,7 @@ impl Abandoned {
         }
         chats.push(Chat {
             id: place.chat_id.to_owned(),
+            // The account itself, not its number: the pool may be replaced by then.
             account: place.account.clone(),
             access: Arc::clone(place.access),
             since_ms: unix_ms(),
@@ -226,7 +240,9 @@ impl Abandoned {
 
     /// Deletes those whose task must be over by now. One try each: a chat that is left is an annoyance, not a leak.
     pub(super) async fn sweep(&self, site: &Site, messenger: &Messenger) {
+        // As long after it as a turn would have waited: no task takes longer (section 7.5).
         let before = unix_ms().saturating_sub(as_ms(site.poll_timeout));
+        // In a block: the lock must not be held over the calls below.
         let due: Vec<Chat> = {
             let mut chats = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let (due, rest) = chats.drain(..).partition(|chat| chat.since_ms < before);
@@ -234,6 +250,7 @@ impl Abandoned {
             due
         };
         for chat in due {
+            // The token of that day may have been replaced since.
             let latest = chat.account.tokens.latest();
             let access = latest.as_deref().unwrap_or(&chat.access);
             let caller = chat.account.caller(site, Some(access));

@@ -44,9 +44,11 @@ impl Images for QwenIntl {
             let mut files = Vec::new();
             for (at, input) in ask.images.iter().enumerate() {
                 let field = format!("image[{at}]");
+                // By address where it has one: pictures are passed on by link (section 4.4).
                 files.push(upload::given(turn, &field, input, false).await?);
             }
             let (kind, size) = if ask.is_edit() {
+                // An edit keeps its picture's own shape; the call has no place for another.
                 (Kind::ImageEdit, None)
             } else {
                 (Kind::Image, Some(models::ratio(ask.size, Kind::Image)))
@@ -62,6 +64,7 @@ impl Images for QwenIntl {
                 is_streamed: false,
                 is_submitted: Cell::default(),
             };
+            // After the inputs were fetched: nobody waits for an account while a stranger's server dawdles.
             let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
             let drawn = async |turn: &mut Turn, place: Place<'_>, asked: &Asked| {
                 self.drawn(turn, place, asked).await

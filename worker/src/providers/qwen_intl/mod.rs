@@ -162,6 +162,7 @@ impl Provider for QwenIntl {
             .iter()
             .map(|id| models::discovered(id, &self.site))
             .collect();
+        // The table's own rows know what a name alone does not say.
         found.retain(|it| self.models.iter().all(|known| known.id != it.id));
         found
     }
@@ -224,12 +225,14 @@ impl QwenIntl {
             return;
         };
         let access = account.tokens.latest();
+        // The older first: it is open to guests, and the newer one has listed only six models (section 5).
         for api in [Api::V1, Api::V2] {
             let caller = account.caller(&self.site, access.as_deref());
             let request = wire::models(caller, api, moment());
             let read = async {
                 let mut answer = messenger.send(request).await.ok()?;
                 let body = answer.short().await.ok()?;
+                // 200 with an error's body has no list, so [`catalogue::read`] refuses it.
                 catalogue::read(&body).filter(|_| answer.status.as_u16() == 200)
             };
             if let Some(ids) = read.await {
@@ -239,6 +242,7 @@ impl QwenIntl {
     }
 
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Before the lease: attachments are fetched from strangers.
         let mut asked = self.asked(ask, turn).await?;
         if asked.prompt.trim().is_empty() && asked.files.is_empty() {
             return Err(ProviderError::bad_request(
@@ -247,6 +251,7 @@ impl QwenIntl {
             ));
         }
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        // A closure, so that chats, pictures and films share the tries below and nothing else.
         let answer = async |turn: &mut Turn, place: Place<'_>, asked: &Asked| match asked.kind {
             Kind::Text | Kind::Search => self.talk(turn, place, asked).await,
             Kind::Image | Kind::ImageEdit => self.draw(turn, place, asked).await,
@@ -264,15 +269,19 @@ impl QwenIntl {
             Purpose::Text { .. } => {
                 let searches = ask.search.unwrap_or(turn.model.search);
                 let kind = if searches { Kind::Search } else { Kind::Text };
+                // As function pointers, which are of one type.
                 (prompt::flattened as fn(&ChatRequest) -> String, kind)
             }
             Purpose::Draw | Purpose::Edit => {
+                // Section 4.5: documents are of no use to a picture.
                 files.retain(File::is_image);
                 // The last picture counts, of the user's own before those that were shown.
+                // `files` has those of the last question alone.
                 let own = files.pop();
                 let shown = || prompt::last_shown(ask).map(File::Link);
                 let picture = match purpose {
                     Purpose::Edit => own.or_else(shown),
+                    // A new picture is made of the user's own pictures only, never of what was shown before.
                     _ => own,
                 };
                 let kind = match &picture {
@@ -284,6 +293,7 @@ impl QwenIntl {
             }
             Purpose::Film => {
                 files.retain(File::is_image);
+                // Section 4.6: the picture is the first element; of others nothing is known.
                 files.truncate(1);
                 let kind = if files.is_empty() {
                     Kind::Video
@@ -300,8 +310,10 @@ impl QwenIntl {
             prompt: turn.prompt(ask, build).await?,
             files,
             items: Vec::new(),
+            // Sections 4.5, 4.6: thinking about a picture only takes longer.
             thinking: is_text && ask.thinking.unwrap_or(turn.model.thinking),
             size: match kind {
+                // An edit has the shape of its picture.
                 Kind::Image | Kind::Video | Kind::VideoOfImage => Some(models::ratio(None, kind)),
                 Kind::Text | Kind::Search | Kind::ImageEdit => None,
             },
@@ -321,6 +333,7 @@ impl QwenIntl {
         let mut chat = None;
         let result = self.tries(turn, account, asked, &mut chat, answer).await;
         // A video's chat stays until its task is over; without a task nothing is waited for.
+        // Here and not where the chat was made: only now is it known that no task will come.
         if result.is_err()
             && asked.kind.is_video()
             && !asked.is_submitted.get()
@@ -346,21 +359,25 @@ impl QwenIntl {
             let made = self.ask(turn, account, &access, asked, chat, &answer);
             let refusal = match made.await {
                 Ok(made) => {
+                    // Only an answer proves a token: lists are open to guests (section 10).
                     account.tokens.served(&access);
                     return Ok(made);
                 }
                 Err(refusal) => refusal,
             };
             let error = refusal.error;
+            // What was said cannot be taken back, so no remedy is left.
             if turn.has_output() {
                 return Err(error);
             }
             match refusal.remedy {
+                // Each remedy once: a loop that mends the same fault twice would go on for ever.
                 Remedy::NewToken if std::mem::take(&mut may_renew) => {
                     let renewal = login::renewal(&self.site, account, turn.messenger());
                     access = account.tokens.replaced(&access, error, renewal).await?;
                 }
                 Remedy::NewToken => {
+                    // A new token was refused too: the account rests, instead of logging in with every turn.
                     account.tokens.refused(&access, &error);
                     return Err(error);
                 }
@@ -368,6 +385,7 @@ impl QwenIntl {
                     tokio::time::sleep(AGAIN).await;
                 }
                 Remedy::Wait => {
+                    // The two waits of section 8, then the error itself.
                     let wait = waits.next().ok_or(error)?;
                     tokio::time::sleep(*wait).await;
                 }
@@ -379,6 +397,7 @@ impl QwenIntl {
                 }
                 Remedy::None | Remedy::Repeat | Remedy::NewChat => return Err(error),
             }
+            // Nothing was sent of them: `has_output` says so above.
             turn.events.clear();
         }
     }
@@ -395,6 +414,7 @@ impl QwenIntl {
     ) -> Result<T, Refusal> {
         let Asked { files, items, .. } = asked;
         upload::upload(turn, &self.site, account, access, files, items).await?;
+        // A try that only needs patience or a token asks in the same chat (section 8).
         let chat_id = match chat {
             Some(chat_id) => chat_id,
             None => {
@@ -403,6 +423,7 @@ impl QwenIntl {
                 let id = call::call(turn, request, &account.variable, wire::chat_id).await?;
                 // A video's chat is deleted once the task is over: until then it is at work, and nothing stops it.
                 let deletion = self.deletion(account, access, &id);
+                // Registered before the question: whatever happens from here on, the chat is known.
                 turn.opened(&id, Some(deletion).filter(|_| !asked.kind.is_video()));
                 chat.insert(id)
             }
@@ -424,11 +445,14 @@ impl QwenIntl {
                 break;
             };
             let read = decoder.read(&bytes, &mut turn.events);
+            // Before an error is passed on: the id is what a call to stop needs.
             self.heed(turn, &decoder, &response);
             turn.emit_then(read).await?;
         }
         let is_over = decoder.is_over();
+        // A regular end of the body ends the answer (section 7.1): there is no `[DONE]`.
         let ended = decoder.end(&mut turn.events);
+        // Also where `ended` is an error: the body has ended, so there is nothing to stop.
         turn.upstream_is_over();
         turn.emit_then(ended).await?;
         if is_over {
@@ -440,6 +464,7 @@ impl QwenIntl {
     /// Notes the answer's id as soon as it is known.
     fn heed(&self, turn: &mut Turn, decoder: &Decoder, response: &RefCell<String>) {
         if let Some(id) = decoder.response_id()
+            // Compared first: the id comes with every frame.
             && *response.borrow() != id
         {
             id.clone_into(&mut response.borrow_mut());
@@ -454,9 +479,12 @@ impl QwenIntl {
         place: Place<'_>,
         asked: &Asked,
     ) -> Result<(Answer, Rc<RefCell<String>>), Refusal> {
+        // Shared with the errand, which is built before the id is known and sent after it.
         let response = Rc::default();
+        // Before the question is sent: an answer may begin while nobody is there to read it.
         turn.on_abort(self.stopping(place, &response));
         let mut answer = turn.send(self.question(turn, place, asked)).await?;
+        // A refusal has status 200 as well, as JSON or as a page (section 3).
         if answer.status.as_u16() == 200 && answer.is_event_stream().await {
             return Ok((answer, response));
         }
@@ -490,6 +518,7 @@ impl QwenIntl {
     fn stopping(&self, place: Place<'_>, response: &Rc<RefCell<String>>) -> Errand {
         let (site, account) = (Arc::clone(&self.site), place.account.clone());
         let (access, chat_id) = (Arc::clone(place.access), place.chat_id.to_owned());
+        // `Rc`: turn and errand live on one thread.
         let response = Rc::clone(response);
         Errand::new(move || {
             let caller = account.caller(&site, Some(&access));
@@ -502,6 +531,7 @@ impl QwenIntl {
         let (site, account) = (Arc::clone(&self.site), account.clone());
         let (used, chat_id) = (Arc::clone(access), chat_id.to_owned());
         Errand::new(move || {
+            // The outbox may get to it when the turn's token is long replaced.
             let latest = account.tokens.latest();
             let access = latest.as_deref().unwrap_or(&used);
             wire::delete(account.caller(&site, Some(access)), &chat_id, moment())

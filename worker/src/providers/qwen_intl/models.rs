@@ -142,7 +142,9 @@ impl Kind {
 
 /// An id without its suffix, and what the suffix asks for.
 fn split(id: &str) -> (&str, Purpose) {
+    // Longest first, so that `-search` does not take the end of `-thinking-search`.
     for (suffix, purpose) in SUFFIXES {
+        // By bytes and by the ends of characters: an id is the client's, and may hold any text.
         let Some((base, end)) = id
             .len()
             .checked_sub(suffix.len())
@@ -163,6 +165,7 @@ fn split(id: &str) -> (&str, Purpose) {
 
 fn without_prefix(id: &str) -> Option<&str> {
     PREFIXES.iter().find_map(|prefix| {
+        // `qwen-intl/` alone is no model.
         let rest = id.strip_prefix(prefix)?;
         (!rest.is_empty()).then_some(rest)
     })
@@ -201,6 +204,7 @@ pub(super) fn accept(id: &str, site: &Site, discovered: &[String]) -> Model {
     let upstream = match purpose {
         Purpose::Film if is_seeds => &site.video_model,
         Purpose::Draw | Purpose::Edit if is_seeds => &site.image_model,
+        // In the site's spelling where it is known; what is not is the site's to refuse.
         _ => known(CATALOGUE.iter().copied().chain(listed), base).unwrap_or(base),
     };
     model(id, upstream, purpose)
@@ -212,6 +216,7 @@ pub(super) fn find(id: &str, site: &Site, discovered: &[String]) -> Option<Model
     if without_prefix(id).is_some() {
         return Some(accept(id, site, discovered));
     }
+    // Another provider's prefix.
     if id.contains('/') {
         return None;
     }
@@ -228,6 +233,7 @@ pub(super) fn find(id: &str, site: &Site, discovered: &[String]) -> Option<Model
         // Only this site makes any.
         is_family
     } else {
+        // Section 5: a bare domestic name stays domestic, although this site has it too.
         !is_domestic(base) && known(CATALOGUE.iter().copied().chain(listed), base).is_some()
     };
     is_ours.then(|| accept(id, site, discovered))
@@ -245,6 +251,7 @@ fn listed_id(upstream: &str) -> String {
 /// The listed models: the catalogue, every suffix of its first row, and the seed's two names.
 pub(super) fn listed(site: &Site) -> Vec<Model> {
     let plain = CATALOGUE.iter().map(|upstream| listed_id(upstream));
+    // Every suffix once: with each of twenty models the list would be unreadable.
     let first = CATALOGUE.iter().take(1);
     let switched = first.flat_map(|base| SUFFIXES.iter().map(move |it| format!("{base}{}", it.0)));
     let seeds = ["wanx-v1", "animate-v1"].map(str::to_owned);
@@ -268,6 +275,7 @@ fn model(id: &str, upstream: &str, purpose: Purpose) -> Model {
     Model {
         thinking,
         search,
+        // A picture's own model reads none; an edit and a video begin with one.
         vision: purpose != Purpose::Draw,
         files: !purpose.is_media(),
         makes: match purpose {

@@ -11,6 +11,7 @@ use ring::{digest, hmac};
 use serde::Deserialize;
 
 use super::site::Site;
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::Secret,
     settings::Problems,
@@ -87,6 +88,7 @@ impl Grant {
         struct Envelope {
             data: Raw,
         }
+        // The envelope first: read flat, an envelope is a refusal for want of members.
         let wrapped = serde_json::from_slice::<Envelope>(body).map(|it| it.data);
         let raw = wrapped
             .or_else(|_| serde_json::from_slice::<Raw>(body))
@@ -132,6 +134,7 @@ impl Grant {
 
     /// `file_url` without its query, elsewhere if the settings say so.
     fn place(&self, site: &Site) -> String {
+        // The query is the signature of the reading link, which a PUT with it would be judged by.
         let plain = self.file_url.split(['?', '#']).next();
         let plain = plain.unwrap_or(&self.file_url);
         let Some(base) = &site.upload_base_url else {
@@ -148,6 +151,7 @@ impl Grant {
     fn signed_v4(&self, content_type: &str, unix_seconds: u64) -> Vec<(&'static str, String)> {
         let date = date(unix_seconds);
         let mut headers = vec![
+            // Sorted by name, as they are signed (section 6.1): what is added must keep the order.
             ("content-type", content_type.to_owned()),
             ("x-oss-content-sha256", UNSIGNED.to_owned()),
             ("x-oss-date", date.clone()),
@@ -160,6 +164,7 @@ impl Grant {
         let scope = self.scope(&date);
         let signature = self.signature_v4(&headers, &date);
         let id = &self.access_key_id;
+        // After the signature: it is the one header that is not signed.
         headers.push((
             "authorization",
             format!("OSS4-HMAC-SHA256 Credential={id}/{scope},Signature={signature}"),
@@ -169,11 +174,12 @@ impl Grant {
 
     /// `YYYYMMDD/ap-southeast-1/oss/aliyun_v4_request`
     fn scope(&self, date: &str) -> String {
-        let day = date.get(..8).unwrap_or(date);
+        let day = date.get(..8).or_impossible("a date has eight digits");
         format!("{day}/{}/oss/aliyun_v4_request", self.plain_region())
     }
 
     fn plain_region(&self) -> &str {
+        // The scope wants the region bare, the answer has it with `oss-` (section 6.1).
         self.region.strip_prefix("oss-").unwrap_or(&self.region)
     }
 
@@ -184,6 +190,7 @@ impl Grant {
             .map(|(name, value)| format!("{name}:{value}\n"))
             .collect();
         let object = format!("/{}/{}", self.bucket, self.file_path);
+        // The slashes within the object's name stay (section 6.1).
         let uri = utf8_percent_encode(&object, PATH);
         // Empty: the query, and the names of additional headers.
         format!("PUT\n{uri}\n\n{lines}\n\n{UNSIGNED}")
@@ -196,8 +203,9 @@ impl Grant {
             self.scope(date),
             hex(canonical.as_ref())
         );
-        let day = date.get(..8).unwrap_or(date);
+        let day = date.get(..8).or_impossible("a date has eight digits");
         let mut key = format!("aliyun_v4{}", self.access_key_secret.expose()).into_bytes();
+        // Each step's key is the last one's result: a leaked one is good for that day and region only.
         for part in [day, self.plain_region(), "oss", "aliyun_v4_request"] {
             key = mac(&key, part);
         }
@@ -239,10 +247,10 @@ fn date(unix_seconds: u64) -> String {
     // `Fri, 20 Nov 2026 10:15:00 GMT`: a fixed form, so its words are where they always are.
     let text = httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(unix_seconds));
     let mut words = text.split(' ').skip(1);
-    let mut word = || words.next().unwrap_or_default();
+    let mut word = || words.next().or_impossible("a date has five words");
     let (day, month, year, time) = (word(), word(), word(), word());
     let month = MONTHS.iter().position(|known| *known == month);
-    let month = month.map_or(0, |at| at + 1);
+    let month = month.or_impossible("a month has a name") + 1;
     format!("{year}{month:02}{day}T{}Z", time.replace(':', ""))
 }
 

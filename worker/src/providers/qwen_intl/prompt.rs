@@ -6,6 +6,7 @@ use crate::chat::{ChatRequest, Message, Role};
 /// A lone question as it is; else a transcript.
 pub(super) fn flattened(request: &ChatRequest) -> String {
     if let [only] = request.messages.as_slice()
+        // Section 4.3: a transcript of one would have the model answer the word `user:`.
         && only.role == Role::User
     {
         return only.text().into_owned();
@@ -13,6 +14,7 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
     let mut prompt = String::new();
     for message in &request.messages {
         if !prompt.is_empty() {
+            // Between messages only: the last one ends the prompt.
             prompt.push_str("\n\n");
         }
         prompt.push_str(match message.role {

@@ -78,10 +78,12 @@ impl Head {
 
 /// An answer that is not what was asked for. `variable` names what to renew.
 pub(super) fn refusal(head: Head, body: &[u8], variable: &str) -> Refusal {
+    // The body first: it says why, under whatever status.
     if let Some(refusal) = in_body(head, body, variable) {
         return refusal;
     }
     let is_page = body.trim_ascii_start().starts_with(b"<");
+    // The words alone would do, but an answer may quote them; a page is no answer.
     if is_page && is_check(body) {
         return check();
     }
@@ -92,6 +94,7 @@ pub(super) fn refusal(head: Head, body: &[u8], variable: &str) -> Refusal {
             Kind::Unavailable,
             format!("the service answered with HTTP {}", head.status),
         ),
+        // A page that is no check: the address, or the service, has changed.
         ..300 if is_page => Refusal::new(Kind::Protocol, "the service answered with a web page"),
         ..300 => ProviderError::malformed("answer").into(),
         status => Refusal::new(
@@ -106,6 +109,7 @@ pub(super) fn refusal(head: Head, body: &[u8], variable: &str) -> Refusal {
 pub(super) fn in_body(head: Head, body: &[u8], variable: &str) -> Option<Refusal> {
     let (value, _) = json::value(body)?;
     let told = Told::read(&value)?;
+    // After [`Told::read`]: only a body that is a refusal is searched, as answers may hold these words.
     if is_check(body) {
         return Some(check());
     }
@@ -134,6 +138,7 @@ pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, 
     let is_refused = match refusal.error.kind {
         Kind::AuthExpired => true,
         // A refusal without a known code: HTTP 400, or `success:false`.
+        // Words that are not in the list are still a refusal of what was typed.
         Kind::Unavailable | Kind::Protocol | Kind::ModelNotFound => head.status < 500,
         _ => false,
     };
@@ -177,7 +182,9 @@ impl Told {
     fn read(value: &Value) -> Option<Self> {
         let members = value.as_object()?;
         let is_said = |name: &str| members.get(name).is_some_and(|it| !it.is_null());
+        // The firewall's own form, which has nothing else in common (section 8).
         if is_said("ret") {
+            // As JSON text: it is searched for words only.
             let words = members.get("ret").map(Value::to_string).unwrap_or_default();
             return Some(Self {
                 is_check: is_check(words.as_bytes()),
@@ -186,11 +193,13 @@ impl Told {
         }
         let is_failure = members.get("success") == Some(&Value::Bool(false));
         let mut told = Self::default();
+        // Before `success`: in a stream it comes alone.
         if let Some(error) = members.get("error").filter(|_| is_said("error")) {
             told.take(error);
         } else if is_failure {
             let data = members.get("data").filter(|data| !data.is_null());
             told.take(data.unwrap_or(value));
+            // Again, for what `data` leaves open: the older form has its code one level higher.
             told.take(value);
         } else if is_said("code") && !is_said("choices") && !is_said("data") {
             // The older, flat form.
@@ -203,6 +212,7 @@ impl Told {
 
     /// What is said first counts.
     fn take(&mut self, value: &Value) {
+        // `error` may be a bare text.
         if let Value::String(text) = value {
             self.say(text);
             return;
@@ -222,6 +232,7 @@ impl Told {
             Some(Value::String(hours)) => hours.trim().parse().ok(),
             _ => None,
         };
+        // A stranger's number: it becomes a duration below, which panics on others.
         let hours = hours.filter(|hours| hours.is_finite() && *hours > 0.0);
         self.hours = self.hours.or(hours);
     }
@@ -253,6 +264,7 @@ impl Told {
                 Kind::Moderated,
                 "the service's moderation stopped the answer",
             ),
+            // By its words: a quota's error comes without a code (section 8).
             _ if self.says(&["quota", "token-limit"]) => {
                 Refusal::new(Kind::QuotaSpent, "the account's quota is spent")
             }
@@ -288,6 +300,7 @@ impl Told {
     fn limited(&self) -> Refusal {
         match self.hours {
             Some(hours) => Refusal::new(Kind::QuotaSpent, "the account's allowance is spent")
+                // Bounded: no allowance is a year away, and the deadline is added to a clock.
                 .resting(Some(Duration::from_secs_f64((hours * 3600.0).min(1e7)))),
             None => Refusal::new(Kind::RateLimited, "too many requests"),
         }
@@ -297,6 +310,7 @@ impl Told {
 /// After our own tries another one would only take as long again.
 fn busy() -> Refusal {
     Refusal::new(Kind::Unavailable, "the chat is still at work")
+        // Section 8: no other account would help, as the chat is this one's.
         .lasting()
         .with(Remedy::Wait)
 }

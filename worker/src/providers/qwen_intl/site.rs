@@ -43,6 +43,7 @@ impl Site {
     /// Reads the settings.
     pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
         let base_url = CARD.base_url("QWEN_INTL_BASE_URL", vars, problems);
+        // Section 2.2: the newest page has a host of its own for it, the others do not.
         let auth_base_url = vars.base_url("QWEN_INTL_AUTH_BASE_URL", &base_url, problems);
         let upload = "QWEN_INTL_UPLOAD_BASE_URL";
         let word = |name: &str, default: &str| vars.get(name).unwrap_or(default).to_owned();
@@ -50,6 +51,7 @@ impl Site {
             auth_base_url,
             base_url,
             upload_base_url: vars
+                // Without a default: unset means the store's own address.
                 .get(upload)
                 .map(|url| vars.base_url(upload, url, problems)),
             cdn_base_url: CARD.base_url("QWEN_INTL_CDN_BASE_URL", vars, problems),
@@ -77,6 +79,7 @@ impl Site {
 
     /// Where the gateway itself fetches a result from; links that clients get stay as they are.
     pub(super) fn fetched_from(&self, url: &str) -> String {
+        // Only the CDN itself: a name that begins with it is somebody else's.
         match url.strip_prefix(CDN).filter(|rest| rest.starts_with('/')) {
             Some(rest) => format!("{}{rest}", self.cdn_base_url),
             None => url.to_owned(),

@@ -34,6 +34,7 @@ struct Found {
 impl Sources {
     /// The pages of a frame, in either of their places.
     pub(super) fn add(&mut self, extra: Option<&RawValue>) {
+        // An empty text is no JSON, and so no pages.
         let extra = extra.map(RawValue::get).unwrap_or_default();
         let extra: Extra = serde_json::from_str(extra).unwrap_or_default();
         let newer = extra.tool_result.and_then(|found| found.docs);
@@ -42,6 +43,7 @@ impl Sources {
             .flatten()
             .flatten()
         {
+            // Up to 200 by 200: a hash set would cost more.
             let is_known = self.0.iter().any(|known| known.url == page.url);
             if !page.url.is_empty() && !is_known && self.0.len() < MOST {
                 self.0.push(page);
@@ -51,6 +53,7 @@ impl Sources {
 
     /// Tells of all of them.
     pub(super) fn tell(&mut self, events: &mut Vec<ChatEvent>) {
+        // From 1, as the answer's marks count; drained, so that they are told once.
         for (index, page) in (1..).zip(self.0.drain(..)) {
             events.push(ChatEvent::Citation {
                 index,

@@ -148,6 +148,7 @@ impl Decoder {
         bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
+        // The decoder's own bound: a line without an end is refused there.
         self.sse.push(bytes)?;
         while let Some(event) = self.sse.next() {
             self.answer.data(event.data, events)?;
@@ -161,7 +162,9 @@ impl Decoder {
     /// An answer that never began, or that broke off within an event.
     pub(super) fn end(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         if let Some(event) = self.sse.finish() {
+            // Without a blank line behind it the last event may be whole all the same.
             let is_cut = serde_json::from_slice::<&RawValue>(event.data).is_err();
+            // What is no object says nothing, cut or not.
             if is_cut && !self.answer.is_over && event.data.trim_ascii_start().starts_with(b"{") {
                 return Err(ProviderError::broken_stream().into());
             }
@@ -220,6 +223,7 @@ impl Answer {
         if !data.starts_with(b"{") {
             return Ok(());
         }
+        // The usual frame is read borrowed, without a copy; what may hold a half takes the slower way.
         if !json::may_have_half(data)
             && let Ok(frame) = serde_json::from_slice::<Frame<'_>>(data)
         {
@@ -235,6 +239,7 @@ impl Answer {
         match serde_json::from_slice::<Frame<'_>>(&normal) {
             Ok(frame) => self.frame(frame, &normal, events),
             Err(_) => {
+                // As an error first: those have members of other types.
                 self.other(&normal, events)?;
                 self.unknown.tell("frame", events);
                 Ok(())
@@ -249,6 +254,7 @@ impl Answer {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
         let created = frame.created.and_then(|created| created.response_id);
+        // The frames name it as well: an answer without `response.created` is no worse.
         if let Some(id) = created.or(frame.response_id)
             && self.response_id != id
             && id.len() <= MOST_ID_BYTES
@@ -257,12 +263,15 @@ impl Answer {
         }
         // Cumulative, the last one counts.
         self.usage = frame.usage.and_then(count::usage).or(self.usage);
+        // `"error": null` comes with ordinary frames.
         let is_error = frame.error.is_some_and(|error| error.get() != "null");
         let Some(choices) = frame.choices.filter(|_| !is_error) else {
+            // Not only errors: `response.info` has no choices either.
             return self.other(data, events);
         };
         for delta in choices.into_iter().filter_map(|choice| choice.delta) {
             self.delta(delta, events)?;
+            // `complete` has told its end; more after it would follow `Finish`.
             if self.is_over {
                 break;
             }
@@ -275,6 +284,7 @@ impl Answer {
         let Ok(value) = serde_json::from_slice::<Value>(data) else {
             return Ok(());
         };
+        // `response.info`, `response.stopped`, `done`: nothing of the answer (section 7.1).
         let Some(refusal) = refusal::in_stream(&value, &self.variable) else {
             return Ok(());
         };
@@ -288,10 +298,12 @@ impl Answer {
 
     fn delta(&mut self, delta: Delta<'_>, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         let phase = match (delta.phase.as_deref(), delta.name.as_deref()) {
+            // Older frames name a tool where newer ones have a phase (section 7.1).
             (None | Some(""), Some(name)) => name,
             (phase, _) => phase.unwrap_or_default(),
         };
         let content = delta.content.unwrap_or_default();
+        // Of any phase: nothing follows it.
         if delta.status.as_deref() == Some("error") {
             let error = ProviderError::new(Kind::Unavailable, "the service failed at its answer");
             return Err(error.into());
@@ -300,6 +312,7 @@ impl Answer {
         let mut ends = false;
         match phase {
             "answer" | "" => {
+                // The words of a picture's answer describe it, which nobody asked for.
                 if !self.is_drawing {
                     say(
                         self.output,
@@ -320,16 +333,20 @@ impl Answer {
             ),
             "thinking_summary" => self.summarised(delta.extra, events),
             "image_gen" | "image" | "image_gen_tool" => {
+                // Beside words the picture is one of several parts, and `answer` ends them.
                 self.drawn(&content, events);
                 ends = is_finished && self.is_drawing;
             }
             "web_search" => self.sources.add(delta.extra),
+            // Known, and no answer text (section 7.1).
             "tool_call" | "code_interpreter" | "slides" | "video_gen" => {}
             _ => self.unknown.tell("phase", events),
         }
+        // Whatever phase: ordinary chats show pictures beside the text (section 7.1).
         if let Some(extra) = delta.extra.filter(|extra| may_show(extra.get())) {
             self.shown(extra, is_image(phase), events);
         }
+        // Last: the frame that ends the answer may carry a picture.
         if ends {
             self.complete(events)?;
         }
@@ -349,6 +366,7 @@ impl Answer {
         let extra = extra.map(RawValue::get).unwrap_or_default();
         let extra: Extra = serde_json::from_str(extra).unwrap_or_default();
         let items = extra.summary_thought.and_then(|summary| summary.content);
+        // By number and not by text: the same thought may come twice, and what was said never changes.
         for item in items.into_iter().flatten().skip(self.summary) {
             let gap = if self.thoughts.has_spoken { "\n\n" } else { "" };
             self.thoughts.has_spoken = true;
@@ -368,6 +386,7 @@ impl Answer {
                 self.drawn(url, events);
             }
         }
+        // Only where the content had none: `url` in `extra` is also that of a source.
         if is_image && self.pictures.is_empty() {
             for name in ["image", "url"] {
                 if let Some(url) = anywhere(&extra, name) {
@@ -381,6 +400,7 @@ impl Answer {
     fn drawn(&mut self, url: &str, events: &mut Vec<ChatEvent>) {
         let url = url.trim();
         let is_web = url.starts_with("https://") || url.starts_with("http://");
+        // The same picture is in the content and in the list.
         let is_known = self.pictures.iter().any(|known| known == url);
         if !is_web || is_known || self.pictures.len() >= MOST_PICTURES {
             return;
@@ -389,6 +409,7 @@ impl Answer {
         if self.is_drawing {
             return;
         }
+        // Markdown shows a picture only apart from the text before it.
         let gap = if self.text.has_spoken { "\n\n" } else { "" };
         self.text.has_spoken = true;
         events.push(ChatEvent::Text(format!("{gap}{}", picture(url))));
@@ -405,9 +426,11 @@ impl Answer {
             (&mut self.thoughts, ChatEvent::Reasoning as fn(String) -> _),
             (&mut self.text, ChatEvent::Text),
         ] {
+            // A half whose other half never came is said as U+FFFD.
             events.extend(voice.halves.finish().map(|half| event(half.to_string())));
         }
         let has_half = events
+            // A half is text too: an answer of one broken emoji is an answer.
             .get(before..)
             .is_some_and(|new| new.iter().any(|it| matches!(it, ChatEvent::Text(_))));
         if !self.text.has_spoken && !has_half {
@@ -425,6 +448,7 @@ impl Answer {
 
     fn close(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {
         self.is_over = true;
+        // Sources after the text: their numbers are those of the marks in it.
         self.sources.tell(events);
         events.extend(self.usage.map(ChatEvent::Usage));
         events.push(ChatEvent::Finish(reason));
@@ -442,6 +466,7 @@ fn is_image(phase: &str) -> bool {
 
 /// Whether it is worth reading for pictures: nearly none is.
 fn may_show(extra: &str) -> bool {
+    // `url` with its quotes: without them nearly every search result would be read twice.
     extra.contains("image") || extra.contains("\"url\"")
 }
 
@@ -465,7 +490,9 @@ fn say(
     events: &mut Vec<ChatEvent>,
 ) {
     let new = match output {
+        // A snapshot that goes back says nothing: what was sent stands.
         Output::Snapshots => voice.said.advance(&content).map(str::to_owned),
+        // Halves only where text is new: a snapshot's half is whole in the next one.
         Output::Increments if json::has_half(&content) || voice.halves.is_waiting() => {
             Some(voice.halves.join(&content))
         }

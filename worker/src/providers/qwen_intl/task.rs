@@ -24,6 +24,7 @@ pub(super) fn submitted(body: &[u8]) -> Option<String> {
     objects(body).find_map(|object| {
         let first = object.pointer("/data/messages/0/extra/wanx/task_id");
         let first = first.and_then(Value::as_str).map(str::to_owned);
+        // Measured place first: a tool's own result may have a task of another kind.
         first.or_else(|| named(&object, 0))
     })
 }
@@ -32,6 +33,7 @@ pub(super) fn submitted(body: &[u8]) -> Option<String> {
 pub(super) fn in_detail(body: &[u8]) -> Option<String> {
     let detail: Value = serde_json::from_slice(body).ok()?;
     let messages = detail.pointer("/data/chat/messages")?.as_array()?;
+    // The last first: in a chat that was used before, the older tasks are of older questions.
     let mut tasks = messages.iter().rev().filter_map(|message| {
         let task = message.pointer("/extra/wanx/task_id")?.as_str()?;
         Some(task.to_owned())
@@ -45,6 +47,7 @@ pub(super) fn progress(body: &[u8]) -> Option<Progress> {
     let data = body.get("data").filter(|data| data.is_object());
     let told = data.unwrap_or(&body);
     let text = |name: &str| {
+        // Flat and in an envelope alike (section 3): the older call has no `data`.
         let mut found = [told, &body]
             .into_iter()
             .filter_map(|it| it.get(name)?.as_str());
@@ -55,10 +58,12 @@ pub(super) fn progress(body: &[u8]) -> Option<Progress> {
         "running" | "pending" | "queued" | "processing" => {
             Progress::Running(seconds(told.get("remaining_time")))
         }
+        // A success without an address is a change of the page, and no video comes of looking again.
         "success" | "succeeded" | "completed" => match result(told).or_else(|| result(&body)) {
             Some(url) => Progress::Done(url),
             None => Progress::Failed(ProviderError::malformed("video")),
         },
+        // Section 7.5: the page takes every other word for a failure.
         _ => Progress::Failed(failure(text("message").unwrap_or_default())),
     })
 }
@@ -73,6 +78,7 @@ fn result(told: &Value) -> Option<String> {
         "/video_url",
     ];
     let is_web = |url: &&str| url.starts_with("https://") || url.starts_with("http://");
+    // One after the other: `content` holds words where the seed's shape has a link.
     let mut urls = places.iter().filter_map(|at| told.pointer(at)?.as_str());
     urls.find(is_web).map(str::to_owned)
 }
@@ -118,6 +124,7 @@ fn objects(body: &[u8]) -> impl Iterator<Item = Value> {
 
 /// A task by any of its names, anywhere.
 fn named(value: &Value, depth: usize) -> Option<String> {
+    // The depth of a stranger's JSON, and so of this recursion.
     if depth > MOST_DEPTH {
         return None;
     }

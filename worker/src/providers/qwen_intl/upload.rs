@@ -56,13 +56,16 @@ pub(super) async fn files(
         let Content::Parts(parts) = &message.content else {
             continue;
         };
+        // Part by part: which pictures are passed on as links is known of each alone.
         for part in parts {
             match part {
+                // Section 4.3: pictures of history are dropped, their messages' text stays.
                 Part::ImageUrl { .. } if Some(at) != last => {}
                 Part::ImageUrl { image_url, .. } if !fetches && is_web(image_url.url()) => {
                     files.push(File::Link(image_url.url().trim().to_owned()));
                 }
                 part if part.is_attachment() => {
+                    // Alone, so that a message's other parts are not fetched with it.
                     let alone = Message {
                         content: Content::Parts(vec![part.clone()]),
                         ..Message::new(message.role, "")
@@ -135,11 +138,13 @@ pub(super) async fn upload(
     files: &[File],
     items: &mut Vec<Value>,
 ) -> Result<(), Refusal> {
+    // Links are items as well, so the two lists stay in step when a try is repeated.
     for file in files.iter().skip(items.len()) {
         let item = match file {
             File::Link(url) => wire::link(url),
             File::Bytes(file) => stored(turn, site, account, access, file).await?,
         };
+        // Pushed one by one: what is uploaded is not uploaded again by the next try.
         items.push(item);
     }
     Ok(())
@@ -158,17 +163,21 @@ async fn stored(
     loop {
         let requests = [Api::V2, Api::V1].map(|api| wire::grant(caller, api, file, moment()));
         let grant = call::either(turn, requests, variable, Grant::read).await?;
+        // After the grant: the store compares the signature's moment with its clock (section 6.1).
         let now = turn.unix_ms();
         let stored = turn.send(grant.put(site, file, now / 1000)).await?;
         match stored.status.as_u16() {
             200..300 => {
+                // Two ids of our own, as the page makes them; nothing refers to them.
                 let (item, task) = (turn.uuid(), turn.uuid());
                 return Ok(wire::file(&grant, file, item, task, now));
             }
+            // Section 8: keys that ended meanwhile; another grant is all that can help.
             403 if std::mem::take(&mut may_ask_anew) => {}
             403 => {
                 let error =
                     ProviderError::new(Kind::Unavailable, "the file store refused its keys");
+                // Another account gets its keys from the same place.
                 return Err(error.lasting().into());
             }
             500.. => {

@@ -50,6 +50,7 @@ struct Begun<'a> {
 impl<'a> Begun<'a> {
     fn read(task: &'a str) -> Option<Self> {
         // No id of the service has a blank.
+        // By words and not as JSON: a ticket is part of an id that clients keep.
         let mut words = task.split(' ');
         let (chat_id, task_id, since) = (words.next()?, words.next()?, words.next()?);
         Some(Self {
@@ -71,6 +72,7 @@ impl Videos for QwenIntl {
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<Ticket, ProviderError>> {
         Box::pin(async move {
+            // Fetched before the lease, and never passed on by link: see [`upload::files`].
             let picture = match &ask.input_reference {
                 Some(input) => Some(upload::given(turn, "input_reference", input, true).await?),
                 None => None,
@@ -93,6 +95,7 @@ impl Videos for QwenIntl {
             let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
             let begun = async |turn: &mut Turn, place: Place<'_>, asked: &Asked| {
                 let task_id = self.submitted(turn, place, asked).await?;
+                // In the ticket, as any worker may be asked how far it is.
                 let since = turn.unix_ms() / 1000;
                 Ok(format!("{} {task_id} {since}", place.chat_id))
             };
@@ -110,6 +113,7 @@ impl Videos for QwenIntl {
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<VideoState, ProviderError>> {
         Box::pin(async move {
+            // Every ticket is sealed by us, but an older version may have written it differently.
             let begun = Begun::read(&ticket.task).ok_or_else(unknown)?;
             let account = turn.lease_known(&self.accounts, &ticket.account).await?;
             let (turn, now) = (&*turn, turn.unix_ms() / 1000);
@@ -142,8 +146,10 @@ impl Videos for QwenIntl {
             let turn = &*turn;
             self.mended(turn, &account, async |access| {
                 // Nothing stops a task, and its chat is deleted after it only (section 9).
+                // A failed look says nothing of the task: then deleting is tried, and may be refused.
                 let progress = self.progress(turn, &account, access, begun).await;
                 if matches!(progress, Ok(Progress::Running(_))) {
+                    // This worker sweeps it later, whoever asked.
                     self.abandoned.add(Place {
                         account: &account,
                         access,
@@ -190,6 +196,7 @@ impl QwenIntl {
             access,
             chat_id: begun.chat_id,
         };
+        // New with every look: the failures in a row are the client's to count here.
         let mut watch = Watch::new(begun.task_id.to_owned());
         match self.look(turn, place, &mut watch).await {
             Ok(Some(progress)) => Ok(progress),
@@ -200,6 +207,7 @@ impl QwenIntl {
                 );
                 Err(error.into())
             }
+            // Of a task, not of a model: the kind is the same 404.
             Err(refusal) if refusal.error.kind == Kind::ModelNotFound => Err(unknown().into()),
             Err(refusal) => Err(refusal),
         }
@@ -213,6 +221,7 @@ impl QwenIntl {
         make: impl AsyncFn(&Arc<Access>) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
         let mut may_renew = true;
+        // A login here too: the ticket's account may have no token on this worker.
         let mut access = login::token(&self.site, turn, account).await?;
         loop {
             let refusal = match make(&access).await {
@@ -222,6 +231,7 @@ impl QwenIntl {
                 }
                 Err(refusal) => refusal,
             };
+            // By kind and not by remedy: a look wraps what the calls say.
             let is_expired = refusal.error.kind == Kind::AuthExpired;
             if !is_expired || !std::mem::take(&mut may_renew) {
                 return Err(refusal.error);
@@ -235,7 +245,9 @@ impl QwenIntl {
 
 /// How much of it is done: by what is left of it, where the service says so.
 fn percent(elapsed: u64, left: Option<u64>) -> u8 {
+    // Without the service's word the usual time is the measure.
     let left = left.unwrap_or_else(|| USUAL_SECONDS.saturating_sub(elapsed));
+    // Never by nothing.
     let whole = elapsed.saturating_add(left).max(1);
     u8::try_from(elapsed.saturating_mul(100) / whole).unwrap_or(99)
 }

@@ -14,6 +14,7 @@ use super::{
     oss,
     site::{SITE, Site},
 };
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::Secret,
     upstream::{Answer, Request, fetch::Attachment},
@@ -77,6 +78,7 @@ struct Ask<'a> {
     chat_id: &'a str,
     chat_mode: &'a str,
     model: &'a str,
+    // `null` always: one question per chat.
     parent_id: (),
     messages: [Message<'a>; 1],
     timestamp: u64,
@@ -142,10 +144,12 @@ pub(super) fn create_chat(caller: Caller<'_>, model: &str, kind: Kind, moment: M
 pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -> Request {
     let (kind, seconds) = (question.kind, moment.unix_ms / 1000);
     let is_streamed = !kind.is_video();
+    // Section 4.6: of a picture it stands in both places, else at the top alone.
     let meta_size = question.size.filter(|_| kind == Kind::VideoOfImage);
     let body = Ask {
         stream: is_streamed,
         version: "2.1",
+        // With it the decoder appends; see [`super::stream::Output`].
         incremental_output: true,
         chat_id: question.chat_id,
         chat_mode: "normal",
@@ -179,6 +183,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
                 } else {
                     "Fast"
                 },
+                // Newer pages search with this and thinking only; the kind `search` does without (section 4.3).
                 auto_search: false,
             },
         }],
@@ -195,6 +200,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
     } else {
         JSON
     };
+    // The page of the chat, where its own request would come from.
     let referer = page(Some(question.chat_id));
     signed(caller, Request::post("conversation", url), &referer, moment)
         .headers(&[
@@ -282,15 +288,18 @@ pub(super) fn login(caller: Caller<'_>, api: Api, login: &Login, moment: Moment)
         Api::V2 => "v2",
     };
     let url = format!("{}/api/{version}/auths/signin", caller.site.auth_base_url);
+    // Section 6.3: the page sends the digest, so the password itself never leaves.
     let password = digest::digest(&digest::SHA256, login.password.expose().as_bytes());
     let body = json!({"email": login.email.expose(), "password": oss::hex(password.as_ref())});
     short(caller, Request::post("login", url), &page(None), moment)
         .json(&body)
+        // Logins are counted (section 2.2): a lost answer is not asked for again.
         .once()
 }
 
 /// The token in the answer of [`login`]: in a cookie, or in any of the places of the body.
 pub(super) fn logged_in(answer: &Answer, body: &[u8]) -> Option<Secret> {
+    // The last of several would be the browser's choice; the service sets one.
     let cookie = answer.headers("set-cookie").find_map(|line| {
         let value = line.split(';').next()?.trim().strip_prefix("token=")?;
         (!value.is_empty()).then(|| value.to_owned())
@@ -315,6 +324,7 @@ pub(super) fn chat_id(body: &[u8]) -> Option<String> {
     struct Created {
         id: String,
     }
+    // Strict: a refusal has no `data.id`, and is judged as one.
     let created: Envelope = serde_json::from_slice(body).ok()?;
     Some(created.data.id).filter(|id| !id.is_empty())
 }
@@ -337,6 +347,7 @@ fn class(content_type: &str) -> Class {
         Some("image") => of("image", "image", "vision"),
         Some("video") => of("video", "video", "video"),
         Some("audio") => of("audio", "audio", "audio"),
+        // Only what has no type at all is a `file` to the service.
         _ if content_type == "application/octet-stream" => of("file", "file", "document"),
         _ => of("document", "file", "document"),
     }
@@ -379,6 +390,7 @@ pub(super) fn link(url: &str) -> Value {
 fn page(chat_id: Option<&str>) -> String {
     chat_id.map_or_else(
         || format!("{SITE}/"),
+        // The id is the service's, but it goes into a header.
         |id| format!("{SITE}/c/{}", segment(id)),
     )
 }
@@ -404,6 +416,7 @@ fn short(caller: Caller<'_>, request: Request, referer: &str, moment: Moment) ->
     let request = signed(caller, request, referer, moment)
         .header("accept", SHORT)
         .timeout(SHORT_CALL);
+    // A GET with a content type is nothing that a browser sends.
     if request.method == Method::POST {
         request.header("content-type", JSON)
     } else {
@@ -415,6 +428,7 @@ fn short(caller: Caller<'_>, request: Request, referer: &str, moment: Moment) ->
 fn signed(caller: Caller<'_>, request: Request, referer: &str, moment: Moment) -> Request {
     let site = caller.site;
     let mut request = request;
+    // A guest has neither; lists are open to them.
     if let Some(token) = caller.token {
         request = request.header("authorization", format!("Bearer {}", token.expose()));
     }
@@ -435,6 +449,7 @@ fn signed(caller: Caller<'_>, request: Request, referer: &str, moment: Moment) -
         .headers(&[
             ("user-agent", USER_AGENT),
             ("accept-language", "en-US,en;q=0.9"),
+            // The real site's, wherever the calls go: a proxy would break what the firewall compares.
             ("origin", SITE),
             ("referer", referer),
             (
@@ -455,7 +470,7 @@ fn timezone(unix_ms: u64) -> String {
     // `Fri, 20 Nov 2026 18:15:00 GMT`: a fixed form, so its words are where they always are.
     let text = httpdate::fmt_http_date(there);
     let mut words = text.split(' ');
-    let mut word = || words.next().unwrap_or_default();
+    let mut word = || words.next().or_impossible("a date has five words");
     let (weekday, day, month, year, time) = (word(), word(), word(), word(), word());
     let weekday = weekday.trim_end_matches(',');
     format!("{weekday} {month} {day} {year} {time} GMT+{HOURS_AHEAD:02}00")
