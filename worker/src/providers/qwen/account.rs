@@ -52,6 +52,7 @@ impl Account {
     fn new(cookie: String, xsrf_token: Option<String>, variable: &str) -> Self {
         let is_xsrf_spare = xsrf_token.is_none();
         Self {
+            // Of the ticket where there is one: a cookie's other parts change with every visit.
             device: device(&cookie).to_string(),
             cookie: Secret::new(cookie),
             xsrf_token: Secret::new(xsrf_token.unwrap_or_else(|| SPARE_XSRF_TOKEN.clone())),
@@ -105,6 +106,7 @@ fn value<'a>(cookie: &'a str, name: &str) -> Option<&'a str> {
 /// All accounts of the environment. Account 1 is `QWEN_TOKEN` where there is no `CN_ACCOUNT_1_COOKIE` (section 2.1).
 pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let mut accounts = Vec::new();
+    // Section 2.1: with both set the older name is not used.
     if vars.get("CN_ACCOUNT_1_COOKIE").is_none()
         && let Some(token) = vars.pasted("QWEN_TOKEN")
     {
@@ -115,6 +117,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
         let Some(cookie) = vars.pasted(&variable) else {
             continue;
         };
+        // First as set: the cookie's own may be of an older visit.
         let token = vars.pasted(&format!("CN_ACCOUNT_{number}_XSRF_TOKEN"));
         // Without either token the account counts as not configured (section 3).
         let Some(xsrf_token) = token.or_else(|| xsrf_token(&cookie)) else {
@@ -129,6 +132,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
         if let Some((_, device)) = devices.iter().find(|(of, _)| of == number) {
             account.device.clone_from(device);
         }
+        // Told at start: as a header it would fail at the first question.
         let has_control = |secret: &Secret| secret.expose().chars().any(char::is_control);
         if has_control(&account.cookie)
             || has_control(&account.xsrf_token)
@@ -148,6 +152,7 @@ fn from_token(token: &str) -> Account {
     let cookie = if token.contains('=') {
         token.to_owned()
     } else if token.len() > LONGEST_TONGYI_TICKET {
+        // Section 2.2: such a ticket goes by another name, and only its length tells.
         format!("login_aliyunid_ticket={token}")
     } else {
         format!("tongyi_sso_ticket={token}")
@@ -159,6 +164,7 @@ fn from_token(token: &str) -> Account {
 /// The `XSRF-TOKEN` cookie, URL-decoded (section 2.2).
 fn xsrf_token(cookie: &str) -> Option<String> {
     let value = value(cookie, "XSRF-TOKEN")?;
+    // Lossy: a token that is no UTF-8 is refused by the service, which says so better than we could.
     let decoded = percent_encoding::percent_decode_str(value).decode_utf8_lossy();
     Some(decoded.into_owned()).filter(|token| !token.is_empty())
 }

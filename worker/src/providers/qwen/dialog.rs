@@ -70,6 +70,7 @@ impl Dialog {
             let base_url = self.upload_base_url.as_deref();
             items.push(upload::upload(turn, caller, base_url, file).await?);
         }
+        // The files first: the question names them.
         let question = Question {
             model: asked.model,
             thinking: asked.thinking,
@@ -88,6 +89,7 @@ impl Dialog {
             let body = answer.short().await?;
             let error = refusal::refusal(status, &body, &account.variable);
             let error = error.with_retry_after(retry_after);
+            // A page in its place is a generation that is gone; a refusal is one that is there.
             let failure = Failure::judged(status, is_page(&content_type, &body), error);
             // A refusal is an answer, too: this generation is there.
             if matches!(failure, Failure::Told(_)) {
@@ -108,6 +110,7 @@ impl Dialog {
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
             // Before the events go out: a client that leaves with the first of them must leave nothing behind.
+            // Once: every event names it.
             if let Some(session_id) = decoder.session_id().filter(|_| !is_registered) {
                 let delete = || wire::delete_session(caller, session_id).into();
                 turn.opened(session_id, self.deletes_sessions.then(delete));
@@ -115,6 +118,7 @@ impl Dialog {
             }
             turn.emit_then(fed).await?;
         }
+        // Also where the loop ended by the last event: what was held back is said here.
         decoder.finish(&mut turn.events)?;
         if decoder.rewrites() > 0 {
             tracing::info!(

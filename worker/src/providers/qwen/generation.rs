@@ -59,6 +59,7 @@ impl Memory {
         use Generation::{Chat2, Dialog};
         match self.protocol {
             Protocol::Only(generation) => (generation, None),
+            // Whoever answered last is asked first; the other one is a fallback in both directions.
             Protocol::Auto if self.answered.load(Ordering::Relaxed) == Dialog as u8 => {
                 (Dialog, Some(Chat2))
             }
@@ -91,6 +92,7 @@ impl Failure {
 
     /// An answer that means `error`: absent by its status, or by being a web page.
     pub(super) fn judged(status: u16, is_page: bool, error: ProviderError) -> Self {
+        // 404 and 410 also with JSON: the site answers so for calls that are gone.
         if matches!(status, 404 | 410) || (status == 200 && is_page) {
             Self::Absent(error)
         } else {

@@ -71,6 +71,7 @@ pub fn configure(
     let protocol = Protocol::read(vars.get("QWEN_PROTOCOL"), problems);
     let base_url = CARD.base_url("QWEN_BASE_URL", vars, problems);
     let base_url = base_url.trim_end_matches("/dialog").to_owned();
+    // Section 2.1: a proxy stands for the chat2 hosts as well, the site does not.
     let elsewhere = (!chat2::hosts::is_site(&base_url)).then_some(base_url.as_str());
     let hosts = chat2::hosts::Hosts::read(vars, elsewhere, USER_AGENT, problems);
     let upload_base_url = vars
@@ -159,6 +160,7 @@ impl Qwen {
         let choice = self.choice(&ask.model, turn.caller);
         let account = turn.lease(&self.accounts, choice).await?;
         let files = attachments(ask, turn).await?;
+        // After both: a picture alone is a question.
         if prompt.trim().is_empty() && files.is_empty() {
             return Err(ProviderError::bad_request(
                 "messages",
@@ -173,6 +175,7 @@ impl Qwen {
         let Some(other) = other else {
             return Err(absent);
         };
+        // The other generation, and only of an absence: a refusal is an answer.
         match self.ask(other, ask, turn, &account, &prompt, &files).await {
             // Neither is there: what the first one said is nearer to the truth.
             Err(Failure::Absent(_)) => Err(absent),
@@ -227,6 +230,7 @@ impl Qwen {
     /// Which account a model name leads to: looked up as the client wrote it, before any alias (section 3).
     fn choice(&self, requested: &str, caller: u64) -> Choice {
         match (self.account_map.get(requested), self.policy) {
+            // The seed's semantics: a mapped model has its own account, and no other.
             (Some(number), _) => Choice::Only(number),
             (None, Policy::Map) => Choice::Only(1),
             (None, Policy::RoundRobin) => Choice::Any(caller),
@@ -236,6 +240,7 @@ impl Qwen {
 
 /// Only the last message's pictures and documents go along (section 4.3).
 async fn attachments(ask: &ChatRequest, turn: &Turn) -> Result<Vec<Attachment>, ProviderError> {
+    // `messages` is never empty: the door refuses such requests.
     let last = ask.messages.len() - 1;
     match ask.messages.get(last) {
         Some(message) => turn.attachments(last, message).await,

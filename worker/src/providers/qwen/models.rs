@@ -64,6 +64,7 @@ pub(super) fn accept(id: &str) -> Model {
     }
     // In a loop: how many suffixes there are is up to the caller.
     let (mut base, mut thinking, mut search) = (id, false, false);
+    // Suffixes may be written twice; each round shortens the name.
     let found = loop {
         if let Some(row) = MODELS.iter().find(|row| row.0.eq_ignore_ascii_case(base)) {
             break model(id, row);
@@ -73,6 +74,7 @@ pub(super) fn accept(id: &str) -> Model {
         } else if let Some(rest) = without(base, "-thinking") {
             (base, thinking) = (rest, true);
         } else {
+            // What the table does not know is judged by its name, as the seed does.
             let lower = base.to_ascii_lowercase();
             let thinks = lower == "qwq" || lower.contains("think");
             break model(id, &(base, base, thinks, lower.contains("-vl")));
@@ -98,6 +100,7 @@ pub(super) fn find(id: &str) -> Option<Model> {
     let is_ours = ["qwen", "qwq", "qvq", "tongyi"]
         .iter()
         .any(|prefix| lower.starts_with(prefix));
+    // Media is the international site's, which is tried before (section 3).
     let is_media = ["wanx", "animate"].iter().any(|word| lower.contains(word))
         || ["-image", "-image-edit", "-video"]
             .iter()

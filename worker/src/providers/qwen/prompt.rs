@@ -23,9 +23,11 @@ pub(super) fn flattened(request: &ChatRequest) -> String {
         let text = if at == last {
             text
         } else {
+            // Dead links would be sent back, and the service would try to open them.
             without_pictures(&text).into_owned().into()
         };
         // Text must not be able to forge a role.
+        // U+200B and not a removal: the text stays as long as it was, and reads the same.
         let text: String = text
             .replace("<|im_start|>", "<\u{200B}|im_start|>")
             .replace("<|im_end|>", "<\u{200B}|im_end|>");

@@ -55,6 +55,7 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> ProviderError
 
 /// An `errorCode`, wherever it came from; spelled with underscores or blanks (section 8).
 pub(super) fn coded(code: &str, message: &str, variable: &str) -> ProviderError {
+    // Without a code the message is one (section 8).
     let word = if code.is_empty() { message } else { code };
     match word.trim().to_ascii_uppercase().replace(' ', "_").as_str() {
         "NOT_LOGIN" | "LOGIN_TICKET_INVALID" => expired(variable),

@@ -18,6 +18,7 @@ impl AccountMap {
     /// Reads the variable: a JSON object. Absent or empty: the seed's default.
     pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {
         let unquoted = |text: &str| {
+            // Section 3: a reader of `.env` may have left them.
             ['"', '\''].iter().find_map(|&quote| {
                 Some(
                     text.strip_prefix(quote)?
@@ -30,6 +31,7 @@ impl AccountMap {
         let text = text
             .map(|text| unquoted(text).unwrap_or_else(|| text.to_owned()))
             .filter(|text| !text.is_empty());
+        // The seed's own default (section 3): it names a model of the second account.
         let Some(text) = text else {
             return Self(BTreeMap::from([("Qwen3-Max-Preview".to_owned(), 2)]));
         };
@@ -62,6 +64,7 @@ impl AccountMap {
 /// Numbers, numeric strings and integral floats, from 1 up.
 fn account_number(value: &Value) -> Option<usize> {
     let number = match value {
+        // JSON has no integers of its own; the seed takes 2.0 for 2.
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse::<u32>().ok()?.into(),
         Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => return None,
@@ -71,6 +74,7 @@ fn account_number(value: &Value) -> Option<usize> {
         clippy::cast_sign_loss,
         reason = "an integral number from 1 to a million"
     )]
+    // Checked above: integral, positive, and small enough for every machine.
     (number.fract() == 0.0 && (1.0..=MOST_ACCOUNTS).contains(&number)).then_some(number as usize)
 }
 

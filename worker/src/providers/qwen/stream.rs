@@ -203,9 +203,11 @@ impl Transcript {
         if self.is_finished || is_control(data) {
             return Ok(());
         }
+        // Nearly every event only adds to the last part.
         if self.grow(data, events) {
             return Ok(());
         }
+        // Whatever is read next is told apart by this event.
         self.alike.forget();
         let normal;
         let frame: Frame<'_> = match serde_json::from_slice(data) {
@@ -217,6 +219,7 @@ impl Transcript {
                 serde_json::from_slice(&normal).map_err(|_| malformed())?
             }
         };
+        // Only where the members are missing: the usual event is not read twice.
         if frame.contents.is_none() && frame.error_code.is_none() && frame.error_msg.is_none() {
             failed(data)?;
         }
@@ -231,6 +234,7 @@ impl Transcript {
                 .as_ref()
                 .and_then(Value::as_str)
                 .map(str::to_owned)
+                // `"null"` as text is how the service says "going on" (section 7.2).
                 .filter(|word| !word.is_empty() && word != "null")
         };
         let (code, message) = (word(frame.error_code), word(frame.error_msg));
@@ -259,6 +263,7 @@ impl Transcript {
         if is_last {
             return self.finish(events);
         }
+        // Learnt last: the next event repeats this one's bytes, not another's.
         if let Some((at, raw)) = grown {
             self.growing = at;
             self.alike.learn(data, raw.as_bytes(), Repeats::Everything);
@@ -295,6 +300,7 @@ impl Transcript {
         is_last: bool,
         events: &mut Vec<ChatEvent>,
     ) -> Result<Option<(usize, &'a str)>, ProviderError> {
+        // One list for all kinds: what is counted is the place within a frame.
         let mut ordinals: Vec<PartKind> = Vec::new();
         let (mut grown, mut has_additions) = (None, false);
         for part in parts {
@@ -305,6 +311,7 @@ impl Transcript {
             if part.role.as_deref().is_some_and(|role| role != "assistant") {
                 continue;
             }
+            // A part without content is an empty one, not a missing one (section 7.2).
             let raw = part.content.map_or("\"\"", RawValue::get);
             let (content, is_mended) = text(raw)?;
             self.has_halves |= is_mended;
@@ -328,6 +335,7 @@ impl Transcript {
             let key = part
                 .id
                 .map_or_else(|| format!("{kind:?} {ordinal}"), Cow::into_owned);
+            // In order of first appearance, which is the answer's order (section 7.3).
             let at = self
                 .parts
                 .iter()
@@ -341,10 +349,12 @@ impl Transcript {
                     });
                     self.parts.len() - 1
                 });
+            // The part's own word counts, and the frame's where it has none (section 7.3).
             let is_addition = part.incremental.or(incremental) == Some(true);
             has_additions |= is_addition;
             let before = events.len();
             self.advance(at, &content, is_addition, is_last, events);
+            // Only a part whose whole text was sent may be recognised: the next event is it, and more.
             let is_all_sent = |part: &Part| part.text.sent() == part.value;
             if events.len() > before
                 && kind == PartKind::Text
@@ -381,6 +391,7 @@ impl Transcript {
         }
         part.value.push_str(content);
         let has_halves = self.has_halves;
+        // Only where halves have been seen: nearly no answer has one.
         if has_halves && json::has_half(&part.value) {
             json::settle(&mut part.value);
             if is_last {
@@ -443,6 +454,7 @@ impl Transcript {
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         self.is_finished = true;
         if !self.has_output {
+            // In this order: a moderated answer has no text either, and says why.
             return Err(if self.is_moderated {
                 ProviderError::new(
                     Kind::Moderated,
@@ -459,6 +471,7 @@ impl Transcript {
                 title,
             });
         }
+        // Not the thoughts: they are passed on as they come, and are no part of the answer.
         let texts = || {
             self.parts
                 .iter()
@@ -482,6 +495,7 @@ impl Transcript {
 
 /// A JSON string, and whether it may hold halves of characters; null is an empty one.
 fn text(raw: &str) -> Result<(Cow<'_, str>, bool), ProviderError> {
+    // Borrowed where it is written without escapes, which nearly every text is.
     if let Ok(Text(text)) = serde_json::from_str(raw) {
         return Ok((text, false));
     }

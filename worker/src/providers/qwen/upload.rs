@@ -62,6 +62,7 @@ pub(super) async fn upload(
     upload_base_url: Option<&str>,
     file: &Attachment,
 ) -> Result<Value, Failure> {
+    // Asked for once a file: it names the place, and the credentials end with it.
     let token: UploadToken = call(turn, caller.account, wire::upload_token(caller)).await?;
     let stored = turn
         .send(wire::store(
@@ -72,6 +73,7 @@ pub(super) async fn upload(
             turn.uuid().simple().to_string(),
         ))
         .await?;
+    // 200 exactly: the form has asked for it.
     match stored.status.as_u16() {
         200 => {}
         500.. => {
@@ -99,6 +101,7 @@ pub(super) async fn upload(
         .into_iter()
         .next()
         .ok_or_else(|| ProviderError::malformed("list of links"))?;
+    // Its own words first: the list says why a document was refused.
     let Some(url) = link.url.filter(|url| !url.is_empty()) else {
         return Err(refusal::file_rejected(link.error_msg.as_deref().unwrap_or_default()).into());
     };
@@ -111,6 +114,7 @@ async fn check(turn: &Turn, caller: Caller<'_>, url: &str) -> Result<(), Failure
     for _ in 0..MOST_CHECKS {
         let result: SecurityResult =
             call(turn, caller.account, wire::security_result(caller, url)).await?;
+        // Only the first: one document is asked for (section 4.4 step 5).
         let first = result.status_list.into_iter().flatten().next();
         if let Some(refused) = first.filter(|first| first.status == Some(0)) {
             return Err(
@@ -133,6 +137,7 @@ async fn call<T: serde::de::DeserializeOwned>(
 ) -> Result<T, Failure> {
     let mut answer = turn.messenger().send(request).await?;
     let (status, content_type) = (answer.status.as_u16(), answer.content_type());
+    // By type too: a body that is a page is not read as JSON.
     if !answer.status.is_success() || content_type == "text/html" {
         let retry_after = answer.retry_after();
         let body = answer.short().await.unwrap_or_default();

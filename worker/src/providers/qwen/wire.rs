@@ -59,6 +59,7 @@ pub(super) fn ask(caller: Caller<'_>, question: Question<'_>) -> Request {
         "feature_config": {"search_enabled": question.search, "thinking_enabled": question.thinking},
         "contents": contents,
     });
+    // The answer is a stream, so the turn's own bounds count.
     let mut request = post(
         caller,
         "conversation",
@@ -160,6 +161,7 @@ pub(super) fn store(
         .text("success_action_status", "200")
         .file("file", &file.name, &file.content_type, &file.bytes);
     let host = upload_base_url.unwrap_or(&token.host).trim_end_matches('/');
+    // Tolerance: the wire page does not say whether `host` has one.
     let scheme = if host.contains("://") { "" } else { "https://" };
     Request::post("store", format!("{scheme}{host}/"))
         .headers(&[
@@ -226,6 +228,7 @@ impl<T> Envelope<T> {
     /// # Errors
     /// The refusal that the envelope holds.
     pub(super) fn into_data(self, variable: &str) -> Result<T, ProviderError> {
+        // Only an explicit `false`: a body without it is a success (section 4.1).
         if self.success == Some(false) {
             let code = self
                 .error_code

@@ -22,18 +22,24 @@ impl Alike {
     /// Takes an event as the pattern of those to come. `raw` is the answer so far as it is written in `event`, quotes
     /// included: a slice of `event` itself, else nothing is learnt.
     pub(super) fn learn(&mut self, event: &[u8], raw: &[u8]) {
+        // First, so that what cannot be learnt is not recognised by the pattern before it.
         self.forget();
+        // By address: the decoder hands us a slice of the event, and looking for the text would find it in the thoughts
+        // too.
         let Some(start) = (raw.as_ptr() as usize).checked_sub(event.as_ptr() as usize) else {
             return;
         };
+        // Without the closing quote: what is new stands before it.
         let Some((before, tail)) = event.split_at_checked(start + raw.len().saturating_sub(1))
         else {
             return;
         };
+        // The first one: the answer comes behind it, and may hold these very words.
         let Some(at) = memchr::memmem::find(before, ORDER).map(|at| at + ORDER.len()) else {
             return;
         };
         let (head, rest) = before.split_at(at);
+        // The number must stand before the answer, as it is cut out of what surrounds it.
         if at < start && tail.first() == Some(&b'"') {
             self.head.extend_from_slice(head);
             self.middle.extend_from_slice(number(rest).1);
@@ -53,8 +59,10 @@ impl Alike {
         if self.tail.is_empty() {
             return None;
         }
+        // The end first: it differs in nearly every event that is another one.
         let rest = event.strip_suffix(self.tail.as_slice())?;
         let (digits, rest) = number(rest.strip_prefix(self.head.as_slice())?);
+        // A number beyond 64 bits is no order of ours, and goes the long way.
         let order = str::from_utf8(digits).ok()?.parse().ok()?;
         let new = rest.strip_prefix(self.middle.as_slice())?;
         Some((order, str::from_utf8(new).ok()?))

@@ -40,6 +40,7 @@ impl Hosts {
                 problems,
             )
         };
+        // An address that is unset must not lead past a proxy (section 2.1).
         let chat = host("QWEN_CHAT_BASE_URL");
         let (api, security, workspace) = (
             host("QWEN_API_BASE_URL"),
@@ -48,6 +49,7 @@ impl Hosts {
         );
         let mut text = |name: &str, default: &str| {
             let text = vars.pasted(name).unwrap_or_else(|| default.to_owned());
+            // Told at start, as it would fail in every call.
             if text.chars().any(char::is_control) {
                 problems.push(format!(
                     "{name} holds control characters, which no header can carry"
@@ -74,6 +76,7 @@ pub(in crate::providers::qwen) fn is_site(url: &str) -> bool {
     ["tongyi.com", "aliyun.com", "qianwen.com"]
         .iter()
         .any(|site| {
+            // At a dot: `notqianwen.com` is somebody else's.
             host.strip_suffix(site)
                 .is_some_and(|front| front.is_empty() || front.ends_with('.'))
         })

@@ -12,10 +12,13 @@ pub(super) fn without(content: &str) -> Cow<'_, str> {
     let mut text: Option<String> = None;
     let mut rest = content;
     while let Some((before, from)) = rest
+        // All beginnings are tried: a Markdown link has `[(` as well.
         .match_indices("[(")
         .find_map(|(at, _)| Some((rest.get(..at)?, behind(rest.get(at..)?)?)))
     {
+        // Nearly no event has a marker, so nothing is copied until there is one.
         text.get_or_insert_default().push_str(before);
+        // The page puts the panel there, and the line feeds set it off.
         rest = from.trim_start_matches('\n');
     }
     match text {
@@ -31,14 +34,17 @@ fn behind(text: &str) -> Option<&str> {
     }
     let number = text.strip_prefix(NUMBERED)?;
     let rest = number.trim_start_matches(|c: char| c.is_ascii_digit());
+    // A marker has a number; without one it is text.
     (rest.len() < number.len()).then(|| rest.strip_prefix(END))?
 }
 
 /// The text up to a marker that is only begun at its end.
 pub(super) fn before_begun(text: &str) -> &str {
+    // The last bracket is enough: a marker has one, at its start.
     let Some((before, tail)) = text.rfind('[').and_then(|at| text.split_at_checked(at)) else {
         return text;
     };
+    // Sent and then completed to a marker, it would stand in the client's text for good.
     let is_begun = DEEP.starts_with(tail)
         || NUMBERED.starts_with(tail)
         || tail.strip_prefix(NUMBERED).is_some_and(|number| {

@@ -57,9 +57,11 @@ impl Pace {
         if between.is_zero() {
             return;
         }
+        // In a block: the lock is not held over the wait.
         let start = {
             let mut next = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             let now = Instant::now();
+            // A question reserves its place before it waits, so that several do not start at once.
             let start = next.map_or(now, |next| next.max(now));
             *next = Some(start + between);
             start
@@ -127,6 +129,7 @@ pub(super) async fn answer(
         messenger: turn.messenger(),
     };
     let mut items = Vec::new();
+    // Once, before the tries: pictures are the account's, not the session's.
     for file in asked.files {
         let base_url = settings.upload_base_url.as_deref();
         items.push(upload::upload(&contact, account, turn, base_url, file).await?);
@@ -141,6 +144,7 @@ pub(super) async fn answer(
                     .map(Some)
                     .contains(&error.code.as_deref()) =>
         {
+            // A refusal that was held back has said nothing; what it noticed is told by the next try.
             turn.events.clear();
             ask(settings, memory, turn, &contact, account, asked, &items).await
         }
@@ -157,9 +161,11 @@ async fn ask(
     asked: &Asked<'_>,
     items: &[Box<RawValue>],
 ) -> Result<(), Failure> {
+    // Before the salt is taken: it has a deadline, and the wait may be long.
     account.standing.pace.wait(settings.between).await;
     let (pass, time) = security::pass(contact, account, Scene::Chat, turn.unix_ms()).await?;
     let client = contact.client(account);
+    // Without hyphens: `req_id` and its kin are 32 digits (section 11.6).
     let hex = |turn: &Turn| turn.uuid().simple().to_string();
     let session_id = hex(turn);
     let question = Question {
@@ -182,6 +188,7 @@ async fn ask(
     let deletes = settings.deletes_sessions;
     let deletion = deletes.then(|| wire::delete_session(client, &session_id).into());
     turn.opened(&session_id, deletion);
+    // By the messenger: the turn's own error no longer tells that nobody was there.
     let sent = contact.messenger.send(request).await.map_err(Failure::from);
     let mut answer = match sent {
         Err(absent @ Failure::Absent(_)) => {
@@ -190,6 +197,7 @@ async fn ask(
         }
         sent => sent?,
     };
+    // 200 also for the slider, and for a page in the place of a generation that is gone.
     if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
         let (status, content_type) = (answer.status.as_u16(), answer.content_type());
         let retry_after = answer.retry_after();
@@ -202,24 +210,29 @@ async fn ask(
                 }
                 Failure::Told(error) => {
                     memory.has_answered(Generation::Chat2);
+                    // What the error knows of itself is exact; a header may be a proxy's.
                     let wait = error.retry_after.or(retry_after);
                     Failure::Told(error.with_retry_after(wait))
                 }
             },
         );
     }
+    // A stream has begun: whatever it says, this generation is there.
     memory.has_answered(Generation::Chat2);
     let mut decoder =
+        // Suspects are only taken at the beginning: what is held back then has not been sent.
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
     let read = read(turn, answer, &mut decoder, &settings.repeats).await;
     let keyring = &account.standing.keyring;
     let is_streak = match &read {
         Ok(()) => {
+            // In this order: an answer is heard even where nothing is to be forgotten.
             settings.repeats.heard(asked.prompt, decoder.text())
                 && keyring.forget(&pass.device, || true)
         }
         // Of many turns that are refused at once the first one registers anew; the others were signed before that.
         Err(Failure::Told(error)) if error.code.as_deref() == Some(refusal::REPEATED) => {
+            // The device is that of the pass, so that a new registration is not thrown away for an old one's refusal.
             keyring.forget(&pass.device, || settings.repeats.was_refused())
         }
         Err(_) => false,
@@ -248,6 +261,7 @@ async fn read(
             break;
         };
         let fed = decoder.feed(&bytes, &mut turn.events);
+        // Of the events still in hand: after they are passed on, nobody knows that this was the first.
         if !has_begun && turn.events.iter().any(ChatEvent::is_output) {
             has_begun = true;
             repeats.was_answered();
@@ -262,10 +276,12 @@ async fn read(
             "the service rewrote what it had said"
         );
     }
+    // After the end: a later event may name another one.
     if let Some(message) = decoder.message_id() {
         turn.answered_as(message);
     }
     turn.emit().await?;
+    // A body that has not ended is read to its end, so that the connection is free again.
     if !is_over {
         crate::upstream::linger::let_end(answer).await;
     }
@@ -284,6 +300,7 @@ fn nonce() -> String {
     const CHARS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
     let mut random = rand::rng();
     (0..11)
+        // Never `None`: the index is within the list.
         .filter_map(|_| CHARS.get(random.random_range(0..CHARS.len())))
         .map(|&byte| char::from(byte))
         .collect()

@@ -62,6 +62,7 @@ pub(super) fn read<'a>(
     meta: Option<&'a RawValue>,
     mut found: impl FnMut(Panel<'a>),
 ) {
+    // An unknown shape is passed over: panels change often, answers hardly.
     let Some(meta) = meta.and_then(|meta| serde_json::from_str::<Meta<'a>>(meta.get()).ok()) else {
         return;
     };
@@ -69,6 +70,7 @@ pub(super) fn read<'a>(
     let is = |kind: &'static str| move |load: &&Load<'a>| load.kind.as_deref() == Some(kind);
     let is_new = |known: &[&str], kind: Option<&str>| kind.is_some_and(|it| !known.contains(&it));
     let kinds = || loads.iter().map(|load| load.kind.as_deref());
+    // Told once and apart from reading, so that the arms below say only what they take.
     if match mime_type {
         "bar/workflow" => kinds().any(|kind| is_new(&["bar_thinking", "bar_tool"], kind)),
         "bar/progress" => is_new(
@@ -89,8 +91,10 @@ pub(super) fn read<'a>(
     };
     match mime_type {
         // With another type it is a heading, or the queries.
+        // A type of its own is a heading or the queries, unless a list is there all the same.
         "bar/progress" if meta.kind.is_none() || meta.list.is_some() => links(meta.list.as_ref()),
         "bar/iframe" => {
+            // Sources are grouped by query; the groups do not matter.
             for source in meta.sources.iter().filter_map(Value::as_array).flatten() {
                 links(source.pointer("/content/list"));
             }
@@ -112,6 +116,7 @@ pub(super) fn read<'a>(
                     links(group.pointer("/content/list"));
                 }
             }
+            // Section 11.8: either is the same thought, and `deep_think` the one that counts.
             let deep = loads.iter().find(is("deep_think"));
             let thinking = deep.or_else(|| loads.iter().find(is("multimodal_chat_think")));
             if let Some(text) = thinking
@@ -120,7 +125,9 @@ pub(super) fn read<'a>(
             {
                 found(Panel::Thought(Cow::Borrowed("deep"), text));
             }
+            // Only of the first: the page shows the answer there (section 11.8).
             let first = loads.first().and_then(|load| load.content);
+            // An object is a panel, a string is the answer.
             if let Some(text) = first.filter(|content| content.get().starts_with('"')) {
                 found(Panel::Text(text));
             }
@@ -150,6 +157,7 @@ pub(super) fn text(raw: Option<&RawValue>) -> Option<Cow<'_, str>> {
     if let Ok(Text(text)) = serde_json::from_str(raw) {
         return Some(text);
     }
+    // Half a pair is written as an escape that JSON readers refuse: it is mended first.
     let text: String = serde_json::from_slice(&json::mended(raw.as_bytes())).ok()?;
     Some(Cow::Owned(json::whole(&text)))
 }
@@ -162,6 +170,7 @@ pub(super) fn stacked(content: &str) -> String {
     for (at, line) in lines.iter().enumerate() {
         let next = lines.get(at + 1);
         let is_restated = next.is_some_and(|next| next.starts_with(line));
+        // The last line may be the beginning of a repetition: said, it would stay in the answer for good.
         let is_begun = next.is_none()
             && at
                 .checked_sub(1)

@@ -78,6 +78,7 @@ const SLIDER: &[&str] = &[
 /// credential.
 pub(super) fn refusal(status: u16, content_type: &str, body: &[u8], remedy: &str) -> Failure {
     let is_slider = |word: &&str| memchr::memmem::find(body, word.as_bytes()).is_some();
+    // Before status and type: the slider comes under any (section 11.9).
     if SLIDER.iter().any(is_slider) {
         return Failure::Told(slider());
     }
@@ -91,6 +92,7 @@ pub(super) fn refusal(status: u16, content_type: &str, body: &[u8], remedy: &str
             format!("the service answered with HTTP {status}"),
         ),
         // A field or a query value is missing; the message is its name.
+        // Section 11.9: 400 names the missing field, which is our bug, unless its words mean something else.
         (400, Some(said)) => match coded(&said.code, &said.message, remedy) {
             error if error.kind == Kind::Protocol => {
                 ProviderError::new(Kind::Protocol, "the service did not accept the request")
@@ -100,12 +102,14 @@ pub(super) fn refusal(status: u16, content_type: &str, body: &[u8], remedy: &str
         },
         // The XSRF token does not match the cookie (section 8).
         (403, _) if !is_page => expired(remedy),
+        // 404 and 410 count whatever they say: the generation is gone.
         (404 | 410, _) | (_, None) if status != 200 || is_page => {
             let message = format!("the service answered with HTTP {status}");
             let error = ProviderError::new(Kind::Protocol, message);
             error.with_code(&format!("upstream_http_{status}"))
         }
         (_, Some(said)) => coded(&said.code, &said.message, remedy),
+        // Before "malformed": an empty success is what a wrong `Accept` gets.
         (_, None) if body.trim_ascii().is_empty() => empty(),
         (_, None) => ProviderError::malformed("answer"),
     };
@@ -124,12 +128,14 @@ pub(super) struct Said {
 impl Said {
     /// The refusal that an object holds, if it holds one.
     pub(super) fn read(body: &Value) -> Option<Self> {
+        // Numbers and words: both generations' codes stand in these members.
         let word = |name: &str| match body.get(name) {
             Some(Value::String(word)) => Some(word.trim().to_owned()),
             Some(Value::Number(number)) => Some(number.to_string()),
             _ => None,
         };
         let mut codes = ["error_code", "code"].iter().filter_map(|name| word(name));
+        // 0 is said with every success.
         let code = codes.find(|code| !code.is_empty() && code != "0");
         let is_refused = code.is_some() || body.get("success") == Some(&Value::Bool(false));
         is_refused.then(|| Self {
@@ -145,8 +151,10 @@ impl Said {
 
 /// A code and its words, wherever they came from.
 pub(super) fn coded(code: &str, message: &str, remedy: &str) -> ProviderError {
+    // Code and words together: some say it in one, some in the other.
     let words = format!("{code} {message}").to_lowercase();
     let says = |known: &[&str]| known.iter().any(|word| words.contains(word));
+    // In the table's order (section 11.9): the first words that fit.
     if says(&["auth_failed", "ex015", "签名错误", "登录", "login"]) {
         expired(remedy)
     } else if says(&["rgv587", "fail_sys_user_validate"]) {
@@ -157,6 +165,7 @@ pub(super) fn coded(code: &str, message: &str, remedy: &str) -> ProviderError {
         ProviderError::new(Kind::Unavailable, "the service is busy")
     } else {
         let error = ProviderError::new(Kind::Protocol, "the service refused").saying(message);
+        // A bare number says nothing to a reader.
         if code
             .bytes()
             .all(|byte| byte.is_ascii_digit() || byte == b'-')

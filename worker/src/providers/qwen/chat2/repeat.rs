@@ -57,17 +57,22 @@ impl Repeats {
     /// The apology that would be one too many.
     pub(super) fn suspect(&self) -> Option<Arc<str>> {
         let state = self.state();
+        // One before the last: the answer that is coming would be the third.
         let sentence = state.sentence.as_ref().filter(|_| state.count >= ENOUGH)?;
+        // Only an apology is held back: a label that comes thrice is what was asked for.
         apologises(sentence).then(|| Arc::clone(sentence))
     }
 
     /// An answer was passed on; whether it is a reason to register anew.
     pub(super) fn heard(&self, question: &str, answer: &str) -> bool {
+        // Blanks at the ends differ, the sentence does not.
         let answer = answer.trim();
+        // Not the question itself: it may be long, and it is a client's.
         let mut hasher = DefaultHasher::new();
         question.hash(&mut hasher);
         let question = hasher.finish();
         let mut state = self.state();
+        // Another answer ends the streak, whatever was refused in between.
         if state.sentence.as_deref() != Some(answer) {
             *state = State {
                 sentence: is_sentence(answer).then(|| answer.into()),
@@ -77,15 +82,18 @@ impl Repeats {
                 is_refused: false,
             };
         } else if state.last_question != question {
+            // The same question again is a client that repeats itself, and says nothing of the service.
             state.count = state.count.saturating_add(1);
             state.last_question = question;
         }
         let is_streak = state.sentence.is_some() && state.count > ENOUGH;
+        // Once a streak: the next registration is made when the sentence comes on after it.
         is_streak && !std::mem::replace(&mut state.was_tried, true)
     }
 
     /// The apology has come again and was held back; whether that is a reason to register anew.
     pub(super) fn was_refused(&self) -> bool {
+        // Once as well: of many turns that are held back at once, the first one registers.
         !std::mem::replace(&mut self.state().is_refused, true)
     }
 
@@ -103,6 +111,7 @@ fn apologises(answer: &str) -> bool {
 fn is_sentence(answer: &str) -> bool {
     answer.len() <= MOST_BYTES
         && (answer.ends_with(SENTENCE_ENDS) || apologises(answer))
+        // In characters: a Chinese sentence has few of them, and three times as many bytes.
         && answer.chars().nth(FEWEST_CHARS - 1).is_some()
 }
 

@@ -127,6 +127,7 @@ struct Granted {
 impl Granted {
     fn into_grant(self) -> Option<Grant> {
         Some(Grant {
+            // An empty token would be sent, and refused in words.
             token: Secret::new(self.token.filter(|token| !token.is_empty())?),
             deadline: self.deadline?,
             salts: self.salts?.into_iter().map(Secret::new).collect(),
@@ -161,6 +162,7 @@ struct Pause {
 
 impl Pause {
     fn has_failed(&mut self, error: &ProviderError) {
+        // 2^6 = 64, above the longest pause: the shift stays small however often it fails.
         let pause = Duration::from_secs(1 << self.failures.min(6)).min(LONGEST_PAUSE);
         self.failures = self.failures.saturating_add(1);
         self.until = Some((Instant::now() + pause, error.clone()));
@@ -169,6 +171,7 @@ impl Pause {
     /// The error of the last call, while another one is too soon.
     fn error(&self) -> Option<ProviderError> {
         let (until, error) = self.until.as_ref()?;
+        // `None` when the pause is over: then another call may be made.
         let left = until.checked_duration_since(Instant::now())?;
         Some(error.clone().with_retry_after(Some(left)))
     }
@@ -192,6 +195,7 @@ impl Keyring {
     /// registered. Whether this call has brought it about.
     pub(super) fn forget(&self, device: &str, is_bad: impl FnOnce() -> bool) -> bool {
         let mut state = self.state();
+        // The device names the registration: one that was made since is not at fault.
         let is_current = |it: &Material| it.device == device;
         let is_forgotten = state.material.as_ref().is_some_and(is_current) && is_bad();
         if is_forgotten {
@@ -208,12 +212,16 @@ impl Keyring {
         read: impl FnOnce(&mut Grant, &str, &str, u64) -> T,
     ) -> Option<T> {
         let mut state = self.state();
+        // Remembered before anything is at hand: the next registration asks for it too.
         state.wants_workspace |= scene == Scene::Workspace;
         let material = state.material.as_mut()?;
+        // Section 11.4: a missing scene falls back to the base, but this one was not asked for yet.
         if scene == Scene::Workspace && !material.has_workspace {
             return None;
         }
+        // Deadlines are the service's time, as the answers are.
         let time = now_ms.saturating_add_signed(material.skew);
+        // Cloned before the grant is borrowed out of the same material.
         let (device, version) = (material.device.clone(), material.version.clone());
         let grant = material.grant(scene);
         grant
@@ -237,6 +245,7 @@ impl Keyring {
                 device: device.to_owned(),
                 version: version.to_owned(),
                 token: grant.token.clone(),
+                // From the back: which one is taken does not matter, only that it is gone.
                 salt: grant.salts.pop()?,
             };
             Some((pass, time))
@@ -246,6 +255,7 @@ impl Keyring {
 
     fn put(&self, mut read: Material, refreshed: bool) {
         let mut state = self.state();
+        // A call has been answered: what failed before is no reason to wait.
         state.registering = Pause::default();
         state.refreshing = Pause::default();
         match &mut state.material {
@@ -259,6 +269,8 @@ impl Keyring {
                     known.scenes.push((name, grant));
                 }
             }
+            // Forgotten while it was under way: what it has refreshed is what was refused.
+            None if refreshed => {}
             material => *material = Some(read),
         }
     }
@@ -283,30 +295,38 @@ pub(super) async fn pass(
 ) -> Result<(Pass, u64), Failure> {
     let keyring = &account.standing.keyring;
     // Refreshing names the chat's scene only; the workspace's ends in another registration.
+    // Another scene has salts of its own, and refreshing does not name it.
     if scene == Scene::Chat
         && keyring.supply(scene, now_ms) == Supply::Low
+        // While a refresh has just failed the salts that are left are used, not asked for again.
         && keyring.state().refreshing.error().is_none()
+        // Not waited for: what is left of the salts is what this turn uses meanwhile.
         && let Ok(guard) = Arc::clone(&keyring.turnstile).try_lock_owned()
     {
         // One refresh at a time, and nobody else waits for it. What fails leaves the salts that there are.
         apart(guard, refresh(contact.clone(), account.clone())).await;
     }
+    // Before the lock: nearly every question finds something.
     if let Some(taken) = keyring.take(scene, now_ms) {
         return Ok(taken);
     }
+    // Registering is: there is nothing to ask with.
     let guard = Arc::clone(&keyring.turnstile).lock_owned().await;
     if let Some(taken) = keyring.take(scene, now_ms) {
         return Ok(taken);
     }
+    // After the lock: whoever waited here need not fail the same way once more.
     if let Some(error) = keyring.state().registering.error() {
         return Err(Failure::Told(error));
     }
     let registering = register(contact.clone(), account.clone(), now_ms);
+    // A panic in the task is the only way it could be gone.
     apart(guard, registering).await.unwrap_or_else(|| {
         let error = unavailable("the call was interrupted");
         Err(Failure::Told(error))
     })?;
     let taken = keyring.take(scene, now_ms);
+    // Registered, and still nothing: the deadline has passed, by their clock or by ours.
     taken.ok_or_else(|| unavailable("its tokens are over already").into())
 }
 
@@ -315,6 +335,7 @@ async fn apart<T: 'static>(
     guard: OwnedMutexGuard<()>,
     call: impl Future<Output = T> + 'static,
 ) -> Option<T> {
+    // Spawned: the turn may end here, while the others still wait for what it brings.
     let task = actix_web::rt::spawn(async move {
         let result = call.await;
         drop(guard);
@@ -343,12 +364,14 @@ async fn registered(
     now_ms: u64,
 ) -> Result<Material, Failure> {
     let client = contact.client(account);
+    // Read once: between the two uses a turn might have asked for pictures.
     let has_workspace = account.standing.keyring.state().wants_workspace;
     let chid = Uuid::new_v4().simple().to_string();
     let body = ask(contact, wire::register(client, &chid, has_workspace)).await?;
     let mut material = read(&body)?;
     material.has_workspace = has_workspace;
     // Optional: without it our own clock must do (section 11.2).
+    // Best effort: without it our own clock is used, which is nearly always right.
     if let Ok(mut answer) = contact.messenger.send(wire::time(client, now_ms)).await
         && let Ok(body) = answer.short().await
         && let Some(theirs) = wire::millis(&body)
@@ -360,6 +383,7 @@ async fn registered(
 
 async fn refresh(contact: Contact, account: Account) {
     let keyring = &account.standing.keyring;
+    // Cloned out: the lock is not held over the call.
     let known = keyring
         .state()
         .material
@@ -389,6 +413,7 @@ async fn ask(
     let body = answer.short().await?;
     let is_page = is_page(&content_type, &body);
     if status != 200 || is_page {
+        // A page under 200 means that the service is gone, not that it is wrong (section 1).
         let error = unavailable(&format!("it answered with HTTP {status}"));
         return Err(Failure::judged(status, is_page, error));
     }
@@ -406,6 +431,7 @@ fn read(body: &[u8]) -> Result<Material, ProviderError> {
     let material = answer.data.and_then(|data| {
         let scenes = data.scenes.into_iter().flatten();
         let scenes: Vec<_> = scenes
+            // A scene without its three parts is none; the base stands for it.
             .filter_map(|scene| Some((scene.name, scene.granted.into_grant()?)))
             .collect();
         Some(Material {
@@ -422,6 +448,7 @@ fn read(body: &[u8]) -> Result<Material, ProviderError> {
             let chat = Scene::Chat.name();
             let named = material.scenes.iter().find(|(name, _)| name == chat);
             let grant = named.map_or(&material.base, |(_, grant)| grant);
+            // Without salts nothing can be signed, so the answer is no better than a refusal.
             !grant.salts.is_empty()
         })
         .ok_or_else(|| unavailable("it gave no salts"))

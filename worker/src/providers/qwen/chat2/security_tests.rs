@@ -122,3 +122,12 @@ fn pauses_double_up_to_a_minute() {
         .collect();
     assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60, 60]);
 }
+
+#[test]
+fn a_refresh_does_not_bring_back_what_was_forgotten() {
+    let keyring = keyring(&answer(1, &[("qwen_chat", 1)]));
+    assert!(keyring.forget("d", || true));
+    let refreshed = answer(1, &[("qwen_chat", 9)]);
+    keyring.put(read(refreshed.as_bytes()).unwrap(), true);
+    assert_eq!(salt(&keyring, Scene::Chat, 1), None);
+}

@@ -33,6 +33,7 @@ impl Query {
     /// As it stands behind the `?`.
     pub(super) fn encoded(&self) -> String {
         let mut query = String::new();
+        // In this order: the names are signed beside the values (section 11.5).
         for (name, value) in &self.0 {
             let gap = if query.is_empty() { "" } else { "&" };
             // Writing to a String cannot fail.
@@ -77,6 +78,7 @@ fn signature(pass: &Pass, kp: &str, time: u64, query: &Query, body: &[u8]) -> Si
     let secret = format!("{}:{time}", pass.salt.expose());
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
     let mac = |text: &[u8]| STANDARD.encode(hmac::sign(&key, text));
+    // None without a body: the GET's signature has nothing in its place.
     let body = (!body.is_empty()).then(|| mac(body));
     let text = [
         &pass.device,
@@ -85,6 +87,7 @@ fn signature(pass: &Pass, kp: &str, time: u64, query: &Query, body: &[u8]) -> Si
         kp,
         body.as_deref().unwrap_or_default(),
     ]
+    // Without separators (section 11.5).
     .concat();
     Signature {
         sign: mac(text.as_bytes()),
@@ -116,6 +119,7 @@ pub(super) fn signed(
         Some(body) => request.header("clt-acs-bfg", body),
         None => request,
     };
+    // Section 11.5: the header is left out when it is empty; the text holds it either way.
     if kp.is_empty() {
         request
     } else {

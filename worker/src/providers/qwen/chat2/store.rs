@@ -58,6 +58,7 @@ pub(super) fn put(
         .remove(b'_')
         .remove(b'~')
         .remove(b'/');
+    // Its slashes stay: both forms are taken (section 11.7).
     let object = percent_encoding::utf8_percent_encode(token.object.trim_start_matches('/'), PATH);
     let url = format!("{scheme}{host}/{object}?req_id={request_id}&biz_id=ai_qwen");
     let mut request = Request::new("store", Method::PUT, url)
@@ -66,6 +67,7 @@ pub(super) fn put(
         .header("content-type", "application/octet-stream")
         .header("content-md5", content_md5(&file.bytes))
         .body(file.bytes.clone());
+    // Last and by the service's word: they replace what we set, and no more.
     for OssHeader { key, value } in token.oss_headers.iter().flatten() {
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(key.as_bytes()),
@@ -132,6 +134,7 @@ pub(super) fn picture(id: &str, url: &str, file: &Attachment) -> Option<Box<RawV
         "id": id, "url": url, "width": width, "height": height, "file_format": ending(&file.name),
         "file_name": file.name, "file_size": file.bytes.len(),
     });
+    // As raw text, which goes into the signed body byte for byte.
     let item = json!({
         "mime_type": "image/url", "content": url, "meta_data": {"resource_infos": [resource]}, "status": "complete",
     });

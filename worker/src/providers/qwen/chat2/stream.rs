@@ -150,6 +150,7 @@ impl Decoder {
     /// An error that the stream itself reports (section 11.9), or a stream that is none.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         self.sse.push(bytes)?;
+        // Of these events alone: what was passed on before is not looked at again.
         let before = events.len();
         let read = self.read(events);
         // Also of what came before an error.
@@ -163,6 +164,7 @@ impl Decoder {
     /// An answer without any text.
     pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let before = events.len();
+        // What is left over in the buffer may hold the last words.
         let read = self.read_rest(events);
         self.refusals.feed(events, before)?;
         read
@@ -199,6 +201,7 @@ impl Decoder {
         if let Some(event) = self.sse.finish() {
             self.answer.event(event, events)?;
         }
+        // Only the last answer is complete: what the body ends with counts (section 11.8).
         self.answer.finish(FinishReason::Stop, events)
     }
 }
@@ -209,6 +212,7 @@ impl Transcript {
         event: Event<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Section 11.8: after the end everything is ignored.
         if self.is_over {
             return Ok(());
         }
@@ -216,11 +220,13 @@ impl Transcript {
             b"true" | b"[DONE]" | b"\"[DONE]\"" => true,
             // What keeps the connection alive.
             b"" | b"null" => false,
+            // Nearly every event only adds to the answer, and is read without being parsed.
             data if event.name != b"complete" && self.grow(data, events) => false,
             data => {
                 if !matches!(event.name, b"" | b"message" | b"complete") {
                     self.unknown.tell("event", events);
                 }
+                // Its frame is read first, then it is the end (section 11.8).
                 self.frame(data, events)? || event.name == b"complete"
             }
         };
@@ -235,6 +241,7 @@ impl Transcript {
         match serde_json::from_slice(data) {
             Ok(frame) if !json::may_have_half(data) => self.read(frame, data, events),
             _ => {
+                // A half is mended before it is read; anything else is no JSON and is an error.
                 let normal = json::visible(data).ok_or_else(malformed)?;
                 let frame = serde_json::from_slice(&normal).map_err(|_| malformed())?;
                 self.read(frame, &normal, events)
@@ -248,11 +255,14 @@ impl Transcript {
         bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<bool, ProviderError> {
+        // Whatever comes next is told apart by this event, if at all.
         self.alike.forget();
         let communication: Communication = inside(frame.communication);
+        // Stale, and repeated by what was read before (section 11.8).
         if communication.resid.is_some_and(|order| order < self.order) {
             return Ok(false);
         }
+        // Events without a number keep the order.
         self.order = communication.resid.unwrap_or(self.order);
         if let Some(id) = communication.reqid.filter(|id| !id.is_empty()) {
             self.request_id = id;
@@ -267,6 +277,7 @@ impl Transcript {
             return Err(refusal::coded(&said.code, &said.message, &self.remedy));
         }
         let data: Data<'_> = inside(frame.data);
+        // Before the items: after it nothing of this answer may be said.
         if data.audit_info.as_ref().is_some_and(is_stopped) {
             return match self.text.sent.sent() {
                 "" => Err(ProviderError::new(
@@ -281,6 +292,7 @@ impl Transcript {
         let mut said = None;
         for item in data.messages.into_iter().flatten() {
             self.item(&item, events);
+            // Only a plain answer, and only the last item's: the next event is like this one.
             said = item.content.filter(|_| !self.text.raw.is_empty());
         }
         let extra: ExtraInfo = inside(data.extra_info);
@@ -294,10 +306,12 @@ impl Transcript {
                 ..Usage::default()
             });
         }
+        // The raw text as it stands is what the next event repeats, quote and all.
         if let Some(raw) = said.filter(|said| said.get().strip_suffix('"') == Some(&self.text.raw))
         {
             self.alike.learn(bytes, raw.get().as_bytes());
         }
+        // Either place: the page puts it beside `data` or within `extra_info` (section 11.8).
         Ok([data.sse_end, extra.sse_end].iter().flatten().any(is_set))
     }
 
@@ -313,6 +327,7 @@ impl Transcript {
         let Some(new) = self.text.grow_by(inside) else {
             return false;
         };
+        // Only now: an event that could not be read goes the long way, number and all.
         self.order = order;
         self.alike.grow(inside);
         if !new.is_empty() {
@@ -331,6 +346,7 @@ impl Transcript {
                 }
             }
             "multi_load/iframe" | "bar/workflow" | "bar/progress" | "bar/iframe" => {
+                // Remembered, not said: the answer itself may come in the same item.
                 let mut instead = None;
                 panels::read(kind, item.meta_data, |panel| match panel {
                     Panel::Thought(slot, text) => self.think(slot, text, events),
@@ -338,7 +354,9 @@ impl Transcript {
                     Panel::Text(raw) => instead = Some(raw),
                     Panel::Unknown => self.unknown.tell("panel", events),
                 });
+                // Only there: other panels hold no answer.
                 if kind == "multi_load/iframe" {
+                    // An empty content is no answer: the text may stand in the panel (section 11.8).
                     let is_empty = item.content.is_none_or(|raw| raw.get() == "\"\"");
                     self.say(item.content.filter(|_| !is_empty).or(instead), events);
                 }
@@ -349,6 +367,7 @@ impl Transcript {
     }
 
     fn link(&mut self, url: String, title: String) {
+        // The same link is in several panels of one search.
         if !url.is_empty() && !self.links.iter().any(|(known, _)| *known == url) {
             self.links.push((url, title));
         }
@@ -356,6 +375,7 @@ impl Transcript {
 
     /// Thoughts of one slot, cumulative; another slot's are set off by a blank line.
     fn think(&mut self, name: Cow<'static, str>, value: String, events: &mut Vec<ChatEvent>) {
+        // From the front: a handful of slots, and the new one stands at the end.
         let known = self.thoughts.iter().position(|slot| slot.name == name);
         let at = known.unwrap_or_else(|| {
             self.thoughts.push(Slot {
@@ -366,6 +386,7 @@ impl Transcript {
             self.thoughts.len() - 1
         });
         if let Some(slot) = self.thoughts.get_mut(at) {
+            // Whole: slots are cumulative, as the answer is.
             slot.value = value;
         }
         self.emit_thoughts(at, false, events);
@@ -381,6 +402,7 @@ impl Transcript {
             slot.value.trim_end_matches('\u{FFFD}')
         };
         if let Some(new) = slot.sent.advance(visible) {
+            // A blank line only where another slot spoke before.
             let is_other = self.thinking.is_some_and(|last| last != at);
             let gap = if is_other { "\n\n" } else { "" };
             events.push(ChatEvent::Reasoning(format!("{gap}{new}")));
@@ -398,6 +420,7 @@ impl Transcript {
                 events.push(ChatEvent::Text(new));
             }
         } else if let Some(content) = panels::text(Some(raw)) {
+            // What was parsed is not what was recognised: the raw of the event before no longer stands.
             self.text.raw.clear();
             self.text.content = content.into_owned();
             if let Some(new) = self.text.advance(false) {
@@ -412,6 +435,7 @@ impl Transcript {
         reason: FinishReason,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Once: `[DONE]`, `complete` and the end of the body may all come.
         if std::mem::replace(&mut self.is_over, true) {
             return Ok(());
         }
@@ -420,6 +444,7 @@ impl Transcript {
             self.emit_thoughts(at, true, events);
         }
         events.extend(self.text.advance(true).map(ChatEvent::Text));
+        // Section 11.9: tried once more, as it may be chance.
         if self.text.sent.sent().is_empty() {
             return Err(refusal::empty());
         }
@@ -428,6 +453,7 @@ impl Transcript {
             events.push(ChatEvent::Citation { index, url, title });
         }
         let text = marker::without(&self.text.content);
+        // Both: what was not sent makes the text another one, even where nothing was taken back.
         if self.text.sent.rewrites() > 0 || self.text.sent.sent() != text {
             events.push(ChatEvent::Rewritten(text.into_owned()));
         }
@@ -440,6 +466,7 @@ impl Transcript {
 impl Spoken {
     /// What is new in the content, which is kept whole.
     fn advance(&mut self, is_last: bool) -> Option<String> {
+        // Markers are taken out of the whole, as one may stand across two events.
         let text = marker::without(&self.content);
         let visible = if is_last {
             &text
@@ -462,11 +489,13 @@ impl Spoken {
     /// The same, of what is new as it is written.
     fn grow_by(&mut self, inside: &str) -> Option<String> {
         // What may be a marker, or half a character, is for the other way.
+        // A bracket may begin a marker: then the whole must be looked at again.
         if inside.contains('[') || inside.contains('\u{FFFD}') || inside.contains("\\u") {
             return None;
         }
         let is_plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
         let new: String = if !inside.bytes().all(is_plain) {
+            // Read as JSON: an escape may stand within what is new.
             serde_json::from_str(&format!("\"{inside}\"")).ok()?
         } else {
             inside.to_owned()
@@ -482,6 +511,7 @@ impl Spoken {
     fn learn(&mut self, raw: &str) {
         let is_plain = self.sent.rewrites() == 0
             && !self.content.ends_with(']')
+            // An answer with a marker in it is never recognised: the marker is not in what was sent.
             && !self.content.contains("[(")
             && self.content == self.sent.sent();
         if let Some(inside) = raw.strip_suffix('"').filter(|_| is_plain) {

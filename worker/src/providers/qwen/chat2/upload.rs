@@ -42,6 +42,7 @@ pub(super) async fn upload(
     base_url: Option<&str>,
     file: &Attachment,
 ) -> Result<Box<RawValue>, Failure> {
+    // Section 11.7: for documents there is no evidence.
     if !file.is_image() {
         return Err(file_rejected("only pictures can be attached").into());
     }
@@ -50,6 +51,7 @@ pub(super) async fn upload(
         store::oss_token(client, seal, file)
     })
     .await?;
+    // The same id in the call and in the store's own query (section 11.7 step 2).
     let request_id = turn.uuid().to_string();
     let put = store::put(client, base_url, &token, &request_id, file);
     let stored = turn.send(put).await?;
@@ -60,12 +62,14 @@ pub(super) async fn upload(
         }
         _ => return Err(file_rejected("the file store did not take it").into()),
     }
+    // Signed anew: a salt serves one call.
     let stored: Stored = signed(contact, account, turn, |seal| {
         store::oss_callback(client, seal, &token, &request_id, file)
     })
     .await?;
     let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
     let url = filled(stored.material_cdn_url).or_else(|| filled(stored.material_url));
+    // Without an id it was refused, whatever else was said (section 11.7 step 3).
     let item = filled(stored.ws_gid)
         .zip(url)
         .and_then(|(id, url)| store::picture(&id, &url, file));
@@ -92,6 +96,7 @@ async fn signed<T: serde::de::DeserializeOwned>(
     let body = answer.short().await?;
     let envelope: Option<Envelope<T>> = serde_json::from_slice(&body).ok();
     let said = serde_json::from_slice(&body).ok();
+    // A body that is no JSON is a refusal as well.
     let is_refused = said.is_none_or(|body| refusal::Said::read(&body).is_some());
     match envelope.and_then(|envelope| envelope.data) {
         Some(data) if status == 200 && !is_refused => Ok(data),

@@ -54,6 +54,7 @@ impl Client<'_> {
     /// The query of a signed call. `nonce` is 11 of `[0-9a-z]`; the time is the service's, in milliseconds.
     pub(super) fn signed_query(&self, nonce: &str, time: u64) -> Query {
         let Query(mut pairs) = self.query();
+        // Behind `biz_id`: the query's order is signed, and the unsigned calls have it without (section 11.6).
         pairs.insert(1, ("fe_version", "1.0.0".to_owned()));
         Query(pairs)
             .with("nonce", nonce)
@@ -72,6 +73,7 @@ impl Client<'_> {
             .header("x-platform", "pc_tongyi")
             .header("prod_id", "tongyi")
             .header("x-device-id", &self.account.device);
+        // Section 11.6: sent when there is one; a spare is ours and means nothing there.
         if self.account.is_xsrf_spare {
             request
         } else {
@@ -113,7 +115,9 @@ pub(super) fn signed_post(
     query: &Query,
     body: Vec<u8>,
 ) -> Request {
+    // Empty where the cookie has none: the page signs it so (section 11.5).
     let kp = client.account.cookie("tongyi_sso_ticket_hash");
+    // Signed before the query is added to the URL: the two are built from the same pairs.
     let mut request = signed(request, seal.pass, kp, seal.time, query, &body).body(body);
     request.url = format!("{}?{}", request.url, query.encoded());
     // The salt is used up, and so is the question's id.
@@ -195,6 +199,7 @@ pub(super) fn ask(client: Client<'_>, seal: &Seal<'_>, question: &Question<'_>) 
         status: "complete",
     };
     let mut messages = question.items.to_vec();
+    // The text stands last: the page puts it behind the pictures (section 11.7).
     messages.extend(serde_json::value::to_raw_value(&text));
     let body = Ask {
         req_id: question.request_id,
@@ -211,6 +216,7 @@ pub(super) fn ask(client: Client<'_>, seal: &Seal<'_>, question: &Question<'_>) 
         protocol_version: "v2",
         messages_merge: false,
         chat_client: "h5",
+        // `null` is what the page sends without either, and was measured so.
         deep_search: question.is_deep.then_some("1"),
         temporary: false,
         params_extra: Extra {
@@ -268,6 +274,7 @@ struct Register<'a> {
 /// `POST /security/external/access/register`. `chid` is 32 hex.
 pub(super) fn register(client: Client<'_>, chid: &str, has_workspace: bool) -> Request {
     let scenes = ["qwen_chat", "voice_command", "workspace_api"];
+    // The last one is the workspace's, asked for when pictures go there (section 11.4).
     let wanted = scenes.len() - usize::from(!has_workspace);
     let url = format!(
         "{}/security/external/access/register?chid={chid}",
@@ -319,6 +326,7 @@ pub(super) fn time(client: Client<'_>, now_ms: u64) -> Request {
 /// Reads the service's clock, in Unix milliseconds.
 pub(super) fn millis(body: &[u8]) -> Option<u64> {
     let answer: Value = serde_json::from_slice(body).ok()?;
+    // A text in the captures; a number would be the same.
     let millis = answer.get("data")?.get("millisTimeStamp")?;
     millis
         .as_str()
