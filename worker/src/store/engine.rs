@@ -4,6 +4,7 @@
 //! Time is handed in, in milliseconds since the Unix epoch: a store asks no clock. Workers of one cluster are taken to agree
 //! on it within a second or so, as machines do that ask a time server; what must not depend on that carries a [`Fence`].
 
+use crate::impossible::OrImpossible as _;
 use std::{borrow::Cow, future::Future, sync::Arc};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -315,7 +316,8 @@ pub(super) fn packed(lines: &[UsageLine]) -> impl Iterator<Item = (u64, String)>
         .flat_map(|minute| minute.chunks(PACKED))
         .filter_map(|pack| {
             let first = pack.iter().map(|line| line.at_ms).min()?;
-            Some((first, serde_json::to_string(pack).ok()?))
+            let text = serde_json::to_string(pack);
+            Some((first, text.or_impossible("lines are of texts and numbers")))
         })
 }
 
