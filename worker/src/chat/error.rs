@@ -10,6 +10,8 @@ const MOST_DESCRIPTION: usize = 400;
 /// Most characters of `error.code` and of `error.param`.
 const MOST_CODE: usize = 64;
 const MOST_PARAM: usize = 128;
+/// The longest wait that is believed: a year. It is a stranger's number, and is added to clocks.
+const LONGEST_WAIT: Duration = Duration::from_secs(366 * 86_400);
 /// Most bytes of a provider's words that are looked through for secrets; what lies beyond is never shown.
 const MOST_SCRUBBED_BYTES: usize = 8 << 10;
 
@@ -211,7 +213,7 @@ impl ProviderError {
     /// The same error with the time that the provider named.
     #[must_use]
     pub fn with_retry_after(mut self, retry_after: Option<Duration>) -> Self {
-        self.retry_after = retry_after;
+        self.retry_after = retry_after.map(|wait| wait.min(LONGEST_WAIT));
         self
     }
 
@@ -341,6 +343,17 @@ fn is_name(run: &str) -> bool {
 mod tests {
     use super::*;
     use crate::accounts::Secret;
+
+    #[test]
+    fn a_wait_beyond_all_clocks_is_a_year() {
+        let error = ProviderError::new(Kind::RateLimited, "refused");
+        let wait = error.with_retry_after(Some(Duration::MAX)).retry_after;
+        assert!(
+            std::time::Instant::now()
+                .checked_add(wait.unwrap())
+                .is_some()
+        );
+    }
 
     #[test]
     fn what_an_upstream_quotes_is_scrubbed_before_it_is_cut() {

@@ -83,10 +83,12 @@ impl Account {
         if pause.is_zero() {
             return;
         }
+        // Held over the wait: who comes next waits behind it, and takes its own pause from there.
         let mut asked = self.asked.lock().await;
         if let Some(last) = *asked {
             tokio::time::sleep_until((last + pause).into()).await;
         }
+        // When this question starts, not when the last one was answered.
         *asked = Some(Instant::now());
     }
 }
@@ -109,6 +111,7 @@ impl PartialEq for Account {
                 account.device_id.clone(),
             )
         };
+        // Not what has happened since, nor the rotating tokens: a reload with the same variables changes nothing.
         parts(self) == parts(other)
     }
 }
@@ -128,6 +131,7 @@ pub(super) fn accounts(vars: &Vars, kept: &Kept, problems: &mut Problems) -> Vec
     let mut more: Vec<Account> = Vec::new();
     for (number, value) in vars.numbered("DEEPSEEK_TOKEN") {
         let variable = suffixed("DEEPSEEK_TOKEN", number);
+        // Several between commas: the first has the number, and what goes with the number.
         let mut tokens = pasted::values(&value, &SHAPES).into_iter();
         let login = login(vars, number, problems);
         let of = |token: String, login, device: Option<String>| {
@@ -145,6 +149,7 @@ pub(super) fn accounts(vars: &Vars, kept: &Kept, problems: &mut Problems) -> Vec
     }
     for name in ["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"] {
         for (number, _) in vars.numbered(name) {
+            // A login beside a token is a part of that account, not one of its own.
             if accounts.iter().any(|(known, _)| *known == number) {
                 continue;
             }
@@ -162,12 +167,14 @@ pub(super) fn accounts(vars: &Vars, kept: &Kept, problems: &mut Problems) -> Vec
             .iter()
             .any(|(_, known)| known.token == account.token);
         if !is_known {
+            // Behind all numbers that are in use: they are labels.
             let number = accounts.iter().map(|(number, _)| *number).max();
             accounts.push((number.unwrap_or_default() + 1, account));
         }
     }
     for (number, account) in &accounts {
         let token = account.token.as_ref().map_or("", Secret::expose);
+        // Only told of: it would fail as a header at the first call.
         if !token.chars().all(|c| c.is_ascii_graphic()) {
             problems.push(format!(
                 "{}: the token of account {number} holds characters that no token has",
@@ -196,7 +203,9 @@ fn tokens(
     let pasted = token.as_ref().map_or("", Secret::expose);
     let whole = format!("{pasted}\n{}\n{}", login.name(), login.password.expose());
     let grant = Grant::constant(NAME, Secret::new(whole), kept.clone());
+    // The kept one before the pasted: it came of the latest login, and each further login counts.
     let newest = grant.kept().or(token);
+    // No margin: nothing says when a token ends (section 2).
     let tokens = Rotating::new(grant, Duration::ZERO, pace);
     if let Some(newest) = newest {
         tokens.hold(Token::new(newest, None), None);
@@ -218,6 +227,7 @@ fn device(vars: &Vars, number: usize, problems: &mut Problems) -> Option<String>
 fn login(vars: &Vars, number: usize, problems: &mut Problems) -> Option<Login> {
     let get = |name: &str| vars.pasted(&suffixed(name, number));
     let name = match (get("DEEPSEEK_EMAIL"), get("DEEPSEEK_MOBILE")) {
+        // With both set the site takes the address.
         (Some(email), _) => Name::Email(Secret::new(email)),
         (None, Some(mobile)) => Name::Mobile {
             area_code: get("DEEPSEEK_AREA_CODE").unwrap_or_else(|| "+86".to_owned()),

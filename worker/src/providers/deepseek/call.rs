@@ -19,7 +19,9 @@ const MOST_CHALLENGES: usize = 3;
 /// The `biz_data` of a short call.
 pub(super) async fn call<T: DeserializeOwned>(turn: &Turn, request: Request) -> Result<T, Refusal> {
     let mut answer = turn.send(request).await?;
+    // Before the body is taken out of the answer.
     let head = head(turn.unix_ms(), &answer);
+    // HTTP 200 says nothing (section 3): every short answer is read as an envelope.
     refusal::data(head, &answer.short().await?)
 }
 
@@ -49,6 +51,7 @@ pub(super) fn head(now: u64, answer: &Answer) -> Head {
 
 /// A solved proof of work for one request to `path`: the value of its header.
 pub(super) async fn proof(turn: &Turn, caller: Caller<'_>, path: &str) -> Result<String, Refusal> {
+    // A challenge without an answer in its range is the service's fault, and another one may have one (section 5).
     for attempt in 1..=MOST_CHALLENGES {
         let challenged: wire::Challenged = call(turn, wire::challenge(caller, path)).await?;
         let challenge = challenged.challenge;
@@ -56,6 +59,7 @@ pub(super) async fn proof(turn: &Turn, caller: Caller<'_>, path: &str) -> Result
         if challenge.has_expired(turn.unix_ms()) && attempt < MOST_CHALLENGES {
             continue;
         }
+        // Off the event loop: a full search takes milliseconds of a core, and the others would wait.
         if let Some(answer) = pow::solve_apart(challenge.to_solve()?).await {
             return Ok(challenge.proof(answer, path));
         }

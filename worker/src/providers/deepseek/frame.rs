@@ -83,6 +83,7 @@ pub(super) fn segments(path: &str) -> [&str; 4] {
         match segments.get_mut(at) {
             Some(place) => *place = segment,
             // Nothing deeper is of interest.
+            // The whole path is void then: a beginning of it might be taken for another one.
             None => return ["deeper"; 4],
         }
     }

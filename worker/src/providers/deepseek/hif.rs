@@ -23,6 +23,8 @@ use crate::{
 
 /// How long a value is good for when its answer does not say.
 const LIFE: Duration = Duration::from_secs(600);
+/// The longest time that is believed: it is added to a clock.
+const LONGEST_LIFE: Duration = Duration::from_secs(86_400);
 /// The pauses after failures double between these two.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LAST_PAUSE: Duration = Duration::from_secs(600);
@@ -41,10 +43,13 @@ impl SideChannels {
     /// named with it; the app has none.
     pub(super) fn read(vars: &Vars, identity: &Identity, problems: &mut Problems) -> Self {
         let mut channel = |name: &str| {
+            // Another service in place of the real one has no side channel, and asking the real one would tell it of
+            // us.
             let is_off = match vars.get(name) {
                 Some(value) => value.eq_ignore_ascii_case("off"),
                 None => !identity.is_real(),
             };
+            // Section 4: the app sends neither.
             (!is_off && identity.is_site())
                 .then(|| Arc::new(Channel::new(CARD.base_url(name, vars, problems))))
         };
@@ -63,6 +68,7 @@ impl SideChannels {
         must_wait: bool,
     ) -> Aside {
         let channels = [&self.leim, &self.dliq];
+        // Before anything is waited for: the fetch runs while the question is made ready.
         for channel in channels.into_iter().flatten() {
             channel.renew(identity, messenger);
         }
@@ -75,7 +81,9 @@ impl SideChannels {
                     }
                 }
             };
+            // Both at the same time: the wait is of one length, however many there are.
             let both = futures_util::future::join(first(&self.leim), first(&self.dliq));
+            // Without a value the question goes all the same (section 4).
             let _ = tokio::time::timeout(LONGEST_WAIT, both).await;
         }
         let value = |channel: &Option<Arc<Channel>>| channel.as_ref()?.value(Instant::now());
@@ -126,17 +134,20 @@ impl Channel {
 
     fn value(&self, now: Instant) -> Option<String> {
         let state = self.state();
+        // Section 4: a value older than its time is never sent.
         let (value, _) = state.value.as_ref().filter(|(_, until)| *until > now)?;
         Some(value.clone())
     }
 
     /// Fetches a value in the background where one is due and nobody does so already.
     fn renew(self: &Arc<Self>, identity: &Arc<Identity>, messenger: &Messenger) {
+        // Under the lock, so that of many turns exactly one fetches.
         if !self.state().begin(Instant::now()) {
             return;
         }
         let (channel, identity) = (Arc::clone(self), Arc::clone(identity));
         let messenger = messenger.clone();
+        // Of its own: the turn does not wait for it, and may end before it does.
         actix_web::rt::spawn(async move {
             let fetched = fetch(&channel.base_url, &identity, &messenger).await;
             channel.state().end(fetched, Instant::now());
@@ -168,9 +179,11 @@ impl State {
 
     /// A fetch has ended with a value and its time, or without.
     fn end(&mut self, fetched: Option<(String, Duration)>, now: Instant) {
+        // Also of a failure: whoever waits for the first value goes on without it.
         (self.is_fetching, self.is_known) = (false, true);
         match fetched {
             Some((value, life)) => {
+                let life = life.min(LONGEST_LIFE);
                 self.value = Some((value, now + life));
                 // A little early, so that questions find a value that is still good.
                 self.next = Some(now + life.mul_f64(0.9));
@@ -178,6 +191,7 @@ impl State {
             }
             None => {
                 self.next = Some(now + self.pause);
+                // Section 4: the site doubles its pause up to 600 s.
                 self.pause = (self.pause * 2).min(LAST_PAUSE);
             }
         }
@@ -195,10 +209,12 @@ async fn fetch(
             .header("x-hif-ttl")
             .and_then(|ttl| ttl.trim().parse().ok())
             .map_or(LIFE, Duration::from_secs);
+        // No clock is needed: of a side channel nothing is muted.
         Ok::<_, ProviderError>((call::head(0, &answer), answer.short().await?, life))
     };
     let (head, body, life) = answered.await.ok()?;
     let hif = refusal::data::<wire::Hif>(head, &body).ok()?;
+    // It becomes a header, and is a stranger's.
     let is_header = !hif.value.is_empty() && hif.value.bytes().all(|b| b.is_ascii_graphic());
     is_header.then_some((hif.value, life))
 }
@@ -245,5 +261,15 @@ mod tests {
         channel.state().end(None, now + seconds(92));
         assert_eq!(channel.value(now + seconds(95)).as_deref(), Some("v"));
         assert_eq!(channel.value(now + seconds(101)), None);
+    }
+
+    #[test]
+    fn a_time_beyond_all_clocks_is_a_day() {
+        let (channel, now) = (Channel::new(String::new()), Instant::now());
+        channel.state().begin(now);
+        channel
+            .state()
+            .end(Some(("v".to_owned(), Duration::MAX)), now);
+        assert_eq!(channel.value(now + LONGEST_LIFE), None);
     }
 }

@@ -31,12 +31,14 @@ impl Identity {
     pub(super) fn read(vars: &Vars, problems: &mut Problems) -> Self {
         let mut word = |name: &str, default: &str| {
             let value = vars.pasted(name).unwrap_or_else(|| default.to_owned());
+            // Told at start, as it would fail in every call.
             if value.chars().any(char::is_control) {
                 problems.push(format!("{name} holds characters that no header can carry"));
             }
             value
         };
         let platform = word("DEEPSEEK_CLIENT_PLATFORM", "web");
+        // Section 4: the two identities must not be mixed.
         let agent = if platform == "android" { APP } else { BROWSER };
         Self {
             user_agent: word("DEEPSEEK_USER_AGENT", agent),

@@ -51,16 +51,20 @@ pub(super) async fn listen(
     let mut decoder = Decoder::new();
     let (mut continuations, mut may_fail, mut may_resume) = (0, true, true);
     loop {
+        // The stream's own errors end the answer; only a broken connection comes back here.
         let broken = read(turn, listening, answer, &mut decoder).await?;
         if decoder.is_cut() {
             // Nobody wants the rest that the model is still writing.
+            // Without an id there is nothing to stop it by.
             if let Some(id) = decoder.response_id() {
                 let stop = wire::stop(listening.caller, listening.session_id, id);
+                // Nobody waits for its answer, and its failure costs the service more than us.
                 let _ = turn.send(stop).await;
             }
             break;
         }
         if let Some(error) = broken {
+            // Once: a connection that breaks twice is the network's, and each time all is sent again.
             if !std::mem::replace(&mut may_resume, false) {
                 return Err(error);
             }
@@ -75,6 +79,7 @@ pub(super) async fn listen(
                 Resumed::Broken => return Err(error),
             }
         }
+        // The generator may break once and be asked again (section 7), but not in a loop.
         let is_worth_it = decoder.is_incomplete() && (!decoder.has_failed() || may_fail);
         let Some(response_id) = decoder
             .response_id()
@@ -83,6 +88,7 @@ pub(super) async fn listen(
             break;
         };
         continuations += 1;
+        // Spent by the failure, not by the continuation.
         may_fail &= !decoder.has_failed();
         let mut request = wire::go_on(
             listening.caller,
@@ -90,6 +96,7 @@ pub(super) async fn listen(
             response_id,
             listening.aside,
         );
+        // `go_on` has taken the short call's bound away; a continuation may be as slow as an answer.
         request.timeout = Some(listening.silence);
         let mut more = turn.send(request).await?;
         if !is_stream(&mut more).await {
@@ -106,9 +113,11 @@ pub(super) async fn listen(
         decoder.resume();
     }
     let finished = decoder.finish(&mut turn.events);
+    // Also of an answer that fails: what is over needs no call to stop.
     if decoder.has_final_status() {
         turn.upstream_is_over();
     }
+    // After the id and the end are noted, as both are true of a failed answer too.
     finished?;
     if let Some(id) = decoder.response_id() {
         turn.answered_as(&id.to_string());
@@ -126,6 +135,7 @@ async fn read(
     mut answer: Answer,
     decoder: &mut Decoder,
 ) -> Result<Option<ProviderError>, ProviderError> {
+    // Known from the stream before, where this is a continuation.
     let mut stops = decoder.response_id();
     loop {
         let bytes = match answer.chunk().await {
@@ -136,6 +146,7 @@ async fn read(
             Err(error) => return Ok(Some(error.into())),
         };
         let fed = decoder.feed(&bytes, &mut turn.events);
+        // Once: the errand is the same for all continuations of the answer.
         if stops.is_none() {
             stops = decoder.response_id();
             if let Some(id) = stops {
@@ -147,10 +158,12 @@ async fn read(
             turn.upstream_is_over();
         }
         turn.emit_then(fed).await?;
+        // `close` is the service's word, and the connection may stay open behind it.
         if decoder.is_closed() || decoder.is_cut() {
             break;
         }
     }
+    // Before it is judged: the last event may be the final status.
     decoder.drain(&mut turn.events)?;
     let is_over = decoder.has_final_status() || decoder.is_closed() || decoder.is_cut();
     Ok((!is_over).then(ProviderError::broken_stream))
@@ -175,9 +188,11 @@ async fn resume(
     decoder: &mut Decoder,
     error: &ProviderError,
 ) -> Result<Resumed, ProviderError> {
+    // Section 8: before some of it has come there is nothing to take up.
     let Some(response_id) = decoder.resumable() else {
         return Ok(Resumed::Broken);
     };
+    // A silence: the service must notice that the old connection is gone, or it refuses.
     if error.kind == Kind::Timeout {
         tokio::time::sleep(AFTER_SILENCE).await;
     }
@@ -187,6 +202,7 @@ async fn resume(
         response_id,
         listening.aside,
     );
+    // As for an answer: what was missed is sent at once, but the rest takes its time.
     request.timeout = Some(listening.silence);
     let Ok(mut answer) = turn.send(request).await else {
         return Ok(Resumed::Broken);
@@ -199,6 +215,7 @@ async fn resume(
     let Ok(body) = answer.short().await else {
         return Ok(Resumed::Broken);
     };
+    // Finished meanwhile: the answer is here instead of the stream.
     let Some(message) = refusal::finished_meanwhile(head, &body) else {
         let refusal: Refusal = refusal::refusal(head, &body);
         tracing::warn!(provider = NAME, ?refusal, "the answer could not be resumed");

@@ -31,8 +31,10 @@ pub(super) async fn token(
 ) -> Result<Arc<Token>, ProviderError> {
     let tokens = &account.tokens;
     let token = tokens.current(login(identity, turn, account)).await?;
+    // What its login said is told once, instead of a question that would be refused.
     known_before(&token)?;
     if !checks_device {
+        // Section 2: the page asks it after every start, and its failure changes nothing.
         return Ok(token);
     }
     let (identity, device_id) = (Arc::clone(identity), account.device_id.clone());
@@ -45,6 +47,7 @@ pub(super) async fn token(
             device_id: &device_id,
         });
         let checked = async {
+            // Neither a refusal nor a broken body is worth more than a log line.
             let mut answer = messenger.send(request).await.ok()?;
             let head = call::head(now, &answer);
             let body = answer.short().await.ok()?;
@@ -54,6 +57,7 @@ pub(super) async fn token(
         let rotated = checked.await;
         // Its failure changes nothing.
         token.set_checked();
+        // A value other than null has not been seen (section 2); readers take it for the new token.
         let secret = rotated?;
         Some(Renewed {
             // Where no login follows its refusal, the pasted one is begun with again.
@@ -96,6 +100,7 @@ fn login(
     let messenger = turn.messenger();
     async move |attempt: Attempt| {
         let variable = &account.variable;
+        // Without a login a pasted token that was refused is the end of the account.
         let Some(login) = &account.login else {
             return Err(Failure::Final(Refusal::Token.into_error(variable)));
         };
@@ -105,6 +110,7 @@ fn login(
         let head = call::head(attempt.unix_ms, &answer);
         let body = answer.short().await?;
         match refusal::data::<wire::LoggedIn>(head, &body) {
+            // An empty token would be sent as `Bearer `, and refused as a missing one.
             Ok(wire::LoggedIn { user }) if !user.token.is_empty() => {
                 let secret = Secret::new(user.token);
                 let news = refusal::mute(user.chat.as_deref(), attempt.unix_ms);
@@ -114,6 +120,7 @@ fn login(
                     keep: Some(secret),
                 })
             }
+            // A success without a token is a failure like any other.
             _ => Err(match refusal::login(head, &body, variable) {
                 (error, true) => Failure::Final(error),
                 (error, false) => Failure::Failed(error),

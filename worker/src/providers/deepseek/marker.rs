@@ -21,7 +21,9 @@ impl Watch {
         if self.held.is_empty() && !text.contains('<') {
             return text; // Nearly always.
         }
+        // Held only while a `<` is open, so almost no piece is copied.
         let mut text = std::mem::take(&mut self.held) + &text;
+        // The earliest of the two: what stands before it is the answer's.
         if let Some(at) = MARKERS.iter().filter_map(|marker| text.find(marker)).min() {
             text.truncate(at);
             self.is_cut = true;

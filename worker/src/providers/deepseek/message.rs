@@ -60,11 +60,13 @@ impl Progress {
         if write == Write::Set {
             self.said = 0;
         }
+        // What was passed on beyond what the service has said: a snapshot may repeat more than a continuation had.
         let skip = self.passed - self.said.min(self.passed);
         self.said += piece.chars().count();
         let new = if skip == 0 {
             piece
         } else {
+            // In characters: what was passed on ends at one, and a byte count would end within one.
             let (at, _) = piece.char_indices().nth(skip)?;
             piece.get(at..)?
         };
@@ -122,6 +124,7 @@ impl Message {
         let index: i64 = segment.parse().ok()?;
         let at = if index < 0 {
             self.fragments
+                // `-1` is the last one (section 6), and an index beyond the list names nothing.
                 .len()
                 .checked_sub(usize::try_from(index.unsigned_abs()).ok()?)?
         } else {
@@ -151,9 +154,11 @@ impl Message {
                 events.extend(new.map(|new| ChatEvent::Text(new.to_owned())));
             }
             FragmentKind::TemplateResponse => {
+                // A SET takes back what the filter said before, not what the answer said.
                 if write == Write::Set {
                     self.template.clear();
                 }
+                // Beyond the bound it is no excuse but a stream that goes on.
                 if self.template.len() + piece.len() <= MOST_TEMPLATE_BYTES {
                     self.template.push_str(piece);
                 }
@@ -170,6 +175,7 @@ impl Message {
         piece: &str,
         events: &mut Vec<ChatEvent>,
     ) {
+        // Kept, as a piece may come without saying which of the two it belongs to.
         self.is_thinking = is_thinking;
         events.extend(if is_thinking {
             let new = self.thinking.advance(write, piece);
@@ -185,6 +191,7 @@ impl Message {
         let speaks = |fragment: &Fragment| {
             matches!(fragment.kind, FragmentKind::Think | FragmentKind::Response)
         };
+        // The last that speaks: fragments before it are finished.
         if let Some(at) = self.fragments.iter().rposition(speaks) {
             self.text(at, Write::Append, piece, events);
         } else if self.thinking.said + self.content.said > 0 {
@@ -202,6 +209,7 @@ impl Message {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
         for form in forms(list) {
+            // A stream of fragments without end would grow in memory.
             if self.fragments.len() >= MOST_FRAGMENTS {
                 return Err(ProviderError::malformed("list of fragments"));
             }
@@ -210,6 +218,7 @@ impl Message {
                 kind: form.kind,
                 ..Fragment::default()
             });
+            // Its content counts: the snapshot's first fragment begins with text (section 9).
             self.fill(self.fragments.len() - 1, form, events);
         }
         Ok(())
@@ -224,17 +233,20 @@ impl Message {
         list: &RawValue,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Taken out: what is known is moved over one by one, so that its progress stays.
         let mut known = std::mem::take(&mut self.fragments);
         for (at, form) in forms(list).into_iter().enumerate() {
             if at >= MOST_FRAGMENTS {
                 return Err(ProviderError::malformed("list of fragments"));
             }
+            // By id and kind: a continuation may renumber what is no text.
             let is_same =
                 |fragment: &Fragment| fragment.id == form.id && fragment.kind == form.kind;
             let same = known
                 .get(at)
                 .is_some_and(is_same)
                 .then_some(at)
+                // Where the place holds another one: the list may have lost an entry.
                 .or_else(|| known.iter().position(is_same));
             let mut fragment = same
                 .and_then(|same| known.get_mut(same))
@@ -257,10 +269,12 @@ impl Message {
     }
 
     fn fill(&mut self, at: usize, form: FragmentForm<'_>, events: &mut Vec<ChatEvent>) {
+        // Told once, however many the list has: the notice is by place.
         if form.kind == FragmentKind::Unknown {
             events.push(ChatEvent::Unknown("fragment"));
         }
         if let Some(content) = form.content {
+            // SET: the whole text is repeated, and only what is new of it is passed on.
             self.text(at, Write::Set, &content, events);
         }
         if let Some(results) = form.results {
@@ -270,6 +284,7 @@ impl Message {
 
     /// What a search found.
     pub(super) fn results(&mut self, at: usize, write: Write, list: &RawValue) {
+        // Other fragments have `results` of their own kind.
         let is_search = |fragment: &&mut Fragment| fragment.kind == FragmentKind::ToolSearch;
         if let Some(fragment) = self.fragments.get_mut(at).filter(is_search) {
             add(&mut fragment.sources, write, list);
@@ -302,6 +317,7 @@ impl Message {
 /// A list of fragments, or a single one; what is neither is none.
 fn forms(list: &RawValue) -> Vec<FragmentForm<'_>> {
     serde_json::from_str(list.get())
+        // A batch may carry one of them alone (section 6).
         .or_else(|_| serde_json::from_str(list.get()).map(|one| vec![one]))
         .unwrap_or_default()
 }

@@ -129,6 +129,7 @@ impl Provider for DeepSeek {
 
 impl DeepSeek {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // By the messages, not by the attachments themselves, which are fetched later.
         let has_files = ask
             .messages
             .iter()
@@ -150,10 +151,12 @@ impl DeepSeek {
             ));
         }
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+        // After the lease: which account it is decides how long it waits.
         account.keep_pace(self.pause).await;
         // Each remedy once: what neither mends is not mended by more of it, and logins in a row close an account.
         let (mut may_log_in, mut may_restart) = (true, true);
         loop {
+            // In the loop: each try needs a token that has not been refused yet.
             let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
             let caller = Caller {
                 identity: &self.identity,
@@ -162,18 +165,22 @@ impl DeepSeek {
             };
             match self.attempt(ask, turn, caller, &prompt, has_files).await {
                 Ok(()) => {
+                    // A turn that served proves the token good.
                     account.tokens.served(&token);
                     return Ok(());
                 }
                 Err(Refusal::Token) => {
                     let error = Refusal::Token.into_error(&account.variable);
+                    // Two refusals of one token in a row: the login has not helped, and the account rests.
                     if !may_log_in {
                         account.tokens.refused(&token, &error);
                         return Err(error);
                     }
+                    // One login per turn; the account's own pace bounds it further (section 2).
                     may_log_in = false;
                     login::replaced(&self.identity, turn, &account, &token, error).await?;
                 }
+                // Section 7: stale ids, one new session.
                 Err(Refusal::Stale) if may_restart => may_restart = false,
                 Err(refusal) => return Err(refusal.into_error(&account.variable)),
             }
@@ -189,6 +196,7 @@ impl DeepSeek {
         has_files: bool,
     ) -> Result<(), Refusal> {
         // A proof dies after five minutes, so with files it waits for them; else both go at the same time.
+        // Without files the two calls need nothing of each other (section 8).
         let (session, proof) = if has_files {
             (self.create_session(turn, caller).await, None)
         } else {
@@ -196,6 +204,7 @@ impl DeepSeek {
             let (session, proof) = future::join(self.create_session(turn, caller), proof).await;
             (session, Some(proof))
         };
+        // Before the proof: a challenge that could not be had leaves a session behind otherwise.
         let session_id = session?;
         // Before anything else can fail: an empty conversation stays in the history as well.
         let deletion = wire::delete_session(caller, &session_id).into();
@@ -206,6 +215,7 @@ impl DeepSeek {
             thinking: ask.thinking.unwrap_or(turn.model.thinking),
             search: ask.search.unwrap_or(turn.model.search),
             prompt: prompt.to_owned(),
+            // Filled by `attach` below, which may change the model as well.
             file_ids: Vec::new(),
         };
         if has_files {
@@ -214,6 +224,7 @@ impl DeepSeek {
         let is_vision = question.model == models::VISION;
         // The model that sees has no search (section 4, table of models).
         question.search &= !is_vision;
+        // Cloned: the turn is needed by the question itself.
         let messenger = turn.messenger();
         let values = self
             .side_channels
@@ -235,6 +246,7 @@ impl DeepSeek {
     }
 
     async fn create_session(&self, turn: &Turn, caller: Caller<'_>) -> Result<String, Refusal> {
+        // Short: a body that is `{}`.
         let session: wire::Session = call(turn, wire::create_session(caller)).await?;
         let id = session.id();
         id.ok_or_else(|| ProviderError::malformed("new conversation").into())
@@ -249,8 +261,10 @@ impl DeepSeek {
         question: &mut Question,
     ) -> Result<(), Refusal> {
         for (at, message) in ask.messages.iter().enumerate() {
+            // Every message's: the whole conversation becomes one question (section 4).
             for file in turn.attachments(at, message).await? {
                 if file.is_image() {
+                    // Section 4: only this model takes pictures.
                     question.model = models::VISION.to_owned();
                 }
                 let id = upload::upload(turn, caller, &file).await?;
@@ -269,9 +283,11 @@ impl DeepSeek {
         aside: &Aside,
         mut proof: String,
     ) -> Result<Answer, Refusal> {
+        // Each once: what is asked again is the same question.
         let (mut may_prove, mut may_fork) = (true, question.model == models::VISION);
         loop {
             let mut request = wire::ask(caller, question, aside, &proof);
+            // The stream's own bound; the short call's was taken away.
             request.timeout = Some(self.silence);
             let mut answer = turn.send(request).await?;
             if is_stream(&mut answer).await {
@@ -280,11 +296,13 @@ impl DeepSeek {
             match refused(turn, answer).await {
                 Refusal::Proof if may_prove => may_prove = false,
                 Refusal::Stale if may_fork && !question.file_ids.is_empty() => {
+                    // The new proof below is needed in either case: a proof serves one request (section 5).
                     may_fork = false;
                     upload::fork(turn, caller, &mut question.file_ids, &question.model).await?;
                 }
                 refusal => return Err(refusal),
             }
+            // After the remedy: a proof dies with the request that used it, refused or not.
             proof = call::proof(turn, caller, wire::COMPLETION).await?;
         }
     }

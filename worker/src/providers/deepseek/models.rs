@@ -36,6 +36,7 @@ pub(super) fn listed() -> Vec<Model> {
 /// The model that an id means: the table, the table with `-search`, else the seed's rule for other names of this
 /// service.
 pub(super) fn find(id: &str) -> Option<Model> {
+    // Ids are compared without case; what is not in the table keeps its own writing.
     let lower = id.to_ascii_lowercase();
     // In a loop: how many suffixes there are is up to the caller.
     let (mut base, mut searches) = (lower.as_str(), false);
@@ -43,6 +44,7 @@ pub(super) fn find(id: &str) -> Option<Model> {
         if let Some(&(_, kind, thinking, _)) = MODELS.iter().find(|row| row.0 == base) {
             break model(id, kind, thinking);
         }
+        // `-search` once stripped, the loop looks again: `-search` may stand behind any of the ids.
         if let Some(rest) = base.strip_suffix("-search") {
             (base, searches) = (rest, true);
             continue;
@@ -50,9 +52,11 @@ pub(super) fn find(id: &str) -> Option<Model> {
         let is_ours = ["deepseek-", "ds-"]
             .iter()
             .any(|prefix| base.starts_with(prefix));
+        // The seed's rule for names that it does not know.
         let thinks = ["reasoner", "r1", "think"]
             .iter()
             .any(|word| base.contains(word));
+        // A name with a slash is another provider's.
         if !is_ours || base.contains('/') {
             return None;
         }

@@ -38,6 +38,7 @@ pub(super) struct Cursor {
 impl Cursor {
     /// Takes over what the patch says.
     pub(super) fn advance(&mut self, patch: &Patch<'_>) {
+        // A patch without them keeps what the last one said (section 6).
         if let Some(path) = &patch.p {
             self.path.clear();
             self.path.push_str(path);
@@ -51,6 +52,7 @@ impl Cursor {
 /// The patches of a batch; `None` when the value is none: a kept BATCH before a plain list means SET (sample B).
 pub(super) fn batch(value: &RawValue) -> Option<Vec<Patch<'_>>> {
     let items: Vec<Patch<'_>> = serde_json::from_str(value.get()).ok()?;
+    // Empty is a batch too; objects without `v` are a plain list of values.
     (items.is_empty() || items.iter().any(|item| item.v.is_some())).then_some(items)
 }
 
@@ -58,6 +60,7 @@ pub(super) fn batch(value: &RawValue) -> Option<Vec<Patch<'_>>> {
 pub(super) fn string(value: &RawValue) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    // Only a string: a number as text would be said.
     if !value.get().starts_with('"') {
         return None;
     }

@@ -30,6 +30,7 @@ pub(super) fn prompt(messages: &[Message]) -> String {
         let text = message.text();
         let text = harmless(&text);
         let same = match turns.last_mut() {
+            // System text is gathered before the turns, which is where it stands (section 4).
             _ if speaker == Speaker::System => Some(&mut system),
             Some((last, said)) if *last == speaker => Some(said),
             Some(_) | None => None,
@@ -47,10 +48,12 @@ pub(super) fn prompt(messages: &[Message]) -> String {
     let ends_with_user = turns
         .last()
         .is_none_or(|(speaker, _)| *speaker == Speaker::User);
+    // System text bare and first: the service has no role for it (section 4).
     let mut prompt = system;
     for (speaker, text) in turns {
         let parts = match speaker {
             Speaker::Assistant => [ASSISTANT, &text, END],
+            // `User` without a marker behind it: the turn is the answer's to begin.
             Speaker::User | Speaker::System => [USER, &text, ""],
         };
         prompt.extend(parts);

@@ -111,6 +111,7 @@ pub(super) fn refusal(head: Head, body: &[u8]) -> Refusal {
 }
 
 fn success(head: Head, body: &[u8]) -> Result<Business<'_>, Refusal> {
+    // A body without either member is a page, or another service's JSON.
     let Some(envelope) = serde_json::from_slice::<Envelope<'_>>(body)
         .ok()
         .filter(|envelope| envelope.code.is_some() || envelope.detail.is_some())
@@ -118,17 +119,20 @@ fn success(head: Head, body: &[u8]) -> Result<Business<'_>, Refusal> {
         return Err(no_envelope(head));
     };
     let message = envelope.msg.unwrap_or_default();
+    // `code` before `data`: with a code the data is null.
     match envelope.code {
         Some(0) => {}
         Some(code) => return Err(coded(code, &message, head)),
         None => return Err(no_envelope(head)),
     }
     let data = envelope.data.map_or("null", RawValue::get);
+    // A `data` that is no object has no success in it.
     let business: Option<Business<'_>> = serde_json::from_str(data).unwrap_or_default();
     let Some(business) = business else {
         return Err(ProviderError::malformed("answer").into());
     };
     match business.biz_code {
+        // Missing counts as a success: older answers have only `code` (section 3).
         None | Some(0) => Ok(business),
         Some(code) => {
             let message = business.biz_msg.unwrap_or_default();
@@ -142,11 +146,13 @@ fn coded(code: i64, message: &str, head: Head) -> Refusal {
     match code {
         40001..=40003 => Refusal::Token,
         40301 => Refusal::Proof,
+        // The words alone come with a completion's HTTP answer (section 7).
         _ if message.contains("INVALID_TOKEN") => Refusal::Token,
         40300 => ProviderError::new(Kind::Protocol, "the service missed a header")
             .with_code("upstream_bad_request")
             .into(),
         1001 | 1201 => rate_limited(head).into(),
+        // A known status says more than an unknown code.
         _ if head.status != 200 => no_envelope(head),
         _ => ProviderError::new(Kind::Protocol, "the service refused")
             .saying(message)
@@ -164,6 +170,7 @@ fn business_coded(code: i64, message: &str, data: Option<&RawValue>, head: Head)
     }
     match code {
         7 => rate_limited(head).into(),
+        // Section 7: stale ids of a session, message or file.
         1 | 2 | 9 | 26 => Refusal::Stale,
         _ => ProviderError::new(Kind::Protocol, "the service refused")
             .saying(message)
@@ -180,6 +187,7 @@ pub(super) fn mute(data: Option<&RawValue>, now_ms: u64) -> Option<ProviderError
     }
     let state: Muted = serde_json::from_str(data?.get()).ok()?;
     let flag = state.is_muted?;
+    // Seen as 1 and as `true`.
     (flag == 1 || flag == true).then(|| muted(state.mute_until, now_ms))
 }
 
@@ -197,8 +205,10 @@ pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, 
         .filter(|code| *code != 0);
     let (Some(business), Some(code)) = (&business, code) else {
         // A token is not what was refused here.
+        // A token is no answer here: there is none to have been refused.
         return match refusal(head, body) {
             Refusal::Final(error) => (error, false),
+            // Passing: the next turn may log in again, after its pause.
             _ => (no_login("did not take the login", variable), false),
         };
     };
@@ -214,6 +224,7 @@ pub(super) fn login(head: Head, body: &[u8], variable: &str) -> (ProviderError, 
             (no_login(refused, variable), true)
         }
         _ if message.contains("RISK_DEVICE") => (not_this_device(variable), true),
+        // A number that is known elsewhere still says that the account is at fault.
         _ => match business_coded(code, message, business.biz_data, head) {
             Refusal::Final(error) if error.kind.blames_account() => (error, false),
             _ => (
@@ -229,6 +240,7 @@ pub(super) fn finished_meanwhile(head: Head, body: &[u8]) -> Option<&RawValue> {
     let envelope: Envelope<'_> = serde_json::from_slice(body).ok()?;
     let data = envelope
         .data
+        // Both layers must agree: 22 means this in this answer alone (section 7).
         .filter(|_| head.status == 200 && envelope.code == Some(0))?;
     let business: Business<'_> = serde_json::from_str(data.get()).ok()?;
     business.biz_data.filter(|_| business.biz_code == Some(22))
@@ -276,6 +288,7 @@ fn muted(until: Option<f64>, now_ms: u64) -> ProviderError {
 /// The rows of section 7 that are known by their HTTP status.
 fn no_envelope(head: Head) -> Refusal {
     let error = match head.status {
+        // 401 without an envelope is the edge's, and means the token all the same.
         401 => return Refusal::Token,
         422 => ProviderError::new(
             Kind::Protocol,
@@ -283,7 +296,9 @@ fn no_envelope(head: Head) -> Refusal {
         )
         .with_code("upstream_bad_request"),
         429 => rate_limited(head),
+        // What the edge answers a region with (section 7).
         202 | 403 | 405 => blocked(),
+        // Under any status: the header is the edge's own word.
         _ if head.is_challenged => blocked(),
         status @ 500.. => ProviderError::new(
             Kind::Unavailable,

@@ -112,6 +112,7 @@ impl Pace for Logins {
         let Some(until) = closed.until else {
             return Some(closed.error.clone());
         };
+        // A pause that is over is none.
         let left = until
             .checked_duration_since(now)
             .filter(|left| !left.is_zero())?;
@@ -119,6 +120,7 @@ impl Pace for Logins {
     }
 
     fn renewed(&mut self, now: Instant) {
+        // A burst is what the pause is for: the first login of an hour is free.
         let is_burst = self
             .last_login
             .is_some_and(|last| now.saturating_duration_since(last) < LONGEST_PAUSE);
@@ -135,16 +137,19 @@ impl Pace for Logins {
     fn failed(&mut self, failure: &Failure, now: Instant) {
         let error = failure.error().clone();
         if matches!(failure, Failure::Final(_)) {
+            // Final: no time makes it right, only other variables (section 2).
             self.closed = Some(Closed { error, until: None });
             return;
         }
         self.pause = longer(self.pause);
+        // What the service names counts where it is longer.
         let pause = self.pause.max(error.retry_after.unwrap_or_default());
         self.close(error, now, pause);
     }
 
     fn refused(&mut self, _error: &ProviderError, has_served: bool, now: Instant) {
         // A token that never served is not followed by another login at once. Before the first login, it is the pasted one.
+        // A token that served and ends later is followed by a login at once.
         if !has_served && let Some(closed) = &mut self.closed {
             self.pause = longer(self.pause);
             closed.until = closed.until.map(|_| now + self.pause);

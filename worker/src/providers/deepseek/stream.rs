@@ -77,9 +77,11 @@ impl Decoder {
     /// A refusal that the stream itself reports (section 7).
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         self.sse.push(bytes)?;
+        // The reader keeps the events of this chunk apart until the markers are looked for.
         while let Some(event) = self.sse.next() {
             let read = self.reader.event(event.name, event.data, &mut self.said);
             self.reader.pass(&mut self.said, events);
+            // After what came before it was passed on.
             read?;
         }
         Ok(())
@@ -99,6 +101,7 @@ impl Decoder {
     /// # Errors
     /// As [`Decoder::feed`].
     pub fn drain(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // The rest of the buffer may be the last event, whose blank line is missing.
         let Some(event) = self.sse.finish() else {
             return Ok(());
         };
@@ -113,6 +116,7 @@ impl Decoder {
 
     /// A continuation follows: its stream starts afresh, what was said is remembered (section 8).
     pub fn resume(&mut self) {
+        // p and o start afresh (section 8); what was said does not.
         self.sse = Sse::default();
         let reader = &mut self.reader;
         reader.cursor = Cursor::default();
@@ -131,6 +135,7 @@ impl Decoder {
     /// end has not (section 8).
     pub fn resumable(&self) -> Option<i64> {
         let reader = &self.reader;
+        // A choices answer cannot be taken up: it has no message of its own.
         let is_under_way = reader.status == Status::Wip && !reader.is_choices && !reader.is_closed;
         reader
             .response_id
@@ -151,6 +156,7 @@ impl Decoder {
         let message = root.ok().and_then(|root| root.response).unwrap_or(message);
         let read = self.reader.snapshot(message, &mut self.said);
         self.reader.pass(&mut self.said, events);
+        // 22 means finished: a snapshot without a status is of a finished answer.
         if self.reader.status == Status::Wip {
             self.reader.status = Status::Finished;
         }
@@ -163,6 +169,7 @@ impl Decoder {
         !self.is_cut()
             && !reader.is_choices
             && (reader.status == Status::Incomplete
+                // `auto_continue` says so of a final status as well (section 6).
                 || (reader.status == Status::Finished && reader.auto_continue))
     }
 
@@ -227,10 +234,12 @@ impl Reader {
             }
             return Ok(());
         }
+        // A half is mended before anything of the event is read.
         if json::may_have_half(data) {
             return self.odd_message(data, events);
         }
         match serde_json::from_slice::<Patch<'_>>(data) {
+            // An object without any of the three is a notice: an error frame, or a chunk of the oldest generation.
             Ok(patch) if patch.v.is_some() || patch.p.is_some() || patch.o.is_some() => {
                 self.patch(&patch, events)
             }
@@ -253,6 +262,7 @@ impl Reader {
             }
             return Ok(());
         };
+        // Remembered for the whole answer: until the first half, nothing is looked for.
         self.has_halves |= is_mended;
         match serde_json::from_slice::<Patch<'_>>(&normal) {
             Ok(patch) if patch.v.is_some() || patch.p.is_some() || patch.o.is_some() => {
@@ -267,12 +277,15 @@ impl Reader {
         patch: &Patch<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Taken out and put back: the reader is borrowed while the patch is applied.
         let mut cursor = std::mem::take(&mut self.cursor);
         cursor.advance(patch);
+        // A patch without a value only moves the cursor (section 6).
         let Some(value) = patch.v else {
             self.cursor = cursor;
             return Ok(());
         };
+        // Neither path nor op: only then may the string be stray text.
         let is_bare = patch.p.is_none() && patch.o.is_none();
         let applied = match patch::string(value).filter(|_| is_bare) {
             Some(text) if !is_content(&cursor.path) && !is_status_word(&text) => {
@@ -310,12 +323,14 @@ impl Reader {
             let mut cursor = Cursor::default();
             for item in items {
                 cursor.advance(&item);
+                // An item without a value moves the batch's own cursor, like an outer patch.
                 if let Some(value) = item.v {
                     let inner = format!("{path}/{}", cursor.path);
                     let is_legacy = matches!(
                         segments(&inner),
                         ["response", "content" | "thinking_content", "", ..]
                     );
+                    // The legacy content path is append without saying so (section 6, sample C).
                     let op = if is_legacy && item.o.is_none() && cursor.op == Op::Set {
                         Op::Append
                     } else {
@@ -335,6 +350,7 @@ impl Reader {
             Write::Set
         };
         match segments(path) {
+            // An empty path is the root: the first patch of a stream, or of a continuation.
             ["", ..] => {
                 let root = serde_json::from_str::<Root<'_>>(value.get());
                 match root.ok().and_then(|root| root.response) {
@@ -348,6 +364,7 @@ impl Reader {
                 Ok(())
             }
             ["response", "auto_continue", "", ..] => {
+                // Anything but the word `true` is no.
                 self.auto_continue = value.get() == "true";
                 Ok(())
             }
@@ -367,6 +384,7 @@ impl Reader {
                 Write::Set => self.message.replace(value, events),
             },
             ["response", "fragments", at, member] => {
+                // An index beyond the list is of a fragment that never came: nothing is said.
                 let Some(at) = self.message.index(at) else {
                     return Ok(());
                 };
@@ -378,6 +396,7 @@ impl Reader {
                         }
                     }
                     "results" => self.message.results(at, write, value),
+                    // Known and of no text (section 6).
                     _ if is_fragment_state(member) => {}
                     _ => events.push(ChatEvent::Unknown("path")),
                 }
@@ -396,11 +415,13 @@ impl Reader {
         response: &RawValue,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // A snapshot that is no object is a no-op.
         let Ok(snapshot) = serde_json::from_str::<Snapshot<'_>>(response.get()) else {
             return Ok(());
         };
         self.named(snapshot.message_id);
         self.enter(snapshot.status, events);
+        // What is missing keeps what was known: a snapshot need not name everything.
         self.auto_continue = snapshot.auto_continue.unwrap_or(self.auto_continue);
         self.completion_tokens = snapshot
             .accumulated_token_usage
@@ -424,6 +445,7 @@ impl Reader {
         let Ok(notice) = serde_json::from_slice::<Notice<'_>>(data) else {
             return Ok(());
         };
+        // Their own shape, so they are told apart before anything else of it is read.
         if let Some(choices) = notice.choices {
             self.named(notice.message_id);
             self.is_choices = true;
@@ -432,11 +454,13 @@ impl Reader {
             }
             return Ok(());
         }
+        // Other kinds are of the page's own: a hint that is no error is none (section 6).
         if notice.kind.as_deref() != Some("error") {
             return Ok(());
         }
         let reason = notice.finish_reason.unwrap_or_default();
         let error = refusal::hint(&reason, &notice.content.unwrap_or_default());
+        // One continuation is worth it (section 7).
         if reason == "generation_err" && self.status == Status::Incomplete {
             self.failure = Some(error);
             return Ok(());
@@ -460,6 +484,7 @@ impl Reader {
                 Some(_) => events.push(ChatEvent::Unknown("delta")),
             }
         }
+        // `finish_reason` is the oldest generation's status.
         match choice.finish_reason.as_deref() {
             None => {}
             Some("content_filter") => self.status = Status::ContentFilter,
@@ -486,6 +511,7 @@ impl Reader {
     fn pass(&mut self, said: &mut Vec<ChatEvent>, events: &mut Vec<ChatEvent>) {
         for event in said.drain(..) {
             match event {
+                // What the model says after a marker is of the next turn, which is not asked.
                 _ if self.watch.is_cut() => {}
                 ChatEvent::Text(text) => {
                     let text = joined(&mut self.text_halves, self.has_halves, text);
@@ -500,6 +526,7 @@ impl Reader {
                     }
                 }
                 ChatEvent::Unknown(place) => self.unknown.tell(place, events),
+                // Sources and the like count as an answer.
                 other => {
                     self.has_output = true;
                     events.push(other);
@@ -518,18 +545,22 @@ impl Reader {
     fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let half = self.thought_halves.finish().map(String::from);
         events.extend(half.map(ChatEvent::Reasoning));
+        // What may still have become a marker is part of the answer after all.
         let mut rest = self.watch.release();
         rest.extend(self.text_halves.finish());
         self.text(rest, events);
+        // After the text: the answer stands even where the generator broke after it.
         if let Some(failure) = self.failure.take() {
             return Err(failure);
         }
         let reason = match self.status {
+            // We stopped it, so the status does not matter.
             _ if self.watch.is_cut() => FinishReason::Stop,
             Status::Finished if self.auto_continue => FinishReason::Length,
             Status::Finished => FinishReason::Stop,
             Status::Incomplete => FinishReason::Length,
             Status::ContentFilter => FinishReason::ContentFilter,
+            // Section 6: without a final status it is a broken answer, however much of it came.
             Status::Wip | Status::Other => return Err(ProviderError::broken_stream()),
         };
         if reason == FinishReason::ContentFilter && !self.has_text {

@@ -29,6 +29,7 @@ pub(super) async fn upload(
 ) -> Result<String, Refusal> {
     let mut may_prove = true;
     let stored: wire::File = loop {
+        // A proof serves one upload (section 5), so each file asks for its own.
         let proof = call::proof(turn, caller, wire::UPLOAD).await?;
         let boundary = turn.uuid().simple().to_string();
         match call(turn, wire::upload(caller, file, boundary, &proof)).await {
@@ -50,6 +51,7 @@ pub(super) async fn fork(
     model: &str,
 ) -> Result<(), Refusal> {
     for id in ids {
+        // One after the other: they are a few, and the first refusal says what is wrong with all.
         let forked: wire::File = call(turn, wire::fork_file(caller, id, model)).await?;
         *id = usable(turn, caller, forked).await?;
     }
@@ -64,6 +66,7 @@ async fn usable(turn: &Turn, caller: Caller<'_>, file: wire::File) -> Result<Str
         .ok_or_else(|| ProviderError::malformed("upload"))?;
     let (start, mut status) = (Instant::now(), file.status);
     loop {
+        // The first answer may be a status already.
         match status {
             Some(FileStatus::Success) => return Ok(id),
             None | Some(FileStatus::Pending) => {}
@@ -80,6 +83,7 @@ async fn usable(turn: &Turn, caller: Caller<'_>, file: wire::File) -> Result<Str
         }
         tokio::time::sleep(CHECK_EVERY).await;
         let files: wire::Files = call(turn, wire::file_status(caller, &id)).await?;
+        // The list has the question's other files as well.
         let same = |file: &wire::File| file.id.as_deref() == Some(&id);
         status = files
             .files

@@ -66,6 +66,7 @@ pub(super) fn login(identity: &Identity, account: &Account, login: &Login) -> Re
         "email": null, "mobile": null, "password": login.password.expose(), "device_id": login.device_id,
         "os": identity.platform,
     });
+    // Both members are sent, one of them null: the site sends both (section 2).
     match &login.name {
         Name::Email(email) => body["email"] = json!(email.expose()),
         Name::Mobile { area_code, number } => {
@@ -76,6 +77,7 @@ pub(super) fn login(identity: &Identity, account: &Account, login: &Login) -> Re
     let url = format!("{}/api/v0/users/login", identity.base_url);
     identity
         .dressed(Request::post("login", url), "/sign_in", &account.device_id)
+        // A login counts at the service: a lost answer is not asked for twice.
         .once()
         .header("content-type", "application/json")
         .json(&body)
@@ -125,6 +127,7 @@ impl Aside {
                 request = request.header(name, value);
             }
         }
+        // What is answered by a stream has no bound of its own.
         request.timeout = None;
         request
     }
@@ -151,6 +154,7 @@ pub(super) fn go_on(
     response_id: i64,
     aside: &Aside,
 ) -> Request {
+    // `fallback_to_resume`: where it cannot be continued, the same call takes the old stream up.
     let body = json!({"chat_session_id": session_id, "message_id": response_id, "fallback_to_resume": true});
     aside.along(caller.post("continue", "/api/v0/chat/continue", &body))
 }
@@ -205,6 +209,7 @@ pub(super) fn upload(
 pub(super) fn file_status(caller: Caller<'_>, file_id: &str) -> Request {
     let id = percent_encoding::utf8_percent_encode(file_id, percent_encoding::NON_ALPHANUMERIC)
         .to_string()
+        // The service's ids hold nothing else, so the rest is encoded.
         .replace("%2D", "-");
     caller.get(
         "file_status",
@@ -239,6 +244,7 @@ struct SessionId {
 
 impl Session {
     pub(super) fn id(self) -> Option<String> {
+        // The older shape's id stands beside it (section 1).
         self.chat_session
             .map(|session| session.id)
             .or(self.id)
@@ -307,6 +313,7 @@ impl Challenge {
     /// An algorithm that we do not know, or a target that is none.
     pub(super) fn to_solve(&self) -> Result<pow::Challenge, ProviderError> {
         let is_known = self.algorithm == "DeepSeekHashV1";
+        // Both must be there: without a bound the search would not end.
         let numbers = number(&self.expire_at).zip(number(&self.difficulty));
         numbers
             .filter(|_| is_known)
@@ -318,6 +325,7 @@ impl Challenge {
 
     /// A proof of it would come too late.
     pub(super) fn has_expired(&self, unix_ms: u64) -> bool {
+        // A challenge without a time has not expired: the service judges it.
         number(&self.expire_at).is_some_and(|expire_at| expire_at <= unix_ms)
     }
 
@@ -338,6 +346,7 @@ impl Challenge {
             salt: &self.salt,
             answer,
             signature: &self.signature,
+            // What it was asked for, where the answer does not name it.
             target_path: self.target_path.as_deref().unwrap_or(target_path),
         };
         STANDARD.encode(serde_json::to_vec(&proof).or_impossible("a struct of texts serialises"))
@@ -350,6 +359,7 @@ fn number(value: &Value) -> Option<u64> {
         .as_u64()
         .or_else(|| value.as_str()?.parse().ok())
         .or_else(|| {
+            // A float of an integer is one: some clients of the same service send it.
             let float = value
                 .as_f64()
                 .filter(|float| (0.0..=9.007_199_254_740_992e15).contains(float))?;

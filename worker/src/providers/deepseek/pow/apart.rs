@@ -34,6 +34,7 @@ impl Drop for Cancel {
 /// As [`solve`], on a thread for blocking work. Dropping the future stops the search within microseconds. Its time
 /// without the wait for a core goes to `hive_pow_seconds`.
 pub async fn solve_apart(challenge: Challenge) -> Option<u64> {
+    // `None`: the runtime is shutting down, and no answer of it is wanted.
     let core = Arc::clone(&CORES).acquire_owned().await.ok()?;
     let cancel = Cancel(Arc::default());
     let is_cancelled = Arc::clone(&cancel.0);
@@ -43,6 +44,7 @@ pub async fn solve_apart(challenge: Challenge) -> Option<u64> {
         let start = Instant::now();
         let answer = solve(&challenge, &is_cancelled);
         if !is_cancelled.load(Ordering::Relaxed) {
+            // Only of what was not cut short: a cancelled search says nothing of the machine.
             METRICS.pow_seconds.observe(start.elapsed().as_secs_f64());
         }
         answer

@@ -15,6 +15,7 @@ pub fn digest(text: &[u8]) -> [u8; 32] {
     let mut state = blocks.iter().fold([0; WORDS], absorb);
     let mut last = [0; RATE];
     for (to, byte) in last.iter_mut().zip(rest) {
+        // The whole last block is built once, with the padding at its end.
         *to = *byte;
     }
     pad(&mut last, rest.len());

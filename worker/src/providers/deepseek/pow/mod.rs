@@ -33,6 +33,7 @@ impl Challenge {
     /// Takes the challenge's fields (section 5). `None`: `challenge` is not 64 hex digits.
     pub fn new(challenge: &str, salt: &str, expire_at: u64, difficulty: u64) -> Option<Self> {
         Some(Self(Search {
+            // As the wire page has it (section 5): salt and time are text before the nonce.
             prefix: format!("{salt}_{expire_at}_").into_bytes(),
             target: from_hex(challenge)?,
             difficulty,
@@ -72,6 +73,7 @@ impl Path {
 /// The first nonce below the difficulty whose hash is the challenge; `None` when there is none or `cancel` was set.
 /// Looks at `cancel` every few microseconds.
 pub fn solve(challenge: &Challenge, cancel: &AtomicBool) -> Option<u64> {
+    // Asked each time: the standard library remembers what it has detected.
     let path = Path::ALL.into_iter().find(|path| path.is_available());
     solve_by(path.unwrap_or(Path::Scalar), challenge, cancel)
 }
@@ -96,6 +98,7 @@ pub fn solve_by(path: Path, Challenge(search): &Challenge, cancel: &AtomicBool) 
     if let Some(isa) = x86::Bmi::detect() {
         return isa.search(search, cancel);
     }
+    // Unused on machines without the vector paths.
     let _ = path;
     search::run(scalar::Scalar, search, cancel)
 }

@@ -54,12 +54,15 @@ impl Search {
 pub(super) fn run<I: Isa>(isa: I, search: &Search, stop: &AtomicBool) -> Option<u64> {
     let filter = filter(&search.target);
     for digits in 1..=MOST_DIGITS {
+        // Beyond 10^19 the difficulty ends the loop, so `None` here is no nonce either.
         let power = |exponent: usize| 10_u64.checked_pow(u32::try_from(exponent).ok()?);
         let first = if digits == 1 { 0 } else { power(digits - 1)? };
+        // The last decade is cut to the difficulty; the others are whole.
         let end = power(digits).map_or(search.difficulty, |end| end.min(search.difficulty));
         if first >= end {
             break;
         }
+        // Digits of one length at a time: the text is built for them once.
         let text = Text::new(&search.prefix, digits, first);
         let found = if text.is_one_block {
             in_one_block(isa, search, filter, text, first..end, stop)
@@ -90,8 +93,10 @@ fn in_one_block<I: Isa>(
     for (at, word) in state.iter_mut().enumerate() {
         *word = isa.splat(text.state[at] ^ text.word(at));
     }
+    // In tens: the last digit is what the table below varies.
     let tens = nonces.start / 10..nonces.end.div_ceil(10);
     for ten in tens.step_by(I::LANES) {
+        // A stop is looked at once a batch, which is every few microseconds.
         if stop.load(Ordering::Relaxed) {
             return None;
         }
@@ -100,6 +105,7 @@ fn in_one_block<I: Isa>(
             for (word, at) in lane.iter_mut().zip(words.clone()) {
                 *word = text.state[at] ^ text.word(at);
             }
+            // Counted up as text: dividing a number per lane would cost more.
             text.increment(1);
         }
         for (word, at) in words.clone().enumerate() {
@@ -107,11 +113,14 @@ fn in_one_block<I: Isa>(
         }
         let base = rounds::linear(isa, &state);
         for (digit, change) in (0..).zip(&table) {
+            // The linear half is shared by the ten (trick a); only the last digit's change is added.
             let mut b = base;
             for (word, change) in b.iter_mut().zip(change) {
                 *word = isa.xor(*word, isa.splat(*change));
             }
+            // From chi on: the linear half has run, and `FIRST`'s is the one that was shared.
             let a = isa.middle(rounds::chi(isa, &b, RC[FIRST]));
+            // A hit is a hint: the filter knows 48 of 64 bits on average.
             let hits = isa.matches(
                 rounds::first_before_last_chi(isa, &a),
                 filter.value,
@@ -138,6 +147,7 @@ fn in_two_blocks<I: Isa>(
     nonces: Range<u64>,
     stop: &AtomicBool,
 ) -> Option<u64> {
+    // Rare: the prefix fills a block to within the nonce's own digits.
     for nonce in nonces.step_by(I::LANES) {
         if stop.load(Ordering::Relaxed) {
             return None;

@@ -17,14 +17,17 @@ pub(super) struct Filter {
 /// Undoes chi of the first row, bit by bit. The digest is four of the row's five words; where the missing fifth makes
 /// no difference to the first word before chi, that word's bit is known.
 pub(super) fn filter(digest: &[u8; 32]) -> Filter {
+    // Four words: the digest is the first row but its last word.
     let mut words = [0; 4];
     for (word, bytes) in words.iter_mut().zip(digest.as_chunks::<8>().0) {
         *word = u64::from_le_bytes(*bytes);
     }
+    // Iota of the last round is undone first, as it touches this word alone.
     words[0] ^= RC[LAST];
     let mut filter = Filter { value: 0, mask: 0 };
     for bit in 0..64 {
         let known = (0..4).fold(0, |row, x| row | ((words[x] >> bit & 1) << x));
+        // Both values of the missing bit: where they agree, it does not matter.
         let (zero, one) = (undo_chi(known), undo_chi(known | 0x10));
         if (zero ^ one) & 1 == 0 {
             filter.value |= (zero & 1) << bit;
