@@ -52,12 +52,14 @@ pub(super) fn accounts(
     problems: &mut Problems,
 ) -> Vec<(usize, Account)> {
     let session = |token: String| {
+        // By the pasted token, not by its number: a session goes on under another number.
         let known = known.iter().find(|session| session.tokens.is_of(&token));
         known.cloned().unwrap_or_else(|| {
             let session = Session::new(
                 Secret::new(token),
                 kept.clone(),
                 pace.clone(),
+                // Random once for a session: the ids must stay the same for it (section 4.1).
                 rand::random(),
             );
             Arc::new(session)
@@ -87,6 +89,7 @@ pub(super) enum TokenKind {
 /// What a token is, by its claims (section 2, "Token kind").
 pub(super) fn kind(token: &str, claims: Option<&Claims>) -> TokenKind {
     let says = |name, what| claims.is_some_and(|it| it.text(name).as_deref() == Some(what));
+    // Both claims: another service's JWT is nobody's refresh token (section 2).
     if token.starts_with("eyJ") && says("app_id", "kimi") && says("typ", "refresh") {
         TokenKind::Refresh
     } else {

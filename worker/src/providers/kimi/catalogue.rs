@@ -56,6 +56,7 @@ impl Catalogue {
     /// Whether it is time to ask again; who is told so asks. The time is Unix seconds.
     pub(super) fn is_due(&self, now: u64) -> bool {
         let mut state = self.state();
+        // The time is taken under the lock, so that of many turns one asks.
         let is_due = state.0.is_none_or(|last| now >= last + EVERY.as_secs());
         if is_due {
             state.0 = Some(now);
@@ -109,6 +110,7 @@ struct ContextLength {
 fn read(body: &[u8]) -> Option<Vec<Offer>> {
     let answer: Offered = serde_json::from_slice(body).ok()?;
     let name = |text: Option<String>| {
+        // Names go into requests and into ids of ours.
         text.filter(|text| !text.is_empty() && text.len() <= MOST_NAME_BYTES)
     };
     let offers = answer.available_models.into_iter().filter_map(|row| {
@@ -124,6 +126,7 @@ fn read(body: &[u8]) -> Option<Vec<Offer>> {
             option.context_length.as_deref() == Some("CONTEXT_LENGTH_XL")
                 && is_usable(option.available, option.min_membership_level.as_deref())
         };
+        // A row without a scenario cannot be asked for.
         Some(Offer {
             scenario: name(row.scenario)?,
             kimiplus_id: name(row.kimi_plus_id),
@@ -141,6 +144,7 @@ fn read(body: &[u8]) -> Option<Vec<Offer>> {
 }
 
 fn is_usable(available: Option<bool>, least_level: Option<&str>) -> bool {
+    // Section 3: without either word a row may be used.
     available.unwrap_or_else(|| least_level.is_none())
 }
 

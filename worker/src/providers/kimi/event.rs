@@ -57,12 +57,14 @@ const FIELDS: &[&str] = &[
 
 impl From<String> for Mask {
     fn from(fields: String) -> Self {
+        // Section 6.2: a mask may name several fields.
         let has = |names: &[&str]| fields.split(',').any(|field| names.contains(&field.trim()));
         Self {
             text: has(&["block.text", "block.text.content"]),
             think: has(&["block.think", "block.think.content"]),
             is_new: !fields.split(',').all(|field| {
                 FIELDS.iter().any(|known| {
+                    // At a dot: `block.textual` would be another field.
                     let rest = field.trim().strip_prefix(known);
                     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
                 })
@@ -136,6 +138,7 @@ impl Content {
             }),
             _ => false,
         };
+        // Thinking first: a block may be flagged as both while it grows.
         says("thinking")
             .then_some(true)
             .or_else(|| says("answer").then_some(false))

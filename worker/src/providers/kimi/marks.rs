@@ -31,6 +31,7 @@ pub(super) struct Marks {
 impl Marks {
     /// Takes the next text and gives out what is decided.
     pub(super) fn feed(&mut self, text: String, out: &mut Vec<Piece>) {
+        // No mark open and none begun: nearly every piece passes as it is.
         if self.held.is_empty() && !text.contains(OPEN) {
             if !text.is_empty() {
                 out.push(Piece::Text(text));
@@ -43,12 +44,14 @@ impl Marks {
                 clean.push(c);
                 continue;
             }
+            // A mark cannot begin within another.
             if c == OPEN {
                 // What was held is no mark, or this one would not begin inside it.
                 self.give_up(&mut clean);
             }
             self.held.push(c);
             self.held_chars += 1;
+            // Before the bound: a mark that closes in time is one.
             if c == CLOSE {
                 self.close(&mut clean, out);
             } else if self.held_chars > MOST_CHARS || !self.can_be_mark() {
@@ -85,9 +88,11 @@ impl Marks {
             .and_then(|inner| inner.strip_prefix(WORD)?.strip_prefix(NEXT))
             .and_then(|inner| inner.strip_suffix(CLOSE));
         let Some(references) = references else {
+            // It only looked like one: private-use text of somebody's own.
             return self.give_up(clean);
         };
         if !clean.is_empty() {
+            // In order: what stands before the mark is said before the source is cited.
             out.push(Piece::Text(std::mem::take(clean)));
         }
         let references = references.split(NEXT).filter(|it| !it.is_empty());

@@ -90,6 +90,7 @@ pub fn configure(
         hosts: Hosts {
             auth_base_url: vars.base_url(
                 "KIMI_AUTH_BASE_URL",
+                // A token is renewed only where it was issued, so the base URL chooses (section 1).
                 wire::auth_base_url(&base_url),
                 problems,
             ),
@@ -120,6 +121,7 @@ fn free_fallback(vars: &Vars, problems: &mut Problems) -> Option<Model> {
 
 /// `KIMI_WS_BASE_URL`, by default the base URL with the WebSocket's scheme.
 fn ws_base_url(own: Option<&str>, base_url: &str, problems: &mut Problems) -> String {
+    // The base URL's scheme is the HTTP one, the socket's its own.
     let url = own.unwrap_or(base_url).trim_end_matches('/');
     let Some((scheme, rest)) = url.split_once("://") else {
         problems.push("KIMI_WS_BASE_URL must be a ws(s) URL".to_owned());
@@ -145,6 +147,7 @@ impl Provider for Kimi {
     }
 
     fn find(&self, id: &str) -> Option<Model> {
+        // The table first: a list may be hours old.
         models::find(id).or_else(|| {
             let offers = self
                 .accounts
@@ -159,6 +162,7 @@ impl Provider for Kimi {
         let mut found: Vec<Model> = Vec::new();
         for (_, offers) in self
             .accounts
+            // Of all accounts: a member's models are listed for whoever may use them.
             .read(|account| Some(account.session.catalogue.offers()))
         {
             let new = models::discovered(&offers);
@@ -167,6 +171,7 @@ impl Provider for Kimi {
                     .filter(|it| self.models.iter().all(|known| known.id != it.id)),
             );
         }
+        // Sorted, so that a listing does not depend on which account answered first.
         found.sort_by(|one, other| one.id.cmp(&other.id));
         found.dedup_by(|one, other| one.id == other.id);
         found
@@ -174,6 +179,7 @@ impl Provider for Kimi {
 
     fn is_listed(&self, id: &str) -> bool {
         let is_offered = |account: &Account| {
+            // By the list as it is now: an id may have gone since the last listing.
             let offers = account.session.catalogue.offers();
             models::is_discovered(id, &offers).then_some(())
         };
@@ -217,7 +223,9 @@ impl Provider for Kimi {
 
 impl Kimi {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // The turn's own marks make a prompt of an empty conversation, so this is asked of the messages.
         let has_text = ask.messages.iter().any(|message| message.has_words());
+        // Before the attachments: they are held in memory only by turns that have an account.
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let asked = Asked {
             prompt: turn.prompt(ask, wire::prompt).await?,
@@ -235,10 +243,12 @@ impl Kimi {
         let model = turn.model.clone();
         let mut result = self.ask_as(turn, &account, &asked, &model).await;
         if let (Err(error), Some(fallback)) = (&result, &self.free_fallback)
+            // In place of the very model that was shut out; anything else would be another answer.
             && error.code.as_deref() == Some(refusal::FREE_SHUT_OUT)
             && models::is_unversioned(&model.id)
             && !turn.has_output()
         {
+            // What the refused model noticed is not the fallback's.
             turn.events.clear();
             result = self.ask_as(turn, &account, &asked, fallback).await;
         }
@@ -256,6 +266,7 @@ impl Kimi {
     ) -> Result<(), ProviderError> {
         let session = &account.session;
         let (messenger, now) = (turn.messenger(), turn.unix_ms() / 1000);
+        // Once for all shapes: the token does not depend on them.
         let access = session::access(account, &messenger, &self.hosts, now).await?;
         self.announce(turn, &access);
         let offers = session.catalogue.offers();
@@ -271,6 +282,7 @@ impl Kimi {
                 .ask_renewing(turn, account, asked, shape, &access)
                 .await
             {
+                // Only where another shape could help: else it is the service's last word.
                 Err(error)
                     if is_refused_shape(&error) && !turn.has_output() && shapes.len() > 1 =>
                 {
@@ -279,6 +291,7 @@ impl Kimi {
                     refused.get_or_insert(error);
                 }
                 result => {
+                    // Only what was answered for several shapes says anything about them.
                     if result.is_ok() && shapes.len() > 1 {
                         self.answered.store(at, Ordering::Relaxed);
                     }
@@ -307,6 +320,7 @@ impl Kimi {
         };
         let messenger = turn.messenger();
         let access = session::replaced(account, &messenger, &self.hosts, access, error).await?;
+        // A try that was refused has said nothing.
         turn.events.clear();
         self.ask(turn, account, &access, asked, shape).await
     }
@@ -318,6 +332,7 @@ impl Kimi {
             return;
         }
         let (account, hosts) = (account.clone(), self.hosts.clone());
+        // Of its own: the turn waits for nothing.
         actix_web::rt::spawn(async move {
             session::look_at_offers(&account, &messenger, &hosts, now).await;
         });
@@ -338,6 +353,7 @@ impl Kimi {
         };
         let mut file_ids = Vec::new();
         for file in &asked.files {
+            // Within the try: a file's id belongs to the token that uploaded it.
             file_ids.push(upload::upload(turn, caller, file, &account.variable).await?);
         }
         let question = Question {
@@ -352,6 +368,7 @@ impl Kimi {
         let mut decoder = Decoder::new(variable);
         let mut is_registered = false;
         while !decoder.is_over() {
+            // After `done` only the trailer can follow, and a live stream ends without it (section 6.1).
             let chunk = if decoder.is_done() {
                 stream.trailer().await
             } else {
@@ -399,6 +416,7 @@ impl Kimi {
         let (used, chat_id) = (Arc::clone(access), chat_id.to_owned());
         move || {
             let caller = Caller {
+                // A rotation voids the older ones, so an errand of hours ago takes the newest.
                 hosts: &hosts,
                 access: &session.tokens.latest().unwrap_or_else(|| Arc::clone(&used)),
             };
@@ -408,6 +426,7 @@ impl Kimi {
 
     /// Announces the device, once for the process; nothing waits for it or depends on it (section 3).
     fn announce(&self, turn: &Turn, access: &Access) {
+        // Before anything else: of many turns one announces it (section 3).
         if IS_ANNOUNCED.swap(true, Ordering::Relaxed) {
             return;
         }
@@ -418,6 +437,7 @@ impl Kimi {
         });
         actix_web::rt::spawn(async move {
             if let Ok(mut answer) = messenger.send(request).await {
+                // Read to its end, so that the connection is free again.
                 let _ = answer.short().await;
             }
         });
@@ -460,6 +480,7 @@ fn is_refused_shape(error: &ProviderError) -> bool {
 fn blame(mut error: ProviderError, model: &Model) -> ProviderError {
     match error.code.as_deref() {
         Some("upstream_forbidden") if models::is_for_members(&model.upstream) => {
+            // By code: the kind alone is also that of a membership.
             refusal::membership()
         }
         Some(refusal::FREE_SHUT_OUT) => {

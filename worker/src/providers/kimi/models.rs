@@ -58,6 +58,7 @@ pub(super) fn listed() -> Vec<Model> {
 fn parts(id: &str) -> (String, bool, bool) {
     let lower = id.to_ascii_lowercase();
     let (mut base, mut thinking, mut search) = (lower.as_str(), false, false);
+    // In a loop: suffixes combine, in any order.
     loop {
         if let Some(rest) = base.strip_suffix("-thinking") {
             (base, thinking) = (rest, true);
@@ -102,6 +103,7 @@ pub(super) fn discovered(offers: &[Offer]) -> Vec<Model> {
             K3 if offer.has_long_context => found.extend(find("kimi-k3-long")),
             K3 => {}
             K3_SWARM => found.extend(find("kimi-k3-swarm")),
+            // Its own id, so that it is asked for by the service's name.
             key => found.push(unknown(key, offer)),
         }
     }
@@ -125,6 +127,7 @@ pub(super) fn find_offered(id: &str, offers: &[Offer]) -> Option<Model> {
     let key = base.strip_prefix("kimi-")?;
     let offer = offers
         .iter()
+        // Only usable ones: an id that the account may not use would be refused, not unknown.
         .find(|offer| offer.is_usable && offer.key == key)?;
     let model = unknown(key, offer);
     Some(Model {
@@ -178,6 +181,7 @@ pub(super) fn shapes(
     offers: &[Offer],
 ) -> Vec<Shape> {
     let key = if upstream == K3_LONG { K3 } else { upstream };
+    // Both long and short K3 are one row of the service's list.
     let offer = offers.iter().find(|offer| offer.key == key);
     let mut first = match upstream {
         K2D6 => Shape {
@@ -193,6 +197,7 @@ pub(super) fn shapes(
         },
         scenario => Shape::of(scenario),
     };
+    // What the service says now overrules what was written down.
     if let Some(offer) = offer {
         first.scenario.clone_from(&offer.scenario);
         first.kimiplus_id.clone_from(&offer.kimiplus_id);
@@ -201,11 +206,13 @@ pub(super) fn shapes(
         }
     }
     if upstream == K3_LONG {
+        // The row's default is the short one, which is another model here.
         first.context_length = Some("CONTEXT_LENGTH_XL".to_owned());
     }
     let mut shapes = vec![first];
     if upstream == K3 {
         // Long contexts and the swarm have no such form.
+        // Section 4.5: two more forms that were seen to work; neither takes a context length or the swarm's tool.
         shapes.extend(["SCENARIO_K3", "SCENARIO_K3_THINKING"].map(Shape::of));
     }
     shapes
@@ -219,6 +226,7 @@ const MAX: &str = "REASONING_EFFORT_MAX";
 /// K3 always thinks, at least a little (section 4.5).
 fn k3_effort(thinking: bool, effort: Option<Effort>, offer: Option<&Offer>) -> &'static str {
     match effort {
+        // Section 4.5: `none` is not possible for K3, so it is the least there is.
         _ if !thinking => LOW,
         Some(Effort::Low) => LOW,
         Some(Effort::Medium | Effort::High) => HIGH,
@@ -232,6 +240,7 @@ fn k3_effort(thinking: bool, effort: Option<Effort>, offer: Option<&Offer>) -> &
 
 /// Whether a model is one that not every membership has: being refused it says nothing about the credential.
 pub(super) fn is_for_members(upstream: &str) -> bool {
+    // Keys that the table does not know are of members, as the site lists them.
     upstream == RESEARCH || (upstream != K2D6 && !upstream.starts_with("SCENARIO_"))
 }
 

@@ -23,6 +23,7 @@ pub(super) struct Refusal {
 impl Refusal {
     /// An HTTP answer other than the one hoped for. The object may stand by itself or in `error`.
     pub(super) fn http(status: u16, body: &[u8]) -> Self {
+        // What is no JSON is no object; the status then says what there is to say.
         let body: Value = serde_json::from_slice(body).unwrap_or_default();
         Self {
             status: Some(status),
@@ -37,6 +38,7 @@ impl Refusal {
     /// An error object within a stream.
     pub(super) fn object(object: &Value) -> Self {
         let word = |value: &Value, name: &str| {
+            // A text that is none is not said: an error must not become another error.
             let text = value.get(name).and_then(|it| String::deserialize(it).ok());
             text.unwrap_or_default()
         };
@@ -47,6 +49,7 @@ impl Refusal {
             .filter_map(|detail| detail.get("debug"))
             .chain([object])
             .collect();
+        // In the table's order (section 7): what is filled first is what is shown.
         let first = |words: Vec<String>| words.into_iter().find(|word| !word.is_empty());
         let reason = first(debugs.iter().map(|it| word(it, "reason")).collect());
         let localized = debugs.iter().filter_map(|it| it.get("localizedMessage"));
@@ -57,6 +60,7 @@ impl Refusal {
         Self {
             status: None,
             description: first(vec![
+                // The reader's own language before the words for clients.
                 localized.unwrap_or_default(),
                 word(object, "message"),
                 reason.clone(),
@@ -83,6 +87,7 @@ impl Refusal {
 
     /// The table of section 7: words first, as they say more than a status.
     pub(super) fn into_error(self, variable: &str) -> ProviderError {
+        // In words first, then the status: a refusal of one status says several things.
         let error = match self.row() {
             Row::Unauthenticated => return expired(variable),
             Row::Forbidden => ProviderError::new(
@@ -133,6 +138,7 @@ impl Refusal {
             self.description.to_lowercase(),
         );
         let names = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+        // An overload has the same code as spent credits; the words tell them apart (section 7).
         !reason.contains("OVERLOADED")
             && (names(&reason, &["QUOTA", "CREDIT"])
                 || names(&words, &["credit", "quota", "额度", "次数"]))
@@ -160,6 +166,7 @@ impl Refusal {
         if is(&["REASON_SERVER_OVERLOADED_FOR_FREE_USER"]) {
             return Row::FreeShutOut;
         }
+        // Before the plain limit, which has the same code.
         if is(&["resource_exhausted"]) && self.speaks_of_credits() {
             return Row::Quota;
         }
@@ -193,6 +200,7 @@ impl Refusal {
             Some(429) => Row::TooMany,
             // A 400 without a word that we know is no verdict on the caller's request.
             Some(status @ ..500) => Row::Other(status),
+            // An exception has no status, and is of the generator: passing.
             // `internal`, `unknown`, every other reason of an exception, 5xx.
             Some(500..) | None => Row::Unavailable,
         }

@@ -22,6 +22,7 @@ impl Sections {
         let mut clean = String::new();
         loop {
             let marker = if self.is_inside { END } else { BEGIN };
+            // What was held is a marker's beginning, which may end here or go on.
             let Some((before, after)) = rest.split_once(marker) else {
                 break;
             };
@@ -29,12 +30,14 @@ impl Sections {
                 clean.push_str(before);
             }
             self.is_inside = !self.is_inside;
+            // The rest is what stands behind the marker, and may hold the next one.
             rest = after.to_owned();
         }
         let marker = if self.is_inside { END } else { BEGIN };
         let held = begun(&rest, marker);
         let (decided, held) = rest
             .split_at_checked(rest.len() - held)
+            // `held` is where it begins: the two parts are the text and what is held back.
             .unwrap_or((&rest, ""));
         if !self.is_inside {
             clean.push_str(decided);
@@ -46,6 +49,7 @@ impl Sections {
     /// The answer is over: what was held is no marker, and an unfinished section is dropped.
     pub(super) fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
+        // A section that was never closed is dropped: it held a tool's call.
         if self.is_inside { String::new() } else { held }
     }
 }

@@ -62,6 +62,7 @@ impl Spare {
     /// Those of the pasted token, which a renewed one may lack; else made of `random`.
     fn new(pasted: Option<&Claims>, random: u128) -> Self {
         // 19 digits; devices begin with 7, sessions with 17.
+        // 39 digits: `random` is 128 bits, whose largest number has as many.
         let digits = format!("{random:039}");
         let last = |count: usize| {
             let start = digits.len() - count;
@@ -78,6 +79,7 @@ impl Spare {
 
     /// A token as it is used, and when it ends.
     fn access(&self, token: Secret) -> (Access, Option<u64>) {
+        // What the token says before what was pasted: a renewed one may say less.
         let claims = Claims::read(token.expose());
         let claim = |name| claims.as_ref().and_then(|claims| claims.text(name));
         let access = Access {
@@ -105,9 +107,11 @@ impl Session {
     pub(super) fn new(pasted: Secret, kept: Kept, pace: HalfOpen, random: u128) -> Self {
         let claims = Claims::read(pasted.expose());
         let spare = Spare::new(claims.as_ref(), random);
+        // What an earlier process has kept of this very token is newer than it.
         let grant = Grant::rotating(NAME, pasted.clone(), kept);
         let tokens = match account::kind(pasted.expose(), claims.as_ref()) {
             TokenKind::Refresh => Rotating::new(grant, MARGIN, pace),
+            // An access token cannot be renewed, so it is fixed and only told of (section 2).
             TokenKind::Access => Rotating::fixed(grant, spare.access(pasted).0, pace),
         };
         Self {
@@ -183,6 +187,7 @@ pub(super) async fn look_at_offers(
     now: u64,
 ) {
     let catalogue = &account.session.catalogue;
+    // Under the lock: of many turns one asks.
     if !catalogue.is_due(now) {
         return;
     }
@@ -238,9 +243,11 @@ async fn refresh(
         Err(failure) => failure,
     };
     let is_missing = match &failure {
+        // Section 2: these say that the call itself is not there.
         NoTokens::Status(404 | 405, _) => true,
         // Whatever was broken off later may have rotated the token: then another try is due, not another host.
         NoTokens::Transport(error) => {
+            // Nothing can have been rotated: the answer never came.
             matches!(error, TransportError::Connect | TransportError::Timeout)
         }
         NoTokens::Status(..) => false,
@@ -252,6 +259,7 @@ async fn refresh(
     match ask_tokens(account, messenger, rest).await {
         Ok(tokens) => Ok(tokens),
         // Neither is there: what the first one said is nearer to the truth.
+        // The older call is not there either, so the newer one's word counts.
         Err(NoTokens::Status(404 | 405, _) | NoTokens::Transport(_)) => Err(failure.into_error()),
         Err(refused @ NoTokens::Status(..)) => Err(refused.into_error()),
     }

@@ -53,6 +53,7 @@ impl Sources {
             } = found;
             let result = search_result.unwrap_or(bare);
             let reference = result.ref_index.unwrap_or_default();
+            // A page without a reference cannot be cited.
             if let Some(page) = result.base
                 && !reference.is_empty()
                 && !self.found.iter().any(|known| known.0 == reference)
@@ -65,6 +66,7 @@ impl Sources {
     /// Adds pages without references, as the 2025 form has them.
     pub(super) fn add_pages(&mut self, pages: Vec<Page>) {
         for page in pages {
+            // By address: the same page is found under several queries.
             let is_known = self
                 .found
                 .iter()
@@ -95,6 +97,7 @@ impl Sources {
         let known = self.cited.iter().position(|known| *known == reference);
         let at = match known {
             Some(at) => at,
+            // References beyond the bound are not numbered: the number would be of nothing.
             None if self.cited.len() < MOST => {
                 self.cited.push(reference);
                 self.cited.len() - 1
@@ -110,6 +113,7 @@ impl Sources {
             let found = self.found.iter().find(|found| found.0 == *reference)?;
             Some((at, found))
         };
+        // Without a mark in the text, the 2025 form's own list is what the text points into.
         let found: Vec<(usize, &(String, String, String))> = if self.cited.is_empty() {
             let pages = self.found.iter().filter(|found| found.0.is_empty());
             pages.enumerate().collect()

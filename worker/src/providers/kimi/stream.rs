@@ -99,6 +99,7 @@ impl Decoder {
     /// # Errors
     /// An error that the stream itself reports (section 7), or bytes that are none of its envelopes.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // What follows the trailer is of nobody's answer.
         if self.is_over() {
             return Ok(());
         }
@@ -109,6 +110,7 @@ impl Decoder {
             } else {
                 self.answer.event(envelope.payload, events)?;
             }
+            // Even with envelopes left: nothing may be said behind the end.
             if self.is_over() {
                 break;
             }
@@ -156,6 +158,7 @@ impl Decoder {
 
 impl Transcript {
     fn event(&mut self, payload: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        // Owned and not borrowed: an event is small, and its texts go on anyway.
         let event: Event = match serde_json::from_slice(payload) {
             Ok(event) => event,
             Err(_) => {
@@ -167,6 +170,7 @@ impl Transcript {
                     Ok(event) => event,
                     // JSON of a form that we do not know is one of the events that are to be ignored.
                     Err(_) => {
+                        // Told once, as the shape is new and not the content.
                         events.push(ChatEvent::Unknown("event"));
                         return Ok(());
                     }
@@ -176,6 +180,7 @@ impl Transcript {
         if event.mask.is_some_and(|mask| mask.is_new) {
             events.push(ChatEvent::Unknown("mask"));
         }
+        // Before anything is said: an error may come with the last words of an answer.
         if let Some(error) = event.error {
             return Err(Refusal::object(&error).into_error(&self.variable));
         }
@@ -194,6 +199,7 @@ impl Transcript {
         if let Some(block) = event.block {
             self.block(event.op, event.mask, block, events)?;
         }
+        // `done` alone: `completed` has come before it (the diagram above).
         if event.done.is_some() && self.stage < Stage::Done {
             self.stage = Stage::Done;
         }
@@ -213,6 +219,7 @@ impl Transcript {
         let trailer: Trailer =
             serde_json::from_slice(payload).map_err(|_| ProviderError::malformed("trailer"))?;
         match trailer.error {
+            // Over already: a moderated answer ends before its trailer.
             _ if self.stage == Stage::Over => Ok(()),
             Some(error) => Err(Refusal::object(&error).into_error(&self.variable)),
             None => self.complete(events),
@@ -233,6 +240,7 @@ impl Transcript {
         if is_echo || message.role == Some(Role::Other) {
             return;
         }
+        // Of an answer, not of the prompt's echo: it names what the next turn continues.
         keep(&mut self.message_id, message.id);
         if message.status == Some(Status::Completed) && self.stage < Stage::Completed {
             self.stage = Stage::Completed;
@@ -262,6 +270,7 @@ impl Transcript {
             self.sources.add_pages(pages);
         }
         // Old streams have no mask (section 6.2).
+        // Without a mask everything that is there is of the block: an old stream says nothing of fields.
         let mask = mask.unwrap_or_else(|| Mask {
             text: block.text.is_some(),
             think: block.text.is_none(),
@@ -275,6 +284,7 @@ impl Transcript {
             text.filter(|_| mask.text),
         ];
         for (voice, content) in said.into_iter().flatten() {
+            // Empty content says nothing, and need not be looked up.
             if let Some(content) = content.content
                 && let Some(new) = self.news(op, voice, &id, content)
             {
@@ -288,6 +298,7 @@ impl Transcript {
     fn voice(&mut self, id: &str, text: &Content) -> Voice {
         let id = fnv(FNV_START, id.as_bytes());
         match text.is_thinking() {
+            // Bounded: an answer of endless blocks would keep growing.
             Some(true) if !self.flagged.contains(&id) && self.flagged.len() < MOST_BLOCKS => {
                 self.flagged.push(id);
             }
@@ -304,9 +315,11 @@ impl Transcript {
     /// What of a block's content has not been said yet.
     fn news(&mut self, op: Option<Op>, voice: Voice, id: &str, content: String) -> Option<String> {
         let key = fnv(fnv(FNV_START, &[voice as u8]), id.as_bytes());
+        // From the back: the block that grows is the newest.
         let at = self.blocks.iter().rposition(|known| known.key == key);
         let at = at.unwrap_or_else(|| {
             if self.blocks.len() == MOST_BLOCKS {
+                // The oldest is the least likely to be set anew.
                 self.blocks.remove(0);
             }
             self.blocks.push(Block {
@@ -317,11 +330,13 @@ impl Transcript {
             self.blocks.len() - 1
         });
         let block = self.blocks.get_mut(at)?;
+        // Neither set nor append, and not said: what the block is now is not known.
         let new = match op? {
             Op::Append => content,
             // A block that is set again is replaced: what was sent stands, what extends it is new.
             Op::Set => match content.split_at_checked(block.bytes) {
                 Some((_, new)) if block.bytes == 0 => new.to_owned(),
+                // By its hash and length: the text itself is not kept.
                 Some((said, new)) if fnv(FNV_START, said.as_bytes()) == block.hash => {
                     new.to_owned()
                 }
@@ -346,6 +361,7 @@ impl Transcript {
             new
         };
         match voice {
+            // Before it is counted as output: an empty thought is a keep-alive.
             Voice::Think if new.is_empty() => return,
             Voice::Think => {
                 self.has_output = true;
@@ -365,6 +381,7 @@ impl Transcript {
             match piece {
                 Piece::Text(text) => events.push(ChatEvent::Text(text)),
                 Piece::Reference(reference) => {
+                    // Numbered when it is first cited, whether its source has come or will.
                     if let Some(index) = self.sources.cite(reference) {
                         events.push(ChatEvent::Cited { index });
                     }
@@ -408,7 +425,9 @@ impl Transcript {
     }
 
     fn end(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {
+        // First, so that nothing below is said twice.
         self.stage = Stage::Over;
+        // What was held as a mark is dropped with it (section 5.3).
         self.marks.finish();
         events.extend(std::mem::take(&mut self.sources).into_citations());
         events.push(ChatEvent::Finish(reason));

@@ -86,6 +86,7 @@ impl Stream {
                     let message = rest.split_to(rest.len().min(MESSAGE_BYTES));
                     socket.send_binary(message).await?;
                 }
+                // Boxed: the socket is large, and this is an enum of two.
                 Ok(Self::WebSocket(Box::new(socket)))
             }
         }
@@ -100,6 +101,7 @@ impl Stream {
             Self::Connect(answer) => Ok(answer.chunk().await?),
             Self::WebSocket(socket) => match socket.next().await? {
                 Some(Message::Binary(bytes)) => Ok(Some(bytes)),
+                // The service sends only binary; a text is an error that nobody has seen.
                 Some(Message::Text(_)) => Err(ProviderError::malformed("text message")),
                 None => Ok(None),
             },
@@ -116,6 +118,7 @@ impl Stream {
     /// The answer is over.
     pub(super) async fn close(mut self) {
         match &mut self {
+            // Only its end is waited for, so that the connection is free again.
             Self::Connect(_) => {
                 let _ = tokio::time::timeout(END, self.chunk()).await;
             }
@@ -131,6 +134,7 @@ impl Stream {
 /// An answer that is a stream of envelopes; anything else is a refusal (section 7, E1).
 async fn accepted(mut answer: Answer, variable: &str) -> Result<Answer, ProviderError> {
     let status = answer.status.as_u16();
+    // By its type: an error is JSON, and comes with 200 as well (section 7).
     let is_stream = answer.content_type() == connect::CONTENT_TYPE;
     if status == 200 && is_stream {
         return Ok(answer);

@@ -67,6 +67,7 @@ pub(super) async fn upload(
     let uploaded: Uploaded =
         serde_json::from_slice(&body).map_err(|_| ProviderError::malformed("upload answer"))?;
     let id = uploaded.file.id;
+    // At once, then every second: a small file is ready before the first pause.
     for check in 0..MOST_CHECKS {
         if check > 0 {
             tokio::time::sleep(CHECK_EVERY).await;
@@ -99,6 +100,7 @@ async fn progress(
         .find(|progress| progress.file_id.as_deref() == Some(id));
     Ok(ours
         .and_then(|progress| progress.status)
+        // What names none of ours says nothing yet.
         .unwrap_or(Status::Processing))
 }
 
@@ -106,6 +108,7 @@ async fn call(turn: &Turn, request: Request, variable: &str) -> Result<Bytes, Pr
     let mut answer = turn.send(request).await?;
     let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
     match status {
+        // Too large, of a wrong type or unreadable: all three are the file's fault.
         200 => Ok(answer.short().await?),
         413 | 415 | 422 => Err(rejected()),
         _ => {

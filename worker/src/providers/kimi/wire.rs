@@ -33,6 +33,7 @@ pub(super) struct Hosts {
 
 /// Where the tokens of a deployment are renewed; one works only where it was issued (sections 1 and 2).
 pub(super) fn auth_base_url(base_url: &str) -> &'static str {
+    // The scheme is no part of the host, nor is a path.
     let host = base_url.split("://").nth(1).unwrap_or(base_url);
     let host = host.split(['/', ':']).next().unwrap_or(host);
     if host == "kimi.ai" || host.ends_with(".kimi.ai") {
@@ -45,6 +46,7 @@ pub(super) fn auth_base_url(base_url: &str) -> &'static str {
 impl Hosts {
     /// Scheme and host of the base URL, for `Origin` and `Referer`.
     fn origin(&self) -> String {
+        // Scheme and host alone: a base URL may have a path of its own.
         self.base_url
             .split('/')
             .take(3)
@@ -81,12 +83,14 @@ impl Question<'_> {
     /// The body in its envelope (section 4.2). A new chat has neither `chat_id` nor `parent_id`: empty ones are
     /// refused by some of the sources' services.
     pub(super) fn envelope(&self) -> Bytes {
+        // The prompt first; files stand behind it (section 4.2).
         let mut blocks = vec![json!({"message_id": "", "text": {"content": self.prompt}})];
         blocks.extend(self.file_ids.iter().map(
             |id| json!({"message_id": "", "file": {"id": id, "status": 3, "fail_reason": ""}}),
         ));
         let shape = self.shape;
         let mut tools = Vec::new();
+        // Only when asked: with it, citation marks stand in the text (section 1).
         if self.search {
             tools.push(json!({"type": "TOOL_TYPE_SEARCH", "search": {}}));
         }
@@ -101,6 +105,7 @@ impl Question<'_> {
         }
         // A model that is asked by its effort is asked as the page of today does it: without the site's own agent tools.
         if let Some(effort) = shape.effort {
+            // Section 4.2: without it K2.6 and K3 use the site's own tools.
             body["options"]["enable_plugin"] = json!(false);
             body["options"]["reasoning_effort"] = json!(effort);
         }
@@ -177,6 +182,7 @@ pub(super) fn refresh_token(hosts: &Hosts, token: &Secret) -> Request {
         "{}/api/account.gateway.v1.AuthService/RefreshToken",
         hosts.auth_base_url
     );
+    // A refresh token may be used up by this call, even where its answer is lost.
     browser(hosts, Request::post("refresh", url).once())
         .header("content-type", JSON)
         .json(&json!({"refresh_token": token.expose()}))
@@ -203,6 +209,7 @@ pub(super) fn tokens(body: &[u8]) -> Result<(Secret, Option<Secret>), ProviderEr
         #[serde(alias = "refreshToken")]
         refresh_token: Option<String>,
     }
+    // Empty in either member: a service that rotates nothing sends one.
     let secret = |token: String| Some(Secret::new(token)).filter(|token| !token.is_empty());
     let tokens: Tokens =
         serde_json::from_slice(body).map_err(|_| ProviderError::malformed("tokens"))?;
@@ -245,6 +252,7 @@ fn head(caller: Caller<'_>, request: Request) -> Request {
     let access = caller.access;
     let request = browser(caller.hosts, request)
         .header("authorization", format!("Bearer {}", access.token.expose()))
+        // The cookie as well: some calls of the page look there (section 4.1).
         .header("cookie", format!("kimi-auth={}", access.token.expose()))
         .header("x-msh-device-id", &access.device)
         .header("x-msh-session-id", &access.session)
@@ -278,6 +286,7 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
     }
     let is_system = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
     let is_said_by_model = |message: &&Message| message.role == Role::Assistant;
+    // System first (section 4.3): the service reads a role's name, and these come in any order.
     let mut lines: Vec<&Message> = request.messages.iter().filter(is_system).collect();
     let mut rest: Vec<&Message> = request
         .messages
@@ -288,6 +297,7 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
     if rest.last().is_some_and(is_said_by_model)
         && let Some(at) = rest.iter().rposition(|it| !is_said_by_model(it))
     {
+        // The user's own last, whatever the model said after it.
         let last = rest.remove(at);
         rest.push(last);
     }
@@ -301,6 +311,7 @@ fn line(message: &Message) -> String {
         Role::User | Role::Tool | Role::Function => "user",
         Role::Assistant => "assistant",
     };
+    // A line feed behind every message, also the last one (section 4.3).
     format!("{role}:{}\n", message.text())
 }
 
