@@ -39,6 +39,7 @@ pub(super) struct Guest {
 /// The publishable key, if there is one.
 pub(super) fn anon_key(vars: &Vars, problems: &mut Problems) -> Option<Secret> {
     let key = vars.pasted(VARIABLE)?;
+    // Told at start, as it would fail in every call.
     if !key.chars().all(|c| c.is_ascii_graphic()) {
         problems.push(format!(
             "{VARIABLE} holds a blank or a character that no header can carry"
@@ -72,6 +73,7 @@ struct User {
 pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
     let malformed = || ProviderError::malformed("sign-up answer");
     let signed: Signed = serde_json::from_slice(body).map_err(|_| malformed())?;
+    // The claim first: it is what the service itself reads (section 2, step 3).
     let user_id = subject(&signed.access_token).or_else(|| signed.user?.id);
     let user_id = user_id.filter(|id| !id.is_empty()).ok_or_else(malformed)?;
     // A token travels in a header.
@@ -94,6 +96,7 @@ pub(super) fn issued(body: &[u8]) -> Result<Issued<Guest>, ProviderError> {
             signed
                 .expires_in
                 .unwrap_or(LIFETIME_SECONDS)
+                // Believed only so far: it is added to our clock.
                 .min(7 * 86_400),
         ),
     })
@@ -123,6 +126,7 @@ impl Door {
     ) -> Result<Issued<Guest>, ProviderError> {
         let request = wire::refresh(&self.base_url, &self.anon_key, refresh_token);
         let mut answer = self.messenger.send(request.timeout(self.timeout)).await?;
+        // Before the status: a refusal says in its body which one it is.
         let body = answer.short().await?;
         if answer.status.is_success() {
             return issued(&body);
@@ -135,6 +139,7 @@ impl Door {
     async fn renew_own(&self, session: &Arc<Session>) -> Result<Issued<Guest>, ProviderError> {
         let renew = async |attempt: Attempt| {
             let renewed = self.renew(&attempt.credential, true).await;
+            // Refused as such, so that the pasted one is tried once (section 2).
             let mut token = renewed.map_err(|error| match error.kind {
                 Kind::AuthExpired => Failure::Refused(error),
                 _ => Failure::Failed(error),
@@ -144,6 +149,7 @@ impl Door {
             Ok(Renewed {
                 token,
                 expires: None,
+                // Nothing to keep: the token that was used is still the newest.
                 keep: Some(newest).filter(|newest| !newest.is_empty()),
             })
         };
@@ -164,12 +170,14 @@ impl Issuer<Guest> for Door {
                 return issued(&body);
             }
             let error = wire::sign_up_refusal(answer.status.as_u16(), &body);
+            // Told once here: whoever waits for a guest only hears that there is none.
             tracing::warn!(
                 provider = super::NAME,
                 status = answer.status.as_u16(),
                 kind = error.kind.label(),
                 "sign-up refused"
             );
+            // What the refusal's own words name counts before the header.
             let named = error.retry_after.or_else(|| answer.retry_after());
             Err(error.with_retry_after(named))
         })
@@ -183,6 +191,7 @@ impl Issuer<Guest> for Door {
             if let Some(session) = &guest.own {
                 return self.renew_own(session).await;
             }
+            // A guest whose token cannot be renewed is replaced (section 2).
             if guest.refresh_token.is_empty() {
                 return Err(wire::guest_refused(false));
             }

@@ -49,7 +49,9 @@ impl Inbox {
     pub(super) fn ear(&self) -> impl FnMut(Incoming<'_>) + 'static {
         let shared = Rc::clone(&self.0);
         move |incoming| {
+            // Borrowed for the moment of one event: the socket's task and the turn are on one thread.
             shared.state.borrow_mut().hear(incoming);
+            // One waits at most, so one is woken.
             shared.changed.notify_one();
         }
     }
@@ -58,6 +60,7 @@ impl Inbox {
     pub(super) async fn connected(&self) -> Result<(), ProviderError> {
         loop {
             {
+                // In a block: the borrow must end before the wait.
                 let state = self.0.state.borrow();
                 if state.is_connected {
                     return Ok(());
@@ -74,6 +77,7 @@ impl Inbox {
     pub(super) fn begin(&self, job: Option<String>) {
         let state = &mut *self.0.state.borrow_mut();
         let begun = state.decoder.begin(job, &mut state.events);
+        // From now on: what was heard before is of a run that had not begun.
         state.heard = Some(Instant::now());
         state.is_begun = true;
         state.settle(begun);
@@ -82,6 +86,7 @@ impl Inbox {
     /// Moves what is new to `events`; the outcome once all of it has been fetched.
     pub(super) fn take(&self, events: &mut Vec<ChatEvent>) -> Option<Result<(), ProviderError>> {
         let state = &mut *self.0.state.borrow_mut();
+        // Moved out, so that nothing is passed on twice.
         events.append(&mut state.events);
         state.outcome.take()
     }
@@ -94,11 +99,13 @@ impl Inbox {
         loop {
             let heard = {
                 let state = self.0.state.borrow();
+                // Under the same borrow as the clock: between the two nothing can come.
                 if !state.events.is_empty() || state.outcome.is_some() {
                     return Ok(());
                 }
                 state.heard.unwrap_or_else(Instant::now)
             };
+            // From the last sign of life, not from the call: pings are none.
             let left = (heard + stall).saturating_duration_since(Instant::now());
             if within(left, self.0.changed.notified()).await.is_none() {
                 return Err(ProviderError::new(
@@ -130,6 +137,7 @@ impl State {
             Incoming::Event(event) => {
                 let before = self.decoder.heard();
                 let fed = self.decoder.feed(&event, &mut self.events);
+                // Only ours: another run on the same guest keeps its own silence.
                 if self.decoder.heard() > before {
                     self.heard = Some(Instant::now());
                 }
@@ -140,6 +148,7 @@ impl State {
                     End::Refused(_) => wire::guest_refused(self.is_own),
                     End::Unreadable(_) => ProviderError::malformed("packet"),
                     End::Transport(error) if !self.is_connected => ProviderError::from(error),
+                    // Without an end the socket's own word is that it broke.
                     End::Closed | End::Transport(_) => ProviderError::broken_stream(),
                 });
                 self.settle(Ok(()));
@@ -157,6 +166,7 @@ impl State {
             self.outcome = Some(decoded);
         } else if self.is_begun {
             // Not before: what was heard early may hold the whole answer, and be ours.
+            // The close is what happened to the answer; the answer's own end says more.
             self.outcome = self.closed.take().map(Err);
         }
         if self.decoder.is_over() && self.decoder.rewrites() > 0 {
@@ -171,6 +181,7 @@ impl State {
     /// Deltas that nobody has fetched yet become one.
     fn merge(&mut self) {
         if let [.., ChatEvent::Text(before), ChatEvent::Text(new)] = self.events.as_mut_slice() {
+            // In place: the turn fetches them at once, and one delta costs less than two.
             before.push_str(new);
             self.events.pop();
         }

@@ -27,6 +27,7 @@ use self::{
     wire::Caller,
 };
 use super::{Model, Provider, Turn};
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{
         Accounts, Kept, Secret,
@@ -81,6 +82,7 @@ pub fn configure(
     let house_stall = settings.upstream.timeouts.stall;
     let stall = vars.number(
         "LANGFAST_STALL_TIMEOUT_S",
+        // Section 2: at most 60 s by default, however patient the other providers are.
         house_stall.min(Duration::from_secs(60)).as_secs_f64(),
         0.0,
         86_400.0,
@@ -100,6 +102,7 @@ pub fn configure(
             .get("LANGFAST_PROMPT_ID")
             .unwrap_or(PROMPT_ID)
             .to_owned(),
+        // Never longer than the house is patient: both steps come before the first word.
         opening: house_stall.min(LONGEST_OPENING),
         stall: Duration::from_secs_f64(stall),
     };
@@ -113,6 +116,7 @@ pub fn configure(
 fn socket_base_url(vars: &Vars, problems: &mut Problems) -> String {
     const VARIABLE: &str = "LANGFAST_SOCKET_BASE_URL";
     let default = CARD.default_of(VARIABLE);
+    // HTTP schemes are accepted, and the base URL's checks are of HTTP.
     let given = vars.get(VARIABLE).unwrap_or(default);
     let as_http = match given.strip_prefix("ws") {
         Some(rest) => format!("http{rest}"),
@@ -153,12 +157,14 @@ impl Provider for LangFast {
         let own = session::read(vars, &self.kept, problems);
         let allowance = self.allowance_with(own.is_some(), vars, problems);
         Box::new(move || {
+            // Only where something changed: admitting anew throws the guests away that hold its token.
             if own != *self.own() {
                 self.put(own, allowance);
             }
             let is_new = anon_key != self.anon_key();
             let is_open = anon_key.is_some();
             *self.anon_key.lock().unwrap_or_else(PoisonError::into_inner) = anon_key;
+            // A new key opens the door again that an old one had closed.
             if is_new {
                 self.guests.open(is_open);
             }
@@ -184,6 +190,7 @@ impl LangFast {
     fn allowance_with(&self, is_own: bool, vars: &Vars, problems: &mut Problems) -> Allowance {
         let mut allowance = self.allowance;
         if !vars.switch("LANGFAST_ANONYMOUS", !is_own, problems) {
+            // Section 2: with a session of one's own nobody signs up by default.
             allowance.sign_ups_per_hour = 0;
         }
         allowance
@@ -192,7 +199,7 @@ impl LangFast {
     fn put(&self, own: Option<Session>, allowance: Allowance) {
         let issued = own.as_ref().map(|session| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH);
-            session.issued(now.unwrap_or_default().as_secs())
+            session.issued(now.or_impossible("the clock is past 1970").as_secs())
         });
         self.guests.admit(issued, allowance);
         *self.own() = own;
@@ -204,7 +211,9 @@ impl LangFast {
 
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
         let (chat, row) = (Arc::clone(ask), models::row_of(&turn.model));
+        // Off this thread: a conversation of megabytes is copied.
         let meta = aside(chat.bytes, move || prompt::meta(&chat, row)).await?;
+        // Without a key [`Guests`] has let nobody in, so this is never sent empty.
         let anon_key = self.anon_key().unwrap_or_default();
         let door = Door {
             messenger: turn.messenger(),
@@ -212,6 +221,7 @@ impl LangFast {
             anon_key: anon_key.clone(),
             timeout: self.opening,
         };
+        // The door goes along: a guest may have to be signed up or renewed first.
         let guest = turn.lease_guest(&self.guests, &door).await?;
         let inbox = Inbox::new(guest.own.is_some());
         // Held to the end: dropping it says goodbye, whatever the end is.
@@ -221,6 +231,7 @@ impl LangFast {
             anon_key: &anon_key,
             guest: &guest,
         };
+        // With the prompt of our own where the constant one is gone (section 1).
         let job = self.run(turn, caller, &meta).await?;
         if job.is_some() {
             guest.share();
@@ -236,6 +247,7 @@ impl LangFast {
             let outcome = inbox.take(&mut turn.events);
             turn.emit().await?;
             if let Some(outcome) = outcome {
+                // The end and its words: what came after it is nobody's.
                 return outcome;
             }
             inbox.more(self.stall).await?;
@@ -260,6 +272,7 @@ impl LangFast {
             inbox.connected().await?;
             Ok(connection)
         };
+        // Both steps together have one time (section 6).
         inbox::within(self.opening, opening)
             .await
             .unwrap_or_else(|| {
@@ -280,6 +293,7 @@ impl LangFast {
     ) -> Result<Option<String>, ProviderError> {
         let first = match self.post_run(turn, caller, &self.prompt_id, meta).await? {
             Ok(job) => return Ok(job),
+            // Only an unknown prompt: any other refusal is passed on as it is.
             Err(first) => first,
         };
         let mut answer = turn
@@ -305,6 +319,7 @@ impl LangFast {
         prompt_id: &str,
         meta: &Meta,
     ) -> Result<Result<Option<String>, ProviderError>, ProviderError> {
+        // New for every try: the service takes a run twice for one (section 7).
         let run_id = turn.uuid().to_string();
         let mut answer = turn
             .send(wire::run(caller, &run_id, prompt_id, meta))
@@ -315,6 +330,7 @@ impl LangFast {
         }
         let status = answer.status.as_u16();
         if wire::is_key_refused(status, &body) {
+            // The key is everybody's: this guest did nothing.
             turn.absolve();
         }
         let error = refused(status, &body, caller.guest, turn);

@@ -135,6 +135,7 @@ pub(super) fn find(id: &str) -> Option<Model> {
 
 /// The row of a model of ours; the default's for anything else, which cannot be.
 pub(super) fn row_of(model: &Model) -> Row {
+    // `model.upstream` is always one of ours: [`find`] has made it.
     let found = ROWS.iter().find(|row| row.id == model.upstream);
     found
         .copied()

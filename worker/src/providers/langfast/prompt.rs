@@ -69,6 +69,7 @@ pub(super) fn meta(chat: &ChatRequest, row: Row) -> Result<Meta, ProviderError> 
         messages: messages(chat, row)?,
         response_format,
         stream: true,
+        // Over the row's own most: the service refuses the run otherwise (section 4).
         max_completion_tokens: chat.max_tokens.map(|limit| limit.min(row.most_tokens)),
         options: Options {
             temperature: sampling.and_then(|sampling| sampling.temperature),
@@ -113,6 +114,7 @@ fn response_format(chat: &ChatRequest, row: Row) -> Result<Option<ResponseFormat
     Ok(Some(match &chat.format {
         Format::Text => ResponseFormat::Word("text"),
         Format::JsonObject => ResponseFormat::Word("json_object"),
+        // As it is written: parsed and written again it would be another text for the model.
         Format::JsonSchema(schema) if row.family.takes_schema() => ResponseFormat::Schema {
             kind: "json_schema",
             json_schema: Schema {
@@ -139,11 +141,13 @@ fn response_format(chat: &ChatRequest, row: Row) -> Result<Option<ResponseFormat
 
 /// The effort in the model's own words; one that it does not go as far as becomes its nearest.
 fn effort(effort: Option<Effort>, row: Row) -> Result<Option<&'static str>, ProviderError> {
+    // A model that knows none is asked without (section 4).
     let efforts = row.family.efforts();
     let (Some(effort), Some(&least), Some(&most)) = (effort, efforts.first(), efforts.last())
     else {
         return Ok(None);
     };
+    // In the model's own words where it knows them.
     if let Some(word) = effort.word().filter(|word| efforts.contains(word)) {
         return Ok(Some(word));
     }
@@ -165,6 +169,7 @@ fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
     for (at, message) in chat.messages.iter().enumerate() {
         let text = text(at, message)?;
         length += text.len();
+        // Counted as it grows: the whole of it is about to be copied.
         if length > MOST_PROMPT_BYTES {
             return Err(ProviderError::new(
                 Kind::ContextLength,
@@ -176,6 +181,7 @@ fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
         let role = match message.role {
             Role::System | Role::Developer => match row.family.system_role() {
                 Some(role) => role,
+                // Without instructions of its own the model reads them in the first question.
                 None => {
                     instructions.push(text);
                     continue;
@@ -191,11 +197,13 @@ fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
         });
     }
     if !instructions.is_empty() {
+        // In front of the first question, in the order in which they came.
         match said.iter_mut().find(|said| said.role == "user") {
             Some(first) => {
                 instructions.push(std::mem::take(&mut first.content));
                 first.content = instructions.join("\n\n");
             }
+            // No question at all: then they are the question.
             None => said.insert(
                 0,
                 Said {
@@ -209,6 +217,7 @@ fn messages(chat: &ChatRequest, row: Row) -> Result<Vec<Said>, ProviderError> {
 }
 
 fn text(at: usize, message: &Message) -> Result<String, ProviderError> {
+    // Section 4: there is no evidence that pictures are taken here.
     if message.attachments().next().is_some() {
         return Err(unsupported(
             at,

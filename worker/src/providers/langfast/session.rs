@@ -71,6 +71,7 @@ pub(super) fn read(vars: &Vars, kept: &Kept, problems: &mut Problems) -> Option<
 }
 
 fn parse(pasted: &str, kept: &Kept) -> Option<Session> {
+    // The cookie's form is the same, encoded (section 2).
     let decoded = match pasted.strip_prefix(COOKIE_PREFIX) {
         Some(encoded) => String::from_utf8(BASE64_URL.decode(encoded).ok()?).ok()?,
         None => pasted.to_owned(),
@@ -85,8 +86,10 @@ fn parse(pasted: &str, kept: &Kept) -> Option<Session> {
             user: None,
         }
     };
+    // Both travel in headers.
     let is_token = |token: &str| !token.chars().any(|c| c.is_control() || c.is_whitespace());
     // An access token has dots; it renews nothing.
+    // An access token has dots and renews nothing: who pasted one means the other.
     let is_refresh = !stored.refresh_token.is_empty() && !stored.refresh_token.contains('.');
     if !is_refresh || !is_token(&stored.refresh_token) || !is_token(&stored.access_token) {
         return None;
@@ -95,6 +98,7 @@ fn parse(pasted: &str, kept: &Kept) -> Option<Session> {
     let grant = Grant::rotating(NAME, Secret::new(stored.refresh_token), kept.clone());
     Some(Session {
         grant: Arc::new(grant.known_by(pasted.clone())),
+        // Known by the whole value: another session with the same refresh token is another.
         pasted,
         user_id: subject(&stored.access_token)
             .or_else(|| stored.user.map(|user| user.id))
@@ -119,6 +123,7 @@ impl Session {
                 own: Some(self.clone().into()),
             },
             lifetime: Duration::from_secs(if holds {
+                // Zero: it is renewed before it is used.
                 self.expires_at.saturating_sub(now)
             } else {
                 0

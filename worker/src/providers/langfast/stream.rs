@@ -105,8 +105,10 @@ impl Decoder {
             "execution:chunk" => {
                 // The payload may be a JSON string that holds the object, or plain text.
                 let inner = string(event.payload);
+                // Read before the stage is known: which run it is stands in the payload.
                 let chunk = chunk(event.payload, inner.as_deref())?;
                 if let Stage::Early(notes) = &mut self.stage {
+                    // Kept, not decoded: it may be another run's.
                     return keep(notes, chunk.into_owned());
                 }
                 self.chunk(chunk, events)
@@ -136,6 +138,7 @@ impl Decoder {
         job: Option<String>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Once: the run's answer comes once, and what came early is decoded now.
         let Stage::Early(notes) = std::mem::replace(&mut self.stage, Stage::Running(job)) else {
             return Ok(());
         };
@@ -189,13 +192,16 @@ impl Decoder {
         chunk: Chunk<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Another run of the same guest, on the same socket.
         if !self.is_ours(chunk.execution_id.as_deref()) {
             return Ok(());
         }
+        // Counted before it is read: also a piece that says nothing is a sign of life.
         self.heard += 1;
         if chunk.error.is_some() || chunk.status == Some(Status::Failed) {
             return self.failed(&chunk, events);
         }
+        // Missing content is an empty one (section 6).
         let content = chunk.content.as_deref().unwrap_or_default();
         events.extend(
             self.text
@@ -203,6 +209,7 @@ impl Decoder {
                 .map(|new| ChatEvent::Text(new.to_owned())),
         );
         // An event without text only tells of progress, and takes nothing back.
+        // Only where the service took something back; else the deltas are the text.
         if self.text.rewrites() > 0 && !content.is_empty() {
             self.rewritten = Some(content.to_owned());
         }
@@ -210,6 +217,7 @@ impl Decoder {
             return self.end(chunk.finish_reason.as_deref(), events);
         }
         // Kept for `completion_finished`, which may end the answer instead and names none (section 6).
+        // The end may come without one (section 6).
         self.reason = chunk.finish_reason.map(Cow::into_owned);
         Ok(())
     }
@@ -219,6 +227,7 @@ impl Decoder {
         chunk: &Chunk<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Before anything else: a chunk after a failure is of no answer.
         self.stage = Stage::Over;
         let error = wire::failure(chunk.error.as_ref().unwrap_or(&Value::Null));
         let is_moderated = error.kind == Kind::Moderated
@@ -238,6 +247,7 @@ impl Decoder {
         whose: Option<&str>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // `completion_finished` of another run must not end ours.
         if !self.is_ours(whose) {
             return Ok(());
         }
@@ -258,6 +268,7 @@ impl Decoder {
             Some("tool_calls") => FinishReason::ToolCalls,
             Some(_) | None => FinishReason::Stop,
         };
+        // In this order: a moderated answer is empty as well.
         if self.text.sent().is_empty() {
             return Err(if reason == FinishReason::ContentFilter {
                 moderated()
@@ -284,6 +295,7 @@ fn string(payload: Option<&str>) -> Option<String> {
     let text = serde_json::from_str(payload);
     // Half a character is no reason to lose the text.
     text.or_else(|_| {
+        // A half at the end waits for the next event, which repeats everything (section 6).
         let mended: Result<String, _> = serde_json::from_slice(&json::mended(payload.as_bytes()));
         mended.map(|text| visible(&text))
     })
@@ -300,6 +312,7 @@ fn chunk<'a>(payload: Option<&'a str>, inner: Option<&'a str>) -> Result<Chunk<'
     let malformed = || ProviderError::malformed("event");
     let text = inner.or(payload).ok_or_else(malformed)?;
     match serde_json::from_str(text) {
+        // The object is inside: it counts before the string it came in.
         Ok(chunk) if text.trim_start().starts_with('{') => Ok(chunk),
         // Members that come twice, halves of characters.
         Err(_) if text.trim_start().starts_with('{') && json::normal(text.as_bytes()).is_some() => {
@@ -312,6 +325,7 @@ fn chunk<'a>(payload: Option<&'a str>, inner: Option<&'a str>) -> Result<Chunk<'
         }
         // An object that cannot be read is no text for anybody.
         Err(_) if serde_json::from_str::<Map<String, Value>>(text).is_ok() => Err(malformed()),
+        // Not an object at all: the payload is the text itself.
         _ => {
             let content = inner.ok_or_else(malformed)?;
             Ok(Chunk {
@@ -344,6 +358,7 @@ fn keep(notes: &mut Vec<Note>, new: Chunk<'static>) -> Result<(), ProviderError>
     match last {
         Some(last)
             if !last.is_last() && text.starts_with(last.content.as_deref().unwrap_or_default()) =>
+        // Everything that it had is in the new one, so only the new one is kept.
         {
             *last = new
         }

@@ -119,6 +119,7 @@ pub(super) fn job(body: &[u8]) -> Option<String> {
     struct Job {
         job_id: String,
     }
+    // What does not parse has no jobs: then every event counts (section 6).
     let run: Run = serde_json::from_slice(body).ok()?;
     run.jobs
         .into_iter()
@@ -131,6 +132,7 @@ pub(super) fn job(body: &[u8]) -> Option<String> {
 /// # Errors
 /// Anything else.
 pub(super) fn prompt_id(body: &[u8]) -> Result<String, ProviderError> {
+    // A JSON string, and nothing else: the answer is the id (section 4).
     let id: Result<String, _> = serde_json::from_slice(body);
     id.ok()
         .filter(|id| !id.is_empty())
@@ -142,6 +144,7 @@ fn words(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap_or_default();
     let mut words = String::new();
     for member in ["error_code", "code", "error", "message", "msg", "hint"] {
+        // An object or a text: both are seen (section 7).
         let value = body
             .get(member)
             .map(|value| value.get("message").unwrap_or(value));
@@ -175,12 +178,14 @@ const CLOSED_REST: Duration = Duration::from_secs(6 * 3600);
 pub(super) fn refusal(status: u16, body: &[u8], is_own: bool, now: u64) -> ProviderError {
     let words = words(body);
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+    // In this order: a refused key is not the guest's fault.
     match status {
         401 | 403 if is_key_refused(status, body) => key_refused(),
         // Anonymous running is closed: no other guest would fare better.
         401 | 403 if !is_own && says(LOG_IN) => closed(),
         401 | 403 => guest_refused(is_own),
         429 if says(DAILY) => ProviderError::new(Kind::QuotaSpent, "the limit of the day is spent")
+            // Section 7: the limit of the day ends at midnight UTC.
             .with_retry_after(Some(Duration::from_secs(DAY_SECONDS - now % DAY_SECONDS))),
         429 if says(&["usage limit", "sign up", "quota"]) => {
             ProviderError::new(Kind::QuotaSpent, "the guest's quota is spent")
@@ -207,6 +212,7 @@ pub(super) fn refusal(status: u16, body: &[u8], is_own: bool, now: u64) -> Provi
 /// Whether it is the publishable key that was refused, and not the guest.
 pub(super) fn is_key_refused(status: u16, body: &[u8]) -> bool {
     let words = words(body);
+    // The same words for both calls: the key travels in their header.
     matches!(status, 401 | 403) && (words.contains("api key") || words.contains("apikey"))
 }
 
@@ -235,6 +241,7 @@ pub(super) fn sign_up_refusal(status: u16, body: &[u8]) -> ProviderError {
     let words = words(body);
     let says = |phrase| words.contains(phrase);
     match status {
+        // Before the status: a captcha is told under several of them.
         _ if says("captcha") => ProviderError::new(
             Kind::Verification,
             "the service wants a human check before it lets guests in",
@@ -270,6 +277,7 @@ fn closed() -> ProviderError {
 
 /// A refresh that was refused: the guest is lost, unless the service was merely busy.
 pub(super) fn refresh_refusal(status: u16, body: &[u8], is_own: bool) -> ProviderError {
+    // A refused key is passing: with another one the guest may still be good.
     match status {
         401 | 403 if is_key_refused(status, body) => ProviderError {
             kind: Kind::Unavailable,
@@ -306,6 +314,7 @@ pub(super) fn guest_refused(is_own: bool) -> ProviderError {
 pub(super) fn failure(error: &Value) -> ProviderError {
     let member = |name: &str| error.get(name).and_then(Value::as_str).unwrap_or_default();
     let message = error.as_str().unwrap_or_else(|| member("message"));
+    // Every member of a stranger's error at once: which of them says it is not known.
     let words = format!("{} {} {message}", member("code"), member("type")).to_ascii_lowercase();
     let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
     if says(&[
@@ -332,6 +341,7 @@ pub(super) fn failure(error: &Value) -> ProviderError {
         "unsupported_value",
         "invalid_request",
     ]) {
+        // The name stands between quotes in OpenAI's own words.
         let param = message.split('\'').nth(1).filter(|param| !param.is_empty());
         return ProviderError {
             param: param.map(|param| param.chars().take(64).collect()),

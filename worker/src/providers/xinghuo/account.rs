@@ -2,6 +2,7 @@
 //! Source: `wire/xinghuo.md` section 2.
 
 use super::form::{Answered, Form};
+use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{Secret, pasted::credential},
     settings::{Problems, Vars},
@@ -58,6 +59,7 @@ struct Pasted {
 /// further lines are numbered after all variables, in their order.
 pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Account)> {
     let (cookies, tokens) = (pasted(vars, COOKIE), pasted(vars, GT_TOKEN));
+    // Further lines are accounts too, and have no number of their own.
     let mut next = cookies.iter().map(|cookie| cookie.number).max();
     let mut accounts = Vec::new();
     for cookie in &cookies {
@@ -68,6 +70,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
             next = Some(number);
             number
         };
+        // Told at start, as it would fail in every call.
         if cookie.value.chars().any(char::is_control) {
             problems.push(format!(
                 "{} holds control characters, which no header can carry",
@@ -84,6 +87,7 @@ pub(super) fn accounts(vars: &Vars, problems: &mut Problems) -> Vec<(usize, Acco
             },
         ));
     }
+    // In the order of the variables, whatever lines came between them.
     accounts.sort_by_key(|(number, _)| *number);
     accounts
 }
@@ -95,6 +99,7 @@ fn token<'a>(tokens: &'a [Pasted], cookie: &Pasted) -> Option<&'a Pasted> {
             .iter()
             .find(move |token| token.number == number && token.line == line)
     };
+    // The same place first: who pastes line by line means the pairs.
     at(cookie.number, cookie.line)
         .or_else(|| at(cookie.number, 1))
         .or_else(|| tokens.first())
@@ -119,7 +124,7 @@ fn pasted(vars: &Vars, name: &str) -> Vec<Pasted> {
         };
         let lines = vars
             .get(&variable)
-            .unwrap_or_default()
+            .or_impossible("`numbered` has found it")
             .lines()
             .map(credential)
             .filter(|line| !line.is_empty());

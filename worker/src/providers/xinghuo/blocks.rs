@@ -61,6 +61,7 @@ pub(super) fn may_be_block(payload: &[u8]) -> bool {
 
 /// The block that a payload is; `None` for text, also for text that begins with backticks.
 pub(super) fn block(decoded: &[u8]) -> Option<Block> {
+    // Lossy: only a beginning in ASCII is looked for.
     let text = String::from_utf8_lossy(decoded);
     if let Some(json) = text.strip_prefix(DEEP) {
         return Some(deep(json));
@@ -71,11 +72,13 @@ pub(super) fn block(decoded: &[u8]) -> Option<Block> {
     if THOUGHTS_END.iter().any(|start| text.starts_with(start)) {
         return Some(Block::Notice);
     }
+    // After the markers of section 6.5, which begin with `<`.
     let (name, content) = fenced(&text)?;
     match name {
         SOURCES => Some(sources(content).map_or(Block::Unreadable, Block::Sources)),
         PICTURE => Some(picture(content).map_or(Block::Unreadable, Block::Picture)),
         _ if NOTICES.contains(&name) => Some(Block::Notice),
+        // Code in an answer begins with backticks as well, and is text (section 6.3).
         _ => None,
     }
 }
@@ -91,9 +94,11 @@ pub(super) fn is_named(block: &[u8]) -> bool {
 fn fenced(text: &str) -> Option<(&str, &str)> {
     let inner = text.strip_prefix(FENCE)?;
     let is_word = |char: char| char.is_alphanumeric() || char == '_' || char == '-';
+    // A name alone has no content behind it.
     let end = inner.find(|char| !is_word(char)).unwrap_or(inner.len());
     let (name, content) = inner.split_at_checked(end)?;
     let content = content.trim();
+    // The fence behind it may be missing where the payload was cut.
     Some((name, content.strip_suffix(FENCE).unwrap_or(content).trim()))
 }
 
@@ -122,6 +127,7 @@ fn sources(content: &str) -> Option<Vec<Source>> {
         };
         let index = index.and_then(|index| u32::try_from(index).ok());
         Some(Source {
+            // The page's own numbers where it has them: the text's marks are made of them.
             index: index.unwrap_or_else(|| u32::try_from(at + 1).unwrap_or(u32::MAX)),
             url: row.url.filter(|url| !url.is_empty())?,
             title: row.title.unwrap_or_default(),
@@ -172,6 +178,7 @@ fn deep(json: &str) -> Block {
             }
             let found: Option<Vec<Found>> = serde_json::from_str(&content).ok();
             let lists = found.and_then(|found| {
+                // Every list or none: half of a search would number the rest wrongly.
                 let lists = found.iter().map(|found| sources(&found.data.to_string()));
                 lists.collect::<Option<Vec<_>>>()
             });

@@ -16,6 +16,7 @@ use crate::{
 
 /// The text of the question.
 fn text(prompt: &str) -> String {
+    // Section 4.7: with the word in it the service draws by itself.
     if prompt.contains('画') {
         prompt.to_owned()
     } else {
@@ -36,10 +37,12 @@ impl Images for Xinghuo {
         Box::pin(async move {
             let question = Message::new(Role::User, text(&ask.prompt));
             let chat = Arc::new(ChatRequest {
+                // The door's own count: the text is longer than the prompt by one word.
                 bytes: ask.bytes,
                 ..ChatRequest::new(ask.model.as_str(), vec![question])
             });
             let asked = async |turn: &mut Turn| self.chat(&chat, turn).await;
+            // As a chat, and the words beside the picture are no part of the answer.
             drawing::drawn(turn, asked).await?.pictures(turn)
         })
     }

@@ -52,6 +52,7 @@ pub(super) struct Answered(Arc<AtomicU8>);
 
 impl Answered {
     pub(super) fn get(&self) -> Option<Form> {
+        // Relaxed: an old reading asks in a form that may not be understood, which costs one call.
         match self.0.load(Ordering::Relaxed) {
             1 => Some(Form::Spark),
             2 => Some(Form::Classic),

@@ -19,7 +19,9 @@ impl Memory {
         if self.held.is_empty() && !text.contains('`') {
             return text; // Nearly always.
         }
+        // Held only while a backtick is open, so almost no piece is copied.
         let mut text = std::mem::take(&mut self.held) + &text;
+        // All of them: the first may be a longer word.
         for (at, _) in text.match_indices(MARKER) {
             // Only a whole word is the name: code may be in a language called `memoryExtractions`.
             match text.as_bytes().get(at + MARKER.len()) {
@@ -29,12 +31,14 @@ impl Memory {
                     self.is_cut = true;
                     return text;
                 }
+                // The text ends here: whether it is the whole word, the next piece says.
                 None => {
                     self.held = text.split_off(at);
                     return text;
                 }
             }
         }
+        // The longest beginning: a shorter one would give away what is part of the marker.
         let begun = (1..MARKER.len())
             .rev()
             .find(|&count| MARKER.get(..count).is_some_and(|part| text.ends_with(part)));
@@ -46,6 +50,7 @@ impl Memory {
 
     /// No text follows what was held back: it was text, unless it is the block's whole name.
     pub(super) fn release(&mut self) -> String {
+        // The name, and then nothing: it was the block, which is not for the user.
         self.is_cut |= self.held == MARKER;
         let held = std::mem::take(&mut self.held);
         if self.is_cut { String::new() } else { held }

@@ -128,19 +128,24 @@ impl Provider for Xinghuo {
 
 impl Xinghuo {
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
+        // Before the lease: attachments are fetched from strangers.
         let mut question = question(ask, turn).await?;
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut caller = Caller {
             base_url: &self.base_url,
             account: &account,
+            // The settings decide, else what this account's service last answered.
             form: self.form.unwrap_or_else(|| account.form()),
         };
+        // Before a window is opened: it must be asked in as soon as it is there.
         upload::upload(ask, turn, caller, &mut question).await?;
+        // Each once: a window that is lost twice is not mended by a third.
         let (mut may_reopen, mut may_reform) = (true, self.form.is_none());
         let (mut earlier, mut first) = (None, None);
         loop {
             let refusal = match self.ask(turn, caller, &question, &mut earlier).await {
                 Ok(()) => {
+                    // Only an answer proves a form: a window can be opened in either.
                     account.answered.set(caller.form);
                     return Ok(());
                 }
@@ -148,6 +153,7 @@ impl Xinghuo {
             };
             let is_about_form = refusal.window == Window::Form;
             match refusal.window {
+                // What was said cannot be taken back, so nothing is tried again.
                 _ if turn.has_output() => return Err(refusal.error),
                 Window::Lost | Window::Busy if may_reopen => may_reopen = false,
                 Window::Form if may_reform && refusal.is_worth_another_form(caller) => {
@@ -175,10 +181,12 @@ impl Xinghuo {
     ) -> Result<(), Refusal> {
         // Until the question is asked, nobody else may open a window; nor, if it never is, before this one has
         // been deleted: they would get the same one (section 4.2).
+        // Held until the question is out, or the window gone (see below).
         let gate = turn.hold(self.windows.enter(caller.account).await);
         let (chat_id, claim) = match self.open(turn, caller, question.bot, earlier).await {
             Ok(opened) => opened,
             Err(refusal) => {
+                // Nothing was opened, so nobody need wait.
                 gate.release();
                 return Err(refusal);
             }
@@ -186,6 +194,7 @@ impl Xinghuo {
         let is_second_try = earlier.as_ref().is_some_and(|(known, _)| *known == chat_id);
         let asked = match put(turn, caller, question, &chat_id).await {
             Ok(answer) => {
+                // The question is out: the window is no longer blank, and another turn may open one.
                 gate.release();
                 listen(turn, answer, &caller.account.variable).await
             }
@@ -198,6 +207,7 @@ impl Xinghuo {
         if window == Window::Busy && !is_second_try {
             // Another worker with the same account got the same blank window and asked first: its to delete. Should
             // nobody have asked in it, it is still blank and comes back when the next one is opened.
+            // It is the other's window: deleting it would end that one's answer.
             turn.withdraw();
             claim.release();
         }
@@ -216,11 +226,13 @@ impl Xinghuo {
         bot: Option<u64>,
         earlier: &Option<(String, Window)>,
     ) -> Result<(String, Held), Refusal> {
+        // Section 7: opening again too fast is refused, the first time never.
         let waits = if earlier.is_some() {
             OPEN_AGAIN.as_slice()
         } else {
             &[]
         };
+        // Once: a window that comes back as blank twice is nobody's.
         let mut has_waited = false;
         loop {
             let created = create(turn, caller, bot, waits).await?;
@@ -230,6 +242,7 @@ impl Xinghuo {
                 Some((known, Window::Lost | Window::Form)) if *known == chat_id => {
                     return Ok((chat_id, turn.hold(())));
                 }
+                // Busy, and back: it is waited for below like any other turn's.
                 Some((known, _)) if *known == chat_id => {}
                 _ if created.is_reused() && !std::mem::replace(&mut has_waited, true) => {
                     tokio::time::sleep(REUSED).await;
@@ -241,6 +254,7 @@ impl Xinghuo {
                 let delete = wire::delete(caller, &chat_id);
                 let deletion = match caller.form {
                     Form::Classic => Errand::from(delete),
+                    // The newer call first; the old one's path may be gone (section 8).
                     Form::Spark => Errand::from(wire::delete_batch(caller, &chat_id))
                         .or(wire::is_deleted, delete),
                 };
@@ -250,6 +264,7 @@ impl Xinghuo {
             // A failed turn left it blank and is about to delete it; or it wants to open one itself first, and waits
             // for us.
             let released = self.windows.released(caller.account, &chat_id);
+            // By the other's deletion, which is what makes the window free.
             if tokio::time::timeout(RELEASED, released).await.is_err() {
                 let error =
                     ProviderError::new(Kind::Unavailable, "no free conversation was to be had");
@@ -262,6 +277,7 @@ impl Xinghuo {
 /// What is asked, as yet without attachments.
 async fn question(ask: &Arc<ChatRequest>, turn: &Turn) -> Result<Question, ProviderError> {
     let text = turn.prompt(ask, wire::prompt).await?;
+    // The last message's attachments alone go along (section 4.6).
     let last = ask.messages.last();
     if text.trim().is_empty() && last.is_none_or(|last| last.attachments().next().is_none()) {
         return Err(ProviderError::bad_request(
@@ -290,6 +306,7 @@ async fn create(
     loop {
         let result = call(turn, wire::create(caller, bot), &caller.account.variable).await;
         match (result, waits.next()) {
+            // Only this: another refusal is not mended by waiting.
             (Err(refusal), Some(wait)) if refusal.error.kind == Kind::RateLimited => {
                 tokio::time::sleep(*wait).await;
             }
@@ -305,13 +322,16 @@ async fn put(
     question: &Question,
     chat_id: &str,
 ) -> Result<Answer, Refusal> {
+    // Told before the question, and after the window exists (section 4.6).
     upload::attach(turn, caller, &question.documents, chat_id).await?;
+    // Names the running answer (section 4.3), so it is new with every try.
     let fd = wire::fd(turn.unix_ms());
     let boundary = turn.uuid().simple().to_string();
     let mut answer = turn
         .send(wire::ask(caller, question, chat_id, &fd, boundary))
         .await?;
     let is_labelled = answer.content_type() == "text/event-stream";
+    // By its words where the type says nothing: a proxy may drop it.
     if answer.status.as_u16() == 200 && (is_labelled || answer.is_event_stream().await) {
         return Ok(answer);
     }
@@ -322,6 +342,7 @@ async fn listen(turn: &mut Turn, mut answer: Answer, variable: &str) -> Result<(
     let mut decoder = Decoder::new(variable);
     while !decoder.is_finished() {
         let fed = match answer.chunk().await {
+            // Passed on as it comes; the end of the body is not the end of the answer (section 6.2).
             Ok(Some(bytes)) => decoder.feed(&bytes, &mut turn.events),
             Ok(None) => break,
             Err(error) => {
@@ -334,6 +355,7 @@ async fn listen(turn: &mut Turn, mut answer: Answer, variable: &str) -> Result<(
     }
     decoder.finish(&mut turn.events)?;
     turn.emit().await?;
+    // The message id and the rest of the body: nothing in it is for the user.
     let rest = async {
         while let Ok(Some(bytes)) = answer.chunk().await {
             if decoder.feed(&bytes, &mut turn.events).is_err() {
@@ -366,6 +388,7 @@ async fn call<T: DeserializeOwned>(
     if !answer.status.is_success() {
         return Err(refused(&mut answer, variable).await);
     }
+    // A page in its place is no JSON, and fails here.
     let envelope: wire::Envelope = answer.json().await.map_err(ProviderError::from)?;
     let data = envelope.into_data(variable)?;
     serde_json::from_value(data).map_err(|_| ProviderError::malformed("answer").into())

@@ -24,6 +24,7 @@ pub(super) struct Pieces {
 impl Pieces {
     /// The text that is complete with this payload (section 6.3, rules 1 to 3).
     pub(super) fn next(&mut self, payload: &[u8]) -> String {
+        // Taken out, so that a payload can be joined to it without a copy where there is none.
         let mut joined = std::mem::take(&mut self.chars);
         let whole = if joined.is_empty() {
             payload
@@ -31,6 +32,7 @@ impl Pieces {
             joined.extend_from_slice(payload);
             &joined
         };
+        // What is held may be a whole group: a payload may lie within one.
         let (now, later) = whole.split_at(whole.len() - held_back(whole));
         self.chars = later.to_vec();
         self.text(decode(now))
@@ -54,6 +56,7 @@ impl Pieces {
     /// Rule 2: the bytes of an unfinished character wait for the next piece.
     fn text(&mut self, decoded: Vec<u8>) -> String {
         let mut bytes = std::mem::take(&mut self.bytes);
+        // A character that began before stays whole.
         if bytes.is_empty() {
             // Nearly every piece is whole characters, and needs no copy.
             match String::from_utf8(decoded) {
@@ -66,6 +69,7 @@ impl Pieces {
         let unfinished = unfinished(&bytes);
         let (now, later) = bytes.split_at(bytes.len() - unfinished);
         self.bytes = later.to_vec();
+        // Broken in the middle: U+FFFD stands for it, as the service shows it too.
         String::from_utf8_lossy(now).into_owned()
     }
 }
@@ -73,6 +77,7 @@ impl Pieces {
 /// Whether a payload is base64, padded or not.
 pub(super) fn is_base64(payload: &[u8]) -> bool {
     let chars = unpadded(payload);
+    // Three of them would be no base64 at all.
     payload.len() - chars.len() <= 2 && chars.iter().all(|&char| value(char).is_some())
 }
 
@@ -80,6 +85,7 @@ pub(super) fn is_base64(payload: &[u8]) -> bool {
 pub(super) fn decode(chars: &[u8]) -> Vec<u8> {
     let chars = unpadded(chars);
     let whole = if chars.len() % 4 == 1 {
+        // A single last character holds six bits, and no byte.
         chars.len() - 1
     } else {
         chars.len()
@@ -96,18 +102,21 @@ pub(super) fn decode(chars: &[u8]) -> Vec<u8> {
 /// Rule 3: how many characters at the end wait for the next payload.
 fn held_back(chars: &[u8]) -> usize {
     let rest = chars.len() % 4;
+    // An empty payload holds nothing back.
     let last = chars.last().copied().unwrap_or_default();
     let unused_bits = match rest {
         2 => 0b1111,
         3 => 0b11,
         _ => 0,
     };
+    // Bits that must be zero and are not: the payload was cut within a group (rule 3).
     let is_torn = rest == 1 || value(last).unwrap_or_default() & unused_bits != 0;
     if last != b'=' && is_torn { rest } else { 0 }
 }
 
 /// How many bytes at the end are the beginning of a character.
 fn unfinished(bytes: &[u8]) -> usize {
+    // Of the last chunk of broken text: what is broken in the middle stays as it is.
     let last = bytes.utf8_chunks().last();
     let tail = last.map(|chunk| chunk.invalid()).unwrap_or_default();
     // An invalid tail may also be bytes that no continuation would mend.

@@ -113,6 +113,7 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
         ),
         _ => {
             return match serde_json::from_slice::<Said>(body) {
+                // A code says more than the status, where there is one.
                 Ok(said) if !matches!(number(&said.code), None | Some(0)) => {
                     coded(number(&said.code), said.text(), variable)
                 }
@@ -121,6 +122,7 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
                         Kind::Protocol,
                         format!("the service answered with HTTP {status} and not with an answer"),
                     ),
+                    // These say of the request's form; others are of the account or the service.
                     window: if matches!(status, 400 | 404 | 405 | 410 | 415 | 422) {
                         Window::Form
                     } else {
@@ -166,6 +168,7 @@ pub(super) fn reported(head: Head, said: Option<&Said>, variable: &str) -> Refus
         (Head::Part, _) => unknown(text).into(),
         (Head::Error | Head::Unknown, Some(said)) => match number(&said.key) {
             None => coded(number(&said.code), text, variable),
+            // No key, no code: the words decide, and then the unknown row.
             key => keyed(key, text),
         },
         (Head::Error | Head::Unknown, None) => unknown("").into(),
@@ -195,6 +198,7 @@ fn keyed(key: Option<i64>, text: &str) -> Refusal {
     let error = match key.unwrap_or_default() {
         10007 => {
             return Refusal {
+                // Busy rather than limited: it is this window's, and another may be had.
                 error: rate_limited().saying(text),
                 window: Window::Busy,
             };
@@ -209,6 +213,7 @@ fn keyed(key: Option<i64>, text: &str) -> Refusal {
             "the conversation is too long for the service",
         ),
         10008..=10012 | 10110 | 10222 => busy(),
+        // Words last: a known key is exact (section 7).
         _ => worded(text),
     };
     error.saying(text).into()
@@ -230,6 +235,7 @@ fn worded(text: &str) -> ProviderError {
 fn number(value: &Value) -> Option<i64> {
     value
         .as_i64()
+        // Numbers come as text too (section 10).
         .or_else(|| value.as_str()?.trim().parse().ok())
 }
 

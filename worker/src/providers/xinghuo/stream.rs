@@ -78,9 +78,11 @@ impl Decoder {
     /// An error that the stream itself reports (section 7), or a stream that is none.
     pub fn feed(&mut self, mut bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         while let Some(at) = memchr::memchr2(b'\n', b'\r', bytes) {
+            // Either end: the service writes LF, a proxy may have written CR.
             let (line, rest) = bytes.split_at(at);
             bytes = rest.get(1..).or_impossible("the line's end stands there");
             if self.line.is_empty() {
+                // The usual line needs no copy.
                 self.answer.line(line, events)?;
             } else {
                 self.line.extend_from_slice(line);
@@ -89,6 +91,7 @@ impl Decoder {
                 result?;
             }
         }
+        // Of the open line alone: whole lines are read above.
         if self.line.len() + bytes.len() > MOST_LINE_BYTES {
             return Err(ProviderError::malformed("stream").into());
         }
@@ -104,6 +107,7 @@ impl Decoder {
         let line = std::mem::take(&mut self.line);
         // Without its line end a control word is still one; base64 may be torn and is not to be guessed at.
         if payload(&line).is_some_and(|payload| !pieces::is_base64(payload)) {
+            // A last line without an end may be `<end>`.
             self.answer.line(&line, events)?;
         }
         self.answer.over(events)
@@ -135,6 +139,7 @@ impl Decoder {
 fn payload(line: &[u8]) -> Option<&[u8]> {
     let line = line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line);
     let payload = line.strip_prefix(b"data:")?.trim_ascii();
+    // A blank line ends an event and says nothing (section 6.1).
     Some(payload).filter(|payload| !payload.is_empty())
 }
 
@@ -152,6 +157,7 @@ impl Transcript {
             self.message_id(payload);
             return Ok(());
         }
+        // From a report on, nothing is text until it ends (section 6.2).
         if self.report.is_some() {
             return self.tell(payload, events);
         }
@@ -182,6 +188,7 @@ impl Transcript {
                 self.tell(payload, events)
             }
             [b'`', b'`', b'`', ..] => {
+                // Only an unknown one is worth telling: the others are skipped by name (section 6.3).
                 if !blocks::is_named(payload) {
                     self.unknown.tell("block", events);
                 }
@@ -215,6 +222,7 @@ impl Transcript {
 
     /// Section 6.3.
     fn piece(&mut self, payload: &[u8], events: &mut Vec<ChatEvent>) {
+        // Nearly every piece is text, which is decoded once.
         let block = if blocks::may_be_block(payload) {
             blocks::block(&pieces::decode(payload))
         } else {
@@ -223,11 +231,13 @@ impl Transcript {
         match block {
             None => {
                 let text = self.pieces.next(payload);
+                // Behind the memory's own marker nothing is text any more.
                 let text = self.memory.pass(text);
                 self.say(ChatEvent::Text(text), events);
             }
             Some(Block::Thought(text)) => self.say(ChatEvent::Reasoning(text), events),
             Some(Block::Picture(url)) => {
+                // The picture stands where the text has come to.
                 let text = self.memory.release();
                 self.say(ChatEvent::Text(text), events);
                 self.say(ChatEvent::Image { url }, events);
@@ -259,9 +269,11 @@ impl Transcript {
         let is_end = payload == b"<end>";
         if !is_end {
             let room = MOST_REPORT_BYTES.saturating_sub(report.json.len());
+            // Bounded: a report is no answer, and a service that goes on would fill memory.
             let taken = payload.get(..room).unwrap_or(payload);
             report.json.extend_from_slice(taken);
         }
+        // Ends where its JSON does: some heads have no `<end>` (section 6.2).
         let is_whole = report.json.ends_with(b"}") && report.said().is_some();
         if is_end || is_whole {
             let refusal = report.refusal(&self.variable);
@@ -280,9 +292,11 @@ impl Transcript {
 
     fn finish(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) -> Result<(), Refusal> {
         self.is_finished = true;
+        // With the memory's beginning, should the text end within it.
         let rest = self.pieces.finish();
         let rest = self.memory.pass(rest) + &self.memory.release();
         self.say(ChatEvent::Text(rest), events);
+        // Also of an answer that was moderated before a word.
         if !self.has_output {
             return Err(self.nothing("upstream_empty"));
         }
@@ -302,10 +316,12 @@ impl Transcript {
         if self.is_finished {
             return Ok(());
         }
+        // A report without an end is what the answer was.
         if let Some(report) = &self.report {
             let refusal = report.refusal(&self.variable);
             return self.moderated(refusal, events);
         }
+        // Nothing came that could be read: the stream is at fault, not its end.
         if !self.has_output && self.unreadable > 0 {
             return Err(self.nothing(""));
         }

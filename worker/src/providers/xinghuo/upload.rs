@@ -35,12 +35,14 @@ pub(super) async fn upload(
     caller: Caller<'_>,
     question: &mut Question,
 ) -> Result<(), ProviderError> {
+    // The last message's alone (section 4.6).
     let last = ask.messages.len().saturating_sub(1);
     let Some(message) = ask.messages.get(last) else {
         return Ok(());
     };
     for file in turn.attachments(last, message).await? {
         let link = store(turn, caller, &file).await?;
+        // By its type as the store's own list has it; a document goes another way.
         if PICTURES.contains(&file.content_type.as_str()) {
             question.pictures.push(link);
         } else {
@@ -101,6 +103,7 @@ async fn store(
         .await?
         .into_data(variable)
         .map_err(rejected)
+        // The same envelope as everywhere, so a refusal within it is known too.
         .and_then(|data| {
             serde_json::from_value(data)
                 .map_err(|_| ProviderError::malformed("upload answer").into())
@@ -112,6 +115,7 @@ async fn store(
 fn rejected(refusal: Refusal) -> Refusal {
     if refusal.error.kind == Kind::Protocol
         && refusal.error.code.as_deref() == Some("upstream_error")
+    // Only the row that nobody knows: a limit or a lost session is the account's.
     {
         let error = ProviderError {
             message: refusal.error.message,

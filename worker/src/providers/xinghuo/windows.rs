@@ -38,6 +38,7 @@ impl Windows {
     fn lock_of(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
         // A std lock: held for a few comparisons, and turns of all threads come here.
         let mut locks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Forgotten when nobody waits: a login's lock is needed while its turns run.
         locks.retain(|(_, lock)| lock.strong_count() > 0);
         let known = locks
             .iter()

@@ -70,6 +70,7 @@ pub(super) struct Document {
 
 /// `POST create-chat-list`: opens a window (section 4.2).
 pub(super) fn create(caller: Caller<'_>, bot: Option<u64>) -> Request {
+    // A bot opens a window of its own (section 4.2).
     let body = match (bot, caller.form) {
         (Some(id), _) => json!({"botId": id}),
         (None, Form::Spark) => json!({"showType": "2"}),
@@ -94,6 +95,7 @@ pub(super) fn ask(
     fd: &str,
     boundary: String,
 ) -> Request {
+    // Section 4.6: with documents the answer comes by another path, and the same stream.
     let path = if question.documents.is_empty() {
         "/iflygpt-chat/u/chat_message/chat"
     } else {
@@ -107,7 +109,9 @@ pub(super) fn ask(
     if let Some(id) = question.bot {
         form = form.text("botId", &id.to_string());
     }
+    // The order of section 4.3: `sid` and `firstChat` stand at the end.
     form = form.text("clientType", "1").text("text", &question.text);
+    // Either alone is evidence; together they are what the classic form wanted (section 4.3).
     if question.thinking {
         form = form.text("capabilities", "deep_think");
     } else if is_classic {
@@ -120,6 +124,7 @@ pub(super) fn ask(
     let mut request = common(caller, "chat", path, "text/event-stream");
     if is_classic {
         let token = caller.account.gt_token.as_ref();
+        // Any value passes, also an empty one (section 1).
         form = form.text("GtToken", token.map_or("", Secret::expose));
         request = request.headers(&[
             ("botweb", is_bot),
@@ -162,6 +167,7 @@ pub(super) fn delete(caller: Caller<'_>, chat_id: &str) -> Request {
 /// Whether a deletion was neither answered 404 nor refused.
 pub(super) fn is_deleted(status: u16, body: &[u8]) -> bool {
     let envelope = serde_json::from_slice::<Envelope>(body);
+    // A refusal within 200 keeps the deletion for the older call.
     status == 200 && envelope.is_ok_and(|envelope| envelope.into_data("").is_ok())
 }
 
@@ -169,6 +175,7 @@ pub(super) fn is_deleted(status: u16, body: &[u8]) -> bool {
 fn number(chat_id: &str) -> Value {
     chat_id
         .parse::<u64>()
+        // A text that is no number goes as it is.
         .map_or_else(|_| json!(chat_id), |id| json!(id))
 }
 
@@ -184,6 +191,7 @@ pub(super) fn sign(caller: Caller<'_>, file: &Attachment, boundary: String) -> R
 pub(super) fn store(signed: &Signed, file: &Attachment) -> Request {
     let encoded = |value: &str| utf8_percent_encode(value, QUERY).to_string();
     let url = format!(
+        // The store's own query, built as the page does it: it is signed as it stands.
         "{}&authorization={}&date={}&host={}",
         signed.url,
         encoded(&BASE64.encode(&signed.authorization)),
@@ -262,6 +270,7 @@ impl Envelope {
     /// # Errors
     /// The refusal that the envelope holds.
     pub(super) fn into_data(self, variable: &str) -> Result<Value, Refusal> {
+        // `flag` and `code` must agree: one of them is missing in either form (section 3).
         if self.flag != Some(true) || self.code.unwrap_or_default() != 0 {
             let desc = self.desc.unwrap_or_default();
             return Err(refusal::coded(self.code, &desc, variable));
@@ -287,6 +296,7 @@ impl Created {
     /// An id that is none.
     pub(super) fn id(&self) -> Result<String, ProviderError> {
         match &self.id {
+            // A number becomes text once, and is written as it came.
             Value::Number(id) => Ok(id.to_string()),
             Value::String(id) if !id.is_empty() => Ok(id.clone()),
             _ => Err(ProviderError::malformed("conversation id")),
@@ -316,6 +326,7 @@ pub(super) struct Stored {
 
 /// The conversation as the one text that the service reads (section 4.4).
 pub(super) fn prompt(request: &ChatRequest) -> String {
+    // A single message goes bare (section 4.4).
     if let [only] = request.messages.as_slice() {
         return only.text().into_owned();
     }
@@ -323,6 +334,7 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
     let mut prompt = String::new();
     for (at, message) in request.messages.iter().enumerate() {
         let text = message.text();
+        // The history's pictures are dropped: the service cannot open them again.
         let text = if at == last {
             text
         } else {
@@ -333,6 +345,7 @@ pub(super) fn prompt(request: &ChatRequest) -> String {
         prompt.push_str(&text);
         prompt.push('\n');
     }
+    // Section 4.4: the model goes on from there.
     prompt.push_str("assistant:");
     prompt
 }
