@@ -151,3 +151,20 @@ pub struct Usage {
     /// Those of the conversation that the provider had in its cache.
     pub cached_tokens: u64,
 }
+
+impl Usage {
+    /// More than any turn has: counts are a stranger's numbers, and are added up.
+    const MOST_TOKENS: u64 = 1_000_000_000_000;
+
+    /// The same without counts that cannot be.
+    #[must_use]
+    pub fn bounded(self) -> Self {
+        let bounded = |count: u64| count.min(Self::MOST_TOKENS);
+        Self {
+            prompt_tokens: bounded(self.prompt_tokens),
+            completion_tokens: bounded(self.completion_tokens),
+            reasoning_tokens: bounded(self.reasoning_tokens),
+            cached_tokens: bounded(self.cached_tokens),
+        }
+    }
+}

@@ -335,7 +335,7 @@ impl Filter for Emulation {
         match event {
             ChatEvent::Usage(usage) => {
                 // Cumulative services say it again and again.
-                self.usage = Some(usage);
+                self.usage = Some(usage.bounded());
             }
             // Behind the decision nothing of this round counts but what it has cost.
             _ if !matches!(self.decided, Decided::Open) => {}

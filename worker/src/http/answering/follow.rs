@@ -127,7 +127,7 @@ impl Follower {
                 self.content.add(&call.arguments);
                 out(Piece::ToolCall(call));
             }
-            ChatEvent::Usage(usage) => self.reported = Some(usage),
+            ChatEvent::Usage(usage) => self.reported = Some(usage.bounded()),
             // A stream cannot take words back; who gathers asks for the corrected text itself.
             ChatEvent::Rewritten(_) | ChatEvent::Unknown(_) => {}
             ChatEvent::Extra(members) => out(Piece::Extra(members)),
@@ -221,6 +221,27 @@ pub(super) fn total_usage<'a>(
 mod tests {
     use super::*;
     use crate::chat::ToolCallDelta;
+
+    #[test]
+    fn counts_that_cannot_be_are_added_up_all_the_same() {
+        let event = || {
+            ChatEvent::Usage(Usage {
+                prompt_tokens: u64::MAX,
+                completion_tokens: u64::MAX,
+                reasoning_tokens: u64::MAX,
+                cached_tokens: u64::MAX,
+            })
+        };
+        let followers: Vec<Follower> = (0..3)
+            .map(|_| {
+                let mut follower = Follower::new(ReasoningFormat::Field, true);
+                follower.take(event(), |_| {});
+                follower
+            })
+            .collect();
+        let total = total_usage(followers.iter(), || 0);
+        assert!(total.prompt_tokens + total.completion_tokens < u64::MAX);
+    }
 
     fn pieces(format: ReasoningFormat, events: Vec<ChatEvent>) -> Vec<Piece> {
         let (mut follower, mut pieces) = (Follower::new(format, true), Vec::new());

@@ -30,12 +30,14 @@ pub(super) fn accounts(
     let variable = format!("OPENAI_COMPAT_{number}_API_KEY");
     let keys = vars.pasted(&variable).unwrap_or_default();
     let mut accounts = Vec::new();
+    // By character: keys of these APIs hold none.
     for (at, key) in keys
         .split(',')
         .map(pasted::credential)
         .filter(|key| !key.is_empty())
         .enumerate()
     {
+        // Told at start, as it would fail in every call.
         if !key.chars().all(|c| c.is_ascii_graphic()) {
             problems.push(format!(
                 "{variable}: key {} holds a blank or a character that no header can carry",

@@ -30,12 +30,16 @@ impl Default for Manner {
 impl Manner {
     /// Learns from a refusal of `chat`; whether to ask again. Nothing that the caller wrote itself is given up.
     pub(super) fn learn(&mut self, chat: &ChatRequest, refusal: &[u8]) -> bool {
+        // A copy: what is learnt of one question is not given up by another.
         let before = *self;
+        // By its name alone: every server words the refusal in another way.
         let is_named = |member: &str| memchr::memmem::find(refusal, member.as_bytes()).is_some();
+        // Only where we have added it: what the caller wrote is its own to take back.
         if chat.stream && is_named("stream_options") {
             self.has_options = false;
         }
         if verbatim(chat).is_none() {
+            // Each only where it was sent: a word about a member that is not there means something else.
             let has_limit = chat.max_tokens.is_some();
             self.says_completion_tokens |= has_limit && is_named("max_completion_tokens");
             let has_switch = chat.effort.is_none() && chat.thinking == Some(false);
@@ -56,11 +60,13 @@ pub(super) fn body(chat: &ChatRequest, model: &str, manner: Manner) -> Vec<Bytes
 
 fn verbatim(chat: &ChatRequest) -> Option<&Verbatim> {
     let is_ours = |verbatim: &&Verbatim| verbatim.dialect == Dialect::ChatCompletions;
+    // Another dialect's body would be sent to an API that does not speak it.
     chat.verbatim.as_ref().filter(is_ours)
 }
 
 /// The caller's own body. Where the upstream knows no `stream_options`, there is no such member, whoever wrote it.
 fn spliced(verbatim: &Verbatim, is_stream: bool, model: &str, has_options: bool) -> Vec<Bytes> {
+    // As JSON, since a name may hold what must be escaped.
     let model = serde_json::Value::from(model).to_string();
     let stream = if is_stream { "true" } else { "false" };
     let options = match (has_options, is_stream) {
@@ -73,6 +79,7 @@ fn spliced(verbatim: &Verbatim, is_stream: bool, model: &str, has_options: bool)
         ("model", Anew::Set(&model)),
         ("stream", Anew::Set(stream)),
         ("stream_options", options),
+        // One choice a turn: several are asked for in turns of their own.
         ("n", Anew::Replace("1")),
     ])
 }

@@ -46,6 +46,7 @@ struct Entry {
 impl Calls {
     /// Takes the value of `tool_calls`. `is_whole`: of a whole answer, where each entry is a call of its own.
     pub(super) fn take(&mut self, calls: Value, is_whole: bool, events: &mut Vec<ChatEvent>) {
+        // Some send the call alone where a list belongs.
         let calls = match calls {
             Value::Array(calls) => calls,
             one => vec![one],
@@ -72,18 +73,23 @@ impl Calls {
         is_one: bool,
         events: &mut Vec<ChatEvent>,
     ) {
+        // Of a whole answer each entry is a call, whatever its index says.
         let known = self.known(&entry, at, is_one).filter(|_| !is_whole);
         let ours = known.unwrap_or(self.calls.len());
+        // Halves are of the call before: what waits there must not be joined to this one.
         if ours != self.latest {
             self.flush(events);
             self.latest = ours;
         }
+        // First, as what follows finds it by its place.
         if known.is_none() {
             self.calls.push(Call::default());
         }
+        // Also of a call that is known: some give another one the same index later.
         if let Some(index) = entry.index {
             self.by_index.insert(index, ours);
         }
+        // Half a character in arguments is rare, so that nothing is looked for until there is one.
         let arguments =
             if self.halves.is_waiting() || (self.is_mended && json::has_half(&entry.arguments)) {
                 self.halves.join(&entry.arguments)
@@ -105,6 +111,7 @@ impl Calls {
         let id = entry
             .id
             .filter(|id| known.is_none() && self.by_id.insert(id.clone(), ours).is_none());
+        // A repetition that says nothing new would be an event without content.
         if known.is_some() && name.is_none() && arguments.is_empty() {
             return;
         }
@@ -127,14 +134,17 @@ impl Calls {
             let is_another = entry.name.is_some()
                 && entry.index.is_some_and(is_new)
                 && self.calls.get(known).is_some_and(is_whole);
+            // By its id, unless the server has made that id of the function's name.
             return (!is_another).then_some(known);
         }
         let by_index = match entry.index {
             Some(index) => self.by_index.get(&index).copied(),
+            // A single entry without an index goes on with the last call.
             None if is_one => self.calls.len().checked_sub(1),
             None => Some(at).filter(|&at| at < self.calls.len()),
         }?;
         let known = self.calls.get(by_index)?;
+        // A new id and name begin a call even where the index is that of another.
         let begins = match (&entry.id, &entry.name) {
             // An id and a name that are both new.
             (Some(_), Some(_)) => true,
@@ -149,6 +159,7 @@ impl Calls {
 
     /// The answer is over, or another call goes on: half a character of the arguments stays half.
     pub(super) fn flush(&mut self, events: &mut Vec<ChatEvent>) {
+        // Half a character that nothing has completed: the arguments are what they are.
         if let Some(rest) = self.halves.finish() {
             events.push(ChatEvent::ToolCall(ToolCallDelta {
                 index: u32::try_from(self.latest).unwrap_or(u32::MAX),
@@ -168,6 +179,7 @@ impl Entry {
             Some(Value::Object(function)) => (function, None),
             other => (Map::new(), other),
         };
+        // Taken out in turn: what is left is not looked at again.
         let index = call.remove("index");
         let id = call.remove("id").and_then(word);
         let name = named

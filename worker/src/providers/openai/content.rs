@@ -25,6 +25,7 @@ pub(super) fn read(content: Value, delta: &mut Delta<'_>) {
 }
 
 fn part(part: Value, delta: &mut Delta<'_>) {
+    // Parts may hold what they like; what is none of the known forms is passed on.
     let Value::Object(members) = part else {
         return match part {
             Value::String(text) => add(&mut delta.content, &text),
@@ -36,6 +37,7 @@ fn part(part: Value, delta: &mut Delta<'_>) {
     let kind = members.get("type").and_then(Value::as_str);
     // Gemini's way to tell a thought.
     let is_thought = members.get("thought") == Some(&Value::Bool(true));
+    // Without a type it is text: that is what a content is.
     match kind.unwrap_or(if is_thought { "thought" } else { "text" }) {
         "thinking" | "reasoning" | "reasoning_text" | "thought" => {
             let words = text(&["thinking", "reasoning", "text", "summary", "content"]);
@@ -48,10 +50,12 @@ fn part(part: Value, delta: &mut Delta<'_>) {
                 .others
                 .insert("refusal".to_owned(), json!(json::whole(&words)));
         }
+        // A picture without an address is nothing a client could show.
         "image_url" | "output_image" | "image" => match picture(&members) {
             Some(url) => delta.pictures.push(url),
             None => unknown(Value::Object(members), delta),
         },
+        // The last resort, and the usual one: a part with words is text.
         _ => match text(&["text", "content", "output_text"]) {
             Some(words) => add(&mut delta.content, &words),
             None => unknown(Value::Object(members), delta),
@@ -94,6 +98,7 @@ fn collect(value: &Value, words: &mut String, depth: usize) {
 pub(super) fn plain(value: &Value) -> Option<Cow<'static, str>> {
     Some(said(value))
         .filter(|text| !text.is_empty())
+        // Empty thinking is none: an event of it would say that there is some.
         .map(Cow::Owned)
 }
 
@@ -116,6 +121,7 @@ fn push_call(call: Map<String, Value>, delta: &mut Delta<'_>) {
 /// What cannot be understood is passed on.
 fn unknown(mut part: Value, delta: &mut Delta<'_>) {
     json::make_whole(&mut part);
+    // Passed on under a name of our own: what it means the client must know.
     let parts = delta
         .others
         .entry("content_parts")

@@ -73,6 +73,7 @@ impl Delta<'_> {
                 "content" => content::read(value, &mut delta),
                 "reasoning_content" => delta.reasoning_content = content::plain(&value),
                 "reasoning" | "reasoning_text" | "thinking" => {
+                    // The one that says anything is kept.
                     delta.reasoning = content::plain(&value).or_else(|| delta.reasoning.take());
                 }
                 "tool_calls" => match delta.tool_calls {
@@ -112,6 +113,7 @@ impl<'de> Visitor<'de> for Members {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Delta<'de>, A::Error> {
         let mut delta = Delta::default();
         while let Some(Name(name)) = map.next_key()? {
+            // A closure: the map must be borrowed for each of them anew.
             let mut text = |map: &mut A| -> Result<Option<Cow<'de, str>>, A::Error> {
                 let Text { text, is_odd } = map.next_value()?;
                 delta.is_odd |= is_odd;
@@ -129,6 +131,7 @@ impl<'de> Visitor<'de> for Members {
                 "tool_calls" => delta.tool_calls = map.next_value()?,
                 "function_call" => delta.function_call = map.next_value()?,
                 _ => {
+                    // Kept as it is, whatever the server means by it.
                     if let Some(value) = map.next_value::<Option<Value>>()? {
                         delta.others.insert(name.into_owned(), value);
                     }
@@ -206,6 +209,7 @@ impl<'de> Visitor<'de> for AnyText {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Text<'de>, A::Error> {
+        // Read to the end, so that the reader goes on behind it.
         while list.next_element::<IgnoredAny>()?.is_some() {}
         Ok(Text::ODD)
     }

@@ -95,6 +95,7 @@ impl Serialize for Question<'_> {
             Format::JsonSchema(schema) => it.put("response_format", Spelled(&**schema))?,
         }
         sampling(&mut it, &chat.sampling)?;
+        // What the caller has switched off is said in this word, where the model knows it.
         let is_switched_off = chat.thinking == Some(false) && !manner.is_thoughtless;
         let effort = chat.effort.and_then(Effort::word);
         it.maybe(
@@ -130,6 +131,7 @@ fn tools<S: Serializer>(it: &mut Members<S>, chat: &ChatRequest) -> Result<(), S
         };
     }
     it.put("tools", Spelled(&*chat.tools))?;
+    // As an object: the string form names no function here.
     let named = |name: &str| json!({"type": "function", "function": {"name": name}});
     match &chat.tool_choice {
         ToolChoice::Auto => {}
@@ -280,6 +282,7 @@ impl Serialize for Spelled<'_, Message> {
             Content::Empty if message.role == Role::Assistant => it.put("content", ())?,
             Content::Empty => it.put("content", "")?,
             Content::Text(text) => it.put("content", &**text)?,
+            // A part that cannot be said would leave the message empty, which is refused.
             Content::Parts(parts) if parts.iter().any(is_sayable) => {
                 it.put("content", Parts(parts))?;
             }
@@ -293,6 +296,7 @@ impl Serialize for Spelled<'_, Message> {
         }
         it.maybe("tool_call_id", message.tool_call_id.as_ref())?;
         let thought = message.reasoning.as_ref().map(|thought| &*thought.text);
+        // Empty thinking would be a member that the server asks about.
         let thought = thought.filter(|text| !text.is_empty());
         it.maybe("reasoning_content", thought)?;
         it.end()
@@ -319,6 +323,7 @@ impl Serialize for Calls<'_> {
             let called = call.function.as_ref()?;
             // As the tool was offered.
             let arguments = if call.is_custom {
+                // As the tool was offered: a text in an object of one member.
                 json!({"input": &*called.arguments}).to_string()
             } else {
                 called.arguments.to_string()

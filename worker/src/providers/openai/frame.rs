@@ -102,12 +102,14 @@ pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
     let frame: Plain<'_> = serde_json::from_slice(data).ok()?;
     let choices = frame.choices.unwrap_or_default();
     let is_odd = |choice: &PlainChoice<'_>| {
+        // Both in one choice is odd: which of them repeats the other is for the slow way.
         let is_odd = |delta: &Option<Delta<'_>>| delta.as_ref().is_some_and(|delta| delta.is_odd);
         choice.odd.is_some()
             || (choice.delta.is_some() && choice.message.is_some())
             || is_odd(&choice.delta)
             || is_odd(&choice.message)
     };
+    // A frame without both says nothing, or says it in another shape.
     let says_nothing = choices.is_empty() && frame.usage.is_none();
     let is_counted_oddly = frame.usage.as_ref().is_some_and(|usage| !usage.is_plain());
     if frame.odd.is_some() || says_nothing || is_counted_oddly || choices.iter().any(is_odd) {
@@ -135,6 +137,7 @@ pub(super) fn plain(data: &[u8]) -> Option<Chunk<'_>> {
 /// An event however it is filled; `None` when it is no JSON. `is_whole`: a whole answer, in which `message` counts where
 /// `delta` is there as well.
 pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
+    // Mended first: what a half would make unreadable is one character.
     let (value, is_mended) = json::value(data)?;
     let object = |members| object(members, is_whole, is_mended);
     match value {
@@ -154,15 +157,18 @@ pub(super) fn tolerant(data: &[u8], is_whole: bool) -> Option<Frame<'static>> {
 }
 
 fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> Frame<'static> {
+    // Before it is taken out: an error has no choices.
     let has_choices = members.contains_key("choices");
     let is_beat = members.is_empty() || members.get("type").is_some_and(|kind| kind == "ping");
     let mut choices = match members.remove("choices") {
+        // Some write the one choice without a list.
         Some(Value::Array(choices)) => choices,
         Some(one @ Value::Object(_)) => vec![one],
         _ => Vec::new(),
     };
     let usage = members.remove("usage").filter(|usage| !usage.is_null());
     let usage = usage.or_else(|| misplaced_usage(&mut choices, &members));
+    // Before the choices are read: it stands in one of them.
     let choices: Vec<Choice<'static>> = choices
         .into_iter()
         .filter_map(|choice| match choice {
@@ -176,6 +182,7 @@ fn object(mut members: Map<String, Value>, is_whole: bool, is_mended: bool) -> F
         if let Some(said) = said::error_in(&members) {
             return Frame::Error(said);
         }
+        // A chunk of sources alone is one: search services send them so (section of [`sources`]).
         if choices.is_empty() && usage.is_none() && !sources::are_in(&members) {
             // Some begin with an empty list of choices, and what they found out about the question.
             return if has_choices || is_beat {
@@ -214,6 +221,7 @@ fn is_blank(value: &Value) -> bool {
 fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     let mut part = |name: &str| match members.remove(name) {
         Some(Value::Object(delta)) => Some(Delta::from_value(delta)),
+        // A choice that is a text is of the older completions.
         Some(Value::String(text)) => Some(Delta {
             content: Some(Cow::Owned(text)),
             ..Delta::default()
@@ -223,6 +231,7 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     let (delta, message) = (part("delta"), part("message"));
     let text = part("text");
     let is_piece = delta.is_some() && message.is_none();
+    // Of a whole answer the message counts, of a stream the delta.
     let (first, second) = if is_whole {
         (message, delta)
     } else {
@@ -231,12 +240,14 @@ fn choice(mut members: Map<String, Value>, is_whole: bool) -> Choice<'static> {
     let finish_reason = finish_reason(members.get("finish_reason"));
     let is_message = is_whole || first.is_none();
     // What repeats all that was said is in the way of what is new, unless that is the last and says all at once.
+    // An empty message beside a delta is a placeholder.
     let delta = match (first, second) {
         (Some(first), Some(second)) if is_whole && first.is_empty() => Some(second),
         (first, second) => first.or(second),
     };
     Choice {
         index: members.get("index").map_or(0, index),
+        // A text beside them is the older form, and is a piece.
         is_message: is_message && text.is_none(),
         is_piece,
         delta: delta.or(text),
@@ -259,6 +270,7 @@ fn index(value: &Value) -> u64 {
 }
 
 fn finish_reason(value: Option<&Value>) -> Cow<'static, str> {
+    // Missing or unreadable is the first one.
     let word = match value {
         Some(Value::Object(reason)) => reason.get("type").or_else(|| reason.get("reason")),
         other => other,

@@ -108,6 +108,7 @@ pub fn configure(
     let mut lanes: Vec<Arc<dyn Provider>> = Vec::new();
     for number in numbers {
         let variable = |suffix: &str| format!("OPENAI_COMPAT_{number}_{suffix}");
+        // Without a name the number is one, so that two lanes do not meet.
         let name = vars
             .get(&variable("NAME"))
             .map_or_else(|| format!("openai{number}"), str::to_owned);
@@ -125,6 +126,7 @@ pub fn configure(
             .unwrap_or_default()
             .split([',', '，', '\n'])
             .map(text::clean)
+            // A Chinese keyboard's comma is one.
             .filter(|model| !model.is_empty())
             .map(|id| Model {
                 vision: true,
@@ -140,6 +142,7 @@ pub fn configure(
         }
         let lane = OpenAi {
             base_url: vars.base_url(&variable("BASE_URL"), "", problems),
+            // The API has a limit of its own, and says so.
             accounts: Pool::new(settings.providers.patience, usize::MAX),
             kind: Kind::read(vars, &variable("KIND"), problems),
             name,
@@ -173,6 +176,7 @@ impl Provider for OpenAi {
 
     /// `name/model`: whatever the upstream may have.
     fn accept(&self, id: &str) -> Option<Model> {
+        // Whatever the upstream may have: pictures and files are its own affair.
         let unlisted = || Model {
             vision: true,
             files: true,
@@ -228,10 +232,12 @@ impl OpenAi {
         let Some(first) = first_bytes(&mut answer).await? else {
             return Err(ProviderError::empty_answer());
         };
+        // By the first byte: a page, an object and a stream are told apart before any label.
         let is_over = match first.iter().find(|byte| !is_blank(**byte)) {
             Some(b'{' | b'[') => {
                 let (whole, is_over) = whole_body(&mut answer, first).await?;
                 let events = &mut turn.events;
+                // In one piece: the answer is complete, whatever the connection does next.
                 self.kind.whole(&whole, variable, ask, events)?;
                 turn.emit().await?;
                 is_over
@@ -245,6 +251,7 @@ impl OpenAi {
                 listen(turn, &mut answer, first, decoder).await?
             }
         };
+        // Only what has not ended yet can be read to its end.
         if !is_over {
             linger::let_end(answer).await;
         }
@@ -260,6 +267,7 @@ impl OpenAi {
         account: &Account,
     ) -> Result<Answer, ProviderError> {
         let mut manner = Manner {
+            // What an earlier turn has learnt of this upstream.
             has_options: !self.refuses_options.load(Ordering::Relaxed),
             ..Manner::default()
         };
@@ -272,6 +280,7 @@ impl OpenAi {
             };
             let mut answer = turn.send(request).await?;
             if answer.status.is_success() {
+                // Remembered for the lane: the next turn asks without it at once.
                 if !manner.has_options {
                     self.refuses_options.store(true, Ordering::Relaxed);
                 }
@@ -279,6 +288,7 @@ impl OpenAi {
             }
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
             let body = answer.short().await.unwrap_or_default();
+            // Only a refusal of the request: anything else is not about its words.
             let may_learn = self.kind == Kind::Chat && matches!(status, 400..=499);
             if may_learn && manner.learn(ask, &body) {
                 continue;
@@ -300,6 +310,7 @@ async fn first_bytes(answer: &mut Answer) -> Result<Option<Bytes>, TransportErro
     let mut blank = BytesMut::new();
     while let Some(bytes) = answer.chunk().await? {
         if bytes.iter().all(|byte| is_blank(*byte)) {
+            // Kept, not dropped: the first byte tells what the body is, and the blanks before it belong to it.
             blank.extend_from_slice(&bytes);
             if blank.len() > MOST_WHOLE_BYTES {
                 return Err(TransportError::TooLarge);
@@ -316,6 +327,7 @@ async fn first_bytes(answer: &mut Answer) -> Result<Option<Bytes>, TransportErro
 
 /// The body that begins so, and whether its end has been seen. Where nobody says how long it is, it is over with its JSON, whatever the connection does.
 async fn whole_body(answer: &mut Answer, first: Bytes) -> Result<(Bytes, bool), TransportError> {
+    // With a length the body ends where it says; without one its JSON does.
     let mut scan = answer
         .header("content-length")
         .is_none()
@@ -356,6 +368,7 @@ async fn listen(
             break None;
         }
         let chunk = if decoder.is_finished() {
+            // Once: every further byte must not begin the wait anew.
             let deadline = *deadline.get_or_insert_with(|| Instant::now() + GRACE);
             match timeout_at(deadline, answer.chunk()).await {
                 Ok(chunk) => chunk,
@@ -374,6 +387,7 @@ async fn listen(
     let finished = decoder.finish(&mut turn.events);
     turn.emit().await?;
     match (finished, end) {
+        // Both broke: the connection's own words are nearer to the truth.
         (Err(_), Some(Err(error))) => Err(error.into()),
         (finished, end) => finished.map(|()| end.is_some()),
     }

@@ -151,6 +151,7 @@ pub(super) fn in_stream(said: &Said, variable: &str) -> ProviderError {
             "invalid_request",
             "badrequest",
             "bad_request",
+            // Guessed by its words: a stream has no status of its own.
             "invalid_argument",
             "validation",
         ]) {
@@ -210,6 +211,7 @@ fn classify(status: u16, said: &Said, variable: &str) -> ProviderError {
     // Anthropic's own words: "model: NAME".
     let is_named = coded(&["not_found_error"]) && message.starts_with("model:");
     let is_model = coded(MODEL_CODES) || worded(MODEL_WORDS) || is_missing || is_named;
+    // The model's row first: a model that is not there is not a key that is wrong.
     if is_model && matches!(status, 400 | 403 | 404 | 422) {
         let error = ProviderError {
             param: Some("model".to_owned()),
@@ -240,6 +242,7 @@ fn by_status(status: u16, said: &Said, variable: &str, is_path: bool) -> Provide
     };
     match status {
         300..400 => wrong_place(&format!("the upstream redirects (HTTP {status})"), variable),
+        // 405 as well: a path of another API answers so.
         404 | 405 => wrong_place(
             &format!("the upstream has nothing at this path (HTTP {status})"),
             variable,

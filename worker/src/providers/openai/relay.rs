@@ -25,11 +25,13 @@ impl Relay for OpenAi {
 
 impl OpenAi {
     async fn pass_on(&self, call: &Call, turn: &mut Turn) -> Result<Passed, ProviderError> {
+        // A call that continues what another began must be made with the same key.
         let account = match &call.account {
             Some(known) => turn.lease_known(&self.accounts, known).await?,
             None => turn.lease(&self.accounts, Choice::Any(turn.caller)).await?,
         };
         let request = wire::pass(&self.base_url, &account, call, &turn.model.upstream);
+        // A call that costs something, or is named by an id, must not be made twice.
         let request = if call.once { request.once() } else { request };
         let sent = turn.send_with(request, call.body.rest()).await;
         let mut answer = sent.map_err(|error| if call.once { error.lasting() } else { error })?;

@@ -39,6 +39,7 @@ impl Sources {
     /// Takes the members of a chunk or of a whole answer.
     pub(super) fn take(&mut self, members: &mut Map<String, Value>) {
         let nested = members
+            // Taken out of the members: they are passed on as sources, or as they are.
             .get_mut("search_info")
             .and_then(Value::as_object_mut);
         let nested = nested.and_then(|info| info.remove("search_results"));
@@ -46,12 +47,14 @@ impl Sources {
             .iter()
             .filter_map(|&name| Some((name, members.remove(name)?)));
         for (name, value) in own.chain(nested.map(|list| ("search_results", list))) {
+            // Empty lists come with every chunk of some servers.
             if value.is_null() || value.as_array().is_some_and(Vec::is_empty) {
                 continue;
             }
             let before = self.others.len();
             let found = value.as_array().map(|list| list.iter().filter_map(source));
             let found: Vec<(String, String)> = found.into_iter().flatten().collect();
+            // Bounded by the names: a member that repeats is one.
             if found.is_empty() && before < MEMBERS.len() {
                 self.others.insert(name.to_owned(), value);
             }
@@ -62,6 +65,7 @@ impl Sources {
     }
 
     fn add(&mut self, url: String, title: String) {
+        // By address: the same page is named by several searches.
         let known = self.places.get(&url).copied();
         if let Some(known) = known.and_then(|at| self.list.get_mut(at)) {
             if known.1.is_empty() {
@@ -75,6 +79,7 @@ impl Sources {
 
     /// The answer is about to finish: its sources, numbered as they came.
     pub(super) fn events(&mut self, events: &mut Vec<ChatEvent>) {
+        // Only new ones: what was told is not told again.
         let new = self.list.iter().enumerate().skip(self.told);
         events.extend(new.map(|(at, (url, title))| ChatEvent::Citation {
             index: u32::try_from(at + 1).unwrap_or(u32::MAX),

@@ -94,9 +94,11 @@ impl Decoder {
         if self.answer.is_done {
             return Ok(());
         }
+        // Behind the end a stream may break as it likes.
         if let Err(error) = self.sse.push(bytes) {
             return self.answer.unless_finished(error.into());
         }
+        // Up to the end: what follows `[DONE]` is of nobody's answer.
         while let Some(event) = self.sse.next() {
             self.answer.event(event.name, event.data, events)?;
             if self.answer.is_done {
@@ -124,6 +126,7 @@ impl Decoder {
         let answer = &mut self.answer;
         match (answer.is_finished, answer.has_output, answer.is_done) {
             (true, _, _) => Ok(()),
+            // Something was said and then `[DONE]`: the reason is the usual one.
             (false, true, true) => {
                 answer.end(FinishReason::Stop, events);
                 Ok(())
@@ -161,8 +164,10 @@ pub(super) fn whole(
     let is_answer = answer.json(body, events)?;
     if !answer.is_finished {
         if !is_answer {
+            // Nothing that a client could use, and no reason: it is no completion.
             return Err(ProviderError::malformed("answer"));
         }
+        // A chunk in one piece is the beginning of an answer, not one.
         if answer.is_piece {
             return Err(ProviderError::broken_stream());
         }
@@ -189,6 +194,7 @@ impl Transcript {
         data: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // Nearly every event: it differs from the last one by its text alone.
         if let Some(new) = self.alike.recognise(data) {
             let (text, is_reasoning) = (new.text.into_owned(), self.is_reasoning);
             self.is_mended = false;
@@ -209,6 +215,7 @@ impl Transcript {
         if name == b"error" {
             return self.unless_finished(refusal::in_stream(&Said::body(data), &self.variable));
         }
+        // Several events in one: the blank line between them is missing.
         if data.contains(&b'\n') && serde_json::from_slice::<IgnoredAny>(data).is_err() {
             return self.lines(data, events);
         }
@@ -232,6 +239,7 @@ impl Transcript {
     /// Reads a chunk or a whole answer; whether it had a choice.
     fn json(&mut self, data: &[u8], events: &mut Vec<ChatEvent>) -> Result<bool, ProviderError> {
         if let Some(chunk) = frame::plain(data) {
+            // Only one choice, and no usage beside it: the pattern is of text alone.
             if let ([choice], None) = (chunk.choices.as_slice(), &chunk.usage) {
                 self.learn(data, choice);
             }
@@ -254,6 +262,7 @@ impl Transcript {
         mut chunk: Chunk<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Result<bool, ProviderError> {
+        // Of this event: what another one had is said already.
         self.is_mended = chunk.is_mended;
         self.calls.is_mended = chunk.is_mended;
         if !chunk.members.is_empty() {
@@ -267,6 +276,7 @@ impl Transcript {
                 self.choice(choice, events)?;
             }
         }
+        // What came with the usage is told as annotations of its own.
         if self.is_finished {
             self.sources.late_events(events);
         }
@@ -277,6 +287,7 @@ impl Transcript {
     /// A piece of text and nothing else is what most events are, and all of them look the same.
     fn learn(&mut self, data: &[u8], choice: &Choice<'_>) {
         let Some(delta) = &choice.delta else { return };
+        // Another choice's text would be recognised as ours.
         let is_ours = self.index.is_none_or(|index| index == choice.index);
         if !is_ours
             || choice.is_message
@@ -298,6 +309,7 @@ impl Transcript {
     ) -> Result<(), ProviderError> {
         let before = events.len();
         self.is_piece = choice.is_piece;
+        // A message repeats what the deltas have said.
         let repeats = choice.is_message && self.has_deltas;
         if let Some(delta) = choice.delta.filter(|_| !repeats && !self.is_finished) {
             self.has_deltas |= !choice.is_message && !delta.is_empty();
@@ -310,12 +322,14 @@ impl Transcript {
         if let Some(said) = choice.error.filter(|_| !self.is_finished) {
             return Err(refusal::in_stream(&said, &self.variable));
         }
+        // After what it said: the last chunk has both.
         match reason(&choice.finish_reason) {
             Some(Reason::Finished(reason)) if !self.is_finished => self.end(reason, events),
             Some(Reason::Unknown) if !self.is_finished => {
                 self.unknown.tell("finish_reason", events);
                 self.end(FinishReason::Stop, events);
             }
+            // A reason that says the answer broke is not an end (see [`reason`]).
             Some(Reason::Broken) if !self.is_finished => return Err(ProviderError::broken_stream()),
             _ => {}
         }
@@ -327,6 +341,7 @@ impl Transcript {
         fn text(text: Option<Cow<'_, str>>) -> Option<Cow<'_, str>> {
             text.filter(|text| !text.is_empty())
         }
+        // Before the text: thinking comes first where one chunk brings both.
         if let Some(reasoning) = text(delta.reasoning_content).or_else(|| text(delta.reasoning)) {
             self.say(reasoning.into_owned(), true, events);
         }
@@ -363,6 +378,7 @@ impl Transcript {
         } else {
             &mut self.text
         };
+        // Halves are rare: until one comes, nothing is looked for.
         let text = if halves.is_waiting() || (self.is_mended && json::has_half(&text)) {
             halves.join(&text)
         } else {
@@ -379,6 +395,7 @@ impl Transcript {
     }
 
     fn end(&mut self, reason: FinishReason, events: &mut Vec<ChatEvent>) {
+        // What was held back is text after all.
         let half = |half: Option<char>| half.map(String::from);
         events.extend(half(self.reasoning.finish()).map(ChatEvent::Reasoning));
         events.extend(half(self.text.finish()).map(ChatEvent::Text));
@@ -416,6 +433,7 @@ fn control(data: &[u8]) -> Option<Control> {
         [b'{', ..] => None,
         b"" | b"null" => Some(Control::Beat),
         _ => {
+            // Quoted by some, and in another case by others.
             let word = word.strip_prefix(b"\"").unwrap_or(word);
             let word = word.strip_suffix(b"\"").unwrap_or(word).trim_ascii();
             let is = |known: &[u8]| word.eq_ignore_ascii_case(known);
@@ -470,6 +488,7 @@ fn reason(word: &str) -> Option<Reason> {
         | "aborted"
         | "cancelled"
         | "canceled"
+        // Words of an answer that is not whole.
         | "network_error"
         | "insufficient_system_resource"
         | "malformed_function_call" => Reason::Broken,

@@ -77,9 +77,11 @@ pub(super) fn read(usage: &Value) -> Option<Usage> {
         let count = |path: &&str| count(usage.pointer(path)?);
         paths.iter().find_map(count).unwrap_or_default()
     };
+    // In this order: servers that fill several say the same in all of them.
     let prompt_tokens = first(&["/prompt_tokens", "/input_tokens"]);
     let total = first(&["/total_tokens"]);
     let completion_tokens = match first(&["/completion_tokens", "/output_tokens"]) {
+        // Without a count of the answer, the total says what is left of it.
         0 if prompt_tokens > 0 => total.saturating_sub(prompt_tokens),
         counted => counted,
     };
@@ -105,6 +107,7 @@ pub(super) fn read(usage: &Value) -> Option<Usage> {
 const MOST_TOKENS: f64 = 1e12;
 
 fn count(value: &Value) -> Option<u64> {
+    // A share of a token is written by some, so it is rounded.
     let number = match value {
         Value::Number(number) => number.as_f64()?,
         Value::String(text) => text.trim().parse().ok()?,

@@ -69,6 +69,7 @@ fn question(chat: &ChatRequest, model: &str) -> Value {
     );
     let tools = tools(chat);
     if !tools.is_empty() {
+        // The choice is left out with the tools: alone it would be refused.
         put("tool_choice", choice(chat));
         put("tools", Some(tools.into()));
     }
@@ -93,6 +94,7 @@ fn question(chat: &ChatRequest, model: &str) -> Value {
     if let Format::JsonSchema(form) = &chat.format
         && let Some(schema) = &form.schema
     {
+        // Only the schema: the dialect has no name for the form.
         let format = json!({"type": "json_schema", "schema": value(schema)});
         put("output_config", Some(json!({"format": format})));
     }
@@ -145,6 +147,7 @@ fn budget(chat: &ChatRequest, max_tokens: u64) -> Option<u64> {
         Some(Effort::Medium) | None => 8192,
         Some(_) => 24_576,
     };
+    // Half of what may be said at most, and never less than the dialect takes.
     Some(wanted.min(max_tokens / 2)).filter(|budget| *budget >= LEAST_BUDGET)
 }
 
@@ -157,6 +160,7 @@ fn conversation(messages: &[Message], is_thinking: bool) -> (Vec<Value>, Vec<Val
     let (mut system, mut turns) = (Vec::new(), Turns::default());
     for message in messages {
         match message.role {
+            // The system's own words stand apart here, and only at the front.
             Role::System | Role::Developer if turns.is_empty() => {
                 system.extend(blocks(&message.content));
             }
@@ -191,6 +195,7 @@ impl Turns {
 
     fn add(&mut self, role: &'static str, mut blocks: Vec<Value>) {
         match self.turns.last_mut() {
+            // Two turns of one role are one: the dialect wants them in turn.
             Some((speaker, known)) if *speaker == role => known.append(&mut blocks),
             Some(_) | None if blocks.is_empty() => {}
             Some(_) | None => self.turns.push((role, blocks)),
@@ -260,6 +265,7 @@ fn document(file: &File) -> Option<Value> {
     let source = match (&file.file_data, &file.url) {
         (Some(data), _) if data.starts_with("data:") => source(data),
         (Some(data), _) => {
+            // Without a type it is the document that everybody means.
             json!({"type": "base64", "media_type": "application/pdf", "data": &**data})
         }
         (None, Some(url)) => source(url),
@@ -298,6 +304,7 @@ fn result(message: &Message) -> Value {
 /// Ids are letters, digits, `_` and `-`, here.
 fn id(id: &str) -> String {
     let plain = |c: char| {
+        // Anything else becomes a letter: the call and its result get the same one.
         if c.is_ascii_alphanumeric() || c == '-' {
             c
         } else {
@@ -338,6 +345,7 @@ fn tool(tool: &Tool) -> Option<Value> {
         ToolKind::Custom { .. } => {
             json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]})
         }
+        // A tool of another service is not offered to this one.
         ToolKind::Hosted => return None,
     };
     let mut it = json!({"name": &*tool.name, "input_schema": schema});
@@ -369,6 +377,7 @@ fn choice(chat: &ChatRequest) -> Option<Value> {
         }
         ToolChoice::Named(name) => json!({"type": "tool", "name": &**name}),
     };
+    // A choice of none has no such word.
     if is_single {
         it["disable_parallel_tool_use"] = true.into();
     }

@@ -96,10 +96,12 @@ impl Decoder {
         bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), ProviderError> {
+        // What follows `message_stop` is of nobody's answer.
         if self.answer.is_done {
             return Ok(());
         }
         if let Err(error) = self.sse.push(bytes) {
+            // A stream that breaks behind its end is over, not broken (see [`Transcript::unless_finished`]).
             return self.answer.unless_finished(error.into());
         }
         while let Some(event) = self.sse.next() {
@@ -124,6 +126,7 @@ impl Decoder {
         if !self.answer.is_done
             && let Some(event) = self.sse.finish()
             && let Err(error) = self.answer.event(event.data, events)
+            // Once it is finished, what is torn behind it does not matter.
             && self.answer.reason.is_none()
         {
             // An event that was torn is the end of a stream that broke.
@@ -160,12 +163,14 @@ pub(in crate::providers::openai) fn whole(
     let Some((message, _)) = json::value(body) else {
         return Err(ProviderError::malformed("answer"));
     };
+    // An error instead of a message: some send it with 200.
     if message["type"] == "error" || message.get("error").is_some() {
         return Err(refusal::in_stream(&Said::value(&message), variable));
     }
     let Some(content) = message["content"].as_array() else {
         return Err(ProviderError::malformed("answer"));
     };
+    // Its own number, as a whole answer has no index.
     for (index, block) in (0..).zip(content) {
         answer.begin(index, block, events);
         answer.stop(index, events);
@@ -173,6 +178,7 @@ pub(in crate::providers::openai) fn whole(
     answer.count(&message["usage"]);
     let word = |name: &str| message[name].as_str().map(str::to_owned);
     answer.finish(
+        // An empty reason is one: a whole answer is complete.
         word("stop_reason").or(Some(String::new())),
         word("stop_sequence"),
     );
@@ -190,6 +196,7 @@ impl Transcript {
 
     /// What goes wrong behind the end is of no interest.
     fn unless_finished(&self, error: ProviderError) -> Result<(), ProviderError> {
+        // After the end the answer stands: what goes wrong then is the connection's.
         if self.reason.is_some() {
             Ok(())
         } else {
@@ -207,6 +214,7 @@ impl Transcript {
         let event: Event<'_> = match serde_json::from_slice(word) {
             Ok(event) => event,
             Err(_) => {
+                // Half a character is mended once; what is still no JSON is none.
                 mended = json::mended(word);
                 serde_json::from_slice(&mended).map_err(|_| ProviderError::malformed("stream"))?
             }
@@ -238,6 +246,7 @@ impl Transcript {
             }
             "message_stop" => return self.end(events),
             "ping" => {}
+            // Both of the dialect's own forms of an error.
             "error" => return Err(refusal::in_stream(&Said::body(word), &self.variable)),
             "" if memchr::memmem::find(word, b"\"error\"").is_some() => {
                 return Err(refusal::in_stream(&Said::body(word), &self.variable));
@@ -266,6 +275,7 @@ impl Transcript {
                 let number = self.calls;
                 self.calls += 1;
                 self.has_output = true;
+                // An empty object is what a call begins with; only a whole answer has its input here.
                 let input = block["input"].as_object().filter(|input| !input.is_empty());
                 known = Block::Call(number, input.map(|_| block["input"].to_string()), false);
                 events.push(ChatEvent::ToolCall(ToolCallDelta {
@@ -282,9 +292,11 @@ impl Transcript {
             }
             // Thinking that only its service can read, and tools that it runs itself: what comes of them stands in the text.
             "redacted_thinking" | "server_tool_use" => {}
+            // Results of tools that it runs itself: what comes of them stands in the text.
             kind if kind.ends_with("_tool_result") => {}
             _ => self.unknown.tell("block", events),
         }
+        // Also of text and thinking: their deltas name the block.
         self.blocks.insert(index, known);
     }
 
@@ -302,6 +314,7 @@ impl Transcript {
             self.cite(&citation, events);
         }
         if let Some(arguments) = delta.partial_json.filter(|json| !json.is_empty())
+            // A delta of arguments for a block that never began has no name, and no client could use it.
             && let Some(Block::Call(number, _, has_deltas)) = self.blocks.get_mut(&index)
         {
             *has_deltas = true;
@@ -311,6 +324,7 @@ impl Transcript {
 
     /// A block has ended: of a call whose input came with its beginning that is told now.
     fn stop(&mut self, index: u64, events: &mut Vec<ChatEvent>) {
+        // Without a delta the input of the beginning is what there is.
         if let Some(Block::Call(number, Some(input), false)) = self.blocks.remove(&index) {
             events.push(more(number, input));
         }
@@ -365,8 +379,9 @@ impl Transcript {
             let read = count("cache_read_input_tokens").unwrap_or_default();
             let written = count("cache_creation_input_tokens").unwrap_or_default();
             // Some servers say 0 at the end where they have counted at the beginning.
-            if fresh + read + written > 0 {
-                self.usage.prompt_tokens = fresh + read + written;
+            let whole = fresh.saturating_add(read).saturating_add(written);
+            if whole > 0 {
+                self.usage.prompt_tokens = whole;
                 self.usage.cached_tokens = read;
             }
         }
@@ -381,6 +396,7 @@ impl Transcript {
         let Some(reason) = reason else {
             return;
         };
+        // Which of the caller's own texts was met: a client that named several wants to know.
         let met = stop.and_then(|text| self.stops.iter().position(|stop| *stop == text));
         self.reason = Some(match (&*reason, met) {
             ("stop_sequence", Some(place)) => FinishReason::StopText(place),
@@ -396,11 +412,13 @@ impl Transcript {
         if self.is_done {
             return Ok(());
         }
+        // In this order: an answer that was stopped by a filter may hold nothing.
         match (self.reason, self.has_output) {
             (Some(FinishReason::Stop) | None, false) => Err(ProviderError::empty_answer()),
             (None, true) => Err(ProviderError::broken_stream()),
             (Some(reason), _) => {
                 self.is_done = true;
+                // Zero is not counted, not an answer without tokens.
                 if self.usage.prompt_tokens > 0 || self.usage.completion_tokens > 0 {
                     events.push(ChatEvent::Usage(self.usage));
                 }

@@ -40,6 +40,7 @@ fn question(chat: &ChatRequest, model: &str) -> Value {
         }
     };
     put("model", Some(model.into()));
+    // Messages and results in one list: the dialect knows no turns.
     put("input", Some(input(&chat.messages)));
     put("stream", Some(chat.stream.into()));
     // The gateway keeps nothing, and leaves nothing with others either.
@@ -49,6 +50,7 @@ fn question(chat: &ChatRequest, model: &str) -> Value {
         put("tools", Some(tools.into()));
         put("tool_choice", choice(chat));
         put(
+            // Only with tools: alone it would be refused.
             "parallel_tool_calls",
             chat.parallel_tool_calls.map(Value::from),
         );
@@ -100,6 +102,7 @@ fn text(chat: &ChatRequest) -> Option<Value> {
             }
             // Both are wanted, and callers of other dialects may leave the name out.
             if schema.name.is_empty() {
+                // Both are wanted by some servers, so one of them is made up.
                 it["name"] = "answer".into();
             }
             Some(it)
@@ -123,6 +126,7 @@ fn reasoning(chat: &ChatRequest) -> Option<Value> {
     match (effort, chat.thinking) {
         (None, None) => None,
         (None, Some(false)) => Some(json!({"effort": "none"})),
+        // A summary is what this dialect has instead of a level.
         (None, Some(true)) => Some(json!({"summary": "auto"})),
         (Some(effort), Some(false)) => Some(json!({"effort": effort})),
         (Some(effort), _) => Some(json!({"effort": effort, "summary": "auto"})),
@@ -145,6 +149,7 @@ fn tool(tool: &Tool) -> Value {
         }
         ToolKind::Custom { format } => {
             let mut it = json!({"type": "custom", "name": &*tool.name});
+            // The grammar stands one level deeper in the other dialect.
             if let Some(format) = format {
                 it["format"] = flat(value(format));
             }
@@ -162,6 +167,7 @@ fn tool(tool: &Tool) -> Value {
 fn flat(mut format: Value) -> Value {
     match format.get_mut("grammar").map(Value::take) {
         Some(Value::Object(grammar)) => {
+            // `type` first, as the reference writes it.
             let mut it = json!({"type": "grammar"});
             if let Value::Object(members) = &mut it {
                 members.extend(grammar);
@@ -176,6 +182,7 @@ fn choice(chat: &ChatRequest) -> Option<Value> {
     let named = |name: &str| {
         let is_custom =
             |tool: &&Tool| &*tool.name == name && matches!(tool.kind, ToolKind::Custom { .. });
+        // By the tool that was offered: this dialect has another word for the two.
         let kind = if chat.tools.iter().any(|tool| is_custom(&tool)) {
             "custom"
         } else {
@@ -204,6 +211,7 @@ fn input(messages: &[Message]) -> Value {
         match message.role {
             Role::Tool => {
                 let id = message.tool_call_id.as_deref().unwrap_or_default();
+                // Noted when the call was read, so that its result is of the same kind.
                 let kind = if texts.contains(id) {
                     "custom_tool_call_output"
                 } else {
@@ -217,6 +225,7 @@ fn input(messages: &[Message]) -> Value {
             Role::System => said("system", message, &mut items),
             Role::Developer => said("developer", message, &mut items),
             Role::Assistant => {
+                // An answer without content is its calls alone.
                 if !matches!(message.content, Content::Empty) {
                     items.push(
                         json!({"role": "assistant", "content": content(&message.content, true)}),
@@ -255,6 +264,7 @@ fn content(content: &Content, is_answer: bool) -> Value {
         Content::Text(text) => (&**text).into(),
         Content::Parts(parts) => {
             let parts: Vec<Value> = parts.iter().filter_map(|it| part(it, is_answer)).collect();
+            // An empty list is refused where an empty text is not.
             if parts.is_empty() {
                 "".into()
             } else {

@@ -98,6 +98,7 @@ impl Decoder {
             return Ok(());
         }
         self.sse.push(bytes)?;
+        // What follows the end is of nobody's answer.
         while let Some(event) = self.sse.next() {
             self.answer.event(event.data, events)?;
             if self.answer.is_finished {
@@ -151,10 +152,12 @@ pub(in crate::providers::openai) fn whole(
     let Some((response, _)) = json::value(body) else {
         return Err(ProviderError::malformed("answer"));
     };
+    // An error with 200, and no response beside it.
     if response["status"].is_null() && !response["error"].is_null() {
         return Err(refusal::in_stream(&Said::value(&response), variable));
     }
     answer.end(&response, events)?;
+    // A response whose status is neither is none.
     if answer.is_finished {
         Ok(())
     } else {
@@ -256,6 +259,7 @@ impl Transcript {
         delta: Option<Cow<'_, str>>,
         events: &mut Vec<ChatEvent>,
     ) {
+        // Two kinds of thinking: the first that came is the one that is told.
         if *self.thinking.get_or_insert(kind) != kind {
             return;
         }
@@ -270,6 +274,7 @@ impl Transcript {
     fn thought(&mut self, at: u64, events: &mut Vec<ChatEvent>) {
         let item = self.items.entry(at).or_default();
         item.parts += 1;
+        // The first part is not set off: there is nothing before it.
         if item.parts > 1 && item.said > 0 && self.thinking != Some(Thinking::Text) {
             events.push(ChatEvent::Reasoning("\n\n".to_owned()));
         }
@@ -288,6 +293,7 @@ impl Transcript {
     /// Our number of a call; tells its name, the first time.
     fn call(&mut self, at: u64, item: &Value, events: &mut Vec<ChatEvent>) -> u32 {
         let known = self.items.entry(at).or_default();
+        // Once: later items of the same call only say more.
         if let Some(index) = known.call {
             return index;
         }
@@ -296,11 +302,13 @@ impl Transcript {
         known.call = Some(index);
         self.has_output = true;
         let word = |name: &str| item[name].as_str().filter(|word| !word.is_empty());
+        // Tools of its own have no name in the item, but in their type.
         let name = word("name").or_else(|| responses::name(item["type"].as_str()?));
         let name = name.unwrap_or_default();
         events.push(ChatEvent::ToolCall(ToolCallDelta {
             index,
             id: word("call_id").or_else(|| word("id")).map(str::to_owned),
+            // A tool of another server is named with it, so that two servers' tools do not meet.
             name: Some(match word("namespace") {
                 Some(namespace) => qualified(namespace, name),
                 None => name.to_owned(),
@@ -329,6 +337,7 @@ impl Transcript {
     fn item(&mut self, at: u64, item: &Value, events: &mut Vec<ChatEvent>) {
         let said = self.items.get(&at).map_or(0, |item| item.said);
         match item["type"].as_str().unwrap_or_default() {
+            // Only where no delta has said it: a done item repeats everything.
             "message" if said == 0 => {
                 for part in item["content"].as_array().into_iter().flatten() {
                     match (part["text"].as_str(), part["refusal"].as_str()) {
@@ -344,6 +353,7 @@ impl Transcript {
             "reasoning" if said == 0 => {
                 for (list, kind) in [("summary", Thinking::Summary), ("content", Thinking::Text)] {
                     for part in item[list].as_array().into_iter().flatten() {
+                        // Its parts are the paragraphs of a summary.
                         if kind == Thinking::Summary {
                             self.thought(at, events);
                         }
@@ -358,6 +368,7 @@ impl Transcript {
                 let text = item["arguments"]
                     .as_str()
                     .or_else(|| item["input"].as_str());
+                // What the deltas have not said: the rest of the text.
                 let rest = text.and_then(|text| text.get(said..));
                 self.arguments(at, rest.unwrap_or_default().to_owned(), events);
             }
@@ -368,6 +379,7 @@ impl Transcript {
                 self.call(at, item, events);
                 let inside = ["action", "operation", "arguments"];
                 let inside = inside.iter().find_map(|name| item.get(*name));
+                // An item of a tool that it has run itself has no arguments for anybody.
                 let arguments = responses::arguments(kind, inside.unwrap_or(&Value::Null));
                 self.arguments(at, arguments.to_string(), events);
             }
@@ -390,6 +402,7 @@ impl Transcript {
     /// The whole response, as the last event has it, or an answer in one piece.
     fn end(&mut self, response: &Value, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         let status = response["status"].as_str().unwrap_or_default();
+        // A status that fails says why, under a response that came with 200.
         if matches!(status, "failed" | "cancelled") {
             let said = Said::value(&response["error"]);
             return Err(refusal::in_stream(&said, &self.variable));
@@ -413,6 +426,7 @@ impl Transcript {
             None if status == "incomplete" => FinishReason::Length,
             None => FinishReason::Stop,
         };
+        // A filtered answer may hold nothing; a completed one may not.
         if !self.has_output && reason == FinishReason::Stop {
             return Err(ProviderError::empty_answer());
         }
