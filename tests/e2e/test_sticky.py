@@ -11,7 +11,7 @@ import pytest
 from edge import ROOT, Edge, Stub, wait_until
 
 KEY = {"Authorization": "Bearer sk-one-key-for-all"}
-CLIENT_HEADERS = ["X-Claude-Code-Session-Id", "Session-Id", "session_id", "Thread-Id", "x-opencode-session", "x-session-affinity", "X-OpenWebUI-Chat-Id", "x-litellm-session-id"]
+CLIENT_HEADERS = ["X-Claude-Code-Session-Id", "Session-Id", "session_id", "Thread-Id", "conversation_id", "x-opencode-session", "x-session-affinity", "X-OpenWebUI-Chat-Id", "x-litellm-session-id"]
 KEY_HEADERS = ["Authorization", "x-api-key", "api-key", "x-goog-api-key"]
 
 
@@ -98,6 +98,19 @@ SYSTEM = {"role": "system", "content": 'You are "helpful" {[]} \\ \u00e9 \U0001f
 TOOLS = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object", "properties": {"messages": {"type": "array", "items": {"type": "object", "required": ["messages"]}}}}}}]
 DEEP = [{"function": {"parameters": {"properties": {"a": {"properties": {"b": {"properties": {"c": {"properties": {"d": {"properties": {"e": {"type": "string"}}}}}}}}}}}}}]
 
+
+def items(first, turns):
+    """A conversation as Codex sends it."""
+    said = [{"type": "message", "id": "msg_1", "role": "user", "content": [{"type": "input_text", "text": "Look:"}, {"type": "input_text", "text": first}]}]
+    for turn in range(1, turns):
+        said += [
+            {"type": "reasoning", "id": f"rs_{turn}", "summary": []},
+            {"type": "function_call", "id": f"fc_{turn}", "call_id": f"call_{turn}", "name": "f", "arguments": '{"messages":[]}'},
+            {"type": "function_call_output", "call_id": f"call_{turn}", "output": [{"type": "input_text", "text": f"{turn}"}]},
+        ]
+    return said
+
+
 SHAPES = {
     "plain": lambda text, turns: {"model": "m", "messages": history([user(text)], turns)},
     "system": lambda text, turns: {"messages": history([SYSTEM, user(text)], turns), "stream": True},
@@ -110,6 +123,12 @@ SHAPES = {
     "picture last": lambda text, turns: {"messages": history([user([{"type": "text", "text": text}, {"type": "image_url", "image_url": {"url": "data:,x"}}])], turns)},
     "anthropic": lambda text, turns: {"system": "x", "messages": history([user([{"type": "text", "text": text}])], turns), "max_tokens": 9},
     "the cache mark moves on": lambda text, turns: {"messages": history([user([{"type": "text", "text": text, **({"cache_control": {"type": "ephemeral"}} if turns == 1 else {})}])], turns)},
+    "responses": lambda text, turns: {"model": "m", "instructions": "be kind", "input": items(text, turns), "stream": True},
+    "responses after tools": lambda text, turns: {"tools": [{**tool["function"], "type": "function"} for tool in TOOLS], "input": [{"type": "message", "role": "developer", "content": [{"type": "input_text", "text": "x"}]}, *items(text, turns)]},
+    "responses with a light tool box": lambda text, turns: {"input": [{"type": "additional_tools", "id": "at_1", "role": "developer", "tools": TOOLS}, *items(text, turns)]},
+    "responses of plain items": lambda text, turns: {"input": history([{"role": "system", "content": "x"}, user(text)], turns)},
+    "responses of a text": lambda text, turns: {"model": "m", "input": text, "previous_response_id": None if turns == 1 else f"resp_{turns}"},
+    "anthropic with tools in front": lambda text, turns: {"tools": [{"name": "f", "input_schema": {"type": "object", "properties": {"input": {"type": "array"}}}}], "system": [{"type": "text", "text": f"x-anthropic-billing-header: {turns}"}], "messages": history([user([{"type": "text", "text": text}])], turns)},
     "long": lambda text, turns: {"messages": history([{"role": "system", "content": "\\\"\n{" * 100_000}, user(text)], turns)},
 }  # fmt: skip
 
@@ -136,7 +155,7 @@ def test_another_key_is_another_chat(edge):
 def test_what_shows_no_chat_sticks_by_its_key(edge):
     deep = '{"messages":[{"role":"system","x":' + "[" * 20 + "]" * 20 + '},{"role":"user","content":"hi"}]}'
     picture = json.dumps({"messages": [user("a" * (2 << 20))]})
-    bodies = ["", "{}", "[]", "no json", '{"messages":[]}', '{"messages":"hi"}', '{"messages":[{"role":"system","content":"a"}]}', deep, picture]
+    bodies = ['{"input":["a","b"]}', '{"input":{"role":"user"}}', '{"input":[{"role":"developer","content":"a"}]}', "", "{}", "[]", "no json", '{"messages":[]}', '{"messages":"hi"}', '{"messages":[{"role":"system","content":"a"}]}', deep, picture]
     assert {chat(edge, body) for body in bodies} == {("key", edge.get("/v1/models", KEY).worker)}
     packed = gzip.compress(json.dumps({"messages": [user("hi")]}).encode())
     assert chat(edge, packed, {**KEY, "Content-Encoding": "gzip"})[0] == "key"
@@ -149,6 +168,9 @@ def hostile(size):
         "deep objects": '{"a":' * (size // 5),
         "deep messages": opened * (size // len(opened)),
         "deep content": '{"messages":[{"role":"user","content":' + '{"a":[' * (size // 6),
+        "deep input": '{"input":[' * (size // 10),
+        "many items": '{"input":[' + '{"role":"system"},' * (size // 18),
+        "many inputs": '"input":[{"x":[{},' * (size // 18),
         "many messages": opened + '{"role":"system"},' * (size // 18),
         "many members": '{"messages":[{' + '"a":1,' * (size // 6),
         "many starts": '"messages":[{"x":[{},' * (size // 21),
