@@ -15,7 +15,7 @@ use crate::{
     http::{auth::Keys, openai::videos::Looks},
     keys::{Counts, Keyring, Ledger},
     metrics::METRICS,
-    providers::{Janitor, Registry},
+    providers::{Janitor, Lasting, Registry},
     seal::Sealer,
     settings::Settings,
     store::Store,
@@ -38,6 +38,8 @@ pub struct App {
     pub keys: Keys,
     /// What the marks of emulated tool calls are made with: of the first key, which is the same on every worker.
     pub marks: NonceKey,
+    /// What services have refused for good a moment ago.
+    pub lasting: Arc<Lasting>,
     /// The keys of the store.
     pub keyring: Arc<Keyring>,
     /// What keys have used of their limits.
@@ -80,6 +82,7 @@ impl App {
             sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),
             looks: Looks::default(),
+            lasting: Arc::default(),
             settings: Arc::new(settings),
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.

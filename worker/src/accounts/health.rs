@@ -132,8 +132,8 @@ impl Health {
             Kind::RateLimited => doubled(patience.base)
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
-            // Five times as long as a plain limit: a captcha does not go away by itself in seconds.
-            Kind::Verification => doubled(patience.base * 5)
+            // Nobody answers a human check within seconds; who asks again in a hurry hears of it from here.
+            Kind::Verification => doubled(patience.base * 15)
                 .max(error.retry_after.unwrap_or_default())
                 .min(LONGEST_REST),
             // A quota of the day may be told to the minute.

@@ -13,6 +13,9 @@ pub enum ChatEvent {
     /// The seal of the thinking that was just told: what its service tells its own thoughts by when they come back. The
     /// API lane's own.
     Signature(String),
+    /// Thinking that only its service can read, in a block of its own (`redacted_thinking`): said as it is where the dialect
+    /// has a word for it, since whoever leaves it out of the next question is refused. The API lane's own.
+    Sealed(String),
     /// A piece of a tool call.
     ToolCall(ToolCallDelta),
     /// The text cites a source at this very place. The [`ChatEvent::Citation`] with the same index says what the
@@ -68,12 +71,8 @@ impl ChatEvent {
             | Self::Image { .. }
             | Self::Video { .. }
             | Self::Finish(_) => true,
-            Self::Extra(_) | Self::Logprobs(_) => true,
-            Self::Signature(_)
-            | Self::Cited { .. }
-            | Self::Usage(_)
-            | Self::Unknown(_)
-            | Self::Rewritten(_) => false,
+            Self::Extra(_) | Self::Logprobs(_) | Self::Signature(_) | Self::Sealed(_) => true,
+            Self::Cited { .. } | Self::Usage(_) | Self::Unknown(_) | Self::Rewritten(_) => false,
         }
     }
 }

@@ -202,6 +202,7 @@ impl Filter for Limits {
             | ChatEvent::Extra(_)
             | ChatEvent::Unknown(_)
             | ChatEvent::Signature(_)
+            | ChatEvent::Sealed(_)
             | ChatEvent::Logprobs(_) => passed.push(event),
         }
     }

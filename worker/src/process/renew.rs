@@ -110,6 +110,7 @@ impl Watched {
         // Settings only where the providers took all of it: the two belong together.
         let put = judged.and_then(|renewal| {
             app.registry.renew(&renewal.vars)?;
+            app.lasting.forget();
             app.keys.renew(&renewal.settings.http.api_keys);
             Ok(renewal)
         });

@@ -20,6 +20,7 @@ use tokio::sync::watch;
 
 use super::{
     Janitor,
+    lasting::{Lasting, Subject},
     outbox::{Outbox, Served, Thread},
     registry::{Candidate, Route},
     retry::{self, Failure, Next, Retries},
@@ -56,6 +57,8 @@ pub struct Job {
     pub client_name: Arc<str>,
     /// What the marks of emulated tool calls are made with.
     pub marks: NonceKey,
+    /// What was refused for good a moment ago.
+    pub lasting: Arc<Lasting>,
 }
 
 /// What a poll of a [`Run`] found.
@@ -86,7 +89,8 @@ impl Run {
             let work = async |candidate: &Candidate, turn: &mut Turn| {
                 chat(&job, &request, candidate, turn).await
             };
-            dispatch(&job, &route, &shared, work).await
+            let subject = Some(Subject::new(&job.client_name, &request));
+            dispatch(&job, &route, &shared, subject, work).await
         });
         Self {
             answer: Some(answer),
@@ -174,7 +178,12 @@ async fn chat(
             result?;
         }
         match turn.finish() {
-            Ending::Done => return Ok(()),
+            Ending::Done if turn.has_output() => return Ok(()),
+            // Nobody sees an empty answer as what it is: agents take it for the end of their task.
+            Ending::Done => {
+                turn.upstream_is_over();
+                return Err(ProviderError::empty_answer());
+            }
             Ending::Again(next) => {
                 ask = next;
                 again(job, candidate, turn, is_cut);
@@ -205,7 +214,7 @@ fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
     *turn = next;
 }
 
-/// Does `work` with the first candidate that can.
+/// Does `work` with the first candidate that can. `subject`: what is asked, where a refusal of it is worth remembering.
 ///
 /// # Errors
 /// That of the first candidate, unless it is merely not there; a time-out; the end of the worker.
@@ -213,6 +222,7 @@ pub(super) async fn dispatch<T>(
     job: &Job,
     route: &Route,
     outbox: &Rc<Outbox>,
+    subject: Option<Subject<'_>>,
     work: impl AsyncFn(&Candidate, &mut Turn) -> Result<T, ProviderError>,
 ) -> Result<T, ProviderError> {
     // Of its own: `wait_for` marks the value as seen, which is no affair of other answers.
@@ -229,7 +239,20 @@ pub(super) async fn dispatch<T>(
             if at > 0 {
                 count_retry(candidate.provider.name(), "candidate");
             }
-            match attempt(job, candidate, outbox, &work).await {
+            let remembered = subject.and_then(|subject| job.lasting.again(candidate, subject));
+            let result = if let Some(error) = remembered {
+                outbox.set_served(served(candidate));
+                Err(error)
+            } else {
+                let result = attempt(job, candidate, outbox, &work).await;
+                if let (Some(subject), Err(error)) = (subject, &result)
+                    && !outbox.has_output()
+                {
+                    job.lasting.remember(candidate, subject, error);
+                }
+                result
+            };
+            match result {
                 Ok(done) => return Ok(done),
                 // Whatever the client has seen, another candidate would say a second time.
                 Err(error) if retry::is_final(error.kind, outbox.has_output()) => {
@@ -374,6 +397,18 @@ fn count_retry(provider: &str, to: &str) {
         .inc();
 }
 
+/// Who is about to answer.
+fn served(candidate: &Candidate) -> Served {
+    let model = candidate.model.id.as_str();
+    // Labels are kept for ever: an id that clients make up would be a series each.
+    let is_listed = candidate.provider.is_listed(model);
+    Served {
+        provider: Some(candidate.provider.name().into()),
+        account: None,
+        model: Some(if is_listed { model } else { "other" }.into()),
+    }
+}
+
 fn turn(
     job: &Job,
     candidate: &Candidate,
@@ -381,15 +416,7 @@ fn turn(
     outbox: &Rc<Outbox>,
     tried: Vec<usize>,
 ) -> Turn {
-    // Labels are kept for ever: an id that clients make up would be a series each.
-    let model = candidate.model.id.as_str();
-    // A label never takes a value that a client made up.
-    let is_listed = candidate.provider.is_listed(model);
-    outbox.set_served(Served {
-        provider: Some(Arc::clone(name)),
-        account: None,
-        model: Some(if is_listed { model } else { "other" }.into()),
-    });
+    outbox.set_served(served(candidate));
     Turn {
         model: candidate.model.clone(),
         events: Vec::new(),

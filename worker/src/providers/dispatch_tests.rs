@@ -376,7 +376,7 @@ async fn any_work_is_dispatched_alike() {
             _ => Ok(lease.number()),
         }
     };
-    let number = dispatch(&job, &route(&[&a, &b]), &outbox, picture)
+    let number = dispatch(&job, &route(&[&a, &b]), &outbox, None, picture)
         .await
         .unwrap();
     assert_eq!(tries.load(Ordering::Relaxed), 3);

@@ -151,7 +151,7 @@ pub async fn run<T>(
     work: impl AsyncFn(&Candidate, &mut Turn) -> Result<T, ProviderError>,
 ) -> (Result<T, ProviderError>, Served) {
     let outbox = Rc::<Outbox>::default();
-    let result = dispatch(job, route, &outbox, work).await;
+    let result = dispatch(job, route, &outbox, None, work).await;
     let served = outbox.served();
     (result.map_err(|error| timed_out(error, &served)), served)
 }

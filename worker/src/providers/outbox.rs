@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use crate::chat::ChatEvent;
+use crate::chat::{ChatEvent, FinishReason};
 
 /// Who is answering, for logs and metrics.
 #[derive(Clone, Debug, Default)]
@@ -46,10 +46,20 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Adds events; from the first one that a client sees there is no way back.
+    ///
+    /// A plain end before anything was said is left out: it would be the end of an empty answer, and whether there is one
+    /// is known when the turn is over.
     pub(super) fn append(&self, events: &mut Vec<ChatEvent>) {
-        // Sticky, see the field: usage or a citation before the first word leaves the way back open.
-        if events.iter().any(ChatEvent::is_output) {
-            self.has_output.set(true);
+        // Sticky, see the field: usage before the first word leaves the way back open.
+        if !self.has_output.get() {
+            if events
+                .iter()
+                .any(|event| event.is_output() && !is_plain_end(event))
+            {
+                self.has_output.set(true);
+            } else {
+                events.retain(|event| !is_plain_end(event));
+            }
         }
         self.queue.borrow_mut().append(events);
     }
@@ -118,6 +128,15 @@ impl Outbox {
     }
 }
 
+/// An end that says nothing by itself. The others do: that a limit or a text was met at the first word, or that the answer
+/// was held back.
+fn is_plain_end(event: &ChatEvent) -> bool {
+    matches!(
+        event,
+        ChatEvent::Finish(FinishReason::Stop | FinishReason::ToolCalls)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,6 +168,28 @@ mod tests {
         assert!(outbox.has_output());
         outbox.forget();
         assert!(outbox.is_empty() && outbox.has_output());
+    }
+
+    #[test]
+    fn the_end_of_nothing_is_no_output() {
+        for (end, is_told) in [
+            (FinishReason::Stop, false),
+            (FinishReason::ToolCalls, false),
+            (FinishReason::Length, true),
+            (FinishReason::StopText(0), true),
+            (FinishReason::ContentFilter, true),
+        ] {
+            let (outbox, mut taken) = (Outbox::default(), Vec::new());
+            outbox.append(&mut vec![text(""), ChatEvent::Finish(end)]);
+            assert_eq!(outbox.has_output(), is_told, "{end:?}");
+            outbox.take(&mut taken);
+            assert_eq!(taken.contains(&ChatEvent::Finish(end)), is_told, "{end:?}");
+        }
+        let (outbox, mut taken) = (Outbox::default(), Vec::new());
+        outbox.append(&mut vec![text("a")]);
+        outbox.append(&mut vec![ChatEvent::Finish(FinishReason::Stop)]);
+        outbox.take(&mut taken);
+        assert_eq!(taken.len(), 2, "of something it is one");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use std::{
 
 use super::{Model, Provider, card::Card};
 use crate::{
-    chat::{Asked, ChatRequest, Field, Invalid, Support, fields, media::Makes},
+    chat::{
+        Asked, ChatRequest, Field, Invalid, Message, Part, Support, fields, media::Makes, normal,
+    },
     settings::{Problems, Settings, Target, Tools, Vars, problems},
 };
 
@@ -107,12 +109,30 @@ impl Route {
         let is_ignored = move |asked: &&Asked| {
             first.is_some_and(|first| first.support(asked.field) == Support::Ignored)
         };
-        request
+        let named = request
             .asked
             .iter()
             .filter(is_ignored)
-            .map(|asked| &*asked.name)
+            .map(|asked| &*asked.name);
+        let is_blind = first.is_some_and(|first| !first.model.vision);
+        named.chain(unseen(request).filter(move |_| is_blind))
     }
+}
+
+/// What tools have shown, for models that see nothing: a screenshot must not end a session, so it is left out and named, here
+/// and in the result itself. Of what the caller asks about himself a model without eyes is refused instead.
+fn unseen<'a>(request: &'a ChatRequest) -> impl Iterator<Item = &'a str> {
+    let results = request.messages.iter().filter(|it| normal::is_result(it));
+    let mut shown = results.flat_map(Message::attachments);
+    let is_picture = |part: &Part| matches!(part, Part::ImageUrl { .. });
+    let (mut has_pictures, mut has_files) = (false, false);
+    while let Some(part) = shown.next().filter(|_| !(has_pictures && has_files)) {
+        has_pictures |= is_picture(part);
+        has_files |= !is_picture(part);
+    }
+    let pictures: Option<&'a str> = has_pictures.then_some("tool_result.image");
+    let files: Option<&'a str> = has_files.then_some("tool_result.file");
+    pictures.into_iter().chain(files)
 }
 
 /// Why a request has no route.

@@ -221,6 +221,7 @@ pub(super) fn job(pairs: &[(&str, &str)]) -> Job {
         caller: 0,
         client_name: "tests".into(),
         marks: NonceKey::new(None),
+        lasting: Arc::default(),
     }
 }
 

@@ -16,7 +16,7 @@ async fn with_turn<T>(
 ) -> (Result<T, ProviderError>, &'static Janitor) {
     let (fake, job) = (Arc::new(Fake::new("a", 1)), job(pairs));
     let work = async |_: &super::super::registry::Candidate, turn: &mut Turn| work(turn).await;
-    let result = dispatch(&job, &route(&[&fake]), &Rc::default(), work).await;
+    let result = dispatch(&job, &route(&[&fake]), &Rc::default(), None, work).await;
     (result, job.janitor)
 }
 

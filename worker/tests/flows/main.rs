@@ -15,6 +15,7 @@ mod deepseek_login;
 mod deepseek_today;
 mod desk;
 mod door;
+mod doors;
 mod doubao;
 mod ernie;
 mod flowgpt;

@@ -293,6 +293,7 @@ async fn who_speaks_another_dialect_is_heard_whole() {
             caller: 1,
             client_name: "tests".into(),
             marks: hive.app.marks.clone(),
+            lasting: Default::default(),
         };
         let route = hive.app.registry.route_for(&request).unwrap();
         let mut run = Run::new(job, route, Arc::new(request));

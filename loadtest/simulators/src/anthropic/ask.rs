@@ -28,6 +28,8 @@ pub(super) struct Ask {
     pub(super) turns: Vec<Turn>,
     pub(super) stream: bool,
     pub(super) thinks: bool,
+    /// Whether the words of thinking are told, or only its seal.
+    pub(super) shows_thinking: bool,
     pub(super) stops: Vec<String>,
     /// Most tokens of the answer; each piece counts as one.
     pub(super) most_tokens: usize,
@@ -63,10 +65,11 @@ fn check(body: &Value, betas: &str) -> Result<Ask, String> {
         system => turns.push(turn("system", &texts(system, "system")?)),
     }
     let messages = body["messages"].as_array().filter(|list| !list.is_empty());
-    conversation(
-        messages.ok_or("messages: at least one message is required")?,
-        &mut turns,
-    )?;
+    let messages = messages.ok_or("messages: at least one message is required")?;
+    conversation(messages, &mut turns)?;
+    if body["thinking"]["type"] == "enabled" {
+        goes_on(messages)?;
+    }
     let stops = stops(&body["stop_sequences"])?;
     let thinks = thinking(body, most, model)?;
     let calls = tools(body, &turns)?;
@@ -79,6 +82,7 @@ fn check(body: &Value, betas: &str) -> Result<Ask, String> {
             other => return Err(format!("stream: {other} is no boolean")),
         },
         thinks,
+        shows_thinking: body["thinking"]["display"] != "omitted",
         stops,
         most_tokens: usize::try_from(most).unwrap_or(usize::MAX),
         calls,
@@ -151,6 +155,32 @@ fn thinking(body: &Value, most: u64, model: &str) -> Result<bool, String> {
     }
 }
 
+/// Who thinks begins with a thought, also in the turn whose calls are answered now.
+fn goes_on(messages: &[Value]) -> Result<(), String> {
+    let Some((last, before)) = messages.split_last() else {
+        return Ok(());
+    };
+    let has_results = last["content"]
+        .as_array()
+        .is_some_and(|blocks| blocks.iter().any(|block| block["type"] == "tool_result"));
+    let called = before
+        .iter()
+        .rposition(|message| message["role"] == "assistant");
+    let Some(at) = called.filter(|_| has_results) else {
+        return Ok(());
+    };
+    let first = before
+        .get(at)
+        .map_or(&Value::Null, |it| &it["content"][0]["type"]);
+    if first == "thinking" || first == "redacted_thinking" {
+        return Ok(());
+    }
+    Err(format!(
+        "messages.{at}.content.0.type: Expected `thinking` or `redacted_thinking`, but found `{}`",
+        first.as_str().unwrap_or("text")
+    ))
+}
+
 /// Each call has its result at the beginning of the message that follows it, and each result its call.
 fn conversation(messages: &[Value], turns: &mut Vec<Turn>) -> Result<(), String> {
     let mut open: HashSet<String> = HashSet::new();
@@ -201,6 +231,14 @@ fn conversation(messages: &[Value], turns: &mut Vec<Turn>) -> Result<(), String>
                     let seal = block["signature"].as_str().unwrap_or_default();
                     if !seal.starts_with("sim-seal-") {
                         return Err(format!("{place}: Invalid `signature` in `thinking` block"));
+                    }
+                }
+                "redacted_thinking" if role == "assistant" => {
+                    let thought = block["data"].as_str().unwrap_or_default();
+                    if !thought.starts_with("sim-opaque-") {
+                        return Err(format!(
+                            "{place}: Invalid `data` in `redacted_thinking` block"
+                        ));
                     }
                 }
                 "tool_result" if role == "user" && !is_past_results => {
@@ -374,6 +412,10 @@ mod tests {
             json!({"temperature": 1.5}),
             json!({"thinking": {"type": "enabled", "budget_tokens": 2000}}),
             json!({"thinking": {"type": "enabled", "budget_tokens": 1024}, "temperature": 0.5}),
+            json!({"max_tokens": 4096, "thinking": {"type": "enabled", "budget_tokens": 1024}, "messages": [
+                user, call, {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t"}]},
+            ], "tools": [{"name": "f", "input_schema": {"type": "object"}}]}),
+            json!({"messages": [user, {"role": "assistant", "content": [{"type": "redacted_thinking", "data": "x"}, {"type": "text", "text": "a"}]}, user]}),
             json!({"stop_sequences": ["\n"]}),
             json!({"tool_choice": {"type": "any"}}),
             json!({"tools": [{"name": "a.b", "input_schema": {"type": "object"}}]}),

@@ -15,6 +15,7 @@ pub(super) const QUIRKS: &[&str] = &[
     "nameless",    // no `event:` lines, as some servers of the dialect
     "pings",       // a ping between any two events
     "whole_input", // a call's input stands in its content_block_start
+    "redacted",    // thinking that only this upstream can read
 ];
 
 /// How the answer ends.
@@ -54,6 +55,8 @@ impl Message {
             }
             let mut begun = block.value.clone();
             let (delta, member) = match begun["type"].as_str() {
+                // Whole in its start: it has no deltas.
+                Some("redacted_thinking") => ("", ""),
                 Some("thinking") => ("thinking_delta", "thinking"),
                 Some("text") => ("text_delta", "text"),
                 _ => ("input_json_delta", "partial_json"),
@@ -65,6 +68,7 @@ impl Message {
                     begun["signature"] = "".into();
                 }
                 "text" => begun["text"] = "".into(),
+                "" => {}
                 _ if !is_whole => begun["input"] = json!({}),
                 _ => {}
             }
@@ -144,9 +148,22 @@ impl Message {
         let mut blocks = Vec::new();
         if !self.answer.reasoning.is_empty() && self.ask.thinks {
             let seal = format!("sim-seal-{}", self.id);
-            blocks.push(Block {
-                value: json!({"type": "thinking", "thinking": self.answer.reasoning.concat(), "signature": seal}),
-                pieces: self.answer.reasoning.clone(),
+            let shown = if self.ask.shows_thinking {
+                self.answer.reasoning.clone()
+            } else {
+                // The seal comes all the same.
+                Vec::new()
+            };
+            blocks.push(if self.answer.quirk("redacted") {
+                Block {
+                    value: json!({"type": "redacted_thinking", "data": format!("sim-opaque-{}", self.id)}),
+                    pieces: Vec::new(),
+                }
+            } else {
+                Block {
+                    value: json!({"type": "thinking", "thinking": shown.concat(), "signature": seal}),
+                    pieces: shown,
+                }
             });
         }
         let calls = self.calls();

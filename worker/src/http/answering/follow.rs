@@ -94,10 +94,16 @@ impl Follower {
                     None => out(Piece::Reasoning(text)),
                 }
             }
-            // Woven into a text there is no place for it.
+            // Woven into a text there is no place for them. Where thinking is not shown they are told all the same: nobody can
+            // read them, and a turn that goes on without them is refused by the service that made them.
             ChatEvent::Signature(seal) => {
-                if !self.hides_reasoning && self.weaver.is_none() {
+                if self.weaver.is_none() {
                     out(Piece::Signature(seal));
+                }
+            }
+            ChatEvent::Sealed(thought) => {
+                if self.weaver.is_none() {
+                    out(Piece::Sealed(thought));
                 }
             }
             ChatEvent::Text(text) => {

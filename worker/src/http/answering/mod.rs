@@ -43,7 +43,7 @@ use super::{
 use crate::{
     app::App,
     budget::Share,
-    chat::{ChatRequest, Invalid, aside::aside},
+    chat::{ChatRequest, Invalid, aside::aside, normal},
     keys::Reservation,
     metrics::METRICS,
     providers::{Job, Route, Run, Served, registry::Candidate},
@@ -279,16 +279,33 @@ fn prepare(
         .registry
         .route_for(request)
         .map_err(|why| ApiError::no_route(why, &request.model))?;
-    let job = job(http, caller, app, request.user.as_deref())?;
+    let job = job(http, caller, app, Sign::Chat(request))?;
     Ok((route, job))
 }
 
-/// What whoever answers needs beside route and request; `user` is the end user's id, where the request has one.
+/// What a request says itself of whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::http) enum Sign<'a> {
+    /// A chat: its session, its user, or what it begins with, which all of its turns repeat.
+    Chat(&'a ChatRequest),
+    /// The end user's id.
+    User(&'a str),
+    /// Nothing.
+    None,
+}
+
+impl<'a> From<Option<&'a str>> for Sign<'a> {
+    fn from(user: Option<&'a str>) -> Self {
+        user.map_or(Self::None, Self::User)
+    }
+}
+
+/// What whoever answers needs beside route and request.
 pub(in crate::http) fn job(
     http: &HttpRequest,
     caller: &Principal,
     app: &Data<App>,
-    user: Option<&str>,
+    sign: Sign<'_>,
 ) -> Result<Job, ApiError> {
     let client = http
         .app_data::<Client>()
@@ -299,9 +316,10 @@ pub(in crate::http) fn job(
         janitor: app.janitor,
         memory: app.memory.clone(),
         cut: app.cut.subscribe(),
-        caller: caller_hash(http, caller, user),
+        caller: caller_hash(http, caller, sign),
         client_name: Arc::clone(&caller.name),
         marks: app.marks.clone(),
+        lasting: Arc::clone(&app.lasting),
     })
 }
 
@@ -335,16 +353,45 @@ fn list_header<'a>(names: impl Iterator<Item = &'a str>) -> Option<HeaderValue> 
     }
 }
 
-/// What keeps one caller on one account: session, cookie, user, key; the first that is there.
-fn caller_hash(http: &HttpRequest, caller: &Principal, user: Option<&str>) -> u64 {
+/// Headers in which clients name their session: nginx goes by the same ones (`$hive_client_session` in nginx.conf), in this
+/// order. Source: doors-captured.md.
+const SESSION_HEADERS: [&str; 10] = [
+    "x-session-id",
+    "x-claude-code-session-id",
+    // Codex, and pi with an underscore.
+    "session-id",
+    "session_id",
+    "thread-id",
+    "conversation_id",
+    "x-opencode-session",
+    "x-session-affinity",
+    "x-openwebui-chat-id",
+    "x-litellm-session-id",
+];
+
+/// What keeps one caller on one account, the first sign that is there: session, cookie, the session in the body, the user,
+/// the beginning of the chat, the key.
+fn caller_hash(http: &HttpRequest, caller: &Principal, sign: Sign<'_>) -> u64 {
     let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
     let mut hash = DefaultHasher::new();
     // A browser's session is nearest to a conversation; a key may be shared by many people.
-    match (header("x-session-id").or_else(|| header("cookie")), user) {
-        (Some(value), _) => value.hash(&mut hash),
-        // With the key's name: users of two keys may have the same id.
-        (None, Some(user)) => (&caller.name, user).hash(&mut hash),
-        (None, None) => caller.name.hash(&mut hash),
+    let told = SESSION_HEADERS.into_iter().find_map(header);
+    if let Some(value) = told.or_else(|| header("cookie")) {
+        value.hash(&mut hash);
+        return hash.finish();
+    }
+    // What one key's callers say is nothing to those of another.
+    caller.name.hash(&mut hash);
+    match sign {
+        Sign::Chat(request) => {
+            let session = request.extras.prompt_cache_key.as_deref();
+            match session.or(request.user.as_deref()) {
+                Some(named) => named.hash(&mut hash),
+                None => normal::feed_beginning(&request.messages, |piece| hash.write(piece)),
+            }
+        }
+        Sign::User(user) => user.hash(&mut hash),
+        Sign::None => {}
     }
     hash.finish()
 }

@@ -52,6 +52,8 @@ pub enum Piece {
     Reasoning(String),
     /// The seal of the thinking before it, for whoever gives it back ([`crate::chat::ChatEvent::Signature`]).
     Signature(String),
+    /// Thinking that only its service can read ([`crate::chat::ChatEvent::Sealed`]).
+    Sealed(String),
     /// A piece of a tool call.
     ToolCall(ToolCallDelta),
     /// All sources of the choice, once, before its end.
@@ -68,7 +70,10 @@ impl Piece {
     /// Bytes of its text; of other values about as many as they have when written.
     pub(in crate::http) fn text_bytes(&self) -> usize {
         match self {
-            Self::Text(text) | Self::Reasoning(text) | Self::Signature(text) => text.len(),
+            Self::Text(text)
+            | Self::Reasoning(text)
+            | Self::Signature(text)
+            | Self::Sealed(text) => text.len(),
             Self::ToolCall(call) => {
                 let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
                 call.arguments.len() + length(&call.id) + length(&call.name)
@@ -140,6 +145,8 @@ pub enum Item {
     Reasoning(String),
     /// The seal of the thinking before it.
     Signature(String),
+    /// Thinking that only its service can read.
+    Sealed(String),
     /// A tool call with all of its arguments.
     Call(ToolCallDelta),
 }

@@ -141,6 +141,7 @@ impl Gathered {
                 _ => whole.items.push(Item::Reasoning(text)),
             },
             Piece::Signature(seal) => whole.items.push(Item::Signature(seal)),
+            Piece::Sealed(thought) => whole.items.push(Item::Sealed(thought)),
             Piece::ToolCall(call) => {
                 // By index: pieces of several calls may come in turns, though a `Queue` stands before this.
                 let at = *self.calls.entry(call.index).or_insert(whole.items.len());
@@ -270,6 +271,7 @@ mod tests {
                 Item::Text(text) => format!("text {text}"),
                 Item::Reasoning(text) => format!("reasoning {text}"),
                 Item::Signature(seal) => format!("signature {seal}"),
+                Item::Sealed(thought) => format!("sealed {thought}"),
                 Item::Call(call) => format!("call {}", call.arguments),
             })
             .collect();

@@ -124,6 +124,13 @@ impl MessagesVoice {
         self.close(out);
     }
 
+    /// A block that comes whole, as its service tells it: there is nothing in it to read piece by piece.
+    fn sealed(&mut self, out: &mut BytesMut, thought: &str) {
+        self.close(out);
+        self.open(out, Kind::Thinking, &voice_whole::sealed(thought));
+        self.close(out);
+    }
+
     fn call(&mut self, out: &mut BytesMut, call: &ToolCallDelta) {
         let is_open =
             matches!(self.state, State::Open(Kind::Call(index, _)) if index == call.index);
@@ -220,6 +227,7 @@ impl Voice for MessagesVoice {
             Piece::Text(text) => self.inside(out, Kind::Text, &text),
             Piece::Reasoning(text) => self.inside(out, Kind::Thinking, &text),
             Piece::Signature(seal) => self.seal(out, &seal),
+            Piece::Sealed(thought) => self.sealed(out, &thought),
             Piece::ToolCall(call) => self.call(out, &call),
             Piece::Extra(members) => {
                 if let Some(Value::String(refusal)) = members.get("refusal") {

@@ -64,6 +64,11 @@ impl<'a> Stop<'a> {
     }
 }
 
+/// The block of thinking that only its service can read.
+pub(super) fn sealed(thought: &str) -> Value {
+    json!({"type": "redacted_thinking", "data": thought})
+}
+
 /// The block of a call.
 pub(super) fn tool_use(call: &ToolCallDelta, input: Value) -> Value {
     json!({"type": "tool_use", "id": id(call.id.as_deref()), "name": call.name.as_deref().unwrap_or_default(), "input": input})
@@ -137,6 +142,7 @@ fn block(item: Item) -> Option<Value> {
         Item::Signature(seal) => {
             Some(json!({"type": "thinking", "thinking": "", "signature": seal}))
         }
+        Item::Sealed(thought) => Some(sealed(&thought)),
         Item::Call(call) => {
             // Arguments that are no object cannot be said here: a client answers an unknown member to the model.
             let input = match serde_json::from_str(&call.arguments) {

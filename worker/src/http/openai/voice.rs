@@ -133,7 +133,7 @@ impl Voice for ChatVoice {
                 put_member(out, "reasoning_content", &text);
             }),
             // The dialect has no word for it.
-            Piece::Signature(_) => {}
+            Piece::Signature(_) | Piece::Sealed(_) => {}
             Piece::ToolCall(call) => {
                 if let Some(delta) = self.calls.delta(choice, &call) {
                     self.chunk(out, choice, |out| put_json(out, &delta));

@@ -93,7 +93,7 @@ fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choi
         match item {
             Item::Text(text) => join(&mut content, text),
             Item::Reasoning(text) => join(&mut reasoning_content, text),
-            Item::Signature(_) => {}
+            Item::Signature(_) | Item::Sealed(_) => {}
             Item::Call(call) => tool_calls.push(calls.whole(&call)),
         }
     }

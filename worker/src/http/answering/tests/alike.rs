@@ -7,7 +7,7 @@ use proptest::{collection::vec, prelude::*};
 use super::{
     chat_voice, gathered,
     legal::{self, Said},
-    messages_voice, streamed,
+    messages_voice, responses_voice, streamed,
 };
 use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, ToolCallDelta, Usage},
@@ -25,6 +25,7 @@ enum Step {
     Image,
     Cited,
     Signature,
+    Sealed,
     Usage,
     Unknown,
     /// So many seconds.
@@ -39,6 +40,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Image),
         1 => Just(Step::Cited),
         1 => Just(Step::Signature),
+        1 => Just(Step::Sealed),
         1 => Just(Step::Usage),
         1 => Just(Step::Unknown),
         1 => (1..25_u64).prop_map(Step::Silence),
@@ -109,6 +111,7 @@ fn answer(steps: Vec<Step>, arguments: &[String], finish: Option<FinishReason>) 
             }
             Step::Cited => ChatEvent::Cited { index: 1 },
             Step::Signature => ChatEvent::Signature("c2ln".into()),
+            Step::Sealed => ChatEvent::Sealed("b3BhcXVl".into()),
             Step::Usage => ChatEvent::Usage(Usage {
                 completion_tokens: 1,
                 ..USAGE
@@ -195,6 +198,10 @@ proptest! {
         prop_assert_eq!(&legal::messages(&messages), &answer.with_stop_text());
         let messages = runtime.block_on(gathered(answer.run(None), messages_voice(&STOPS))).unwrap();
         prop_assert_eq!(&legal::message(&messages), &answer.with_stop_text());
+        let responses = runtime.block_on(streamed(answer.run(None), responses_voice()));
+        prop_assert_eq!(&legal::events_of_response(&responses), &answer.said);
+        let responses = runtime.block_on(gathered(answer.run(None), responses_voice())).unwrap();
+        prop_assert_eq!(&legal::response(&responses), &answer.said);
     }
 
     /// An answer that breaks is as legal as one that does not, and as long in every voice.
@@ -209,7 +216,10 @@ proptest! {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let chat = legal::chunks(&runtime.block_on(streamed(answer.run(failure()), chat_voice())));
         let messages = legal::messages(&runtime.block_on(streamed(answer.run(failure()), messages_voice(&STOPS))));
+        let responses = legal::events_of_response(&runtime.block_on(streamed(answer.run(failure()), responses_voice())));
         prop_assert!(chat.has_failed && messages.has_failed && messages.finish.is_none());
+        prop_assert!(responses.has_failed && responses.finish.is_none());
+        prop_assert_eq!((&chat.text, &chat.reasoning), (&responses.text, &responses.reasoning));
         prop_assert_eq!((&chat.text, &chat.reasoning), (&messages.text, &messages.reasoning));
     }
 }

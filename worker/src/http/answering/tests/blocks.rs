@@ -65,7 +65,11 @@ impl Voice for Blocks {
             }
             Piece::Finish(reason) => self.reasons.push(reason),
             // It has no words for them.
-            Piece::Signature(_) | Piece::Sources(_) | Piece::Extra(_) | Piece::Logprobs(_) => {}
+            Piece::Signature(_)
+            | Piece::Sealed(_)
+            | Piece::Sources(_)
+            | Piece::Extra(_)
+            | Piece::Logprobs(_) => {}
         }
     }
 
@@ -94,6 +98,7 @@ impl Voice for Blocks {
                     Item::Text(text) => Piece::Text(text),
                     Item::Reasoning(text) => Piece::Reasoning(text),
                     Item::Signature(seal) => Piece::Signature(seal),
+                    Item::Sealed(thought) => Piece::Sealed(thought),
                     Item::Call(call) => Piece::ToolCall(call),
                 };
                 self.piece(&mut out, index, piece);

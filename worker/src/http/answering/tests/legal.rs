@@ -3,6 +3,13 @@
 
 use serde_json::Value;
 
+#[path = "../../../../tests/checkers/responses.rs"]
+#[expect(
+    dead_code,
+    reason = "of what the checker tells, only the response is looked at here"
+)]
+mod checker;
+
 /// What an answer comes down to, in whichever dialect.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Said {
@@ -103,6 +110,7 @@ pub(super) fn messages(stream: &str) -> Said {
                 let mut name = String::new();
                 match &*kind {
                     "text" => assert_eq!(block["text"], ""),
+                    "redacted_thinking" => assert_ne!(str_of(block, "data"), ""),
                     "thinking" => assert_eq!(
                         (&block["thinking"], &block["signature"]),
                         (&"".into(), &"".into())
@@ -118,6 +126,7 @@ pub(super) fn messages(stream: &str) -> Said {
             }
             "content_block_delta" => {
                 let (kind, _, text) = open.as_mut().unwrap();
+                assert_ne!(kind, "redacted_thinking", "it comes whole");
                 if event["delta"]["type"] == "signature_delta" {
                     assert_eq!(kind, "thinking", "thinking has a seal, and nothing else");
                     assert_ne!(str_of(&event["delta"], "signature"), "");
@@ -139,6 +148,7 @@ pub(super) fn messages(stream: &str) -> Said {
                 match &*kind {
                     "text" => said.text.push_str(&text),
                     "thinking" => said.reasoning.push_str(&text),
+                    "redacted_thinking" => {}
                     _ => said.add_call(&name, &text),
                 }
             }
@@ -215,10 +225,64 @@ pub(super) fn message(body: &str) -> Said {
                 said.text.push_str(str_of(block, "text"));
             }
             "thinking" => said.reasoning.push_str(str_of(block, "thinking")),
+            "redacted_thinking" => assert_ne!(str_of(block, "data"), ""),
             "tool_use" => said.add_call(str_of(block, "name"), &block["input"].to_string()),
             other => panic!("{other} is no block"),
         }
     }
+    said
+}
+
+/// A stream of Responses, by the checker that the flows use as well.
+pub(super) fn events_of_response(stream: &str) -> Said {
+    let told = checker::read(stream).unwrap_or_else(|broken| panic!("{broken}"));
+    response(&told.response.to_string())
+}
+
+/// A response in one piece, or as the last event of a stream tells it.
+pub(super) fn response(body: &str) -> Said {
+    let response: Value = serde_json::from_str(body).unwrap();
+    assert_eq!(response["object"], "response");
+    let mut said = Said {
+        has_failed: response["status"] == "failed",
+        ..Said::default()
+    };
+    for item in response["output"].as_array().unwrap() {
+        match str_of(item, "type") {
+            "message" => {
+                for part in item["content"].as_array().unwrap() {
+                    said.text.push_str(str_of(part, "text"));
+                }
+            }
+            "reasoning" => {
+                for part in item["summary"].as_array().unwrap() {
+                    said.reasoning.push_str(str_of(part, "text"));
+                }
+            }
+            // What an answer that failed has begun of a call may be no JSON.
+            "function_call" if said.has_failed => {}
+            "function_call" => said.add_call(str_of(item, "name"), str_of(item, "arguments")),
+            other => panic!("{other} is no item of these answers"),
+        }
+    }
+    if said.has_failed {
+        str_of(&response["error"], "code");
+        str_of(&response["error"], "message");
+        return said;
+    }
+    let usage = &response["usage"];
+    said.usage = Some((count(usage, "input_tokens"), count(usage, "output_tokens")));
+    let cause = response["incomplete_details"]["reason"].as_str();
+    said.finish = Some(
+        match (str_of(&response, "status"), cause) {
+            ("completed", None) if said.calls.is_empty() => "stop",
+            ("completed", None) => "tool_calls",
+            ("incomplete", Some("max_output_tokens")) => "length",
+            ("incomplete", Some("content_filter")) => "content_filter",
+            other => panic!("{other:?} is no end"),
+        }
+        .to_owned(),
+    );
     said
 }
 

@@ -16,7 +16,7 @@ use crate::{
     chat::{ChatEvent, FinishReason, Kind, ProviderError, ToolCallDelta, Usage},
     http::{
         anthropic::voice::MessagesVoice,
-        openai::{self, voice::ChatVoice},
+        openai::{self, responses::ResponsesVoice, voice::ChatVoice},
     },
     providers::{Registry, dispatch::script::Script},
     settings::{Problems, Settings, Vars},
@@ -64,6 +64,16 @@ fn messages_voice(stops: &[&str]) -> MessagesVoice {
     let mut request = ChatRequest::clone(&request(true));
     request.stop = stops.iter().map(|&stop| stop.to_owned()).collect();
     MessagesVoice::new(Arc::new(request), "r1".into())
+}
+
+fn responses_voice() -> ResponsesVoice {
+    let tools: Vec<Value> = (0..4)
+        .map(|at| serde_json::json!({"type": "function", "name": format!("f{at}")}))
+        .collect();
+    let body = serde_json::json!({
+        "model": "m", "input": "x", "stream": true, "reasoning": {"summary": "auto"}, "tools": tools,
+    });
+    openai::responses::voice_for(body.to_string().into())
 }
 
 fn text(text: &str) -> ChatEvent {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::chat::{
-    Content, Effort, Field, Format, Message, Part, Role, ToolChoice, request::MOST_PIECES,
+    Content, Effort, Field, Format, Message, Part, Role, ToolChoice, normal, request::MOST_PIECES,
 };
 
 fn parse(body: &Value) -> Result<Asks, Invalid> {
@@ -389,4 +389,64 @@ fn real_bodies_are_read() {
         json!({"temperature": 1, "max_tokens": 32000, "thinking": {"type": "enabled", "budget_tokens": 32000}, "stream": false}),
     );
     assert_eq!(qwen.request.thinking, Some(true));
+}
+
+/// D12: what Claude Code changes between two requests of a session, none of which makes it another conversation.
+#[test]
+fn a_second_request_is_the_first_and_one_turn_more() {
+    let print = |body: Value| {
+        let mut print = Vec::new();
+        let request = asks(body).request;
+        normal::feed(&normal::steps(&request.messages), |piece| {
+            print.extend_from_slice(piece);
+        });
+        print
+    };
+    let mark = json!({"type": "ephemeral"});
+    let first = print(json!({
+        "system": [
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332; cch=00001;"},
+            {"type": "text", "text": "You are", "cache_control": mark}, {"type": "text", "text": "helpful", "cache_control": mark},
+        ],
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}, {"type": "text", "text": "the question"}]},
+            {"role": "system", "content": [{"type": "text", "text": "the environment", "cache_control": mark}]},
+        ],
+    }));
+    let question = json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two"}, {"type": "text", "text": "the question"}]);
+    let second = json!({
+        "system": [
+            {"type": "text", "text": "x-anthropic-billing-header: cc_version=2.1.332; cch=00002;"},
+            {"type": "text", "text": "You are", "cache_control": mark}, {"type": "text", "text": "helpful"},
+        ],
+        "messages": [
+            {"role": "user", "content": question},
+            {"role": "system", "content": "the environment"},
+            {"role": "assistant", "content": [
+                {"type": "thinking", "thinking": "", "signature": ""}, {"type": "text", "text": "I look."},
+                {"type": "tool_use", "id": "toolu_1", "name": "Bash", "input": {"command": "ls"}},
+                {"type": "tool_use", "id": "toolu_2", "name": "Read", "input": {"file_path": "a"}},
+            ]},
+            {"role": "user", "content": [
+                // In the order in which they were ready.
+                {"type": "tool_result", "tool_use_id": "toolu_2", "content": "b"},
+                {"type": "tool_result", "tool_use_id": "toolu_1", "content": "a", "cache_control": mark},
+            ]},
+        ],
+    });
+    let print_of_second = print(second.clone());
+    assert!(print_of_second.starts_with(&first));
+    assert!(print_of_second.len() > first.len());
+    // The third has moved the marks again, and its results are a list of parts in the other order.
+    let mut third = second.clone();
+    third["system"][0]["text"] =
+        json!("x-anthropic-billing-header: cc_version=2.1.332; cch=00003;");
+    third["messages"][3]["content"] = json!([
+        {"type": "tool_result", "tool_use_id": "toolu_1", "content": [{"type": "text", "text": "a"}]},
+        {"type": "tool_result", "tool_use_id": "toolu_2", "content": [{"type": "text", "text": "b"}]},
+    ]);
+    assert_eq!(print(third.clone()), print_of_second);
+    // And what was said differently is another conversation.
+    third["messages"][1]["content"] = json!("another environment");
+    assert!(!print(third).starts_with(&first));
 }

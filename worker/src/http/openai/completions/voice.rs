@@ -141,6 +141,7 @@ impl Voice for CompletionVoice {
             // It has no words for them.
             Piece::Reasoning(_)
             | Piece::Signature(_)
+            | Piece::Sealed(_)
             | Piece::ToolCall(_)
             | Piece::Sources(_)
             | Piece::Extra(_)

@@ -196,7 +196,7 @@ async fn drawn(
     wanted: &Wanted,
 ) -> Result<(Route, Draws, Outcome), Failed> {
     let (route, first) = route(app, model, wanted)?;
-    let job = answering::job(http, caller, app, wanted.request.user.as_deref())?;
+    let job = answering::job(http, caller, app, wanted.request.user.as_deref().into())?;
     let is_here = handover(wanted) == Handover::Base64;
     let drawn = draw::draw(&job, &route, &wanted.request, first, is_here).await;
     let outcome = drawn.map_err(|(error, served)| Failed {

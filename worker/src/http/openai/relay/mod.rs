@@ -154,7 +154,7 @@ pub(in crate::http) async fn pass_on(
             caller.expect_model(model)?;
         }
         let route = route(app, endpoint, model.as_deref())?;
-        let job = answering::job(http, caller, app, user.as_deref())?;
+        let job = answering::job(http, caller, app, user.as_deref().into())?;
         let (passed, served) = media::run(&job, &route, async |candidate, turn| {
             let relay = candidate.provider.relay().ok_or_else(no_lane)?;
             relay.pass(&call, turn).await

@@ -15,9 +15,9 @@ use actix_web::{
     http::header,
     web::{Data, Path, Payload},
 };
-
-use self::voice::ResponsesVoice;
 use bytes::Bytes;
+
+pub(in crate::http) use self::voice::ResponsesVoice;
 
 use crate::{
     app::App,
@@ -55,6 +55,16 @@ pub async fn create(
         admission,
     };
     answering::answer(&http, &caller, &app, question, voice).await
+}
+
+/// The voice that answers a body, for tests that let all voices say the same.
+///
+/// # Panics
+/// For a body that is none of this dialect.
+#[cfg(test)]
+pub(in crate::http) fn voice_for(body: Bytes) -> ResponsesVoice {
+    let asked = body::read_own(body, 100).unwrap().unwrap();
+    ResponsesVoice::new(asked.echo, asked.toolbox)
 }
 
 /// A body of this dialect as a chat completion; `None` where it is none of this dialect.
@@ -96,4 +106,18 @@ pub async fn other_method(http: HttpRequest) -> Result<HttpResponse, ApiError> {
         return Err(ApiError::no_upgrade());
     }
     error::method_not_allowed(http).await
+}
+
+/// What fuzz/ looks into.
+#[cfg(fuzzing)]
+pub mod fuzz {
+    use super::{Bytes, ChatRequest, Invalid, body};
+
+    /// What a body of at most so many pieces asks for.
+    ///
+    /// # Errors
+    /// As the door's.
+    pub fn read(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
+        body::read(body, most_pieces).map(|asked| asked.request)
+    }
 }

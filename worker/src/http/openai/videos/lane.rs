@@ -163,7 +163,7 @@ async fn pass(
     (call, route, user): (&Call, &Route, Option<&str>),
     record: &mut Record,
 ) -> Result<Passed, ApiError> {
-    let job = answering::job(http, caller, app, user)?;
+    let job = answering::job(http, caller, app, user.into())?;
     let (passed, served) = media::run(&job, route, async |candidate, turn| {
         let relay = candidate.provider.relay().ok_or_else(relay::no_lane)?;
         relay.pass(call, turn).await

@@ -136,7 +136,7 @@ async fn submit(
         .registry
         .route_to_film(&ask.model)
         .map_err(|why| ApiError::no_route(why, &ask.model))?;
-    let job = answering::job(http, caller, app, ask.user.as_deref())?;
+    let job = answering::job(http, caller, app, ask.user.as_deref().into())?;
     let (ticket, served) = media::run(&job, &route, async |candidate, turn| {
         let videos = candidate.provider.videos();
         let able = videos.and_then(|videos| Some((videos, videos.films(&candidate.model)?)));
@@ -300,7 +300,7 @@ pub async fn content(
             File::Link { url, .. } => url,
         };
         let range = header_text(&http, "range");
-        let run = answering::job(&http, &caller, &app, None)?;
+        let run = answering::job(&http, &caller, &app, answering::Sign::None)?;
         let (answer, served) = media::run(&run, &route, async |candidate, turn| {
             let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
             videos.open(&job.ticket, &url, range.as_deref(), turn).await
@@ -346,7 +346,7 @@ pub async fn delete(
             let about = (id.as_str(), &job, &route);
             lane::delete(&http, &caller, &app, about, &mut record).await?;
         } else {
-            let run = answering::job(&http, &caller, &app, None)?;
+            let run = answering::job(&http, &caller, &app, answering::Sign::None)?;
             let (done, served) = media::run(&run, &route, async |candidate, turn| {
                 let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
                 videos.delete(&job.ticket, turn).await
@@ -442,7 +442,7 @@ async fn look(
     if let Some(state) = app.looks.last(job) {
         return Ok(state);
     }
-    let run = answering::job(http, caller, app, None)?;
+    let run = answering::job(http, caller, app, answering::Sign::None)?;
     let (state, served) = media::run(&run, route, async |candidate, turn| {
         let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
         videos.look(&job.ticket, turn).await

@@ -2,4 +2,4 @@
 //! the answer ([`stream`]). Source: Anthropic's public API reference, Messages.
 
 pub(super) mod body;
-pub(super) mod stream;
+pub mod stream;

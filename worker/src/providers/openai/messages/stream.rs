@@ -18,7 +18,7 @@ use crate::{
 
 /// Bytes in, events out.
 #[derive(Debug)]
-pub(in crate::providers::openai) struct Decoder {
+pub struct Decoder {
     sse: Sse,
     answer: Transcript,
 }
@@ -80,7 +80,7 @@ struct Delta<'a> {
 
 impl Decoder {
     /// A decoder for one answer to the key in `variable`, to a question that named `stops`.
-    pub(in crate::providers::openai) fn new(variable: &str, stops: &[String]) -> Self {
+    pub fn new(variable: &str, stops: &[String]) -> Self {
         Self {
             sse: Sse::default(),
             answer: Transcript::new(variable, stops),
@@ -91,11 +91,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What the upstream says has failed, or a stream that is none; never once the answer is finished.
-    pub(in crate::providers::openai) fn feed(
-        &mut self,
-        bytes: &[u8],
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), ProviderError> {
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         // What follows `message_stop` is of nobody's answer.
         if self.answer.is_done {
             return Ok(());
@@ -119,10 +115,7 @@ impl Decoder {
     ///
     /// # Errors
     /// An answer that broke off.
-    pub(in crate::providers::openai) fn finish(
-        &mut self,
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), ProviderError> {
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         if !self.answer.is_done
             && let Some(event) = self.sse.finish()
             && let Err(error) = self.answer.event(event.data, events)
@@ -139,12 +132,12 @@ impl Decoder {
     }
 
     /// The upstream has given its reason for the end.
-    pub(in crate::providers::openai) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.answer.reason.is_some()
     }
 
     /// Nothing may follow.
-    pub(in crate::providers::openai) fn is_done(&self) -> bool {
+    pub fn is_done(&self) -> bool {
         self.answer.is_done
     }
 }
@@ -290,9 +283,14 @@ impl Transcript {
                     self.name(result, events);
                 }
             }
-            // Thinking that only its service can read, and tools that it runs itself: what comes of them stands in the text.
-            "redacted_thinking" | "server_tool_use" => {}
-            // Results of tools that it runs itself: what comes of them stands in the text.
+            "redacted_thinking" => {
+                let thought = text("data");
+                if !thought.is_empty() {
+                    events.push(ChatEvent::Sealed(thought));
+                }
+            }
+            // Tools that the service runs itself, and their results: what comes of them stands in the text.
+            "server_tool_use" => {}
             kind if kind.ends_with("_tool_result") => {}
             _ => self.unknown.tell("block", events),
         }

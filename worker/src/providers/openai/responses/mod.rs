@@ -3,4 +3,4 @@
 //! side.
 
 pub(super) mod body;
-pub(super) mod stream;
+pub mod stream;

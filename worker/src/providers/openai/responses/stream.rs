@@ -26,7 +26,7 @@ use crate::{
 
 /// Bytes in, events out.
 #[derive(Debug)]
-pub(in crate::providers::openai) struct Decoder {
+pub struct Decoder {
     sse: Sse,
     answer: Transcript,
 }
@@ -78,7 +78,7 @@ struct Event<'a> {
 
 impl Decoder {
     /// A decoder for one answer to the key in `variable`.
-    pub(in crate::providers::openai) fn new(variable: &str) -> Self {
+    pub fn new(variable: &str) -> Self {
         Self {
             sse: Sse::default(),
             answer: Transcript::new(variable),
@@ -89,11 +89,7 @@ impl Decoder {
     ///
     /// # Errors
     /// What the upstream says has failed, or a stream that is none; never once the answer is finished.
-    pub(in crate::providers::openai) fn feed(
-        &mut self,
-        bytes: &[u8],
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), ProviderError> {
+    pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         if self.answer.is_finished {
             return Ok(());
         }
@@ -112,10 +108,7 @@ impl Decoder {
     ///
     /// # Errors
     /// An answer that broke off.
-    pub(in crate::providers::openai) fn finish(
-        &mut self,
-        events: &mut Vec<ChatEvent>,
-    ) -> Result<(), ProviderError> {
+    pub fn finish(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
         if !self.answer.is_finished
             && let Some(event) = self.sse.finish()
             && let Err(error) = self.answer.event(event.data, events)
@@ -134,7 +127,7 @@ impl Decoder {
     }
 
     /// Nothing that follows is part of the answer.
-    pub(in crate::providers::openai) fn is_finished(&self) -> bool {
+    pub fn is_finished(&self) -> bool {
         self.answer.is_finished
     }
 }

@@ -88,7 +88,7 @@ enum Stretch {
 }
 
 impl ResponsesVoice {
-    pub(in crate::http) fn new(echo: Echo, toolbox: Toolbox) -> Self {
+    pub(super) fn new(echo: Echo, toolbox: Toolbox) -> Self {
         Self {
             echo,
             toolbox,
@@ -364,7 +364,7 @@ impl Voice for ResponsesVoice {
                     self.take(out, Stretch::Words(Words::Refusal, refusal));
                 }
             }
-            Piece::Signature(_) | Piece::Logprobs(_) => {}
+            Piece::Signature(_) | Piece::Sealed(_) | Piece::Logprobs(_) => {}
             Piece::Finish(reason) => self.end(out, reason),
         }
     }
@@ -414,6 +414,7 @@ impl Voice for ResponsesVoice {
                 Item::Text(text) => Piece::Text(text),
                 Item::Reasoning(text) => Piece::Reasoning(text),
                 Item::Signature(seal) => Piece::Signature(seal),
+                Item::Sealed(thought) => Piece::Sealed(thought),
                 Item::Call(call) => Piece::ToolCall(call),
             };
             self.piece(out, 0, piece);

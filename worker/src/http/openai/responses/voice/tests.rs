@@ -152,7 +152,8 @@ fn whole(pieces: impl IntoIterator<Item = Piece>, reason: FinishReason) -> Value
             }
             (Piece::Sources(sources), _) => whole.sources = sources,
             (Piece::Extra(members), _) => whole.extra = members,
-            (Piece::Signature(_) | Piece::Logprobs(_) | Piece::Finish(_), _) => {}
+            (Piece::Signature(_) | Piece::Sealed(_) | Piece::Logprobs(_) | Piece::Finish(_), _) => {
+            }
         }
     }
     serde_json::from_slice(&voice().whole(vec![whole], USAGE)).unwrap()
@@ -163,6 +164,7 @@ fn clone(pieces: &[Piece]) -> Vec<Piece> {
         Piece::Text(text) => Piece::Text(text.clone()),
         Piece::Reasoning(text) => Piece::Reasoning(text.clone()),
         Piece::Signature(seal) => Piece::Signature(seal.clone()),
+        Piece::Sealed(thought) => Piece::Sealed(thought.clone()),
         Piece::ToolCall(call) => Piece::ToolCall(call.clone()),
         Piece::Sources(sources) => Piece::Sources(sources.clone()),
         Piece::Extra(members) => Piece::Extra(members.clone()),
