@@ -3,6 +3,7 @@
 Two loads of different length run in one process; their difference is free of start and set-up.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -93,6 +94,28 @@ def pieces(counted, short, long, every, streams=1, **options):
     return (load(long) - brief) / (streams * (long - short))
 
 
+def pieces_at(counted, door, short=10, long=60, every=20, streams=4):
+    """As `pieces`, at another door than chat completions."""
+
+    def load(pieces):
+        path, members = DOORS[door]
+        prompt = f"load:pieces={pieces},every={every}ms"
+        file = counted.folder / f"{door}-{pieces}.json"
+        file.write_text(json.dumps({"model": "load", "stream": True, **members(prompt)}))
+        return counted.instructions("--path", path, "--body", file, "-c", streams, "--requests", streams)
+
+    load(short)
+    brief = load(short)
+    return (load(long) - brief) / (streams * (long - short))
+
+
+# Path, and the members of a question.
+DOORS = {
+    "responses": ("/responses", lambda text: {"input": text}),
+    "messages": ("/messages", lambda text: {"max_tokens": 100_000, "messages": [{"role": "user", "content": text}]}),
+}
+
+
 def requests(counted, *arguments, few=20, many=120):
     """Instructions a request: two numbers of them, one after the other."""
 
@@ -120,6 +143,8 @@ COUNTS = (
     ("ir_history", "instructions per kB of history", history),
     ("ir_stream", "instructions per stream of one piece", lambda to: requests(to, "--prompt", "load:pieces=1")),
     ("ir_piece", "instructions per spaced piece", lambda to: pieces(to, 10, 60, 20, streams=4)),
+    ("ir_piece_responses", "instructions per spaced piece at Responses", lambda to: pieces_at(to, "responses")),
+    ("ir_piece_messages", "instructions per spaced piece at Messages", lambda to: pieces_at(to, "messages")),
     ("ir_cumulative", "instructions per cumulative piece, 1 to 64", lambda to: pieces(to, 1, 64, 20, cumulative=True)),
     ("ir_cumulative512", "instructions per cumulative piece, 448 to 512", lambda to: pieces(to, 448, 512, 5, cumulative=True)),
 )
@@ -132,6 +157,9 @@ def measured(setup, explain=False):
     counted.instructions("--mode", "json", "--prompt", "load:pieces=1", "-c", 1, "--requests", 1, cumulative=True)
     for name, title, count in COUNTS:
         rows.append(Row(name, title, "worker", "", round(count(counted))))
+        if name.startswith("ir_piece_"):
+            # To chat completions, which stand before the other doors.
+            rows[-1].ratio = rows[-1].value / next(row.value for row in rows if row.name == "ir_piece")
         if explain:
             text += ["", title, *counted.top()]
     return rows, text

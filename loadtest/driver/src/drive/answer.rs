@@ -86,12 +86,11 @@ impl Answer {
             return;
         };
         let data = data.trim_ascii();
-        if data == b"[DONE]" {
-            self.is_done = true;
-        } else if data.starts_with(b"{\"error\"") {
-            self.has_error = true;
-        } else {
-            self.pieces_of(data, arrived);
+        match Event::of(data) {
+            Event::End => self.is_done = true,
+            Event::Error => self.has_error = true,
+            Event::Piece => self.pieces_of(data, arrived),
+            Event::Other => {}
         }
     }
 
@@ -145,7 +144,7 @@ impl Answer {
         }
         match (self.has_error, self.is_done, self.pieces) {
             (true, _, _) => Err("an error event in the stream"),
-            (_, false, _) => Err("a stream without [DONE]"),
+            (_, false, _) => Err("a stream without an end"),
             (_, _, 0) => Err("an answer without text"),
             _ => Ok(()),
         }
@@ -154,6 +153,35 @@ impl Answer {
     /// Missing, doubled and misplaced pieces so far.
     pub(super) fn faults(&self, is_cut: bool) -> Faults {
         self.ledger.faults(is_cut)
+    }
+}
+
+/// What an event of a stream is, at whichever door.
+#[derive(Debug, PartialEq)]
+enum Event {
+    Piece,
+    End,
+    Error,
+    /// A beginning; or what was said, once more: Responses tells it again where a part, an item and the answer end.
+    Other,
+}
+
+impl Event {
+    fn of(data: &[u8]) -> Self {
+        // Chunks of chat completions have no type.
+        let Some(rest) = data.strip_prefix(b"{\"type\":\"") else {
+            return match data {
+                b"[DONE]" => Self::End,
+                _ if data.starts_with(b"{\"error\"") => Self::Error,
+                _ => Self::Piece,
+            };
+        };
+        match rest.split(|&byte| byte == b'"').next().unwrap_or_default() {
+            b"response.output_text.delta" | b"content_block_delta" => Self::Piece,
+            b"response.completed" | b"message_stop" => Self::End,
+            b"response.failed" | b"response.incomplete" | b"error" => Self::Error,
+            _ => Self::Other,
+        }
     }
 }
 
@@ -168,7 +196,14 @@ fn has_text(data: &[u8]) -> bool {
             value.starts_with(b"\"") && !value.starts_with(b"\"\"")
         })
     };
-    says(b"\"content\":") || says(b"\"reasoning_content\":")
+    [
+        &b"\"content\":"[..],
+        b"\"reasoning_content\":",
+        b"\"text\":",
+        b"\"delta\":",
+    ]
+    .into_iter()
+    .any(says)
 }
 
 #[cfg(test)]
@@ -229,7 +264,7 @@ mod tests {
     #[test]
     fn an_end_without_a_word_is_an_error() {
         let piece = "data: {\"content\":\"~0:2@5;\"}\n\n";
-        assert_eq!(read(piece, false, 0).2, Err("a stream without [DONE]"));
+        assert_eq!(read(piece, false, 0).2, Err("a stream without an end"));
         assert_eq!(read(piece, false, 0).1.missing, 1);
         assert_eq!(
             read("data: {\"error\":{}}\n\n", false, 0).2,
@@ -239,6 +274,40 @@ mod tests {
             read("data: [DONE]\n\n", false, 0).2,
             Err("an answer without text")
         );
+    }
+
+    #[test]
+    fn the_other_doors_say_each_piece_once_and_end_in_their_own_words() {
+        let event = |data: &str| {
+            let kind = data.split('"').nth(3).unwrap();
+            format!("event: {kind}\ndata: {data}\n\n")
+        };
+        let responses = [
+            r#"{"type":"response.created","sequence_number":0,"response":{}}"#,
+            r#"{"type":"response.output_text.delta","sequence_number":1,"delta":"~0:2@5;"}"#,
+            r#"{"type":"response.output_text.delta","sequence_number":2,"delta":"~1:2@6;"}"#,
+            r#"{"type":"response.output_text.done","sequence_number":3,"text":"~0:2@5;~1:2@6;"}"#,
+            r#"{"type":"response.completed","sequence_number":4,"response":{"output":["~0:2@5;~1:2@6;"]}}"#,
+        ];
+        let messages = [
+            r#"{"type":"message_start","message":{"content":[]}}"#,
+            r#"{"type":"content_block_start","index":0,"content_block":{"type":"text","text":""}}"#,
+            r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"~0:2@5;~1:2@6;"}}"#,
+            r#"{"type":"content_block_stop","index":0}"#,
+            r#"{"type":"message_stop"}"#,
+        ];
+        for events in [&responses, &messages] {
+            let text: String = events.iter().map(|data| event(data)).collect();
+            let (pieces, faults, end) = read(&text, false, 50);
+            assert_eq!((pieces.len(), faults, end), (2, Faults::default(), Ok(())));
+            let cut: String = events[..4].iter().map(|data| event(data)).collect();
+            assert_eq!(read(&cut, false, 0).2, Err("a stream without an end"));
+            let failed = cut + &event(r#"{"type":"error","error":{}}"#);
+            assert_eq!(
+                read(&failed, false, 0).2,
+                Err("an error event in the stream")
+            );
+        }
     }
 
     #[test]
