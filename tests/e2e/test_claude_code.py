@@ -1,6 +1,7 @@
 """Claude Code itself, through nginx, in front of a lane whose model follows a script: it makes, changes and reads back a file, and survives what goes wrong."""
 
 import json
+import signal
 import subprocess
 import time
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 from clients import MODULES, environment
 from conftest import Gateway
+from faults import HOW, WEB_CHATS, Crowd, Taken, answers, notation, questions, started
 
 # A port that nobody listens on: whatever is asked beyond this machine fails at once.
 NOWHERE = "http://127.0.0.1:9"
@@ -162,3 +164,119 @@ def test_a_name_of_the_owners_and_the_other_base(gateway, own, tmp_path):
     done = claude.run(base="/anthropic")
     assert done.returncode == 0 and "By another name." in done.stdout, done.said
     assert claude.asks()[0]["model"] == "sim-chat"
+
+
+# --- what goes wrong around it ---
+
+
+@pytest.mark.parametrize(("lane", "model"), WEB_CHATS)
+def test_a_file_is_made_changed_and_read_back_over_a_web_chat(gateway, tmp_path, lane, model):
+    """The model has no tools of its own: what Claude Code offers and what comes of it goes through the text."""
+    claude = Claude(gateway, tmp_path, lane, model)
+    note = claude.work / "note.txt"
+    claude.says(
+        notation("Write", file_path=note, content="one\nthree"),
+        notation("Edit", file_path=note, old_string="one", new_string="two"),
+        notation("Read", file_path=note),
+        {"text": "It says two."},
+    )
+    done = claude.run("Do what is to be done.", "Write", "Edit", "Read")
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert note.read_text() == "two\nthree"
+    asked = questions(claude.lane)
+    assert len(asked) == 4
+    assert "two" in asked[-1]["turns"][-1]["text"]
+    assert not claude.lane.state()["violations"]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    gateway = started(tmp_path_factory.mktemp("pair"), 2)
+    yield gateway
+    gateway.script("down")
+
+
+FIRST = {"calls": [bash("printf 'one\\n' > note.txt")]}
+TASK = [{"calls": [bash("sed -i s/one/two/ note.txt")]}, {"calls": [bash("cat note.txt")]}, "It says two."]
+
+
+def has_done_its_task(claude, done):
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert (claude.work / "note.txt").read_text() == "two\n"
+
+
+@pytest.mark.parametrize("how", HOW, ids=["sigterm", "sigkill"])
+def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
+    claude = Claude(pair, tmp_path, "openai", "sim-chat")
+    slow = {"text": "I will look at it now and then say what there is to say of it.", "pace_ms": 250}
+    if how == signal.SIGTERM:
+        # The worker finishes what it has begun.
+        claude.says({**slow, **FIRST}, *TASK)
+    else:
+        claude.says({**slow, "calls": []}, FIRST, *TASK)
+    taken = Taken(pair, how)
+    try:
+        done = claude.run()
+        worker = taken.is_gone()
+        has_done_its_task(claude, done)
+        assert len(claude.asks()) == (4 if how == signal.SIGTERM else 5)
+        assert answers(pair, "/v1/messages")[-1]["worker"] not in ("", worker), "the other one has gone on"
+    finally:
+        pair.script("scale", "2")
+
+
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [("rate_limited_retry_after", {"times": 1, "retry_after": 1}), ("overloaded", {"times": 4}), ("server_error", {"times": 4}), ("disconnect_after_text", {"times": 1}), ("error_after_text", {"times": 1})],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_a_passing_fault_is_survived(pair, tmp_path, fault, more):
+    claude = Claude(pair, tmp_path, "openai", "sim-chat")
+    claude.says(FIRST)
+    if fault.endswith("after_text"):
+        # This one is lost on the way.
+        claude.says("It broke in the middle of a long sentence.")
+    claude.says(*TASK)
+    # Amid the task: the first answer is a good one.
+    claude.lane.fault("slow_headers", times=1, delay_ms=1)
+    claude.lane.fault(fault, **more)
+    has_done_its_task(claude, claude.run())
+    assert len(claude.asks()) >= 4 + 1
+
+
+def test_an_overload_is_waited_out(tmp_path):
+    """The only place is taken: overloaded_error with Retry-After."""
+    gateway = started(tmp_path / "full", 1, MAX_STREAMS="1")
+    try:
+        claude = Claude(gateway, tmp_path, "openai", "sim-chat")
+        claude.says("Here after all.")
+        crowd = Crowd(gateway, 5)
+        done = claude.run()
+        assert done.returncode == 0 and "Here after all." in done.stdout, done.said
+        assert len(claude.asks()) == 1
+        crowd.join()
+        statuses = [answer["status"] for answer in answers(gateway, "/v1/messages")]
+        assert statuses[0] in (503, 529) and statuses[-1] == 200, statuses
+    finally:
+        gateway.script("down")
+
+
+@pytest.mark.parametrize(("lane", "model", "fault"), [("openai", "sim-chat", "finish_content_filter"), ("anthropic", "asim-chat", "refusal")])
+def test_a_refusal_is_survived(pair, tmp_path, lane, model, fault):
+    claude = Claude(pair, tmp_path, lane, model)
+    claude.lane.fault(fault, times=1)
+    claude.says("I would rather not.", "Gladly.")
+    done = claude.run()
+    # It asks once more, with a reminder.
+    assert done.returncode == 0 and "Gladly." in done.stdout, done.said
+    assert len(claude.asks()) == 2
+
+
+@pytest.mark.parametrize(("fault", "most"), [("forbidden", 1), ("not_json", 2)])
+def test_what_no_other_try_can_mend_hardly_reaches_the_service(pair, tmp_path, fault, most):
+    """Each account is asked once, and what is not understood twice, however often Claude Code asks."""
+    claude = Claude(pair, tmp_path, "openai", "sim-chat")
+    claude.lane.fault(fault, times=0)
+    done = claude.run()
+    assert "API Error" in done.said or done.returncode != 0, done.said
+    assert len(claude.asks()) <= most, [call["account"] for call in claude.asks()]

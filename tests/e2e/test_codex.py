@@ -1,12 +1,15 @@
 """Codex itself, through nginx, in front of a lane whose model follows a script: it creates, edits and reads back a file, and survives what goes wrong."""
 
 import json
+import signal
 import subprocess
+import time
 
 import httpx
 import pytest
 from clients import MODULES, environment
 from conftest import Gateway
+from faults import HOW, WEB_CHATS, Crowd, Taken, answers, notation, questions, started
 
 MODEL = "sim-chat"
 # A port that nobody listens on: whatever is asked beyond this machine fails at once.
@@ -185,3 +188,125 @@ def test_a_lasting_fault_reaches_the_provider_once(own, tmp_path, lane, model, f
     if fault == "insufficient_quota":
         # Final for Codex: it says so and asks no more.
         assert "quota" in done.said.lower(), done.said
+
+
+# --- what goes wrong around it ---
+
+
+@pytest.mark.parametrize(("lane", "model"), WEB_CHATS)
+def test_a_file_is_made_changed_and_read_back_over_a_web_chat(gateway, tmp_path, lane, model):
+    """The model has no tools of its own: what Codex offers and what comes of it goes through the text."""
+    codex = Codex(gateway, tmp_path, model, lane)
+    codex.says(
+        notation("exec_command", cmd="printf 'one\\n' > note.txt"),
+        notation("exec_command", cmd="sed -i s/one/two/ note.txt"),
+        notation("exec_command", cmd="cat note.txt"),
+        {"text": "It says two."},
+    )
+    done = codex.run()
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert (codex.work / "note.txt").read_text() == "two\n"
+    asked = questions(codex.lane)
+    assert len(asked) == 4
+    assert "two" in asked[-1]["turns"][-1]["text"]
+    assert not codex.lane.state()["violations"]
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    gateway = started(tmp_path_factory.mktemp("pair"), 2)
+    yield gateway
+    gateway.script("down")
+
+
+TASK = [call("exec_command", cmd="sed -i s/one/two/ note.txt"), call("exec_command", cmd="cat note.txt"), "It says two."]
+FIRST = call("exec_command", cmd="printf 'one\\n' > note.txt")
+
+
+def has_done_its_task(codex, done):
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert (codex.work / "note.txt").read_text() == "two\n"
+
+
+@pytest.mark.parametrize("how", HOW, ids=["sigterm", "sigkill"])
+def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
+    codex = Codex(pair, tmp_path)
+    slow = {"text": "I will look at it now and then say what there is to say of it.", "pace_ms": 250}
+    if how == signal.SIGTERM:
+        # The worker finishes what it has begun.
+        codex.says({**slow, **FIRST}, *TASK)
+    else:
+        codex.says({**slow, "calls": []}, FIRST, *TASK)
+    taken = Taken(pair, how)
+    try:
+        done = codex.run()
+        worker = taken.is_gone()
+        has_done_its_task(codex, done)
+        assert len(codex.asks()) == (4 if how == signal.SIGTERM else 5)
+        time.sleep(1.5)
+        assert answers(pair, "/v1/responses")[-1]["worker"] not in ("", worker), "the other one has gone on"
+    finally:
+        pair.script("scale", "2")
+
+
+@pytest.mark.parametrize(
+    ("fault", "more"),
+    [("rate_limited_retry_after", {"times": 1, "retry_after": 1}), ("overloaded", {"times": 4}), ("server_error", {"times": 4}), ("disconnect_after_text", {"times": 1}), ("error_after_text", {"times": 1})],
+    ids=lambda it: it if isinstance(it, str) else "",
+)
+def test_a_passing_fault_is_survived(pair, tmp_path, fault, more):
+    codex = Codex(pair, tmp_path)
+    codex.says(FIRST)
+    if fault.endswith("after_text"):
+        # This one is lost on the way.
+        codex.says("It broke in the middle of a long sentence.")
+    codex.says(*TASK)
+    # Amid the task: the first answer is a good one.
+    codex.lane.fault("slow_headers", times=1, delay_ms=1)
+    codex.lane.fault(fault, **more)
+    has_done_its_task(codex, codex.run())
+    assert len(codex.asks()) >= 4 + 1
+
+
+def test_an_overload_is_waited_out(tmp_path):
+    """503 with Retry-After: the only place is taken."""
+    gateway = started(tmp_path / "full", 1, MAX_STREAMS="1")
+    try:
+        codex = Codex(gateway, tmp_path)
+        codex.says("Here after all.")
+        crowd = Crowd(gateway, 5)
+        # Its tries are over in two seconds otherwise.
+        done = codex.run("Wait.", "-c", "model_providers.hive.stream_max_retries=12")
+        assert done.returncode == 0 and "Here after all." in done.stdout, done.said
+        assert len(codex.asks()) == 1
+        crowd.join()
+        time.sleep(1.5)
+        statuses = [answer["status"] for answer in answers(gateway, "/v1/responses")]
+        assert statuses[0] == 503 and statuses[-1] == 200, statuses
+    finally:
+        gateway.script("down")
+
+
+@pytest.mark.parametrize(("fault", "word"), [("content_filter", "filter"), ("finish_content_filter", "content_filter")])
+def test_a_refusal_is_told_and_the_session_goes_on(pair, tmp_path, fault, word):
+    codex = Codex(pair, tmp_path)
+    codex.lane.fault(fault, times=1)
+    codex.says("I would rather not.", "Gladly.")
+    done = codex.run()
+    assert word in done.said, done.said
+    assert len(codex.asks()) == 1, "it is final"
+    done = codex.run("Something else, then.", "resume", "--last")
+    assert done.returncode == 0, done.said
+    assert len(codex.asks()) == 2
+
+
+@pytest.mark.parametrize(("fault", "most"), [("forbidden", 1), ("not_json", 2)])
+def test_what_no_other_try_can_mend_hardly_reaches_the_service(pair, tmp_path, fault, most):
+    """Codex asks again and again; each account is asked once, and what is not understood twice."""
+    codex = Codex(pair, tmp_path)
+    codex.lane.fault(fault, times=0)
+    done = codex.run()
+    assert done.returncode != 0, done.said
+    assert len(codex.asks()) <= most, [call["account"] for call in codex.asks()]
+    time.sleep(1.5)
+    assert len(answers(pair, "/v1/responses")) > len(codex.asks())
