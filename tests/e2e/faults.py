@@ -15,6 +15,7 @@ WEB_CHATS = [("qwen", "qwen-plus"), ("deepseek", "deepseek-chat"), ("kimi", "kim
 
 def started(directory, workers, **settings):
     """A gateway whose accounts are soon well again after a fault."""
+    directory.mkdir(exist_ok=True)
     gateway = Gateway(directory)
     gateway.environment |= {"COOLDOWN_BASE_SECONDS": "0.2", "RETRY_DELAYS_MS": "10,20", **settings}
     gateway.up(workers=workers)

@@ -287,16 +287,25 @@ def test_an_overload_is_waited_out(tmp_path):
         gateway.script("down")
 
 
-@pytest.mark.parametrize(("fault", "word"), [("content_filter", "filter"), ("finish_content_filter", "content_filter")])
-def test_a_refusal_is_told_and_the_session_goes_on(pair, tmp_path, fault, word):
+def test_a_refused_question_is_told_and_the_session_goes_on(pair, tmp_path):
     codex = Codex(pair, tmp_path)
-    codex.lane.fault(fault, times=1)
-    codex.says("I would rather not.", "Gladly.")
+    codex.lane.fault("content_filter", times=1)
+    codex.says("Gladly.")
     done = codex.run()
-    assert word in done.said, done.said
+    assert "filter" in done.said, done.said
     assert len(codex.asks()) == 1, "it is final"
     done = codex.run("Something else, then.", "resume", "--last")
-    assert done.returncode == 0, done.said
+    assert done.returncode == 0 and "Gladly." in done.stdout, done.said
+    assert len(codex.asks()) == 2
+
+
+def test_an_answer_that_is_held_back_is_asked_for_again(pair, tmp_path):
+    """`response.incomplete` with `content_filter`: unlike `max_output_tokens` that is not final for Codex."""
+    codex = Codex(pair, tmp_path)
+    codex.lane.fault("finish_content_filter", times=1)
+    codex.says("I would rather not.", "Gladly.")
+    done = codex.run()
+    assert done.returncode == 0 and "Gladly." in done.stdout, done.said
     assert len(codex.asks()) == 2
 
 

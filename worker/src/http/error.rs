@@ -572,7 +572,7 @@ impl From<ProviderError> for ApiError {
             param: error.param,
             message,
             retry_after,
-            should_retry,
+            should_retry: should_retry.or_else(|| error.is_lasting.then_some(false)),
             is_refusal: false,
             fault: Some(error.kind),
             overflow: None,

@@ -16,6 +16,9 @@ mod path;
 pub mod place;
 pub mod probes;
 mod reading;
+#[cfg(test)]
+#[path = "../../tests/checkers/responses.rs"]
+mod responses_checker;
 mod through;
 mod unpack;
 

@@ -123,7 +123,8 @@ impl Lasting {
         known.retain(|_, refused| refused.until > now);
         self.has_any.store(!known.is_empty(), Ordering::Relaxed);
         let refused = known.get(&subject)?;
-        (refused.times >= tries(&refused.error)?).then(|| refused.error.clone())
+        // Whoever heeds it asks no more.
+        (refused.times >= tries(&refused.error)?).then(|| refused.error.clone().lasting())
     }
 
     /// A question has failed.

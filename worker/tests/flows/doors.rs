@@ -67,7 +67,7 @@ async fn send(hive: &Hive, door: Door, body: &Value, headers: &[(&str, &str)]) -
 
 fn code(reply: &Reply) -> String {
     let error = reply.json()["error"].clone();
-    let word = error["code"].as_str().or(error["type"].as_str());
+    let word = error["code"].as_str().or_else(|| error["type"].as_str());
     word.unwrap_or_default().to_owned()
 }
 
@@ -182,6 +182,10 @@ async fn a_refusal_that_lasts_is_not_asked_for_again() {
                 // Claude Code asks once more without a stream.
                 let reply = send(&hive, door, &door.body("sim-chat", "hi", at % 2 == 0), &[]).await;
                 assert_eq!(reply.status, status, "{door:?} {at}: {}", reply.text);
+                if at >= most {
+                    // Who heeds it, asks no more.
+                    assert_eq!(reply.header("x-should-retry"), "false", "{door:?} {at}");
+                }
             }
             let asked = lane.control().calls("ask").len();
             assert_eq!(asked, most, "{fault} {door:?}");

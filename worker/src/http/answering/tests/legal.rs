@@ -3,12 +3,7 @@
 
 use serde_json::Value;
 
-#[path = "../../../../tests/checkers/responses.rs"]
-#[expect(
-    dead_code,
-    reason = "of what the checker tells, only the response is looked at here"
-)]
-mod checker;
+use crate::http::responses_checker as checker;
 
 /// What an answer comes down to, in whichever dialect.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -438,7 +438,7 @@ fn a_second_request_is_the_first_and_one_turn_more() {
     assert!(print_of_second.starts_with(&first));
     assert!(print_of_second.len() > first.len());
     // The third has moved the marks again, and its results are a list of parts in the other order.
-    let mut third = second.clone();
+    let mut third = second;
     third["system"][0]["text"] =
         json!("x-anthropic-billing-header: cc_version=2.1.332; cch=00003;");
     third["messages"][3]["content"] = json!([

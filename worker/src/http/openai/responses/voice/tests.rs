@@ -6,11 +6,11 @@ use serde_json::json;
 use super::*;
 use crate::{
     chat::{Json, ProviderError},
-    http::openai::responses::toolbox::{Origin, Place},
+    http::{
+        openai::responses::toolbox::{Origin, Place},
+        responses_checker as checker,
+    },
 };
-
-#[path = "../../../../../tests/checkers/responses.rs"]
-mod checker;
 
 fn toolbox() -> Toolbox {
     let mut toolbox = Toolbox::default();
