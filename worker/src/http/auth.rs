@@ -63,6 +63,7 @@ impl Keys {
         let mut found = None;
         for presented in presented(headers) {
             let presented = digest(presented);
+            // No early end, so that neither the key nor its place shows in the time taken.
             for (name, known) in keys.iter() {
                 if bool::from(known.ct_eq(&presented)) {
                     found = Some(Arc::clone(name));
@@ -90,6 +91,7 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         .get_all("authorization")
         .filter_map(|value| value.to_str().ok())
         .map(|value| {
+            // In a loop: a scheme may stand there twice.
             let mut key = value.trim();
             while let Some((scheme, rest)) = key.split_once(char::is_whitespace)
                 && scheme.eq_ignore_ascii_case("bearer")
@@ -185,6 +187,7 @@ impl FromRequest for Principal {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         let Some(app) = request.app_data::<Data<App>>() else {
+            // Without an app there is nobody to let in (a test of the middleware alone).
             return Either::Left(ready(Err(ApiError::invalid_key())));
         };
         let admitted = |principal: Self, request: &HttpRequest| {
@@ -195,6 +198,7 @@ impl FromRequest for Principal {
         if let Some(name) = app.keys.find(request.headers()) {
             return Either::Left(ready(Ok(admitted(Self::of_settings(name), request))));
         }
+        // Only what looks like one of ours: a foreign key need not be looked up.
         let of_store = presented(request.headers()).filter(|key| key.starts_with(PREFIX));
         let of_store: Vec<String> = of_store.map(str::to_owned).collect();
         let is_anonymous = app.keys.allow_anonymous;

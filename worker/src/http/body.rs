@@ -36,11 +36,13 @@ pub(super) async fn read(
     let most = settings.most_body_bytes;
     let headers = request.headers();
     let declared = declared(request);
+    // Before anything is read: a length that is told is cheaper than a length that came.
     if declared.is_some_and(|length| length > most) {
         return Err(ApiError::too_large(most));
     }
     let packed = headers.get_all("content-encoding");
     let encodings = unpack::encodings(packed.map(|value| value.as_bytes()))?;
+    // On trust only so far: a declared length is a stranger's number.
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(ROOM_ON_TRUST));
     let started = Instant::now();
     while let Some(chunk) = next(&mut payload, started, body.len(), settings.body_timeout).await? {
@@ -59,11 +61,13 @@ pub(super) async fn read(
         body.extend_from_slice(&chunk);
     }
     let body = body.freeze();
+    // A body within its first room has not been counted yet.
     share.grow_to(body.len())?;
     if encodings.is_empty() {
         return Ok(body);
     }
     // How much it is shows only in the work.
+    // Moved and put back: the work is done on another thread.
     let mut growing = std::mem::replace(share, share.empty());
     let (growing, unpacked) = aside(usize::MAX, move || {
         let unpacked = unpack::unpack(body, &encodings, most, |bytes| Ok(growing.grow_to(bytes)?));
@@ -132,6 +136,7 @@ impl Incoming {
     /// What has not been read yet, for a request that it is a part of.
     pub(super) fn into_rest(self) -> Rest {
         let left = self.declared.map(|declared| declared - self.read);
+        // Why it was torn nobody can be told any more: the request is under way.
         let pieces = stream::try_unfold(self, async |mut incoming: Self| {
             let piece = incoming.next().await.map_err(|_| Torn)?;
             Ok(piece.map(|piece| (piece, incoming)))
@@ -158,6 +163,7 @@ async fn next(
     let chunk = match payload.next().now_or_never() {
         Some(chunk) => chunk,
         None => {
+            // More time for what has come: see [`SLOWEST_BYTES_PER_SECOND`].
             let seconds = (read / SLOWEST_BYTES_PER_SECOND) as u64;
             let end = started + longest_wait + Duration::from_secs(seconds);
             timeout_at(end, payload.next())

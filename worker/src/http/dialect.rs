@@ -32,6 +32,7 @@ impl Dialect {
     /// The dialect that a request is answered in.
     pub fn of(request: &HttpRequest) -> Self {
         if request.headers().contains_key("anthropic-version") {
+            // A header says what the path does not: a client that names it speaks the dialect.
             return Self::Anthropic;
         }
         // The door is what follows the base, and what lies below a door speaks as it does.
@@ -81,6 +82,7 @@ impl Dialect {
         request: &HttpRequest,
         request_id: &str,
     ) -> HttpResponse {
+        // Nginx asks the next worker only after 503, so this one keeps it.
         let is_behind_nginx = request.headers().contains_key(place::STICKY);
         let mut response = HttpResponse::build(self.status(error, is_behind_nginx));
         if let Some(wait) = error.retry_after {

@@ -82,15 +82,18 @@ pub async fn edge<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B>>, Error> {
     let started = Instant::now();
+    // Before anything looks at it: everything below goes by the tidied path.
     path::tidy(&mut request);
     if request.method() == Method::HEAD {
         // Wherever GET is, HEAD is (RFC 9110 section 9.3.2). The connection remembers that no body may follow the head.
         request.head_mut().method = Method::GET;
     }
+    // Before the body is read: an error of reading it has an id too.
     let id = request_id(request.headers());
     let dialect = Dialect::of(request.request());
     request.extensions_mut().insert(RequestId(id.clone()));
     let worker = request
+        // None in a test of the middleware alone.
         .app_data::<Data<App>>()
         .and_then(|app| app.worker_header.clone());
     let asked = request
@@ -104,6 +107,7 @@ pub async fn edge<B: MessageBody + 'static>(
             .into_response(HttpResponse::NoContent())
             .map_into_right_body()
     } else {
+        // As nginx does for whoever comes past it.
         let response = if are_too_large(request.headers()) {
             let error = ApiError::headers_too_large();
             request.error_response(error).map_into_right_body()
@@ -112,6 +116,7 @@ pub async fn edge<B: MessageBody + 'static>(
             next.call(request).await?.map_into_left_body()
         };
         let error = response.response().error();
+        // An error that is no response's yet is given its body here, where the dialect is known.
         match error.and_then(Error::as_error::<ApiError>) {
             Some(error) => {
                 is_refused = error.is_refusal;
@@ -152,6 +157,7 @@ pub async fn edge<B: MessageBody + 'static>(
         .request()
         .extensions_mut()
         .remove::<Vec<Room>>()
+        // Left there by the door, where a key with limits came in.
         .unwrap_or_default();
     let places = places(response.request());
     let headers = response.headers_mut();
@@ -164,6 +170,7 @@ pub async fn edge<B: MessageBody + 'static>(
         headers.insert(WORKER, worker);
     }
     let took = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    // Up to the head, not to the end of a stream.
     headers.insert(PROCESSING_MS, took.into());
     tell_rates(headers, &rooms, places);
     // Keys travel in a header, never in a cookie, so no credentials are allowed and a star is safe.
@@ -185,6 +192,7 @@ pub async fn edge<B: MessageBody + 'static>(
     } else if response.status() == StatusCode::UNAUTHORIZED {
         response
             .headers_mut()
+            // RFC 9110 section 15.5.2 wants it beside every 401.
             .insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     Ok(response)
@@ -245,6 +253,7 @@ fn request_id(headers: &HeaderMap) -> String {
             && id.len() <= MOST_ID_CHARS
             && id.bytes().all(|byte| byte.is_ascii_graphic())
     };
+    // A long or odd id would travel through every log.
     theirs.filter(is_sound).map_or_else(new_id, str::to_owned)
 }
 

@@ -52,6 +52,7 @@ impl Overflow {
     /// estimate that says that it would fit is wrong, and so is a window that it would fit into.
     pub fn of(tokens: u64, window: Option<u64>) -> Self {
         let tokens = tokens.max(2);
+        // Two at least, so that there is something to say.
         let window = window.filter(|window| *window < tokens);
         Self {
             tokens,
@@ -83,6 +84,7 @@ impl ApiError {
     /// The same error, with `overflow` where it says that the conversation is too long.
     #[must_use]
     pub fn measured(mut self, overflow: impl FnOnce() -> Overflow) -> Self {
+        // Once: what was measured further in is nearer.
         if self.fault == Some(Kind::ContextLength) {
             self.overflow = self.overflow.or_else(|| Some(overflow()));
         }
@@ -562,12 +564,14 @@ impl From<ProviderError> for ApiError {
         };
         let words = error.words();
         let message = match &error.provider {
+            // A model's name does not tell who answered.
             Some(provider) => format!("{provider}: {words}"),
             None => words.into_owned(),
         };
         Self {
             status: StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY),
             kind,
+            // The provider's own code counts: it is what the documentation names.
             code: error.code.or_else(|| code.map(str::to_owned)),
             param: error.param,
             message,

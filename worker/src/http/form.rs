@@ -37,6 +37,7 @@ pub fn boundary(content_type: &str) -> Result<Option<String>, Malformed> {
         return Ok(None);
     }
     let named = pieces.find_map(|piece| {
+        // Without quotes, or with: both are written.
         let (name, value) = piece.split_once('=')?;
         let is_it = name.trim().eq_ignore_ascii_case("boundary");
         is_it.then(|| value.trim().trim_matches('"').to_owned())
@@ -115,11 +116,13 @@ impl Scanner {
             match &mut self.stage {
                 Stage::Start => {
                     let first = self.delimiter.get(2..).or_impossible("it begins with CRLF");
+                    // What has come may be its beginning.
                     if form.len() < first.len() && first.starts_with(form) {
                         return Ok(Found::More);
                     }
                     // A preamble may come first, and is nothing to anybody.
                     let is_at_once = form.starts_with(first);
+                    // Not at the start: a preamble stands before it.
                     let found = if is_at_once { Some(0) } else { self.find(form) };
                     let Some(start) = found else {
                         return Ok(Found::More);
@@ -129,6 +132,7 @@ impl Scanner {
                     self.stage = Stage::Behind;
                 }
                 Stage::Behind => {
+                    // From here on, the boundary itself has been read.
                     let rest = form.get(self.at..).or_impossible("so much has been read");
                     // Blanks may pad a boundary.
                     let padded = rest
@@ -169,6 +173,7 @@ impl Scanner {
                     }
                 }
                 Stage::Content(part) => {
+                    // Cloned: the stage is written anew, and the loop goes on with it.
                     let mut part = part.clone();
                     // An empty content's boundary begins with the line's end that ends the head.
                     let first = self.at == part.content.start;
@@ -180,6 +185,7 @@ impl Scanner {
                         self.stage = Stage::Content(part);
                         return Ok(Found::More);
                     };
+                    // An empty content ends before it begins, by the line's end that both share.
                     part.content.end = end.max(part.content.start);
                     self.at = end + self.delimiter.len();
                     self.stage = Stage::Behind;
@@ -195,6 +201,7 @@ impl Scanner {
         let rest = form.get(self.at..).or_impossible("so much has been read");
         let found = memmem::find(rest, &self.delimiter);
         if found.is_none() {
+            // A boundary may be torn by one byte less than it has.
             let torn = self.delimiter.len() - 1;
             self.at = form.len().saturating_sub(torn).max(self.at);
         }
@@ -223,6 +230,7 @@ fn part(head: &[u8], start: usize) -> Result<Part, Malformed> {
             for (name, value) in parameters(value) {
                 match &*name {
                     "name" => part.name = value,
+                    // Only the plain one where no better is there.
                     "filename" if part.file_name.is_none() => part.file_name = Some(value),
                     // Newer than the plain one, which is sent along for those who do not know it.
                     "filename*" => part.file_name = Some(extended(&value)),
@@ -239,6 +247,7 @@ fn parameters(disposition: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
     let mut rest = disposition
         .split_once(';')
+        // One after the other: a quoted value may hold a semicolon.
         .map_or("", |(_, parameters)| parameters);
     while let Some((name, behind)) = rest.split_once('=') {
         let behind = behind.trim_start();
@@ -279,6 +288,7 @@ fn unquoted(text: &str) -> (String, &str) {
 
 /// What browsers escape, and nothing else.
 fn browsers(value: &str) -> Cow<'_, str> {
+    // Nearly none has any.
     if !value.contains('%') {
         return Cow::Borrowed(value);
     }
@@ -293,6 +303,7 @@ fn browsers(value: &str) -> Cow<'_, str> {
 /// `UTF-8''a%20b` (RFC 8187).
 fn extended(value: &str) -> String {
     let encoded = value
+        // Behind the last quote: the two before it are the language.
         .rsplit('\'')
         .next()
         .or_impossible("a split has one part");

@@ -16,6 +16,7 @@ pub(super) fn tidy(request: &mut ServiceRequest) {
     let mut parts = request.head().uri.clone().into_parts();
     let whole = match request.head().uri.query() {
         Some(query) => format!("{path}?{query}"),
+        // A path that cannot be read is nobody's door, and stays as it was.
         None => path,
     };
     parts.path_and_query = whole.parse().ok();

@@ -40,6 +40,7 @@ impl Place {
     /// # Errors
     /// 503 `overloaded` when `MAX_STREAMS` are taken, 503 `not_ready` shortly before the end of the process.
     pub fn take(app: &Data<App>) -> Result<Self, ApiError> {
+        // Before the count is looked at: two that come at once both see themselves.
         let taken = app.in_flight.fetch_add(1, Ordering::SeqCst);
         // Made in any case: dropping it takes the count back.
         let place = Self(app.clone());
@@ -74,6 +75,7 @@ fn sign(http: &HttpRequest) -> &'static str {
     let said = http.headers().get(STICKY);
     SIGNS
         .into_iter()
+        // A client that came past nginx may write what it likes there.
         .find(|sign| said.is_some_and(|said| said.as_bytes() == sign.as_bytes()))
         .unwrap_or("none")
 }

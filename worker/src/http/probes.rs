@@ -34,6 +34,7 @@ pub(super) async fn health(app: Data<App>) -> HttpResponse {
 /// # Errors
 /// 503.
 pub(super) async fn ready(app: Data<App>) -> Result<HttpResponse, ApiError> {
+    // Draining before the accounts: the worker is about to go, usable or not.
     if app.is_draining.load(Ordering::SeqCst) {
         return Err(ApiError::not_ready(
             "draining: this worker is about to stop",

@@ -51,6 +51,7 @@ pub(super) fn respond(
     record: Record,
     app: &Data<App>,
 ) -> HttpResponse {
+    // The range was the caller's, so its refusal is as well.
     if answer.status == StatusCode::RANGE_NOT_SATISFIABLE {
         return no_such_range(&answer, record);
     }
@@ -87,6 +88,7 @@ pub(super) fn respond(
         _hold: Box::new(hold),
     });
     match length {
+        // With a length the client sees what is missing of it.
         Some(length) => response.body(SizedStream::new(length, body)),
         None => response.streaming(body),
     }
@@ -110,6 +112,7 @@ struct BrokenOff;
 
 fn pieces(passing: Passing) -> impl Stream<Item = Result<Bytes, io::Error>> {
     stream::try_unfold(passing, async |mut passing: Passing| {
+        // The error has been told as an event; the stream ends regularly behind it.
         if passing.is_over {
             passing.record.done();
             return Ok(None);
@@ -125,6 +128,7 @@ fn pieces(passing: Passing) -> impl Stream<Item = Result<Bytes, io::Error>> {
             }
             Err(error) => {
                 let error = ApiError::from(error);
+                // A piece that never came is a failure, also where a status has gone out.
                 passing.record.fail(&error);
                 if passing.is_event_stream {
                     // A stream of events can say what a file cannot.
@@ -142,6 +146,7 @@ impl Passing {
     async fn next(&mut self) -> Result<Option<Bytes>, ProviderError> {
         let Self { answer, cut, .. } = self;
         tokio::select! {
+            // The body first: what has come is passed on before the worker goes.
             biased;
             piece = answer.chunk() => piece.map_err(|error| match error {
                 TransportError::Broken => ProviderError::broken_stream(),

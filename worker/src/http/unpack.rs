@@ -42,6 +42,7 @@ pub(super) fn encodings<'a>(
                     .iter()
                     .any(|known| name.eq_ignore_ascii_case(known.as_bytes()))
             };
+            // Identity is no encoding, and neither is nothing.
             encodings.push(if name.is_empty() || is(&["identity"]) {
                 continue;
             } else if is(&["gzip", "x-gzip"]) {
@@ -89,6 +90,7 @@ pub(super) fn unpack(
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => return Err(broken()),
             };
+            // Before it is kept, not after: a few bytes may stand for gigabytes.
             if unpacked.len() + read > most {
                 return Err(ApiError::too_large(most));
             }
@@ -105,6 +107,7 @@ pub(super) fn unpack(
             );
         }
         drop(reader);
+        // Doubling may have left half of it empty.
         unpacked.shrink_to_fit();
         body = unpacked.into();
     }

@@ -35,6 +35,7 @@ pub async fn create(
 ) -> Result<HttpResponse, ApiError> {
     let (mut asks, admission) = answering::take_in(&http, &app, payload, body::read_within).await?;
     if let Some(verbatim) = &mut asks.request.verbatim {
+        // The caller's own headers go with a body that goes on as it came.
         verbatim.headers = meaning(&http);
     }
     let request = Arc::new(asks.request);
@@ -62,6 +63,7 @@ fn meaning(http: &HttpRequest) -> Vec<(&'static str, String)> {
         let values = values.filter_map(|value| value.to_str().ok());
         let values: Vec<&str> = values.filter(|value| !value.is_empty()).collect();
         let value = values.join(",");
+        // A header of megabytes would be none of a beta.
         (!value.is_empty() && value.len() <= MOST_HEADER_BYTES).then_some((name, value))
     };
     ["anthropic-version", "anthropic-beta"]
@@ -87,5 +89,6 @@ pub async fn count_tokens(
     if app.registry.resolve(&request.model).is_none() {
         return Err(ApiError::model_not_found(&request.model));
     }
+    // Never none: clients divide by it.
     Ok(HttpResponse::Ok().json(json!({"input_tokens": request.prompt_tokens().max(1)})))
 }

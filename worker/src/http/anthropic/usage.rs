@@ -35,6 +35,7 @@ impl UsageMember {
 
 impl From<Usage> for UsageMember {
     fn from(usage: Usage) -> Self {
+        // A cache of more than there is would make the rest negative.
         let cached = usage.cached_tokens.min(usage.prompt_tokens);
         Self {
             input_tokens: usage.prompt_tokens - cached,

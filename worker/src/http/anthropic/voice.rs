@@ -93,6 +93,7 @@ impl MessagesVoice {
         if text.is_empty() {
             return;
         }
+        // Another kind, another call, or none: each has a block of its own.
         if self.state != State::Open(kind) {
             self.close(out);
             let block = match kind {
@@ -121,6 +122,7 @@ impl MessagesVoice {
                 &json!({"type": "content_block_delta", "index": index, "delta": delta}),
             );
         });
+        // Thinking ends with its seal: nothing may follow it in the block.
         self.close(out);
     }
 
@@ -141,6 +143,7 @@ impl MessagesVoice {
         }
         if !call.arguments.is_empty() {
             self.delta(out, &call.arguments);
+            // Arguments have come: only an empty call is closed with `{}`.
             self.state = State::Open(Kind::Call(call.index, true));
         }
     }
@@ -154,6 +157,7 @@ impl MessagesVoice {
                 &json!({"type": "content_block_start", "index": index, "content_block": block}),
             );
         });
+        // Rendered once for a block: every delta of it begins with this.
         self.head.clear();
         // Memory cannot fail to be written.
         let _ = write!(
@@ -183,6 +187,7 @@ impl MessagesVoice {
         event(out, "content_block_stop", |out| {
             put_json(out, &json!({"type": "content_block_stop", "index": index}));
         });
+        // The next block's number: they are counted from 0 and never given back.
         self.index += 1;
         self.state = State::Between;
     }
@@ -246,8 +251,10 @@ impl Voice for MessagesVoice {
             !matches!(self.state, State::New | State::Over),
             "an end of no stream"
         );
+        // An open block is closed before the end, or it would stay open.
         self.close(out);
         self.state = State::Over;
+        // Only now: the reason comes last, and the refusal may be in the answer.
         let stop = voice_whole::Stop::new(self.finish, self.has_refused, &self.request.stop);
         event(out, "message_delta", |out| {
             let usage = UsageMember::from(usage);

@@ -41,6 +41,7 @@ impl<'a> Stop<'a> {
         stops: &'a [String],
     ) -> Self {
         let reason = match finish.unwrap_or(FinishReason::Stop) {
+            // A refusal in words is one, whatever the reason says.
             FinishReason::Stop if has_refused => "refusal",
             FinishReason::Stop => "end_turn",
             FinishReason::StopText(place) => {
@@ -58,6 +59,7 @@ impl<'a> Stop<'a> {
         Self {
             stop_reason: Some(reason),
             stop_sequence: None,
+            // Nobody here knows why; the reference wants the members there.
             stop_details: (reason == "refusal")
                 .then(|| json!({"type": "refusal", "category": null, "explanation": null})),
         }
@@ -79,6 +81,7 @@ pub(super) fn tool_use(call: &ToolCallDelta, input: Value) -> Value {
 fn id(id: Option<&str>) -> String {
     const MOST_CHARS: usize = 58;
     let id = id.unwrap_or_default();
+    // Another dialect's prefix is taken off: an id has one.
     let bare = id
         .strip_prefix("toolu_")
         .or_else(|| id.strip_prefix("call_"));
@@ -107,6 +110,7 @@ pub(super) fn render(
     let mut content: Vec<Value> = Vec::with_capacity(whole.items.len());
     for item in whole.items {
         match (item, content.last_mut()) {
+            // The seal of the thinking before it, which had none yet.
             (Item::Signature(seal), Some(thought)) if thought["signature"] == "" => {
                 thought["signature"] = seal.into();
             }
@@ -115,6 +119,7 @@ pub(super) fn render(
     }
     let refusal = whole.extra.remove("refusal");
     let has_refused = refusal.as_ref().is_some_and(Value::is_string);
+    // Last, as the refusal is the answer's end.
     if let Some(Value::String(refusal)) = refusal {
         content.push(json!({"type": "text", "text": refusal}));
     }

@@ -74,9 +74,11 @@ pub(super) async fn list(
     entries.truncate(limit);
     let keys: Vec<Value> = entries
         .iter()
+        // What cannot be read is no key, and need not stop the list.
         .filter_map(|(_, entry)| parsed(entry))
         .map(|key| shown(&key))
         .collect();
+    // The last of this page: the next one begins behind it.
     let last = keys.last().map(|key| key["id"].clone());
     Ok(HttpResponse::Ok()
         .json(json!({"object": "list", "data": keys, "has_more": has_more, "last_id": last})))
@@ -123,6 +125,7 @@ pub(super) async fn create(
     let made = app
         .store
         .at_leisure()
+        // Only where there is none: a digest that is there is another key.
         .put(put(&key, digest, Expect::Absent))
         .await;
     made.map_err(failed)?
@@ -159,11 +162,13 @@ pub(super) async fn change(
     let changed = app
         .store
         .at_leisure()
+        // By its version: two that change it at once would each lose the other's change.
         .put(put(&key, digest.clone(), Expect::Version(version)))
         .await;
     changed
         .map_err(failed)?
         .ok_or_else(ApiError::changed_meanwhile)?;
+    // Here at once; other workers notice when their copy ends.
     app.keyring.forget(&digest);
     tracing::info!(key = key.id, name = key.name, "key changed");
     Ok(HttpResponse::Ok().json(shown(&key)))
@@ -180,6 +185,7 @@ pub(super) async fn delete(
     let gone = app
         .store
         .at_leisure()
+        // Whatever it is now: taking it back must not fail because it was changed.
         .remove(Space::Keys, &digest, Expect::Anything)
         .await;
     gone.map_err(failed)?;

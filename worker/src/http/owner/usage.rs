@@ -43,6 +43,7 @@ impl Asked {
         if caller.is_master() {
             return Ok(self.key.as_deref());
         }
+        // Another's usage is not to be had, not even by guessing a name.
         if self.key.as_deref().is_some_and(|key| key != &*caller.id) {
             return Err(ApiError::only_for_the_master());
         }
@@ -109,6 +110,7 @@ pub(super) async fn requests(
     app.ledger.flush(&store).await;
     let from = asked.from.unwrap_or(0).saturating_mul(1000);
     let from = asked.from_ms.unwrap_or(from);
+    // The end is exclusive, and this moment belongs to it.
     let now = now_ms() + 1;
     let to = asked.to.map_or(now, |to| to.saturating_mul(1000));
     let limit = asked.limit.unwrap_or(100).clamp(1, MOST_LINES);

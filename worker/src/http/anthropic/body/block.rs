@@ -79,6 +79,8 @@ impl<'de> Deserialize<'de> for Blocks {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Blocks, A::Error> {
                 let mut blocks = Vec::new();
                 while let Some(members) = seq.next_element::<Members>()? {
+                    // Blocks count as messages do, at whatever depth: a body of a few megabytes could hold a million of
+                    // them.
                     text::count_piece()?;
                     blocks.push(members.into_block()?);
                 }
@@ -103,6 +105,7 @@ impl<'de> Deserialize<'de> for Inside {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                 let members = Loose::<Members>::deserialize(deserializer)?;
                 Ok(Self(match members {
+                    // Without a type it is a list of something else, whose items nobody here can name.
                     Loose::Object(members) if members.kind.0.is_some() => {
                         Some(members.into_block()?)
                     }
@@ -138,6 +141,7 @@ impl<'de> Deserialize<'de> for Inside {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Inside, A::Error> {
+                // Read to its end: the reader goes on behind it.
                 while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
                 Ok(Inside::default())
             }
@@ -197,6 +201,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Loose<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Loose<T>, A::Error> {
                 let map = de::value::MapAccessDeserializer::new(map);
+                // Boxed: an object is far larger than a text.
                 Ok(Loose::Object(Box::new(T::deserialize(map)?)))
             }
 
@@ -285,8 +290,10 @@ impl Members {
             E::custom(format_args!("a block of type '{kind}' needs '{member}'"))
         };
         let kind = self.kind.0.clone();
+        // Only the type is ever missed here: what it is decides what else must be there.
         let kind = kind.ok_or_else(|| E::custom("a block needs a 'type', which is a string"))?;
         match &*kind {
+            // Its text is what would be missing without a word.
             "text" => {
                 let text = self.text.0.ok_or_else(|| missing("text", "text"))?;
                 Ok(Block::Part(Part::Text { text }))
@@ -303,12 +310,15 @@ impl Members {
             }
             "thinking" => Ok(Block::Thought(Box::new(Reasoning {
                 text: self.thinking.0.unwrap_or_default(),
+                // An empty seal is what streams begin with, and seals nothing.
                 signature: self.signature.0.filter(|seal| !seal.is_empty()),
             }))),
             "tool_use" => {
                 let name = self.name.0.ok_or_else(|| missing("name", "tool_use"))?;
+                // As it is written, not as a value: the arguments travel as text anyway.
                 let input = self.input.as_ref().map_or("{}", Json::get);
                 Ok(Block::Call(Box::new(ToolCall {
+                    // An id that is missing is no reason to refuse: the result's has to match it, whatever it is.
                     id: self.id.0.unwrap_or_default().to_string(),
                     is_custom: false,
                     function: Some(FunctionCall {
@@ -323,6 +333,7 @@ impl Members {
                 Ok(Block::Result(Box::new(ToolResult {
                     id: id.to_string(),
                     content: self.content.0,
+                    // Anything but `true` is not true, also what is no boolean.
                     is_error: self.is_error.is_some_and(|it| it.get() == "true"),
                 })))
             }
@@ -345,6 +356,7 @@ impl Members {
             Some("url") => source.url.0,
             _ => None,
         };
+        // A file of another service's has an id alone, and nobody here can fetch it.
         let image = image.ok_or_else(|| {
             E::custom(
                 "this gateway keeps no files: an image's 'source' must hold its 'data' (base64) or its 'url'",
@@ -362,6 +374,7 @@ impl Members {
         };
         let heads = [self.title.0.clone(), self.context.0];
         let file = match source.kind.0.as_deref() {
+            // Text is text: no provider need read a document for it.
             Some("text") => {
                 return Ok(labelled(
                     heads,
@@ -396,6 +409,7 @@ impl Members {
 impl Source {
     /// What is inside as a data URL, which every provider takes apart in the same way.
     fn data_url(source: &Self, usual_type: &str) -> Option<Text> {
+        // Empty data is none: it would be a picture of no bytes.
         let data = source.data.0.as_deref().filter(|data| !data.is_empty())?;
         let kind = source.media_type.0.as_deref().unwrap_or(usual_type);
         Some(format!("data:{kind};base64,{data}").into())
@@ -404,6 +418,7 @@ impl Source {
 
 /// A text with what stands over it.
 fn labelled(heads: [Option<Text>; 2], text: String) -> Block {
+    // Above the text: it is what the text is of.
     let heads = heads.into_iter().flatten().filter(|head| !head.is_empty());
     let mut whole = String::new();
     for head in heads {

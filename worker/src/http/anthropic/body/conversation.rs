@@ -39,6 +39,7 @@ impl Conversation {
     pub(super) fn add(&mut self, role: Role, mut blocks: Vec<Block>) {
         if let Some((speaker, said)) = &mut self.turn
             && *speaker == role
+        // Two messages of one speaker are one turn in this dialect.
         {
             return said.append(&mut blocks);
         }
@@ -54,6 +55,7 @@ impl Conversation {
             .filter(is_plain)
             .take(MOST_KIND_CHARS)
             .collect();
+        // Bounded: they are told of in a header, and a body can name as many as it likes.
         if self.foreign.len() < MOST_FOREIGN {
             self.foreign.insert(format!("{place}.{kind}"));
         }
@@ -62,6 +64,7 @@ impl Conversation {
     /// The last turn is over.
     pub(super) fn end(&mut self) {
         let Some((role, blocks)) = self.turn.take() else {
+            // Also called where nobody has spoken.
             return;
         };
         let mut turn = Turn::default();
@@ -75,6 +78,7 @@ impl Conversation {
                 }
                 Block::Thought(thought) => turn.think(*thought),
                 Block::Result(result) => {
+                    // A result is a message of its own in the gateway's conversation.
                     let message = self.result(*result);
                     // In front of what else the user says in this turn, wherever they stood.
                     self.messages.push(message);
@@ -85,6 +89,7 @@ impl Conversation {
                 Block::Foreign(kind) => self.pass_over("content", &kind),
             }
         }
+        // Only there: a user may quote these words.
         if role == Role::System {
             let is_billing =
                 |part: &Part| part.text().is_some_and(|text| text.starts_with(BILLING));
@@ -105,6 +110,7 @@ impl Conversation {
                     self.named.insert(name.to_string());
                 }
                 Block::Foreign(kind) => self.pass_over("content.tool_result", &kind),
+                // Nothing that could be within a result.
                 Block::Call(_) | Block::Result(_) | Block::Thought(_) => {}
             }
         }
@@ -129,6 +135,7 @@ impl Turn {
         match &mut self.thought {
             None => self.thought = Some(thought),
             Some(known) => {
+                // Several thoughts of one turn are one, under the last seal.
                 known.text = format!("{}\n{}", known.text, thought.text).into();
                 known.signature = thought.signature.or_else(|| known.signature.take());
             }
@@ -138,6 +145,7 @@ impl Turn {
     /// `None` where nothing was said.
     fn into_message(self, role: Role) -> Option<Message> {
         let content = content(self.parts);
+        // A turn of calls alone has no words, and is one all the same.
         let is_empty = matches!(content, Content::Empty) && self.calls.is_empty();
         // Thoughts alone are no turn.
         (!is_empty).then(|| Message {

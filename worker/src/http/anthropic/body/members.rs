@@ -126,6 +126,7 @@ struct Metadata {
 
 impl Body<'_> {
     pub(super) fn check(self, body: &ByteString) -> Result<Asks, Invalid> {
+        // Before the members are taken: where they stand in the body.
         let places = [
             ("model", self.model.place(body)),
             ("stream", self.stream.place(body)),
@@ -140,6 +141,7 @@ impl Body<'_> {
         if model.len() > MOST_MODEL_BYTES {
             return Err(Invalid::too_long_a_model());
         }
+        // The reference wants at least 1, and 0 would be an answer of nothing.
         if self.max_tokens == Some(0) {
             return Err(Invalid::field(
                 "max_tokens",
@@ -151,6 +153,7 @@ impl Body<'_> {
 
         let mut conversation = Conversation::default();
         conversation.system(self.system.0);
+        // Asked of the body and not of the conversation: an empty last message is a prefill as well.
         let has_prefill = self
             .messages
             .last()
@@ -159,6 +162,7 @@ impl Body<'_> {
             conversation.add(said.role, said.content.0);
         }
         conversation.end();
+        // System alone is a question of nobody's.
         if conversation
             .messages
             .iter()
@@ -180,16 +184,19 @@ impl Body<'_> {
         for kind in std::mem::take(&mut tools.foreign) {
             conversation.pass_over("tools", &kind);
         }
+        // After the conversation, which has named what is deferred.
         describe(&mut tools.offered, &conversation.named);
         asked.extend(conversation.foreign.into_iter().map(|name| Asked {
             field: Field::Foreign,
             name: name.into(),
         }));
         let (effort, format) = match self.output_config {
+            // The newer place counts, and the older one where that has none.
             Some(config) => (config.effort.0, config.format.or(self.output_format)),
             None => (None, self.output_format),
         };
         let effort = effort.as_deref().map(Effort::read);
+        // Thinking before effort: it is the member that was meant for it.
         let (thinking, is_shown) = match &self.thinking {
             None => (effort.map(Effort::is_thinking), true),
             Some(Thinking { kind, display }) => {
@@ -306,6 +313,7 @@ impl OutputFormat {
                 is_strict: true,
                 ..JsonSchema::default()
             })),
+            // Anything else is passed on by its word: what it means the provider may know.
             "text" => Format::Text,
             _ => Format::Other { kind: self.kind },
         }

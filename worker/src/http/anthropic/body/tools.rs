@@ -75,10 +75,13 @@ struct Definition {
 
 impl Tools {
     fn take(&mut self, definition: Definition) {
+        // Any other value is not true.
         let is_true = |json: Option<Json>| json.is_some_and(|json| json.get() == "true");
+        // A tool of the caller's own has no type, or this one.
         let kind = definition.kind.0.filter(|kind| &**kind != "custom");
         let name = definition.name.0.filter(|name| !name.is_empty());
         let Some(kind) = kind else {
+            // Without a name nobody could call it.
             let Some(name) = name.filter(|name| &**name != PLACEHOLDER) else {
                 return;
             };
@@ -105,6 +108,7 @@ impl Tools {
                 ..Tool::function(name, description, schema)
             });
         } else {
+            // A tool that its service runs itself: told of, and not offered.
             self.foreign.push(kind);
         }
     }
@@ -112,6 +116,7 @@ impl Tools {
 
 fn described(description: Option<Json>, examples: Option<Json>) -> Option<Json> {
     let examples = examples.filter(|examples| {
+        // From `[x]` on: an empty list shows nothing.
         examples.get().starts_with('[') && (3..=MOST_EXAMPLE_BYTES).contains(&examples.get().len())
     });
     let Some(examples) = examples else {
@@ -120,6 +125,7 @@ fn described(description: Option<Json>, examples: Option<Json>) -> Option<Json> 
     let words = description.as_ref().and_then(Json::as_text);
     let words = words.unwrap_or_default();
     Some(Json::string(
+        // Without a description the examples are all there is.
         format!("{words}\nExamples of its input: {}", examples.get()).trim_start(),
     ))
 }
