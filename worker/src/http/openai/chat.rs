@@ -36,6 +36,7 @@ pub async fn completions(
     let question = Question {
         request,
         more: Vec::new(),
+        // The setting is this dialect's alone: the others have a place of their own for thinking, or none.
         reasoning: app.settings.http.reasoning_format,
         admission,
     };
@@ -44,9 +45,12 @@ pub async fn completions(
 
 /// Reads the body; one of Responses as well, which some editors send here (doors.md section 4).
 fn read(body: Bytes, most_pieces: usize) -> Result<ChatRequest, Invalid> {
+    // The clone counts a reference; the bytes are not copied.
     match body::read_within(body.clone(), most_pieces) {
         // Only a body that is refused is looked at again, so that nobody else's takes longer.
         Err(invalid) if invalid.param.as_deref() == Some("messages") => {
+            // The complaint about `messages` stands where it is no body of the other dialect either: its sender meant
+            // this door.
             responses::read_for_chat(body, most_pieces).unwrap_or(Err(invalid))
         }
         read => read,

@@ -47,6 +47,7 @@ pub async fn list(
     page: Query<Page>,
 ) -> Result<HttpResponse, ApiError> {
     let mut entries = entries(&app);
+    // A key that may use some models only is not told of the others, else their names would be asked for.
     entries.retain(|entry| caller.expect_model(&entry.id).is_ok());
     // Only Anthropic's listing has pages, so who sets a limit means that one (conformance M3).
     if Dialect::of(&http) == Dialect::Anthropic || page.limit.is_some() {
@@ -109,6 +110,7 @@ fn entries(app: &App) -> Vec<Entry> {
         let configured = route
             .candidates
             .iter()
+            // The one that would answer: the first of the route that has accounts, as what it can do is what is told.
             .find(|candidate| candidate.provider.accounts().is_configured());
         if let Some(candidate) = configured {
             add(alias, candidate.clone());
@@ -123,6 +125,7 @@ fn entries(app: &App) -> Vec<Entry> {
         for model in provider.models() {
             add(&model.id, app.registry.own(provider, model.clone()));
         }
+        // After the listed ones, whose rows say more.
         for model in provider.discovered() {
             add(&model.id.clone(), app.registry.own(provider, model));
         }
@@ -219,12 +222,14 @@ impl Page {
     fn range(&self, ids: &[&str]) -> Range<usize> {
         let place =
             |id: &Option<String>| ids.iter().position(|known| Some(*known) == id.as_deref());
+        // At least one, or a client that pages would ask for ever; the most is the reference's.
         let most = self.limit.unwrap_or(ids.len()).clamp(1, 1000);
         if self.is_backwards() {
             let end = place(&self.before_id).unwrap_or(ids.len());
             return end.saturating_sub(most)..end;
         }
         let start = place(&self.after_id).map_or(0, |at| at + 1);
+        // Not before the start: two ids in the wrong order make an empty page, not a panic.
         let end = place(&self.before_id).unwrap_or(ids.len()).max(start);
         start..end.min(start + most)
     }

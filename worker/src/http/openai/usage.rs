@@ -33,6 +33,7 @@ impl From<Usage> for UsageMember {
         Self {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
+            // Bounded where they are read (`Usage::bounded`), so the sum fits.
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
             prompt_tokens_details: PromptDetails {
                 cached_tokens: usage.cached_tokens,

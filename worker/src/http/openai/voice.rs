@@ -21,6 +21,7 @@ use crate::{
         dialect::Dialect,
         error::ApiError,
     },
+    impossible::OrImpossible as _,
 };
 
 /// Ends in a blank line, which is safe because no event of ours has an id (conformance S9).
@@ -48,8 +49,9 @@ impl ChatVoice {
     pub(in crate::http) fn new(request: Arc<ChatRequest>) -> Self {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+            .or_impossible("the clock is past 1970");
         Self {
+            // With usage asked for, every chunk has the member, null but for the last (the API's reference).
             tail: if request.include_usage {
                 "],\"usage\":null}\n\n"
             } else {
@@ -69,6 +71,7 @@ impl ChatVoice {
         let bit = 1 << choice;
         if self.told_roles & bit == 0 {
             self.told_roles |= bit;
+            // Null beside a call, as the API has it: SDKs join texts, and an empty one would become an empty message.
             let content = if is_call { json!(null) } else { json!("") };
             self.chunk(out, choice, |out| {
                 put_json(out, &json!({"role": "assistant", "content": content}));
@@ -118,6 +121,7 @@ impl Voice for ChatVoice {
     fn begin(&mut self, _: &mut BytesMut) {
         let (id, created) = (&self.id, self.created);
         let model = Value::from(self.request.model.as_str());
+        // Rendered here and not in `new`, as an answer in one piece never needs it.
         self.head = format!(
             r#"data: {{"id":"{id}","object":"chat.completion.chunk","created":{created},"model":{model},"choices":["#
         );
@@ -149,6 +153,7 @@ impl Voice for ChatVoice {
                 out.put_slice(rest.as_bytes());
             }
             Piece::Extra(members) => self.chunk(out, choice, |out| put_json(out, &members)),
+            // In a chunk with an empty delta: clients add its lists up, wherever the text was cut.
             Piece::Logprobs(logprobs) => self.bare_chunk(out, choice, None, &logprobs),
             Piece::Finish(reason) => self.bare_chunk(out, choice, Some(reason), &Value::Null),
         }
@@ -156,6 +161,7 @@ impl Voice for ChatVoice {
 
     fn finish(&mut self, out: &mut BytesMut, usage: Usage) {
         if self.request.include_usage {
+            // A chunk without choices, which is why clients that index the first one must ask for it (`include_usage`).
             out.put_slice(self.head.as_bytes());
             out.put_slice(b"],\"usage\":");
             put_json(out, &UsageMember::from(usage));
@@ -193,6 +199,7 @@ pub(super) fn citations<'a>(sources: impl Iterator<Item = &'a Source>) -> Vec<&'
     sources.sort_by_key(|source| source.number);
     let mut seen = HashSet::new();
     let urls = sources.into_iter().map(|source| source.url.as_str());
+    // In the order of their numbers, by which the text cites them.
     urls.filter(|url| seen.insert(*url)).collect()
 }
 

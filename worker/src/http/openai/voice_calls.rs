@@ -32,6 +32,7 @@ impl Calls {
                 Some(name) => json!({"name": name, "arguments": arguments}),
                 None => json!({"arguments": arguments}),
             };
+            // The older form has one call; a second would overwrite the first in clients that join by name.
             return (call.index == 0).then(|| json!({"function_call": function}));
         }
         let place = (choice, call.index);
@@ -65,6 +66,7 @@ impl Calls {
             return json!({"id": call.id, "type": "custom", "custom": {"name": name, "input": call.arguments}});
         }
         let arguments = if call.arguments.is_empty() {
+            // Clients parse them, and an empty text is no JSON (conformance T4).
             "{}"
         } else {
             call.arguments.as_str()

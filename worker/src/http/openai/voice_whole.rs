@@ -11,6 +11,7 @@ use super::{
 use crate::{
     chat::{FinishReason, Usage},
     http::answering::{Item, Source, Whole},
+    impossible::OrImpossible as _,
 };
 
 #[derive(Serialize)]
@@ -80,10 +81,7 @@ pub(super) fn render(
         system_fingerprint: (),
         citations: citations(sources.iter()),
     };
-    let body = serde_json::to_vec(&completion);
-    // Our own types with string keys cannot fail to serialise.
-    debug_assert!(body.is_ok(), "{body:?}");
-    body.unwrap_or_default()
+    serde_json::to_vec(&completion).or_impossible("our own types with string keys serialise")
 }
 
 fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choice {
@@ -100,12 +98,14 @@ fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choi
     let is_only_calls = content.is_empty() && !tool_calls.is_empty();
     let mut function_call = None;
     if calls.is_older_form() {
+        // It has a place for one; the others of the round are lost to such a caller, as at OpenAI.
         function_call = tool_calls.drain(..).next();
     }
     let mut members = whole.extra;
     if !sources.is_empty() {
         let mut annotations = annotations(sources);
         match members.get_mut("annotations") {
+            // What the upstream itself cites stays in front, as its numbers are in the text.
             Some(Value::Array(known)) => known.append(&mut annotations),
             _ => {
                 members.insert("annotations".to_owned(), annotations.into());
@@ -116,6 +116,7 @@ fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choi
         index,
         message: Message {
             role: "assistant",
+            // Null beside calls alone, as the API has it; an answer of nothing at all is an empty text.
             content: (!is_only_calls).then_some(content),
             refusal: members.remove("refusal").unwrap_or_default(),
             reasoning_content,

@@ -51,6 +51,8 @@ fn each<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
         }
 
         fn visit_seq<A: SeqAccess<'de>>(mut self, mut seq: A) -> Result<(), A::Error> {
+            // A list that is too long is read to its end all the same: `serde` takes a sequence that stops early for a
+            // wrong body.
             while let Some(item) = seq.next_element()? {
                 (self.0)(item);
             }
@@ -128,6 +130,8 @@ impl<'de> Deserialize<'de> for Thinking {
                 let mut kind: Option<String> = None;
                 while let Some(name) = map.next_key()? {
                     match name {
+                        // As every member that stands twice ([`crate::http::reading`] puts it right), so that nobody
+                        // reads another one than we do.
                         Name::Type if kind.is_some() => {
                             return Err(de::Error::duplicate_field("type"));
                         }

@@ -146,6 +146,7 @@ impl Body<'_> {
                 "'stop' must not hold an empty sequence.",
             ));
         }
+        // Whoever says how hard to think has said whether to; the other two spellings are extensions of some services.
         let effort = self.reasoning_effort.as_deref().map(Effort::read);
         let thinking = effort
             .map(Effort::is_thinking)
@@ -190,6 +191,7 @@ impl Body<'_> {
             search,
             // One empty stop sequence is what some clients send for "none".
             stop: stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
+            // The newer name wins: who sends both means the older for gateways that do not know the newer.
             max_tokens: self.max_completion_tokens.or(self.max_tokens),
             user: self.user.filter(|user| !user.is_empty()),
             n,

@@ -72,6 +72,7 @@ struct FunctionCall {
 
 impl From<Message> for chat::Message {
     fn from(read: Message) -> Self {
+        // The first as DeepSeek and its like have it; both are sent by clients that do not know whom they talk to.
         let thought = read.reasoning_content.0.or(read.reasoning.0);
         let thought = thought.filter(|text| !text.is_empty());
         Self {
@@ -81,6 +82,7 @@ impl From<Message> for chat::Message {
             tool_calls: read.tool_calls.or_else(|| {
                 let FunctionCall { name, arguments } = read.function_call?;
                 Some(vec![chat::message::ToolCall {
+                    // The older form has none; the engine gives one where a dialect needs it.
                     id: String::new(),
                     is_custom: false,
                     function: Some(chat::message::FunctionCall { name, arguments }),
@@ -108,6 +110,7 @@ impl From<ToolCall<'_>> for chat::message::ToolCall {
             input: Text,
         }
 
+        // Read only where there is no `function`: a member of that name may be anything to another API.
         let custom = || serde_json::from_str::<Custom>(read.custom?.get()).ok();
         let (function, is_custom) = match read.function {
             Some(FunctionCall { name, arguments }) => (Some((name, arguments)), false),
@@ -164,6 +167,7 @@ fn older_call<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<FunctionCall>, D::Error> {
     let raw = <&RawValue>::deserialize(deserializer)?;
+    // Refused, a conversation that went on with another gateway would be lost for an old message of it.
     Ok(serde_json::from_str(raw.get()).ok())
 }
 
@@ -209,7 +213,9 @@ impl<'de> Deserialize<'de> for Said {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said, A::Error> {
+                // A stranger's length is a hint: room for what is usual, and no more before it has come.
                 let mut parts = Vec::with_capacity(seq.size_hint().unwrap_or(1).min(64));
+                // Counted one by one, so that a million tiny parts end the reading and not the memory.
                 while let Some(part::Read(part)) = seq.next_element()? {
                     text::count_piece()?;
                     parts.push(part);

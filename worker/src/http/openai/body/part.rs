@@ -76,6 +76,8 @@ impl Loose {
         name: &'static str,
     ) -> Result<(), A::Error> {
         if !matches!(self, Self::Absent) {
+            // Before its value is read: the body is read again as put right, and the first reading costs no more than
+            // it must.
             return Err(de::Error::duplicate_field(name));
         }
         *self = map.next_value()?;
@@ -247,6 +249,7 @@ impl Members {
         let kind = match self.kind {
             Loose::Text(kind) => kind,
             // Some clients leave the type of a text out.
+            // Missing alone is forgiven; any other type without `type` could be taken for the wrong one.
             Loose::Absent if matches!(self.text, Loose::Text(_)) => "text".into(),
             Loose::Absent => return Err(E::missing_field("type")),
             Loose::Object(_) | Loose::Other => {
@@ -266,6 +269,8 @@ impl Members {
             }
             "image_url" => {
                 let detail = match &self.image_url {
+                    // An unknown `detail` is none: it only says how closely to look, and is no reason to refuse a
+                    // picture.
                     Loose::Object(inside) => inside.detail.as_deref().and_then(detail),
                     Loose::Absent | Loose::Text(_) | Loose::Other => None,
                 };
@@ -280,6 +285,8 @@ impl Members {
                 let detail = self.detail.text().as_deref().and_then(detail);
                 Ok(match self.image_url.url() {
                     Some(image_url) => Part::ImageUrl { image_url, detail },
+                    // It is refused only behind the last answer (`odd_part`): an old reference in the history must not
+                    // end a conversation.
                     None => Part::Other { kind },
                 })
             }
@@ -296,6 +303,8 @@ impl Members {
                 file.file_data = file.file_data.or_else(|| self.file_data.text());
                 file.filename = file.filename.or_else(|| self.filename.text());
                 file.url = file.url.or_else(|| self.file_url.url().map(Url::into_text));
+                // An id of a file alone leads to nothing here, and the whole document may still be at an upstream of
+                // the same dialect, which gets the body as it is.
                 Ok(if file.file_data.is_none() && file.url.is_none() {
                     Part::Other { kind }
                 } else {

@@ -118,6 +118,7 @@ impl<'de> DeserializeSeed<'de> for Inner {
     type Value = Option<Box<Definition>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        // Not `deserialize_map`: a `function` that is a text would refuse a body that its own upstream may understand.
         deserializer.deserialize_any(self)
     }
 }
@@ -177,9 +178,12 @@ impl Definition {
                 Key::Schema => it.schema = map.next_value()?,
                 Key::Strict => it.is_strict = is_true(map.next_value()?),
                 Key::DeferLoading => it.is_deferred = is_true(map.next_value()?),
+                // Only at the outer level: a `function` within a `function` would let a body choose how deep the stack
+                // goes.
                 Key::Function | Key::Custom if is_outer => {
                     let inside = map.next_value_seed(Inner)?;
                     let is_custom = matches!(key, Key::Custom);
+                    // The first that is an object stays, should a `null` of the other name follow it.
                     it.inside = inside.map(|inside| (inside, is_custom)).or(it.inside);
                 }
                 Key::Function | Key::Custom | Key::Other => {
@@ -202,6 +206,7 @@ impl Definition {
                     && !matches!(kind, "function" | "custom")
                 {
                     return Some(Tool {
+                        // A tool of the service's own has no name but its type, by which the provider finds it.
                         name: kind.into(),
                         description: None,
                         kind: ToolKind::Hosted,
@@ -225,6 +230,7 @@ impl Definition {
                     parameters: inside.parameters,
                 }
             },
+            // Either place: the reference puts `strict` inside, and older clients beside it.
             is_strict: inside.is_strict || self.is_strict,
             is_deferred: inside.is_deferred || self.is_deferred,
         })
@@ -272,8 +278,10 @@ pub(super) fn tool_choice(choice: Option<&RawValue>) -> ToolChoice {
     }
 
     let named = |name: Option<Text>, function: Option<Name>, custom: Option<Name>| {
+        // The name next to the type is Responses' and Anthropic's form, the one inside is chat completions'.
         name.or_else(|| Some(function.or(custom)?.name))
     };
+    // Compared as it is written, so that a stranger's megabyte is not read into a tree to be thrown away.
     let Some(choice) = choice.filter(|choice| choice.get().len() <= MOST_CHOICE_BYTES) else {
         return ToolChoice::Auto;
     };
@@ -331,6 +339,7 @@ impl ResponseFormat {
             "json_object" => Format::JsonObject,
             "json_schema" => {
                 let read = self.json_schema.0.unwrap_or_default();
+                // Absent inside is an upstream's to complain about; here it is a schema that binds nothing.
                 Format::JsonSchema(Box::new(JsonSchema {
                     name: read.name.unwrap_or_default(),
                     description: read.description,

@@ -23,6 +23,7 @@ use crate::{
 const MAX_STOPS: usize = 4;
 const MOST_STOP_BYTES: usize = 4096;
 
+// Said in the system's place, as a beginning that reads like a question would be answered otherwise.
 const GO_ON: &str = "You complete texts. The user's message is the beginning of a text or of a program. Write what comes next, \
     starting exactly where it ends: repeat nothing of it, explain nothing, and put nothing around your text.";
 const FILL_IN: &str = "You complete texts and programs at a cursor. The user's message has what stands before the cursor \
@@ -112,6 +113,7 @@ impl<'de> Deserialize<'de> for Texts {
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
                 let mut texts = Vec::new();
                 // More than anybody may ask for need not be kept.
+                // One more than may be asked for, so that the check below sees that it was too many.
                 while texts.len() <= MAX_CHOICES as usize {
                     let Some(text) = seq.next_element()? else {
                         return Ok(Texts(texts));
@@ -119,6 +121,7 @@ impl<'de> Deserialize<'de> for Texts {
                     text::count_piece()?;
                     texts.push(text);
                 }
+                // Read to its end, else what follows would be taken for a broken body.
                 while seq.next_element::<IgnoredAny>()?.is_some() {}
                 Ok(Texts(texts))
             }
@@ -145,11 +148,14 @@ impl Body {
             .prompt
             .map(|Texts(prompts)| prompts)
             .unwrap_or_default();
+        // An empty text before the cursor is the beginning of a file, and a question with what follows it; without that
+        // it is none.
         let is_nothing = prompts.iter().any(|prompt| prompt.is_empty()) && suffix.is_none();
         if prompts.is_empty() || is_nothing {
             return Err(Invalid::field("prompt", "'prompt' must hold a text."));
         }
         let n = self.n.unwrap_or(1);
+        // Both together are turns of accounts, so both together are bounded.
         let choices = prompts.len().saturating_mul(n as usize);
         if n == 0 || choices > MAX_CHOICES as usize {
             return Err(Invalid::field(
@@ -157,6 +163,8 @@ impl Body {
                 format!("'n' texts for each prompt must be between 1 and {MAX_CHOICES} in all."),
             ));
         }
+        // Refused rather than left out: who asks for the best of several, or for probabilities, reckons with what
+        // comes.
         for (param, is_set) in [
             ("best_of", self.best_of.is_some_and(|best| best > 1)),
             ("logprobs", self.logprobs.is_some()),
@@ -275,6 +283,7 @@ fn question(prompt: &Text, suffix: Option<&Text>) -> Vec<Message> {
             Message::new(Role::User, prompt.clone()),
         ],
         Some(suffix) => {
+            // Tags and not a fill-in-the-middle token: those belong to the vocabularies of models that do not chat.
             let both = format!("<before>{prompt}</before>\n<after>{suffix}</after>");
             vec![
                 Message::new(Role::System, FILL_IN),

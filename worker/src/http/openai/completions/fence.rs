@@ -24,12 +24,15 @@ const FENCE: &str = "```";
 impl Unfence {
     /// What may be said after the next piece.
     pub(super) fn feed(&mut self, piece: &str) -> String {
+        // Once something else than a fence has come, nothing is looked at again: a fence in the middle is the text's
+        // own.
         if self.state == State::Bare {
             return piece.to_owned();
         }
         self.held.push_str(piece);
         if self.state == State::Beginning {
             let text = self.held.trim_start();
+            // `get` and not a slice: three bytes may end within a character.
             if !FENCE.starts_with(text.get(..FENCE.len()).unwrap_or(text)) {
                 self.state = State::Bare;
                 return std::mem::take(&mut self.held);
@@ -37,6 +40,7 @@ impl Unfence {
             // The line of the fence may name a language.
             let Some((_, inside)) = text.split_once('\n').filter(|_| text.starts_with(FENCE))
             else {
+                // Its line is not whole yet, and how much of it is the language nobody knows.
                 return String::new();
             };
             self.held = inside.to_owned();
@@ -51,6 +55,8 @@ impl Unfence {
     pub(super) fn finish(&mut self) -> String {
         let held = std::mem::take(&mut self.held);
         match self.state {
+            // A line's end before the fence was held back as well, and belongs to the fence: the text goes on where the
+            // cursor stands.
             State::Fenced if held.trim() == FENCE => String::new(),
             State::Beginning | State::Fenced | State::Bare => held,
         }
@@ -63,10 +69,12 @@ fn said(text: &str) -> usize {
     if let Some(before) = text.trim_end().strip_suffix(FENCE) {
         let before = before.trim_end_matches(blank);
         if before.is_empty() || before.ends_with('\n') {
+            // The line's end stays held with the fence: it is said only if more text follows.
             return before.len().saturating_sub(1);
         }
     }
     let (before, line) = text.rsplit_once('\n').unwrap_or(("", text));
+    // A line that could still become the fence is held, with the line's end before it (`before.len()`, not one more).
     if FENCE.starts_with(line.trim_start_matches(blank)) {
         before.len()
     } else {

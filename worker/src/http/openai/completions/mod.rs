@@ -41,10 +41,12 @@ pub async fn create(
         && !more.is_empty()
     {
         let rest: u64 = more.iter().map(|request| request.prompt_tokens()).sum();
+        // Set here, as the choices are one answer with one usage, and each request would count only its own prompt.
         first.counted = OnceLock::from(first.prompt_tokens() + rest);
     }
     let mut requests = asks.requests.into_iter().map(Arc::new);
     let Some(request) = requests.next() else {
+        // Never so after `read_within`, which refuses an empty list; a 400 costs no more than a panic.
         return Err(ApiError::bad_request("'prompt' must hold a text."));
     };
     let question = Question {

@@ -14,6 +14,7 @@ use crate::{
         dialect::Dialect,
         error::ApiError,
     },
+    impossible::OrImpossible as _,
 };
 
 /// About how long a chunk is without its text.
@@ -43,6 +44,7 @@ impl Choice {
             .echo
             .take()
             .map(|echo| echo.to_string())
+            // Empty after the first piece: `take` has given it out, so that it stands before the text once.
             .unwrap_or_default();
         match &mut self.unfence {
             None => text.push_str(piece),
@@ -61,9 +63,11 @@ impl CompletionVoice {
     pub(super) fn new(asks: &Asks) -> Self {
         let created = SystemTime::now()
             .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
+            .or_impossible("the clock is past 1970");
         let first = asks.requests.first();
         let choices = asks.requests.iter().enumerate().flat_map(|(at, request)| {
+            // Choices are numbered prompt by prompt, as the reference has it: all texts for the first, then for the
+            // second.
             (0..request.n).map(move |_| Choice {
                 echo: asks.echoes.get(at).cloned(),
                 unfence: asks.fills_in.then(Unfence::default),
@@ -73,6 +77,7 @@ impl CompletionVoice {
             id: format!("cmpl-{}", Uuid::new_v4().simple()),
             created: created.as_secs(),
             model: first
+                // Empty only for a body without prompts, which never comes here.
                 .map(|request| request.model.clone())
                 .unwrap_or_default(),
             include_usage: first.is_some_and(|request| request.include_usage),
@@ -84,6 +89,7 @@ impl CompletionVoice {
         let choice = self.choices.get_mut(choice);
         choice
             .map(|choice| choice.say(piece, is_end))
+            // A choice beyond those asked for says nothing, rather than to be a panic in the middle of a stream.
             .unwrap_or_default()
     }
 
@@ -176,6 +182,8 @@ impl Voice for CompletionVoice {
                 }
             }
             let text = self.say(index, &text, true);
+            // An answer that ends without a reason has ended by itself, as every provider that has no word for it means
+            // it.
             let reason = whole.finish.unwrap_or(FinishReason::Stop);
             said.push(choice(index, &text, Some(word(reason))));
         }

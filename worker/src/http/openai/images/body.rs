@@ -126,10 +126,12 @@ fn pictures<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<Input>, D:
             }
         };
         // Plain base64 is what answers hold, and what comes back.
+        // Base64 has no colon, every URL has.
         let is_link = link.contains(':');
         Ok(Input::Url(if is_link {
             link.into()
         } else {
+            // Without a type: what it is, its first bytes say when it is read.
             format!("data:;base64,{link}").into()
         }))
     };
@@ -157,6 +159,7 @@ pub(super) fn generation(body: Bytes, most_pieces: usize) -> Result<Wanted, Inva
     // Nothing is drawn after pictures here; that is the other door's.
     for (name, given) in [("images", &mut members.images), ("mask", &mut members.mask)] {
         if !std::mem::take(given).is_empty() {
+            // Told as without effect, rather than refused: programs send the members of both doors to both.
             members.others.insert(name.to_owned(), Some(IgnoredAny));
         }
     }
@@ -212,6 +215,7 @@ impl Members {
             return Ok(());
         }
         let text = field.text()?.to_owned();
+        // As null in JSON: forms send every field that they have.
         if text.is_empty() {
             return Ok(());
         }
@@ -230,6 +234,7 @@ impl Members {
             "response_format" => self.response_format = Some(text),
             "output_format" => self.output_format = Some(text),
             "user" => self.user = Some(text),
+            // A form has texts only; whatever is not `true` is false, as clients write `0`, `no` or nothing.
             "stream" => self.stream = Some(text.trim() == "true"),
             _ => {
                 self.others.insert(name, Some(IgnoredAny));
@@ -254,6 +259,7 @@ impl Members {
             return Err(Invalid::field("prompt", "You must provide a 'prompt'."));
         }
         if prompt.len() > MOST_PROMPT_BYTES {
+            // Before anything is asked of anybody: a service takes an account's time to refuse it.
             let message = format!("'prompt' has at most {MOST_PROMPT_BYTES} bytes.");
             return Err(Invalid::field("prompt", message));
         }
@@ -288,6 +294,7 @@ impl Members {
             let message = "'output_format' must be 'png', 'jpeg' or 'webp'.";
             return Err(Invalid::field("output_format", message));
         }
+        // Only after all were read: their bytes are bounded by the body's, and this limit is OpenAI's own.
         for (param, given, most) in [
             ("image", self.images.len(), MOST_INPUTS),
             ("mask", self.mask.len(), 1),
@@ -315,6 +322,7 @@ impl Members {
                 quality: word("quality", self.quality)?,
                 style: word("style", self.style)?,
                 images: self.images,
+                // One at most, checked above.
                 mask: self.mask.into_iter().next(),
                 user: self.user,
                 bytes,
@@ -323,6 +331,7 @@ impl Members {
             handover,
             output: self.output_format,
             is_stream: self.stream.unwrap_or(false),
+            // A header has room for so many; who sets more fields than that is not reading it.
             ignored: ignored.take(MOST_NAMES).collect(),
         })
     }

@@ -57,9 +57,11 @@ pub(super) struct Outcome {
 
 /// How many pictures each turn is to draw.
 pub(super) fn shares(n: u32, per_turn: u32) -> Vec<u32> {
+    // A provider that says none a turn would divide by nothing.
     let per_turn = per_turn.max(1);
     let turns = n.div_ceil(per_turn);
     (0..turns)
+        // The last turn draws what is left, else a caller would be given, and an account pay for, more than was asked.
         .map(|turn| (n - turn * per_turn).min(per_turn))
         .collect()
 }
@@ -89,6 +91,7 @@ pub(super) async fn draw(
     let turns = shares(request.n, first.per_turn).into_iter();
     let turns = turns.map(|share| turn(job, route, request, share, is_here));
     let at_once = usize::try_from(first.at_once.max(1)).unwrap_or(1);
+    // `buffered`, not `buffer_unordered`: pictures come back in the order in which they were asked for.
     let mut turns = std::pin::pin!(stream::iter(turns).buffered(at_once));
     let (mut pictures, mut failure, mut served) = (Vec::new(), None, Served::default());
     let started = std::time::Instant::now();
@@ -99,7 +102,9 @@ pub(super) async fn draw(
                 Kind::Timeout,
                 "the pictures took longer than REQUEST_TIMEOUT allows, and some turns were still at work on them",
             );
+            // The first failure is the one to tell: those that follow it are often its consequence.
             failure = failure.or(Some(late));
+            // What is still at work is dropped with the stream, and the lease with it; what came until then is given.
             break;
         };
         let Some((result, by)) = next else {
@@ -117,6 +122,7 @@ pub(super) async fn draw(
             }
             Err(error) => {
                 if pictures.is_empty() {
+                    // Who failed is told only where nobody brought anything; else who drew is.
                     served = by;
                 }
                 failure = failure.or(Some(error));
@@ -141,6 +147,7 @@ async fn turn(
     share: u32,
     is_here: bool,
 ) -> (Result<Vec<Drawn>, ProviderError>, Served) {
+    // So many at most, however many a service draws: the share of the memory and the caller's `n` rest on it.
     let most = usize::try_from(share).unwrap_or(usize::MAX);
     media::run(
         job,
@@ -156,11 +163,14 @@ async fn turn(
                 ));
             };
             let ask = Arc::new(ImageRequest {
+                // Another candidate of the route may draw fewer at once than the first, for which the shares were cut.
                 n: share.min(draws.per_turn.max(1)),
                 size: fitted(draws.sizes, request.size),
                 ..request.clone()
             });
             let mut drawn = Vec::new();
+            // One after the other: each is held whole, and that there is no more room is seen before the next one is
+            // fetched.
             for picture in images.draw(&ask, turn).await?.into_iter().take(most) {
                 let handed = handed_over(job, images, picture, is_here, turn).await;
                 match handed {
@@ -170,10 +180,13 @@ async fn turn(
                         turn.absolve();
                         return Err(error.lasting());
                     }
+                    // Those that came are given; asking again would draw, and count, all of them anew.
                     Err(_) => break,
                 }
             }
             if drawn.is_empty() {
+                // It failed without a word of it, so another account may do better: unlike a picture that cannot be
+                // had.
                 return Err(ProviderError::empty_answer());
             }
             Ok(drawn)
@@ -196,12 +209,15 @@ async fn handed_over(
             url,
             is_public: true,
         } if !is_here => At::Link(url),
+        // Also a public one where the caller wants base64, and one that opens only with the service's cookie, which no
+        // caller has.
         Place::Link { url, .. } => {
             let file = fetched(images, &url, turn, &mut share).await?;
             At::Here(file, share)
         }
         Place::Bytes(bytes) => {
             share
+                // Counted before it is encoded; the base64 alone is a third more than the file.
                 .grow_to(bytes.len() * COPIES)
                 .map_err(|full| ProviderError::new(Kind::Overloaded, full.to_string()))?;
             let mime = picture.mime.unwrap_or_default();
@@ -224,6 +240,7 @@ async fn fetched(
     turn: &Turn,
     share: &mut Share,
 ) -> Result<Attachment, ProviderError> {
+    // A cell, as the check is called from within the download, which borrows it while this function still has it.
     let share = RefCell::new(share);
     let room = |bytes: usize| share.borrow_mut().grow_to(bytes * COPIES).is_ok();
     let mut waits = FETCH_AGAIN.iter();
@@ -234,6 +251,7 @@ async fn fetched(
         };
         let error = match fetched.await {
             Ok(file) if file.is_image() => return Ok(file),
+            // Some stores answer 200 with a page that says "not yet".
             Ok(_) => ProviderError::malformed("picture"),
             Err(error) => error,
         };

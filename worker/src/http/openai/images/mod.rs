@@ -44,6 +44,7 @@ use crate::{
         form,
         place::Place,
     },
+    impossible::OrImpossible as _,
     providers::{NoRoute, Route, registry::Candidate},
 };
 
@@ -90,11 +91,13 @@ async fn answer(
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
     Place::look(app, http)?;
+    // Grows with what is held of the body; nothing is held before the first byte is.
     let mut share = app.memory.share();
     let mut asked = relay::take_in(http, app, payload, &mut share).await?;
     let model = model(app, asked.model.as_deref());
     caller.expect_model(&model)?;
     if is_lanes(app, &model) {
+        // Before the body is read further, since what follows depends on who answers.
         let endpoint = match door {
             Door::Generations => &relay::IMAGE_GENERATIONS,
             Door::Edits => &relay::IMAGE_EDITS,
@@ -107,7 +110,9 @@ async fn answer(
     }
     let content_type = asked.content_type.clone();
     let body = relay::whole(asked, &mut share).await?;
+    // The body's own bytes and what is read out of it; the pieces are counted while they are read.
     share.grow_for_body(body.len(), 0)?;
+    // The limits before the place: a caller over its limit must not keep others from one.
     let reservation = answering::reserve(http, app, 0).await?;
     let admission = Admission::new(Place::take(app)?, share).with(reservation);
     let wanted = read(door, body, &content_type, app).await?;
@@ -146,6 +151,7 @@ async fn read(door: Door, body: Bytes, content_type: &str, app: &App) -> Result<
     let most_pieces = app.settings.http.most_messages;
     let length = body.len();
     match (door, form::boundary(content_type)?) {
+        // Not aside: it cuts the body where the boundary stands and copies none of its files.
         (Door::Edits, Some(boundary)) => body::edit_form(&body, &boundary),
         (Door::Generations, Some(_)) => Err(ApiError::bad_request("The body must be JSON.")),
         (Door::Edits, None) => Ok(aside(length, move || body::edit(body, most_pieces)).await?),
@@ -160,6 +166,7 @@ fn model(app: &App, asked: Option<&str>) -> String {
     let asked = asked.filter(|asked| !asked.trim().is_empty());
     let name = asked.unwrap_or(OPENAIS_DEFAULT);
     let instead = app.settings.http.image_model.as_ref();
+    // A model of that name that a provider does have goes first, else a lane's owner could not be asked for it.
     match instead.filter(|_| is_openais(name) && app.registry.resolve(name).is_none()) {
         Some(instead) => instead.clone(),
         None => name.to_owned(),
@@ -221,6 +228,8 @@ fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiE
         let draws = |it: &Candidate| it.provider.images().and_then(|by| by.draws(&it.model));
         route
             .candidates
+            // Those that cannot are left out one condition after the other, so that the error names the first that
+            // nobody meets.
             .retain(|candidate| draws(candidate).is_some_and(|draws| is_able(&draws)));
         match route.candidates.first().and_then(draws) {
             Some(first) => Ok(first),
@@ -240,6 +249,7 @@ fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiE
             let message = format!("The model '{model}' takes {most} pictures at most.");
             return Err(Invalid::field("image", message).into());
         }
+        // The most that any of them takes is told first, so that the message can say a number.
         first = able("image", &|draws| draws.inputs >= given, &mut route)?;
     }
     if request.mask.is_some() {
@@ -268,12 +278,14 @@ fn handover(wanted: &Wanted) -> Handover {
 /// The answer, with what has to be said of it in its head.
 async fn respond(wanted: &Wanted, model: &str, first: &Draws, outcome: Outcome) -> HttpResponse {
     let mut response = HttpResponse::Ok();
+    // Links end, and pictures are the caller's own: no cache between may keep them.
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     let asked = usize::try_from(wanted.request.n).unwrap_or(usize::MAX);
     let missing = asked.saturating_sub(outcome.pictures.len());
     if missing > 0 {
         say_missing(&mut response, missing, outcome.failure.as_ref());
     }
+    // Of the first that is here: a header has room for one, and services write all of an answer alike.
     let format = outcome
         .pictures
         .iter()
@@ -281,6 +293,8 @@ async fn respond(wanted: &Wanted, model: &str, first: &Draws, outcome: Outcome) 
             At::Here(file, _) => draw::format_of(file).map(str::to_owned),
             At::Link(_) => None,
         });
+    // The first is the model that the caller means; another that stood in may have obeyed more or less, and is named in
+    // `X-Hive-Model`.
     let ignored = ignored(wanted, first, format.as_deref());
     if !ignored.is_empty() {
         response.insert_header(("x-hive-ignored", ignored.join(", ")));
@@ -347,6 +361,7 @@ fn ignored(wanted: &Wanted, first: &Draws, format: Option<&str>) -> Vec<String> 
         ("style", request.style.is_some() && !first.finish),
         (
             "output_format",
+            // A link's format is unknown until somebody opens it, so it counts as not obeyed.
             output.is_some_and(|asked| Some(asked) != format),
         ),
     ];
@@ -375,7 +390,8 @@ fn write(
 ) -> String {
     let created = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+        .or_impossible("the clock is past 1970")
+        .as_secs();
     let data: Vec<Value> = outcome
         .pictures
         .into_iter()
@@ -405,6 +421,7 @@ fn write(
         return body.to_string();
     }
     let mut events = String::new();
+    // Each picture is one event, with the last of it: no service shows how a picture becomes.
     for mut data in data {
         data["type"] = json!("image_generation.completed");
         data["created_at"] = json!(created);

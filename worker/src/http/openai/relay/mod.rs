@@ -105,6 +105,7 @@ pub async fn pass(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
+    // A place is looked for before the body is read, and taken behind it: a slow body must not hold one.
     Place::look(&app, &http)?;
     let mut share = app.memory.share();
     let asked = take_in(&http, &app, payload, &mut share).await?;
@@ -151,6 +152,7 @@ pub(in crate::http) async fn pass_on(
     let mut record = record(endpoint.step, http, caller, admission, model.as_deref());
     let passed: Result<Passed, ApiError> = async {
         if let Some(model) = &model {
+            // Within the block, so that its error is in the log line too.
             caller.expect_model(model)?;
         }
         let route = route(app, endpoint, model.as_deref())?;
@@ -172,6 +174,7 @@ pub(in crate::http) async fn pass_on(
     }
     .await;
     let passed = passed.inspect_err(|error| record.fail(error))?;
+    // The request has gone out: what is held of it would else stay for as long as the answer comes.
     drop((call, share));
     Ok(through::respond(passed.answer, passed.lease, record, app))
 }
@@ -180,6 +183,7 @@ pub(in crate::http) async fn pass_on(
 fn route(app: &App, endpoint: &Endpoint, model: Option<&str>) -> Result<Route, ApiError> {
     let Some(model) = model else {
         let lanes = app.registry.providers().iter();
+        // In the registry's order, as for a model that several have.
         let candidates: Vec<Candidate> = lanes
             .filter(|lane| lane.relay().is_some() && lane.accounts().is_configured())
             // Of no name: there is no place in the body where it would be said.
@@ -198,6 +202,7 @@ fn route(app: &App, endpoint: &Endpoint, model: Option<&str>) -> Result<Route, A
         .candidates
         .retain(|candidate| candidate.provider.relay().is_some());
     if route.candidates.is_empty() {
+        // Not 404: the model is there, and only does something else.
         return Err(ApiError::no_lane(endpoint.does, model));
     }
     Ok(route)

@@ -41,6 +41,7 @@ impl Asked {
     /// API's.
     #[must_use]
     pub(in crate::http) fn named(mut self, model: String) -> Self {
+        // A form's parts have headers of their own, and a new one would need its boundary; its API has a default.
         let is_json = !self.content_type.starts_with("multipart/");
         if self.model.is_none() && is_json {
             let (pieces, rest) = self.body.into_pieces("");
@@ -48,6 +49,7 @@ impl Asked {
             // An object, as its model was looked for in it; the first brace is its own, whatever stands before it.
             let behind = whole.iter().position(|byte| *byte == b'{').map(|at| at + 1);
             let (_, members) = whole.split_at(behind.unwrap_or(0));
+            // `{}` takes no comma behind the member.
             let is_empty = members.trim_ascii_start().starts_with(b"}");
             let after = [if is_empty { &b""[..] } else { b"," }, members].concat();
             let before = Bytes::from_static(b"{\"model\":");
@@ -138,10 +140,12 @@ pub(in crate::http) async fn whole(asked: Asked, share: &mut Share) -> Result<By
     if rest.is_none()
         && let [only] = pieces.as_slice()
     {
+        // As most bodies are: one piece, which is not copied.
         return Ok(only.clone());
     }
     let mut whole = BytesMut::new();
     let mut add = |piece: &Bytes| {
+        // Twice, as a buffer that grows holds the old and the new for a moment.
         share.grow_to(2 * (whole.len() + piece.len()))?;
         whole.extend_from_slice(piece);
         Ok::<(), ApiError>(())
@@ -176,6 +180,7 @@ impl Form for JsonForm {
     type Read = Asked;
 
     fn check(members: Members<'_>, text: &ByteString) -> Result<Asked, Invalid> {
+        // Where in the text it stands, so that all else goes out byte for byte: numbers and order are the caller's.
         let place = members.model.place(text);
         let bytes = text.as_bytes();
         let body = match place.filter(|_| members.model.value.is_some()) {
@@ -210,15 +215,20 @@ async fn form(
 ) -> Result<Asked, ApiError> {
     let is_long = incoming
         .declared
+        // An undeclared length is found out by reading: the second condition below sees it.
         .is_some_and(|length| length > MOST_KEPT_BYTES);
     let (mut scanner, mut held) = (Scanner::new(boundary), BytesMut::new());
     let (mut model, mut user) = (None, None);
     loop {
         if model.is_none() {
+            // Goes on where it stopped, so that a file that comes in small pieces is not searched from its beginning
+            // each time.
             let found = fields(&mut scanner, &held)?;
             model = found.0;
             user = found.1.or(user);
         }
+        // Once the model is known and it is too long to keep, the rest streams; without the model it is held further,
+        // up to the limits.
         if model.is_some() && (is_long || held.len() > MOST_KEPT_BYTES) {
             let rest = incoming.into_rest();
             let mut asked = form_around(held.freeze(), model, user, content_type)?;
@@ -233,6 +243,7 @@ async fn form(
             // As a buffer grows, and counted before it does.
             let wanted = length.max(2 * held.capacity());
             share.grow_to(wanted)?;
+            // `reserve` counts from the length, not from the capacity.
             held.reserve(wanted - held.len());
         }
         held.extend_from_slice(&piece);
@@ -244,6 +255,7 @@ fn fields(scanner: &mut Scanner, form: &[u8]) -> Result<(Option<Place>, Option<P
     let mut user = None;
     loop {
         match scanner.next(form)? {
+            // A file may have that name too; a model is never one.
             Found::Part(part) if part.file_name.is_none() && part.name == "model" => {
                 return Ok((Some(part.content), user));
             }

@@ -55,6 +55,7 @@ pub(super) fn items(origin: &Origin, arguments: &str) -> Option<Vec<Builtin>> {
             let command = match asked.command {
                 Command::Words(words) => words,
                 // A line, as the other kind of shell takes them.
+                // A login shell, as Codex itself calls one.
                 Command::Line(line) => vec!["bash".to_owned(), "-lc".to_owned(), line],
             };
             let action = json!({
@@ -73,6 +74,7 @@ pub(super) fn items(origin: &Origin, arguments: &str) -> Option<Vec<Builtin>> {
             one("shell_call", "sh", json!({"action": action}))
         }
         Origin::ApplyPatch => {
+            // Models wrap a patch even where it is an argument (`unwrap`).
             let operations = operations(&unwrapped(arguments, APPLY_PATCH))?;
             let item = |operation| Builtin {
                 kind: "apply_patch_call",
@@ -82,6 +84,7 @@ pub(super) fn items(origin: &Origin, arguments: &str) -> Option<Vec<Builtin>> {
             Some(operations.into_iter().map(item).collect())
         }
         Origin::ToolSearch => {
+            // Only an object: the item's `arguments` has no other form.
             let asked: Map<String, Value> = serde_json::from_str(arguments).ok()?;
             one(
                 "tool_search_call",
@@ -113,6 +116,7 @@ enum Command {
 /// The files that a patch changes, each as one operation; `None` for what is no patch, or one that this dialect has no
 /// words for (a file that moves).
 fn operations(patch: &str) -> Option<Vec<Value>> {
+    // Both marks must be there: half a patch, as of an answer that was cut, must not be run.
     let lines = patch.trim().strip_prefix("*** Begin Patch")?;
     let lines = lines.strip_suffix("*** End Patch")?;
     let mut operations: Vec<(&str, &str, String)> = Vec::new();
@@ -134,6 +138,7 @@ fn operations(patch: &str) -> Option<Vec<Value>> {
                 diff.push('\n');
             }
             (None, None) if line.trim().is_empty() => {}
+            // Lines that belong to no file: a patch of another kind, left to the client.
             (None, None) => return None,
         }
     }

@@ -57,6 +57,7 @@ impl Echo {
             max_tool_calls: self.max_tool_calls,
             model: &self.model,
             parallel_tool_calls: self.parallel_tool_calls.unwrap_or(true),
+            // A field that is always null is of the unit type, which is written so.
             previous_response_id: (),
             prompt_cache_key: self.prompt_cache_key.as_ref(),
             reasoning: Reasoning {
@@ -82,6 +83,7 @@ impl Echo {
         let written = serde_json::to_string(&response);
         let mut written = written.or_impossible("texts, numbers and JSON that was read before");
         // The items are JSON already, and may be long: they are not read a second time to be written.
+        // The closing brace.
         written.pop();
         written.push_str(",\"output\":[");
         written.push_str(outputs);
@@ -194,6 +196,7 @@ impl From<Usage> for UsageMember {
             output_tokens_details: OutputDetails {
                 reasoning_tokens: usage.reasoning_tokens,
             },
+            // Bounded where they are read (`Usage::bounded`), so the sum fits.
             total_tokens: usage.prompt_tokens + usage.completion_tokens,
         }
     }

@@ -47,6 +47,7 @@ impl Toolbox {
             self.by_bare_name
                 .entry(place.name.clone())
                 .and_modify(|known| {
+                    // A bare name in two namespaces means neither: a wrong guess would run the wrong tool.
                     if known.as_ref() != Some(&name) {
                         *known = None;
                     }

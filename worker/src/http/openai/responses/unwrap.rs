@@ -18,6 +18,7 @@ const MEMBERS: [&str; 3] = ["input", "patch", "code"];
 /// The text itself. `tool` is the tool's name, which a command may begin with.
 pub(super) fn unwrapped<'a>(text: &'a str, tool: &str) -> Cow<'a, str> {
     let mut whole = Cow::Borrowed(text);
+    // From the outside in; the JSON first, as a fence may stand within it and never around it.
     for _ in 0..MOST_LAYERS {
         let inside = json(&whole, tool)
             .or_else(|| fenced(&whole).map(str::to_owned))
@@ -37,8 +38,10 @@ pub(super) fn may_be_wrapped(beginning: &str) -> bool {
         .split_once('\n')
         .map_or((text, false), |(line, _)| (line, true));
     match text.as_bytes() {
+        // One or two backticks may be the beginning of three.
         [] | [b'{', ..] | [b'`'] | [b'`', b'`'] | [b'`', b'`', b'`', ..] => true,
         _ if is_whole => line.contains("<<"),
+        // Until the first line is whole, it may still be a command with a heredoc.
         _ => line.contains("<<") || line.len() < MOST_COMMAND_BYTES,
     }
 }
@@ -53,6 +56,7 @@ fn json(text: &str, tool: &str) -> Option<String> {
         return None;
     };
     let mut members = members.into_iter();
+    // Just one member: with more of them it is a JSON text of its own.
     let (Some((name, value)), None) = (members.next(), members.next()) else {
         return None;
     };
@@ -75,6 +79,7 @@ fn json(text: &str, tool: &str) -> Option<String> {
 /// What stands in one fence: the first line that could close it is the last one.
 fn fenced(text: &str) -> Option<&str> {
     let text = text.trim();
+    // Longer fences enclose shorter ones, as in CommonMark.
     let ticks = text.len() - text.trim_start_matches('`').len();
     if ticks < 3 {
         return None;
@@ -100,6 +105,7 @@ fn heredoc<'a>(text: &'a str, tool: &str) -> Option<&'a str> {
     if !(command.is_empty() || is_tool(command, tool)) {
         return None;
     }
+    // `<<-` strips tabs; the body is taken as it stands.
     let word = word.strip_prefix('-').unwrap_or(word).trim();
     let bare = |quote: char| word.strip_prefix(quote)?.strip_suffix(quote);
     let word = bare('\'').or_else(|| bare('"')).unwrap_or(word);
@@ -116,6 +122,7 @@ fn enclosed(rest: &str, closes: impl Fn(&str) -> bool) -> Option<&str> {
         Some((inside, last)) => (Some(inside), last),
         None => (None, rest),
     };
+    // The closing line once, and last: with another before it the text goes on behind the wrapper, and is none.
     if !closes(last) || inside.is_some_and(|inside| inside.lines().any(&closes)) {
         return None;
     }
@@ -123,6 +130,7 @@ fn enclosed(rest: &str, closes: impl Fn(&str) -> bool) -> Option<&str> {
 }
 
 fn is_tool(command: &str, tool: &str) -> bool {
+    // Under both names: models know the program by its own, whatever the tool is called.
     command == tool || command == APPLY_PATCH
 }
 

@@ -37,6 +37,7 @@ pub(super) fn read(content_type: &str, body: Bytes, model: String) -> Result<Wan
                 let said = match &field.file_name {
                     Some(name) => Said::File(Input::File {
                         name: name.clone(),
+                        // Bytes are a handle of the body, not a copy.
                         mime: field.content_type.clone().unwrap_or_default(),
                         bytes: field.bytes.clone(),
                     }),
@@ -81,6 +82,7 @@ fn take(
 ) -> Result<(), ApiError> {
     match (name, said) {
         // Absent and null and, in forms, empty are no value.
+        // The model was read by the door, which has to know whose request it is.
         (_, Said::Json(Value::Null)) | ("model", _) => {}
         ("prompt", Said::Json(Value::String(prompt))) => ask.prompt = prompt,
         ("user", Said::Json(Value::String(user))) => ask.user = Some(user),
@@ -102,6 +104,7 @@ fn take(
             ask.input_reference = Some(Input::Url(reference(&value)?.into()));
         }
         ("prompt" | "size" | "user" | "input_reference[file_id]", _) => {
+            // By name, where the type is wrong; unlike fields that nobody knows, these would have meant something.
             let why = format!("'{name}' has a value of a kind that is not understood.");
             return Err(Invalid::field(name, why).into());
         }
@@ -123,6 +126,7 @@ fn take(
 fn seconds(value: &Value) -> Result<Option<u32>, ApiError> {
     let text = match value {
         Value::String(text) => text.trim().trim_end_matches('s').to_owned(),
+        // A number as its text, so that one reading serves both forms.
         other => other.to_string(),
     };
     if text.is_empty() {
@@ -143,6 +147,7 @@ fn seconds(value: &Value) -> Result<Option<u32>, ApiError> {
 fn reference(value: &Value) -> Result<String, ApiError> {
     let url = match value {
         Value::Object(members) => match members.get("image_url") {
+            // Newer SDKs nest it once more.
             Some(Value::Object(inner)) => inner.get("url"),
             other => other,
         },

@@ -59,6 +59,7 @@ impl Job {
         });
         match object {
             Value::Object(members) => members,
+            // `json!` of braces is an object.
             _ => Map::new(),
         }
     }

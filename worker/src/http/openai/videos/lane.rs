@@ -40,6 +40,7 @@ pub(super) async fn create(
         .registry
         .resolve(model)
         .ok_or_else(|| ApiError::model_not_found(model))?;
+    // Those that are no lanes cannot read the body, which goes on as the caller wrote it.
     route.candidates.retain(|it| it.provider.relay().is_some());
     let call = Call {
         step: "video",
@@ -71,6 +72,7 @@ pub(super) async fn remix(
         body: asked.body,
         ..call("video_remix", about, "/remix")
     };
+    // Its body is passed on as it is: what a remix takes is the API's affair.
     let (_, job, route) = about;
     let passed = pass(http, caller, app, (&call, route, None), record).await?;
     let passed = found(passed)?;
@@ -109,12 +111,14 @@ pub(super) async fn content(
             utf8_percent_encode(variant, NON_ALPHANUMERIC)
         )
     });
+    // Nothing else of the caller's headers: the rest are of this connection, or its key.
     let headers = ["accept", "range", "if-range"];
     let headers = headers
         .iter()
         .filter_map(|name| relay::header(http.headers(), name));
     let call = Call {
         headers: headers.collect(),
+        // Told to the caller as the API answers them; no reason to try another account.
         told: &[404, 416],
         ..call("video_content", about, &format!("/content{query}"))
     };
@@ -150,7 +154,9 @@ fn call(step: &'static str, (_, job, _): About<'_>, what: &str) -> Call {
         path: format!("/videos/{task}{what}"),
         headers: Vec::new(),
         body: Body::default(),
+        // Only the account that made it knows it.
         account: Some(job.ticket.account.clone()),
+        // It makes another video, which would be paid for as well.
         once: step == "video_remix",
         told: &[404],
     }
@@ -175,6 +181,7 @@ async fn pass(
 
 /// What an API does not know is unknown.
 fn found(passed: Passed) -> Result<Passed, ApiError> {
+    // Deleted, or ended at the API: to the caller there is no difference.
     if passed.answer.status.as_u16() == 404 {
         Err(ApiError::video_not_found())
     } else {
@@ -214,6 +221,7 @@ async fn made(
         created: object
             .get("created_at")
             .and_then(Value::as_u64)
+            // The API's clock where it says; else ours, for the age of the log lines.
             .unwrap_or_else(unix_seconds),
         seconds: None,
         size: None,

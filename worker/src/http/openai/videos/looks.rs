@@ -43,6 +43,7 @@ impl Looks {
         let mut looks = self.locked();
         looks.retain(|_, (seen, state)| {
             let is_there = state.status == VideoStatus::Completed;
+            // As often as one is kept, so the map is no longer than what was seen within the last minutes.
             seen.elapsed() < if is_there { KEPT } else { FRESH }
         });
         looks.insert(key(job), (Instant::now(), state.clone()));

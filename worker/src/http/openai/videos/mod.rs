@@ -41,6 +41,7 @@ use crate::{
         place::Place,
         through,
     },
+    impossible::OrImpossible as _,
     metrics::METRICS,
     providers::{Registry, Route, media},
     seal::SALT_BYTES,
@@ -70,6 +71,7 @@ pub async fn create(
     share.grow_for_body(body.len(), 0)?;
     let content_type = question::content_type(&http);
     let asked = question::of_whole(&content_type, body.clone(), &app)?;
+    // The JSON is read here and once more by `ask` if no lane takes it: which of them it is, the model says.
     let model = match &asked.model {
         Some(model) => model.clone(),
         None => default_model(&app.registry).ok_or_else(ApiError::model_missing)?,
@@ -118,6 +120,7 @@ fn default_model(registry: &Registry) -> Option<String> {
     let mut configured = configured.filter(|provider| provider.accounts().is_configured());
     configured.find_map(|provider| {
         let videos = provider.videos()?;
+        // The first in the registry's order, which is the owner's.
         let films = |model: &&crate::providers::Model| videos.films(model).is_some();
         provider.models().iter().find(films).map(|it| it.id.clone())
     })
@@ -140,9 +143,11 @@ async fn submit(
     let (ticket, served) = media::run(&job, &route, async |candidate, turn| {
         let videos = candidate.provider.videos();
         let able = videos.and_then(|videos| Some((videos, videos.films(&candidate.model)?)));
+        // Before anything is asked of the service: a wrong wish is the caller's error, not the account's.
         let (videos, films) = able.ok_or_else(nobody_films)?;
         let fitted = Arc::new(fitted(&ask, films)?);
         let ticket = videos.submit(&fitted, turn).await?;
+        // What it was asked for in the end: the id holds it, as `look` of many services tells neither.
         Ok((ticket, fitted.seconds, fitted.size, films))
     })
     .await;
@@ -152,6 +157,7 @@ async fn submit(
             served.provider.as_deref(),
             "video",
             error.kind.label(),
+            // Of no length: it never began, and the time of a video is counted from its ticket to its end.
             Duration::ZERO,
         );
     }
@@ -281,6 +287,7 @@ pub async fn content(
         if query.variant.as_deref().is_some_and(|it| it != "video") {
             return Err(ApiError::unsupported("variant", &job.model));
         }
+        // A look at a finished video serves for minutes, since players ask for a file in many ranges.
         let state = match app.looks.last(&job).or_else(|| app.looks.finished(&job)) {
             Some(state) => state,
             None => {
@@ -292,6 +299,7 @@ pub async fn content(
         };
         let file = match (state.status, state.file, state.error) {
             (VideoStatus::Completed, Some(file), _) => file,
+            // Its own error, as the status door tells it, and not "not ready": the caller would ask for ever.
             (VideoStatus::Failed, _, Some(error)) => return Err(told(error)),
             _ => return Err(ApiError::video_not_ready()),
         };
@@ -299,6 +307,7 @@ pub async fn content(
             File::Bytes(bytes) => return Ok(Err(bytes)),
             File::Link { url, .. } => url,
         };
+        // Passed on, since a player that seeks would else load the whole file from the beginning.
         let range = header_text(&http, "range");
         let run = answering::job(&http, &caller, &app, answering::Sign::None)?;
         let (answer, served) = media::run(&run, &route, async |candidate, turn| {
@@ -355,6 +364,7 @@ pub async fn delete(
             record.served = served;
             done.map_err(told)?;
         }
+        // Else the next look within a second would show what is no more.
         app.looks.forget(&job);
         let object = json!({"id": &*id, "object": "video.deleted", "deleted": true});
         Ok(no_store(&mut HttpResponse::Ok()).json(object))
@@ -397,6 +407,7 @@ fn back(
     id: &str,
 ) -> Result<(Job, Route, Record), ApiError> {
     let job: Job = app
+        // Open only with the same caller's id: a leaked id is of no use to another key.
         .sealer
         .open(KIND, &caller.id, id)
         .ok_or_else(ApiError::video_not_found)?;
@@ -404,6 +415,7 @@ fn back(
         .registry
         .route_back(&job.provider, &job.ticket.model)
         .ok_or_else(ApiError::video_not_found)?;
+    // A place, as a look is a request to a service like any other; its body is nothing, so no share.
     Place::look(app, http)?;
     let admission = Admission::new(Place::take(app)?, app.memory.share());
     let record = relay::record("video", http, caller, admission, Some(&job.model));
@@ -417,6 +429,7 @@ fn is_lane(route: &Route) -> bool {
 
 /// Counts a video that is seen at its end for the first time here; each worker that looks sees it once.
 fn count_end(app: &App, job: &Job, state: &VideoState) {
+    // Seen by this worker before: counted then. Others of the cluster count it too, as none of them remembers.
     if app.looks.finished(job).is_some() {
         return;
     }
@@ -426,6 +439,7 @@ fn count_end(app: &App, job: &Job, state: &VideoState) {
         (VideoStatus::Failed, None) => Kind::Unavailable.label(),
         _ => return,
     };
+    // The clock of another worker may be ahead: no negative time.
     let took = Duration::from_secs(unix_seconds().saturating_sub(job.created));
     METRICS.media(Some(&job.provider), "video", outcome, took);
 }
@@ -453,6 +467,7 @@ async fn look(
         count_end(app, job, state);
     }
     let state = state.map_err(|error| match error.kind {
+        // The service has forgotten it, as a deleted one.
         Kind::ModelNotFound => ApiError::video_not_found(),
         _ => told(error),
     })?;
@@ -463,6 +478,7 @@ async fn look(
 /// An error as these doors tell it: what moderation refused is `content_policy_violation`, as OpenAI calls it for pictures
 /// and videos.
 pub(super) fn told(error: ProviderError) -> ApiError {
+    // A code of the provider's own says more, and stays.
     let is_moderated = error.kind == Kind::Moderated && error.code.is_none();
     let mut error = ApiError::from(error);
     if is_moderated {
@@ -473,13 +489,14 @@ pub(super) fn told(error: ProviderError) -> ApiError {
 
 /// An id for a job, of this caller's.
 fn sealed(app: &App, caller: &Principal, job: &Job) -> String {
+    // Drawn anew each time: an id has a key of its own from it ([`crate::seal`]).
     let salt: [u8; SALT_BYTES] = rand::random();
     app.sealer.seal(KIND, &caller.id, job, salt)
 }
 
 fn unix_seconds() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    since.or_impossible("the clock is past 1970").as_secs()
 }
 
 fn header_text(http: &HttpRequest, name: &str) -> Option<String> {

@@ -34,6 +34,7 @@ struct Choice<'a> {
 
 /// The choice; one of a form that nobody knows, and of a tool that nobody calls, leaves it to the model.
 pub(super) fn read(raw: Option<&RawValue>, kit: &Kit) -> ToolChoice {
+    // As for chat completions: a list of a hundred names is 8 KiB.
     let Some(raw) = raw.filter(|raw| raw.get().len() <= MOST_BYTES) else {
         return ToolChoice::Auto;
     };
@@ -50,6 +51,7 @@ pub(super) fn read(raw: Option<&RawValue>, kit: &Kit) -> ToolChoice {
             .named(kit)
             .map_or(ToolChoice::Auto, ToolChoice::Named);
     }
+    // A list of a form that nobody knows is an empty one, which leaves the choice to the model below.
     let tools: Vec<Choice<'_>> = choice
         .tools
         .and_then(|tools| serde_json::from_str(tools.get()).ok())

@@ -108,10 +108,12 @@ impl Members<'_> {
             "tool_search_call" => self.builtin(&kind, self.arguments)?,
             "tool_search_output" => {
                 let tools = self.tools.map_or_else(|| Ok(Vec::new()), tool::read)?;
+                // Items of another history, without the call that they answer: only their tools count.
                 if self.call_id.0.is_none() {
                     return Ok(Item::Tools(tools));
                 }
                 let names: Vec<&str> = tools.iter().flat_map(Given::names).collect();
+                // Told in words, since the tools themselves are offered to the model beside it from now on.
                 let found = format!("Tools found: {}", names.join(", "));
                 Item::Result(self.result(Content::Text(found.into()))?, tools)
             }
@@ -159,6 +161,7 @@ impl Members<'_> {
 
     /// The id by which a call and what came of it are known to belong together.
     fn call_id<E: de::Error>(&self) -> Result<Text, E> {
+        // The output of a `local_shell` has the call's id as its own `id` (OpenAI's reference).
         let id = self.call_id.0.clone().or_else(|| self.id.0.clone());
         id.ok_or_else(|| E::custom("call_id: expected a string"))
     }
@@ -201,6 +204,7 @@ impl Members<'_> {
 
 fn within<E: de::Error>(member: &str, error: &serde_json::Error) -> E {
     let words = error.to_string();
+    // The place is that within a member, which says nothing about the body that the caller wrote.
     let words = words
         .rsplit_once(" at line ")
         .map_or(&*words, |(words, _)| words);
@@ -212,6 +216,7 @@ fn as_text<E: de::Error>(raw: &RawValue) -> Result<Text, E> {
     if raw.get().starts_with('"') {
         serde_json::from_str(raw.get()).map_err(E::custom)
     } else {
+        // Arguments as an object, as some agents write them: the text is what it stands for.
         Ok(Text::borrowed(raw.get()))
     }
 }
@@ -223,6 +228,8 @@ fn output<E: de::Error>(raw: &RawValue) -> Result<Content, E> {
         [b'"', ..] => as_text(raw).map(Content::Text),
         [b'[', ..] => match serde_json::from_str(raw.get()) {
             // An empty list is a result without words.
+            // One part that is known is enough: the unknown ones are left out and told (`leave_out_unknown`). None
+            // known: shown as it is.
             Ok(Said(Content::Parts(parts))) if parts.is_empty() || parts.iter().any(is_known) => {
                 Ok(Content::Parts(parts))
             }

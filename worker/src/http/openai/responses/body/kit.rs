@@ -62,6 +62,7 @@ impl Kit {
                         self.add(tool, Some(&name), source)?;
                     }
                 }
+                // Preview and dated types mean the same search; the last is the one that is told.
                 Given::Search {
                     kind,
                     is_live: true,
@@ -77,6 +78,7 @@ impl Kit {
     /// Remembers that something of this type has no effect.
     pub(super) fn ignore(&mut self, member: &str, kind: &str) {
         let name = format!("{member}.{}", plain(kind));
+        // A header has a limit, and a body may have a thousand types; each is told once.
         if self.ignored.len() < MOST_NAMED && !self.ignored.contains(&name) {
             self.ignored.push(name);
         }
@@ -85,6 +87,7 @@ impl Kit {
     /// The history names these: they are described from now on.
     pub(super) fn describe(&mut self, called: &HashSet<Text>) {
         for tool in &mut self.tools {
+            // A call of it stands in the history: the model has been shown its schema, and would be lost without.
             tool.is_deferred &= !called.contains(&tool.name);
         }
     }
@@ -117,6 +120,7 @@ impl Kit {
         let origin = origin(&one, namespace);
         let known = self.toolbox.insert(name.clone(), origin.clone());
         let tool = tool(one, name.clone(), source);
+        // In `tools` even an equal one is an error; in the history the same tools may come again with each round.
         let is_same = known.is_none_or(|known| known == origin && source != Source::Request);
         if !is_same {
             let name = quoted(&name);
@@ -128,6 +132,7 @@ impl Kit {
             .get(&name)
             .and_then(|&at| self.tools.get_mut(at))
         {
+            // The newest description counts, in the old place: order is what caches of prompts rest on.
             Some(known) => *known = tool,
             None => {
                 self.places.insert(name, self.tools.len());

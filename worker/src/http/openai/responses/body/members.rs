@@ -119,6 +119,8 @@ struct Tools<'a> {
 impl<'de: 'a, 'a> Deserialize<'de> for Tools<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = <&RawValue>::deserialize(deserializer)?;
+        // Read from what it is written as, which is kept for the echo: written anew it would differ in order and
+        // numbers.
         let given = serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
         Ok(Self { given, raw })
     }
@@ -157,6 +159,7 @@ impl Form for Body<'_> {
     type Read = Option<Asked>;
 
     fn check(body: Body<'_>, text: &ByteString) -> Result<Option<Asked>, Invalid> {
+        // Both may be sent; then it is this dialect's, as its door says.
         if body.input.is_none() && body.messages.is_some() {
             return Ok(None);
         }
@@ -166,6 +169,7 @@ impl Form for Body<'_> {
 
 impl Body<'_> {
     fn check(self, body: &ByteString) -> Result<Asked, Invalid> {
+        // Places are found in the text while the members still borrow from it.
         let places = [
             ("model", self.model.place(body)),
             ("stream", self.stream.place(body)),
@@ -187,6 +191,7 @@ impl Body<'_> {
                 "'max_output_tokens' must be at least 1.",
             ));
         }
+        // Taken before the tools are moved: the echo tells them as they were written.
         let raw_tools = self.tools.as_ref().map(|tools| Json::of(tools.raw));
         let mut kit = Kit::default();
         kit.take(
@@ -210,7 +215,9 @@ impl Body<'_> {
                 ));
             }
         }
+        // After all items, as a call may stand before the item that brings its tool.
         kit.describe(&said.called);
+        // Before the messages lose the places of their items, which the complaint names.
         let odd_part = said.odd_part()?;
         let messages: Vec<Message> = said.messages.into_iter().map(|(_, said)| said).collect();
         if messages.is_empty() {
@@ -225,6 +232,7 @@ impl Body<'_> {
                 name: name.to_owned().into(),
             });
         };
+        // Asked of the kit, and not of the member: the history may bring tools where the body has none.
         if !kit.is_empty() {
             also(Field::Tools, "tools");
         }
@@ -255,6 +263,7 @@ impl Body<'_> {
         let (tools, toolbox, ignored) = kit.done();
         asked.extend(ignored);
         let is_stream = self.stream.value.unwrap_or(false);
+        // The first that is set: `safety_identifier` and `prompt_cache_key` are what the API has split `user` into.
         let user = [&self.user, &self.safety_identifier, &self.prompt_cache_key];
         let user = user.into_iter().flatten().find(|user| !user.is_empty());
         let user = user.map(Text::to_string);
@@ -380,6 +389,7 @@ impl Body<'_> {
                 self.metadata.as_ref().is_some_and(|it| !it.is_empty),
             ),
             (
+                // True is what the API does unasked.
                 "parallel_tool_calls",
                 Field::ParallelToolCalls,
                 self.parallel_tool_calls == Some(false),
@@ -404,6 +414,7 @@ impl Body<'_> {
                 Field::ServiceTier,
                 is_text(&self.service_tier, &["auto", "default"]),
             ),
+            // `false` is what this gateway does anyway.
             ("store", Field::Store, self.store == Some(true)),
             (
                 "temperature",
@@ -450,6 +461,7 @@ fn answer_form(raw: &RawValue) -> Result<Format, Invalid> {
         None | Some("text") => Format::Text,
         Some("json_object") => Format::JsonObject,
         Some("json_schema") => Format::JsonSchema(Box::new(JsonSchema {
+            // The API wants a name; a schema without one is still one.
             name: form.name.0.unwrap_or_default(),
             description: form.description,
             schema: form.schema,
@@ -475,6 +487,7 @@ impl Said {
                 Item::Message(message) => self.messages.push((Some(at), message)),
                 Item::Call(call) => self.call(at, call),
                 Item::Result(mut message, tools) => {
+                    // The tools before the result is cut: what it brings is known to the kit then.
                     kit.take(tools, Source::Found)?;
                     leave_out_unknown(&mut message, kit);
                     self.messages.push((Some(at), message));
@@ -509,6 +522,8 @@ impl Said {
             }),
         };
         match self.messages.last_mut() {
+            // In Responses each call is an item; in chats those of one round are one message, and services refuse a
+            // call whose answer does not follow it.
             Some((_, message)) if message.role == Role::Assistant => {
                 message.tool_calls.get_or_insert_default().push(call);
             }
@@ -533,6 +548,7 @@ impl Said {
             .map_or(0, |at| at + 1);
         for (at, message) in &self.messages {
             let is_history = behind > 0;
+            // Counts down to nothing at the last answer, so the position need not be compared with that of an item.
             behind = behind.saturating_sub(1);
             let Content::Parts(parts) = &message.content else {
                 continue;
@@ -543,6 +559,8 @@ impl Said {
             });
             let Some(kind) = kind else { continue };
             let param = format!("input[{}].content", at.unwrap_or_default());
+            // Also in the history: a picture that only the service has would leave the model blind to what was talked
+            // about.
             if matches!(kind, "input_image" | "input_file" | "file") {
                 return Err(Invalid {
                     code: Some("file_rejected"),
@@ -580,6 +598,7 @@ fn leave_out_unknown(message: &mut Message, kit: &mut Kit) {
             if !is_file {
                 kit.ignore("input", kind);
             }
+            // Those of files stay: `odd_part` complains about them by the item's place.
             is_file
         });
     }

@@ -106,7 +106,9 @@ impl Members<'_> {
         let is = |raw: Option<&RawValue>, word: &str| raw.is_some_and(|raw| raw.get() == word);
         let kind = match &self.kind.0 {
             Some(kind) => kind.clone(),
+            // Flat tools of chat completions have no type; a name or a function makes them one.
             None if self.name.0.is_some() || self.function.is_some() => "function".into(),
+            // Told as `tools.unknown`: an agent's own extension is no reason to refuse the rest.
             None => return Ok(Given::Unknown("unknown".into())),
         };
         let one = match &*kind {
@@ -122,6 +124,7 @@ impl Members<'_> {
                     return Err(E::custom("name: expected a string"));
                 };
                 let tools = self.tools.map_or_else(|| Ok(Vec::new()), read::<E>)?;
+                // Only what can be called: a name has one namespace in this dialect.
                 let callable = tools.into_iter().filter_map(|tool| match tool {
                     Given::One(one) => Some(one),
                     Given::Namespace { .. } | Given::Search { .. } | Given::Unknown(_) => None,
@@ -133,6 +136,7 @@ impl Members<'_> {
             }
             _ if kind.starts_with("web_search") => {
                 return Ok(Given::Search {
+                    // Whatever is not the word `false`, as the API has it: absent is live.
                     is_live: !is(self.external_web_access, "false"),
                     kind,
                 });
@@ -146,11 +150,13 @@ impl Members<'_> {
             Kind::LocalShell | Kind::Shell | Kind::ApplyPatch | Kind::ToolSearch => None,
         };
         let it = match inside {
+            // A name beside the type wins: then it is this dialect's own form, and the member a stranger's.
             Some(inside) if self.name.0.is_none() => {
                 serde_json::from_str(inside.get()).map_err(E::custom)?
             }
             _ => self,
         };
+        // Whatever name a built-in type is given is nothing that its client would know again.
         let name = one.own_name().map(Text::from).or(it.name.0);
         Ok(Given::One(One {
             kind: one,

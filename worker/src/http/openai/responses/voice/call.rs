@@ -98,6 +98,7 @@ impl Call {
     /// Says more of it.
     pub(super) fn say(&mut self, events: &mut Events, out: &mut BytesMut, text: &str) {
         self.text.push_str(text);
+        // The end of the JSON is found while it comes, so that other items need not wait for the end of the answer.
         self.scan.feed(text.as_bytes());
         match &mut self.form {
             Form::Function(item)
@@ -108,8 +109,10 @@ impl Call {
                 events.put_delta(out, &item.delta, text);
             }
             Form::Text { item, is_kept } => {
+                // Judged anew with each piece, until it is clear; the beginning alone decides, so this stays cheap.
                 *is_kept = may_be_wrapped(&self.text);
                 if !*is_kept {
+                    // All of what was kept at once, as one delta.
                     events.put_delta(out, &item.delta, &self.text);
                 }
             }
@@ -143,6 +146,7 @@ impl Call {
         } = self;
         match form {
             Form::Function(item) => {
+                // A call that is whole stays completed, even where the answer was cut behind it: its client may run it.
                 let status = if is_cut { status } else { Status::Completed };
                 item.close_function(&call_id, text, status, outputs, events, out);
             }
@@ -173,6 +177,8 @@ impl Call {
                         namespace: None,
                         name: name.into(),
                     };
+                    // Opened only now: as a built-in it would have been announced in a type that it turned out not to
+                    // be.
                     let item = Item::open(Kind::Function, place, &call_id, outputs, events, out);
                     if !text.is_empty() {
                         events.put_delta(out, &item.delta, &text);
@@ -197,6 +203,7 @@ fn say_builtins(
         let call_id = if at == 0 {
             call_id.to_owned()
         } else {
+            // A client answers each of them, and the answers are told apart by the id alone.
             format!("{call_id}_{at}")
         };
         let mut item = json!({"type": builtin.kind, "id": seat.id, "call_id": call_id});
@@ -207,6 +214,7 @@ fn say_builtins(
             ("response.output_item.added", "in_progress"),
             ("response.output_item.done", "completed"),
         ] {
+            // Both events at once: a built-in is told when it is whole, and clients expect the pair.
             item["status"] = status.into();
             events.put(out, event, |it| {
                 it.put("output_index", &seat.index).put("item", &item);
@@ -276,6 +284,7 @@ impl Item {
             arguments.push_str("{}");
         }
         events.put(out, "response.function_call_arguments.done", |members| {
+            // The name beside the arguments, as the reference has it by now; older clients pass it over.
             members
                 .put_all(&self.seat.members())
                 .put("name", &*self.place.name)

@@ -77,6 +77,7 @@ impl Message {
         start: usize,
     ) {
         if self.part.words != words {
+            // A refusal in the middle of an answer is a part of the same message, as the API has it.
             self.count += 1;
             let next = Part::after(
                 &mut self.part,
@@ -100,8 +101,10 @@ impl Message {
         if part.words != Words::Text {
             return;
         }
+        // Characters, as clients cut texts by them; not bytes.
         let length = part.text.chars().count();
         for source in sources {
+            // Relative to the part, and never beyond it: a source may belong to a message before this one.
             let at = source.at.saturating_sub(part.start).min(length);
             let annotation = json!({"type": "url_citation", "start_index": at, "end_index": at, "url": source.url, "title": source.title});
             events.put(out, "response.output_text.annotation.added", |it| {
@@ -121,6 +124,7 @@ impl Message {
         out: &mut BytesMut,
         status: Status,
     ) {
+        // Its parts are kept as JSON, as they are told three times: as a part, in the item and in the last event.
         self.parts.push_str(&self.part.close(events, out));
         let item = item(&self.seat.id, status.word(), &self.parts);
         events.put(out, "response.output_item.done", |it| {
@@ -148,6 +152,7 @@ impl Part {
             Words::Text => Delta::new(
                 "response.output_text.delta",
                 &place,
+                // Always there, and empty: SDKs have it as a member that is never absent.
                 ",\"logprobs\":[]}\n\n",
             ),
             Words::Refusal => Delta::new("response.refusal.delta", &place, "}\n\n"),

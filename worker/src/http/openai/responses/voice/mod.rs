@@ -42,6 +42,7 @@ use crate::{
         dialect::failed_code,
         error::ApiError,
     },
+    impossible::OrImpossible as _,
 };
 
 /// About how long a delta is without its text.
@@ -107,6 +108,7 @@ impl ResponsesVoice {
 
     /// Says a stretch, or lets it wait.
     fn take(&mut self, out: &mut BytesMut, stretch: Stretch) {
+        // A call without its name cannot be opened: its item's type depends on the tool.
         if self.is_blocked() || matches!(&stretch, Stretch::Call(Begun { name: None, .. })) {
             self.wait(stretch);
         } else {
@@ -117,11 +119,13 @@ impl ResponsesVoice {
     /// Whether nothing but the open call may be said: another item would end it, and more of it may come.
     fn is_blocked(&self) -> bool {
         let is_half = matches!(&self.open, Some(Open::Call(call)) if !call.is_whole());
+        // What waits goes first, or an answer would be told in another order than the model said it.
         is_half || !self.waiting.is_empty()
     }
 
     fn wait(&mut self, stretch: Stretch) {
         match (self.waiting.back_mut(), stretch) {
+            // Joined, so that a thousand small pieces behind a call are one delta and not a thousand entries.
             (Some(Stretch::Thought(known)), Stretch::Thought(more)) => known.push_str(&more),
             (Some(Stretch::Words(words, known)), Stretch::Words(same, more)) if *words == same => {
                 known.push_str(&more);
@@ -144,6 +148,7 @@ impl ResponsesVoice {
                 self.open = Some(Open::Thought(thought));
             }
             (open, Stretch::Words(words, text)) => {
+                // Before the text is counted: it is where the text begins.
                 let start = self.chars;
                 if words == Words::Text {
                     self.chars += text.chars().count();
@@ -217,6 +222,8 @@ impl ResponsesVoice {
     /// Says all that has waited: nothing more of any call will come.
     fn let_all_through(&mut self, out: &mut BytesMut) {
         while let Some(stretch) = self.waiting.pop_front() {
+            // Also a call that never got its name: it is told under an empty one, and its client answers that there is
+            // no such tool.
             self.say(out, stretch);
         }
     }
@@ -233,6 +240,7 @@ impl ResponsesVoice {
 
     /// The sources of all that was said. The ones of a message that has ended can be told no more.
     fn cite(&mut self, out: &mut BytesMut, sources: &[Source]) {
+        // What waits was said before the sources, and stands before them.
         self.let_all_through(out);
         if let Some(Open::Message(message)) = &mut self.open {
             message.cite(&mut self.events, out, sources);
@@ -245,6 +253,7 @@ impl ResponsesVoice {
             return;
         }
         self.end = Some(reason);
+        // Before the status is set: what waited is whole, and only the open item was cut.
         self.let_all_through(out);
         let status = if cause(reason).is_some() {
             Status::Incomplete
@@ -315,6 +324,7 @@ fn message(error: &ApiError) -> String {
     let message = error.message.as_str();
     match error.retry_after {
         Some(wait) if error.fault == Some(Kind::RateLimited) => {
+            // At least a second: a client that is told "0s" asks in a loop.
             let wait = wait.max(Duration::from_secs(1)).as_secs_f64().ceil();
             let message = message.trim_end_matches('.');
             format!("{message}. Please try again in {wait}s.")
@@ -326,7 +336,7 @@ fn message(error: &ApiError) -> String {
 fn now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
+        .or_impossible("the clock is past 1970")
         .as_secs()
 }
 
@@ -347,17 +357,21 @@ impl Voice for ResponsesVoice {
         if choice > 0 || self.end.is_some() {
             return;
         }
+        // Each piece also costs an event's frame; without that an answer of empty pieces would be free.
         self.bytes += PIECE_BYTES + piece.text_bytes();
         if self.bytes > MOST_BYTES {
+            // As if the model had reached its limit: what was said until then is whole and told.
             return self.end(out, FinishReason::Length);
         }
         match piece {
+            // Empty pieces would open items, which clients show as empty bubbles.
             Piece::Text(text) | Piece::Reasoning(text) if text.is_empty() => {}
             Piece::Text(text) => self.take(out, Stretch::Words(Words::Text, text)),
             Piece::Reasoning(text) => self.take(out, Stretch::Thought(text)),
             Piece::ToolCall(piece) => self.call(out, piece),
             Piece::Sources(sources) => self.cite(out, &sources),
             Piece::Extra(mut members) => {
+                // Any other member is of another dialect, and no event here has a place for it.
                 if let Some(Value::String(refusal)) = members.remove("refusal")
                     && !refusal.is_empty()
                 {
@@ -382,6 +396,7 @@ impl Voice for ResponsesVoice {
 
     fn fail(&mut self, out: &mut BytesMut, error: &ApiError) {
         let is_moderated = error.fault == Some(Kind::Moderated);
+        // As one that is incomplete: a call that is half there must not be run by its client.
         self.end(out, FinishReason::ContentFilter);
         if is_moderated {
             let state = State {
@@ -389,6 +404,7 @@ impl Voice for ResponsesVoice {
                 cause: Some("content_filter"),
                 ..State::IN_PROGRESS
             };
+            // Moderation ends an answer; as a failure, clients would ask the same again.
             return self.tell(out, "response.incomplete", &state);
         }
         let message = message(error);
@@ -401,6 +417,7 @@ impl Voice for ResponsesVoice {
     }
 
     fn ping(&mut self, out: &mut BytesMut) {
+        // With a number, as everything in the stream: clients complain about a gap.
         self.events.put(out, "keepalive", |_: &mut Members<'_>| {});
     }
 
@@ -408,6 +425,7 @@ impl Voice for ResponsesVoice {
         self.events.is_silent = true;
         let mut nowhere = BytesMut::new();
         let out = &mut nowhere;
+        // A choice is always there; an empty answer is a response without items.
         let whole = choices.into_iter().next().unwrap_or_default();
         for item in whole.items {
             let piece = match item {

@@ -24,6 +24,7 @@ impl Thought {
             it.put("output_index", &seat.index)
                 .put_raw("item", &[&item(&seat.id, "")]);
         });
+        // One summary an item: the model's thinking has no parts.
         let place = format!("{},\"summary_index\":0", seat.members());
         events.put(out, "response.reasoning_summary_part.added", |it| {
             it.put_all(&place).put_raw("part", &[&part("")]);
