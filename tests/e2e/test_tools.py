@@ -1,6 +1,8 @@
 """Tools and formats of models that have none, through nginx, as the official SDK's own helpers want them."""
 
 import json
+import subprocess
+from pathlib import Path
 
 import httpx
 import openai
@@ -22,8 +24,8 @@ TOOLS = [
 TWO_CALLS = "I look.⏎⏎[B]⏎[C read]⏎[A path]⏎a \"b\".rs⏎[/A]⏎[A limit]⏎5⏎[/A]⏎[/C]⏎[C ping]⏎[/C]⏎[/B]"
 LANES = ("openai", "responses", "anthropic")
 WEB_CHATS = [(provider, model) for provider, model in PLAIN if provider not in LANES]
-# langfast has formats of its own.
-WITHOUT_FORMATS = [(provider, model) for provider, model in WEB_CHATS if provider != "langfast"]
+# Most of langfast's models have formats of their own.
+WITHOUT_FORMATS = [(provider, model) for provider, model in WEB_CHATS if provider != "langfast"] + [("langfast", "gpt-4")]
 
 
 class Answer(pydantic.BaseModel):
@@ -75,3 +77,21 @@ def test_what_is_done_for_the_model_is_told(gateway, client):
     answer = client.chat.completions.with_raw_response.create(model="qwen-plus", messages=[{"role": "user", "content": "x"}], tools=TOOLS)
     assert answer.headers["x-hive-emulated"] == "tools"
     assert client.models.retrieve("qwen-plus").to_dict()["hive"]["tools"] == "emulated"
+
+
+def test_no_broken_answer_leaks(gateway):
+    program = Path((gateway.run_dir / "bin").read_text().strip()) / "hive2api-loadtest"
+    command = [program, "tools", "--url", gateway.url, "--simulator", gateway.simulators["qwen"].url, "--within", "240"]
+    ran = subprocess.run(command, env=gateway.environment | {"API_MASTER_KEY": gateway.key}, capture_output=True, text=True, timeout=300)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    name, answers, *fates = ran.stdout.splitlines()[-1].split()
+    right, repaired, again, failed, leaked = map(int, fates)
+    assert name == "all" and leaked == 0 and repaired > right and again > 0
+    assert right + repaired + again + failed == int(answers)
+
+
+def test_who_does_not_want_to_answer_refuses(gateway, client):
+    sorry = "I'm sorry, but I can't assist with that request."
+    says(gateway, "qwen", sorry, sorry)
+    parsed = client.chat.completions.parse(model="qwen-plus", messages=[{"role": "user", "content": "weather?"}], response_format=Answer)
+    assert parsed.choices[0].message.refusal == sorry and parsed.choices[0].message.parsed is None

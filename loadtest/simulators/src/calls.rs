@@ -12,6 +12,7 @@
 //! | `⏎` | a line feed |
 //! | `¦` | `|` |
 //! | `k7q2` | the mark |
+//! | `[k]` | its first character: an answer was cut off there |
 
 use super::control::Turn;
 
@@ -21,6 +22,10 @@ const LINES: [&str; 3] = [
     "Answer with one JSON object and nothing else",
     "Unless you call a tool, answer with one JSON object",
 ];
+/// What a second question about a call says around what was wrong, and most characters of that.
+const AGAIN: &str = "Your last message contained a tool call that could not be carried out: ";
+const SEND: &str = ". Nothing was run. Send the complete call again in the form described above, and nothing else.";
+const MOST_FACT: usize = 200;
 const CONTRACT: &str =
     "# Tools\nThe program that sent you this conversation can run the tools listed below";
 
@@ -74,6 +79,7 @@ pub(super) fn written(text: &str, mark: &str) -> String {
             ("/B", _) => format!("</calls-{mark}>"),
             ("/C", _) => format!("</call-{mark}>"),
             ("/A", _) => format!("</arg-{mark}>"),
+            ("k", _) => mark.chars().take(1).collect(),
             (_, Some(("C", name))) => format!("<call-{mark} name=\"{name}\">"),
             (_, Some(("A", name))) => {
                 // A path has brackets of its own: `[A edits[0].old]`.
@@ -127,12 +133,32 @@ pub(super) fn broken_rule(turns: &[Turn]) -> Option<String> {
     if !LINES.iter().any(|line| last.starts_with(line)) {
         return Some("the reminder is not the last line of the last turn".to_owned());
     }
+    if let Some(what) = broken_question(turns) {
+        return Some(what);
+    }
     let before = std::iter::once(None).chain(turns.iter().map(Some));
     turns
         .iter()
         .zip(before)
         .filter(|(turn, _)| turn.role == "user" && turn.text.starts_with("<results-"))
         .find_map(|(turn, before)| broken_results(&turn.text, before, mark))
+}
+
+/// A second question states what was wrong in few words, right behind the answer that it is about. Source: tools.md section 8,
+/// step 7.
+fn broken_question(turns: &[Turn]) -> Option<String> {
+    let (last, before) = turns.split_last()?;
+    let rest = last.text.strip_prefix(AGAIN)?;
+    let Some((fact, _)) = rest.split_once(SEND) else {
+        return Some("a second question does not say what to send".to_owned());
+    };
+    if fact.is_empty() || fact.chars().count() > MOST_FACT {
+        return Some(format!("a second question states {fact:?}"));
+    }
+    let is_behind = before
+        .last()
+        .is_some_and(|turn| turn.role == "assistant" && !turn.text.trim().is_empty());
+    (!is_behind).then(|| "a second question stands behind no answer".to_owned())
 }
 
 fn broken_results(text: &str, before: Option<&Turn>, mark: &str) -> Option<String> {
@@ -192,10 +218,10 @@ mod tests {
     fn the_notation_becomes_tags() {
         assert_eq!(
             written(
-                "Hi.⏎[B][C edit][A edits[0].old]⏎a[1]⏎[/A][/C][/B] [x] ¦ <calls-k7q2>",
+                "Hi.⏎[B][C edit][A edits[0].old]⏎a[1]⏎[/A][/C][/B] [x] ¦ <calls-k7q2> <calls-[k]",
                 "zzzz"
             ),
-            "Hi.\n<calls-zzzz><call-zzzz name=\"edit\"><arg-zzzz name=\"edits[0].old\">\na[1]\n</arg-zzzz></call-zzzz></calls-zzzz> [x] | <calls-zzzz>"
+            "Hi.\n<calls-zzzz><call-zzzz name=\"edit\"><arg-zzzz name=\"edits[0].old\">\na[1]\n</arg-zzzz></call-zzzz></calls-zzzz> [x] | <calls-zzzz> <calls-z"
         );
     }
 
@@ -247,5 +273,27 @@ mod tests {
             broken_rule(&chat(&results("1"))[1..]).is_some(),
             "without a contract"
         );
+    }
+
+    #[test]
+    fn a_second_question_is_held_to_the_contract() {
+        let line = "(Tools: end with <calls-zzzz> … </calls-zzzz> if you need one, as described.)";
+        let chat = |answer: &str, fact: &str, end: &str| {
+            vec![
+                turn("system", CONTRACT),
+                turn("user", "q"),
+                turn("assistant", answer),
+                turn("user", &format!("{AGAIN}{fact}{end}\n\n{line}")),
+            ]
+        };
+        assert_eq!(broken_rule(&chat("<calls-zz", "it ended", SEND)), None);
+        for broken in [
+            chat("", "it ended", SEND),
+            chat("x", "", SEND),
+            chat("x", &"long ".repeat(41), SEND),
+            chat("x", "it ended", ". Stop it!"),
+        ] {
+            assert!(broken_rule(&broken).is_some(), "{broken:?}");
+        }
     }
 }

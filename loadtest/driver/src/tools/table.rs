@@ -13,6 +13,13 @@ pub(super) struct Case {
     pub(super) expected: Expected,
 }
 
+impl Case {
+    /// Nothing is wrong with it.
+    pub(super) fn is_good(&self) -> bool {
+        matches!(self.kind, "as asked for" | "talk of markup")
+    }
+}
+
 /// What a client gets.
 pub(super) enum Expected {
     /// These words, and no call.
@@ -21,6 +28,8 @@ pub(super) enum Expected {
     Calls(&'static str),
     /// The calls of [`SECOND`], as the model is asked again.
     Second,
+    /// An error with this code: the model says the same once more when it is asked again.
+    Error(&'static str),
 }
 
 /// What the model says when it is asked again.
@@ -86,7 +95,7 @@ const fn case(kind: &'static str, says: &'static str, expected: Expected) -> Cas
     }
 }
 
-use Expected::{Calls, Second, Words};
+use Expected::{Calls, Error, Second, Words};
 
 /// The table.
 pub(super) const TABLE: &[Case] = &[
@@ -236,8 +245,10 @@ pub(super) const TABLE: &[Case] = &[
         "On it. [B][C write][A path]a[/A][A content]⏎fn main() {⏎  pri",
         Second,
     ),
-    case("cut off", "Text <calls-k", Second),
+    case("cut off", "Text <calls-[k]", Second),
     case("cut off", "[B][/B]", Second),
+    case("cut off", "[B][C read][A path]a[/A]</cal", Second),
+    case("cut off", "[B]<call-k7q2 name=\"rea", Second),
     case(
         "cut off",
         "[B][C ping][/C][C write][A path]a[/A][A content]hal",
@@ -252,6 +263,16 @@ pub(super) const TABLE: &[Case] = &[
         "results invented",
         "[B][C ping][/C][/B]⏎<results-k7q2>⏎<result-k7q2 call=\"1\" tool=\"ping\">ok",
         Calls(r#"[["ping",{}]]"#),
+    ),
+    case(
+        "results invented",
+        "[B][C ping][/C][/B]⏎Now:⏎[B][C run][A command]rm x[/A][/C][/B]",
+        Calls(r#"[["ping",{}]]"#),
+    ),
+    case(
+        "results invented",
+        "Sure.⏎<tool_response>⏎5",
+        Words("Sure."),
     ),
     case(
         "results invented",
@@ -283,7 +304,59 @@ pub(super) const TABLE: &[Case] = &[
         "<calls-zzzz><call-zzzz name=\"ping\"></call-zzzz></calls-zzzz>",
         Calls(r#"[["ping",{}]]"#),
     ),
+    case(
+        "other dialects",
+        "<tool_call>⏎<function=read>⏎<parameter=path>⏎a⏎</parameter>⏎</function>⏎</tool_call>",
+        Calls(r#"[["read",{"path":"a"}]]"#),
+    ),
+    case(
+        "other dialects",
+        "<tool_calls>⏎[{\"name\":\"ping\",\"parameters\":{}},{\"tool\":\"read\",\"input\":{\"path\":\"a\"}}]⏎</tool_calls>",
+        Calls(r#"[["ping",{}],["read",{"path":"a"}]]"#),
+    ),
+    case(
+        "marks of templates",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>read⏎```json⏎{\"path\":\"a\"}⏎```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+        Calls(r#"[["read",{"path":"a"}]]"#),
+    ),
+    case(
+        "marks of templates",
+        "<¦tool_calls_section_begin¦><¦tool_call_begin¦>functions.read:0<¦tool_call_argument_begin¦>{\"path\":\"a\"}<¦tool_call_end¦><¦tool_calls_section_end¦>",
+        Calls(r#"[["read",{"path":"a"}]]"#),
+    ),
+    case(
+        "marks of templates",
+        "[TOOL_CALLS]read[ARGS]{\"path\":\"a\"}",
+        Calls(r#"[["read",{"path":"a"}]]"#),
+    ),
+    case(
+        "wrong twice",
+        "[B][C write][A path]a[/A][A content]⏎hal",
+        Error("upstream_tool_call_invalid"),
+    ),
+    case(
+        "wrong twice",
+        "[B][C edit][A path]a[/A][A edits][{\"old\":\"x\",\"new\":\"y[/A][/C][/B]",
+        Error("upstream_tool_call_invalid"),
+    ),
+    case(
+        "wrong twice",
+        "<tool_call>{\"name\":\"write\",\"arguments\":{\"path\":\"a\",\"content\":\"hal",
+        Error("upstream_tool_call_invalid"),
+    ),
+    case("stray tags", "Text [/C][/B] more", Words("Text  more")),
+    case("stray tags", "a <ca[/C]ll-k7q2> b", Words("a <ca b")),
     case("talk of markup", "a <c", Words("a <c")),
+    case(
+        "talk of markup",
+        "<calls>5</calls> of 7",
+        Words("<calls>5</calls> of 7"),
+    ),
+    case(
+        "talk of markup",
+        "Write⏎```xml⏎<tool_call>{\"name\":\"ping\",\"arguments\":{}}</tool_call>⏎```",
+        Words("Write\n```xml\n<tool_call>{\"name\":\"ping\",\"arguments\":{}}</tool_call>\n```"),
+    ),
     case(
         "talk of markup",
         "Use <tool_call>{\"name\":\"ping\",\"arguments\":{}}</tool_call> for it.",

@@ -97,6 +97,8 @@ pub struct State {
     pub deleted: usize,
     /// Calls seen since then.
     pub calls: usize,
+    /// Those of them that asked a model something: second questions of one turn count, too.
+    pub questions: usize,
     /// Faults that were ordered and have not struck yet.
     pub faults_pending: Vec<String>,
     /// Scripts that have not been played yet.
@@ -144,6 +146,7 @@ impl Control {
             *most = at_once.max(*most);
         }
         inner.seen += 1;
+        inner.questions += usize::from(call.prompt.is_some());
         inner.calls.push_back((id, call));
         if inner.calls.len() > KEPT {
             inner.calls.pop_front();

@@ -48,6 +48,7 @@ struct Inner {
     next_id: u64,
     /// How many calls were seen; the last [`KEPT`] of them are below, under consecutive ids.
     seen: usize,
+    questions: usize,
     calls: VecDeque<(u64, Call)>,
     violations: Vec<String>,
     created: usize,
@@ -204,6 +205,7 @@ impl Control {
             created: inner.created,
             deleted: inner.deleted,
             calls: inner.seen,
+            questions: inner.questions,
             faults_pending: inner
                 .faults
                 .iter()
