@@ -15,6 +15,11 @@ from processes import Failed
 from verdict import Row
 
 
+# Of a model whose tools the gateway has.
+PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
+TOOLS = [{"type": "function", "function": {"name": name, "description": f"To {name} a file.", "parameters": PATH}} for name in ("read", "write", "list")]
+
+
 class Counted:
     """A worker under callgrind."""
 
@@ -127,6 +132,24 @@ def requests(counted, *arguments, few=20, many=120):
     return (load(many) - brief) / (many - few)
 
 
+def beside_tools(counted, short=8, long=136, every=10):
+    """What a piece costs where the gateway looks for calls in it and there is none, in per cent of one without tools."""
+
+    def a_piece(tools):
+        def load(pieces):
+            prompt = f"load:pieces={pieces},every={every}ms,size=32"
+            body = {"model": "qwen3-max", "stream": True, "messages": [{"role": "user", "content": prompt}], **tools}
+            file = counted.folder / f"tools-{pieces}-{len(tools)}.json"
+            file.write_text(json.dumps(body))
+            return counted.instructions("--body", file, "-c", 1, "--requests", 1, cumulative=True)
+
+        load(short)
+        brief = load(short)
+        return (load(long) - brief) / (long - short)
+
+    return 100 * a_piece({"tools": TOOLS}) / a_piece({})
+
+
 def history(counted):
     """What a thousand bytes of history add to a request."""
 
@@ -147,6 +170,7 @@ COUNTS = (
     ("ir_piece_messages", "instructions per spaced piece at Messages", lambda to: pieces_at(to, "messages")),
     ("ir_cumulative", "instructions per cumulative piece, 1 to 64", lambda to: pieces(to, 1, 64, 20, cumulative=True)),
     ("ir_cumulative512", "instructions per cumulative piece, 448 to 512", lambda to: pieces(to, 448, 512, 5, cumulative=True)),
+    ("ir_tools", "a piece beside tools, % of one without", beside_tools),
 )
 
 
