@@ -118,7 +118,7 @@ async fn what_cannot_be_asked_is_refused_before_anybody_is_troubled() {
         (
             "gpt-4",
             "response_format",
-            schema.clone(),
+            json!({"type": "grammar"}),
             "response_format",
         ),
         (
@@ -143,6 +143,16 @@ async fn what_cannot_be_asked_is_refused_before_anybody_is_troubled() {
     body["response_format"] = schema.clone();
     assert_eq!(hive.post(&body).await.content(), "{}");
     assert_eq!(last_meta(&langfast)["response_format"], schema);
+    // What the model does not know the gateway has for it.
+    body["model"] = "gpt-4".into();
+    let reply = hive.post(&body).await;
+    assert_eq!(
+        (reply.content().as_str(), reply.header("x-hive-emulated")),
+        ("{}", "response_format"),
+        "{}",
+        reply.text
+    );
+    assert_eq!(last_meta(&langfast)["response_format"], "text");
     clean(&langfast).await;
 }
 

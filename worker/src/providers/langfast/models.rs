@@ -79,7 +79,10 @@ impl Family {
     /// What becomes of the request fields.
     pub(super) fn fields(self) -> &'static [&'static [(Field, Support)]] {
         match self {
-            Self::Chat | Self::OldChat => &[ALL, SAMPLING, FORMAT],
+            Self::Chat => &[ALL, SAMPLING, FORMAT],
+            // It knows `json_object`, but no schema: the gateway has both for it, so that one form is not better kept than
+            // the other.
+            Self::OldChat => &[ALL, SAMPLING],
             Self::Reasoning => &[ALL, FORMAT, EFFORT],
             Self::Bare => &[ALL],
             Self::Gpt5 => &[ALL, FORMAT, EFFORT, VERBOSITY],
@@ -195,7 +198,7 @@ mod tests {
             );
             assert_eq!(
                 is_honoured(Field::Format),
-                row.family.takes_format(),
+                row.family.takes_schema(),
                 "{}",
                 row.id
             );
