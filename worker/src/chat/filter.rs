@@ -14,6 +14,7 @@ use super::{
     emulate::{
         filter::Emulation,
         plan::{self, Means},
+        schema::Offered,
     },
     limits::Limits,
 };
@@ -28,6 +29,11 @@ pub trait Filter: fmt::Debug {
 
     /// Whether it has ended the answer before the provider did, who need not go on.
     fn is_cut(&self) -> bool;
+
+    /// The tools whose calls it takes out of the answer's words.
+    fn offered(&self) -> Option<&Arc<Offered>> {
+        None
+    }
 
     /// After [`Filter::finish`]: whether that was the end. After [`Ending::Again`] it stands where it stood at first, but
     /// for what was passed on.
@@ -65,6 +71,11 @@ impl Chain {
             limits,
             between: Vec::new(),
         }
+    }
+
+    /// The tools whose calls are taken out of the answer's words, if any are.
+    pub fn offered(&self) -> Option<&Arc<Offered>> {
+        self.first.as_ref()?.offered()
     }
 
     /// The provider has ended the answer: adds what was held back, and the end, unless there is more to come.
@@ -143,7 +154,10 @@ pub async fn prepare(
         return Ok((Arc::clone(request), Chain::new(None, limits)));
     }
     let (original, means) = (Arc::clone(request), means());
-    let made = aside(request.bytes, move || Emulation::new(&original, means)).await;
+    let made = aside(plan::work(request), move || {
+        Emulation::new(&original, means)
+    })
+    .await;
     let (asked, emulation) = made.map_err(|invalid| ProviderError {
         param: invalid.param,
         code: invalid.code.map(str::to_owned),

@@ -24,6 +24,8 @@ pub struct Tool {
     pub is_strict: bool,
     /// It is named to the model, and described only once something in the history names it.
     pub is_deferred: bool,
+    /// Where in the caller's own list it stands: errors name it so. Of one from elsewhere 0.
+    pub place: usize,
 }
 
 /// What a call of a tool holds.
@@ -52,6 +54,7 @@ impl Tool {
             kind: ToolKind::Function { parameters },
             is_strict: false,
             is_deferred: false,
+            place: 0,
         }
     }
 

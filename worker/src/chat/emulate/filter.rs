@@ -9,10 +9,13 @@
 
 use std::sync::Arc;
 
+use serde_json::{Map, Value};
+
 use super::{
     fact::{Fact, FactKind},
     found::{Call, End, Failure, Found},
     plan::{self, Asked, Means},
+    schema::Offered,
     turn::{Round, Settings, Turn},
     verify::{self, Judgement},
 };
@@ -25,6 +28,8 @@ use crate::{
     metrics::METRICS,
 };
 
+/// The member of a delta that says that the model does not want to.
+const REFUSAL: &str = "refusal";
 /// Longest piece of a call's arguments. Source: tools.md section 6, rule 10.
 const MOST_PIECE: usize = 16 << 10;
 /// Pieces of an answer that was held: both kinds of clients see what they expect. Source: tools.md section 13.
@@ -55,6 +60,8 @@ pub struct Emulation {
     raw: String,
     /// Bytes of thought of this round.
     thought: usize,
+    /// The service says in its own way that the model does not want to: there is nothing to judge.
+    has_refused: bool,
     /// The text that waits for its judgement, where a form is asked for.
     held: String,
     /// Delivered so far.
@@ -101,6 +108,7 @@ impl Emulation {
             found: Vec::new(),
             raw: String::new(),
             thought: 0,
+            has_refused: false,
             held: String::new(),
             calls: 0,
             reasked: None,
@@ -126,8 +134,8 @@ impl Emulation {
     }
 
     fn say(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
-        if self.asked.format.is_some() {
-            // Judged as a whole, so nothing of it may be told before.
+        // Judged as a whole, so nothing of it may be told before.
+        if self.asked.wanted.is_some() {
             self.held.push_str(&text);
         } else {
             passed.push(ChatEvent::Text(text));
@@ -216,16 +224,20 @@ impl Emulation {
         if !matches!(self.decided, Decided::Open) {
             return;
         }
-        // A turn of calls need not be JSON as well.
-        if self.calls == 0
-            && let Some(format) = &self.asked.format
+        // A turn of calls need not be JSON as well, nor what a model says that does not want to answer.
+        if self.has_refused && !self.held.is_empty() {
+            passed.push(ChatEvent::Text(std::mem::take(&mut self.held)));
+        } else if self.calls == 0
+            && !self.has_refused
+            && let Some(wanted) = &self.asked.wanted
         {
             let held = std::mem::take(&mut self.held);
-            match verify::judge(held, format, end, self.round) {
+            match verify::judge(held, wanted, end, self.round) {
                 Judgement::Send(answer) => {
                     let pieces = pieces(&answer, ANSWER_PIECE);
                     passed.extend(pieces.map(|piece| ChatEvent::Text(piece.to_owned())));
                 }
+                Judgement::Refused(words) => passed.push(refusal(words)),
                 Judgement::Again(fact) => return self.decide_quietly(Decided::Again(fact)),
                 Judgement::Failed(failure) => return self.decide_quietly(Decided::Failed(failure)),
             }
@@ -266,7 +278,7 @@ impl Emulation {
             _ => whole.clone(),
         };
         self.raw = whole;
-        if self.asked.format.is_some() {
+        if self.asked.wanted.is_some() {
             self.held = seen;
         } else if self.round == Round::First {
             // In the second round words are not the client's, so there is nothing to put in their place.
@@ -353,7 +365,12 @@ impl Filter for Emulation {
             }
             ChatEvent::Rewritten(whole) => self.rewritten(whole, passed),
             ChatEvent::Finish(reason) => self.conclude(reason, passed),
-            other => passed.push(other),
+            other => {
+                if let ChatEvent::Extra(members) = &other {
+                    self.has_refused |= members.get(REFUSAL).is_some_and(Value::is_string);
+                }
+                passed.push(other);
+            }
         }
     }
 
@@ -369,6 +386,10 @@ impl Filter for Emulation {
 
     fn is_cut(&self) -> bool {
         self.is_cut
+    }
+
+    fn offered(&self) -> Option<&Arc<Offered>> {
+        self.asked.offered.as_ref()
     }
 
     fn ending(&mut self) -> Ending {
@@ -404,7 +425,7 @@ fn decoder(asked: &Asked, means: &Means, round: Round) -> Option<Turn> {
         nonce: asked.nonce,
         offered: Arc::clone(asked.offered.as_ref()?),
         // Where a form is wanted bare JSON is the answer itself.
-        bare_json: asked.format.is_none(),
+        bare_json: asked.wanted.is_none(),
         turn_marks: TURN_MARKS,
         taken: means.own_tools.and_then(|own| own.taken),
         round,
@@ -428,6 +449,11 @@ fn words(fact: &Fact) -> String {
             "Your last message contained a tool call that could not be carried out: {fact}. Nothing was run. Send the complete call again in the form described above, and nothing else."
         ),
     }
+}
+
+/// What a model says that does not want to answer in the form that was asked for. Doors have a place of their own for it.
+fn refusal(words: String) -> ChatEvent {
+    ChatEvent::Extra(Map::from_iter([(REFUSAL.to_owned(), Value::from(words))]))
 }
 
 /// 502 before any output, the stream's error after it. Blames no account, quotes nothing of the model's.

@@ -10,10 +10,11 @@ use super::{
     nonce::{Nonce, NonceKey},
     schema::{Must, Offered},
     turn::Taken,
+    verify::Wanted,
 };
 use crate::chat::{
     ChatRequest, Content, Field, Format, Invalid, Message, Part, Role, Support, Text, ToolChoice,
-    normal,
+    normal, tools::ToolKind,
 };
 
 /// Tools that a service takes for its own: it answers calls of them itself, or says that there is no such tool. Source:
@@ -69,6 +70,22 @@ fn wants_call(choice: &ToolChoice) -> bool {
     )
 }
 
+/// What it takes to render a request, in bytes that are read: to compile a schema takes some times as long as to read it.
+pub fn work(request: &ChatRequest) -> usize {
+    const TIMES: usize = 4;
+    let strict = request.tools.iter().filter(|tool| tool.is_strict);
+    let schemas = strict.filter_map(|tool| match &tool.kind {
+        ToolKind::Function { parameters } => parameters.as_ref(),
+        ToolKind::Custom { .. } | ToolKind::Hosted => None,
+    });
+    let format = match &request.format {
+        Format::JsonSchema(format) => format.schema.as_ref(),
+        Format::Text | Format::JsonObject | Format::Other { .. } => None,
+    };
+    let bytes = schemas.chain(format).map(|schema| schema.get().len());
+    request.bytes + TIMES * bytes.sum::<usize>()
+}
+
 /// What is asked, and what its answer has to be read with.
 #[derive(Clone, Debug)]
 pub struct Asked {
@@ -79,7 +96,7 @@ pub struct Asked {
     /// The tools, if the answer may hold calls, wanted or not.
     pub offered: Option<Arc<Offered>>,
     /// The form of the answer, where it is enforced here.
-    pub format: Option<Format>,
+    pub wanted: Option<Arc<Wanted>>,
     /// What the last turn of the user's ends with.
     pub reminder: String,
 }
@@ -168,7 +185,7 @@ pub fn render(request: &ChatRequest, means: &Means, aliases_all: bool) -> Result
         request: Arc::new(plain(request, messages, native_format, bytes)),
         nonce,
         offered: reads_calls.then(|| Arc::new(offered)),
-        format,
+        wanted: format.as_ref().and_then(Wanted::of).map(Arc::new),
         reminder,
     })
 }

@@ -1,12 +1,11 @@
-//! Whether a value fits a JSON Schema. The schema is compiled once per worker thread; nothing is fetched, and patterns
+//! Whether a value fits a JSON Schema. A schema is compiled once, as a request is prepared; nothing is fetched, and patterns
 //! run in linear time. Source: tools.md section 9.
 
 use std::{
-    cell::RefCell,
     collections::HashMap,
     fmt,
     hash::{BuildHasher as _, RandomState},
-    rc::Rc,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use jsonschema::{PatternOptions, error::ValidationErrorKind};
@@ -14,7 +13,7 @@ use serde_json::Value;
 
 use super::tree::Tree;
 
-/// How many schemas a worker's thread keeps compiled. Source: tools.md section 9.
+/// How many schemas a worker keeps compiled. Source: tools.md section 9.
 const MOST_KEPT: usize = 512;
 /// What a compiled schema may take besides its text; a bound on the regexes of strangers.
 const MOST_PATTERN_BYTES: usize = 1 << 20;
@@ -23,13 +22,11 @@ pub const MOST_COMPLAINTS: usize = 3;
 /// Longest complaint, in characters: several have to fit into one fact.
 const MOST_COMPLAINT: usize = 100;
 
-thread_local! {
-    static COMPILED: RefCell<Compiled> = RefCell::default();
-}
+static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
 
 /// A compiled schema.
 #[derive(Clone)]
-pub struct Validator(Rc<jsonschema::Validator>);
+pub struct Validator(Arc<jsonschema::Validator>);
 
 impl fmt::Debug for Validator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -38,10 +35,18 @@ impl fmt::Debug for Validator {
 }
 
 impl Validator {
-    /// The one of this schema; `None` if it is no valid JSON Schema, or leads to another document.
+    /// The one of this schema; `None` if it is no valid JSON Schema, or leads to another document. To compile a long one
+    /// takes a while: whoever asks for it first does so where that holds nobody up, and keeps what he gets.
     pub fn of(schema: &str) -> Option<Self> {
-        // A thread's own: validators are not to be locked while they work, and every thread meets the same few schemas.
-        COMPILED.with_borrow_mut(|compiled| compiled.of(schema))
+        let compiled = || COMPILED.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = compiled().find(schema);
+        known.unwrap_or_else(|| {
+            // Without the lock: others need not wait for it, and that two compile the same is no harm.
+            let validator = compile(schema);
+            // What is invalid is remembered as well: it would be compiled again for each request.
+            compiled().keep(schema, validator.clone());
+            validator
+        })
     }
 
     /// What is wrong with a value, in at most [`MOST_COMPLAINTS`] complaints, each a JSON pointer and what is wanted
@@ -72,16 +77,19 @@ struct Entry {
 }
 
 impl Compiled {
-    fn of(&mut self, schema: &str) -> Option<Validator> {
+    /// `None`: it was not compiled yet.
+    fn find(&mut self, schema: &str) -> Option<Option<Validator>> {
         self.now += 1;
-        let hash = self.hasher.hash_one(schema);
+        let entry = self.known.get_mut(&self.hasher.hash_one(schema))?;
         // Compared as a whole: whoever finds two schemas of one hash must not be judged by another's.
-        if let Some(entry) = self.known.get_mut(&hash)
-            && *entry.schema == *schema
-        {
-            entry.used = self.now;
-            return entry.validator.clone();
+        if *entry.schema != *schema {
+            return None;
         }
+        entry.used = self.now;
+        Some(entry.validator.clone())
+    }
+
+    fn keep(&mut self, schema: &str, validator: Option<Validator>) {
         if self.known.len() >= MOST_KEPT {
             // Looking through all costs less than one compilation, and happens with each new schema only.
             let oldest = self.known.iter().min_by_key(|(_, entry)| entry.used);
@@ -89,15 +97,12 @@ impl Compiled {
                 self.known.remove(&hash);
             }
         }
-        // What is invalid is remembered as well: it would be compiled again for each request.
-        let validator = compile(schema);
         let entry = Entry {
             schema: schema.into(),
-            validator: validator.clone(),
+            validator,
             used: self.now,
         };
-        self.known.insert(hash, entry);
-        validator
+        self.known.insert(self.hasher.hash_one(schema), entry);
     }
 }
 
@@ -112,15 +117,23 @@ fn compile(schema: &str) -> Option<Validator> {
         // No reference is fetched, whatever it names.
         .offline();
     let validator = options.build(&schema).ok()?;
-    Some(Validator(Rc::new(validator)))
+    Some(Validator(Arc::new(validator)))
 }
 
-/// As the validator wants it. Numbers that no double holds are null there, and so fit no number's schema.
+/// As the validator wants it. A number beyond all doubles is the largest of its sign there: it is a number, and above or
+/// below every bound that a schema can name.
 fn plain(tree: &Tree) -> Value {
     match tree {
         Tree::Null => Value::Null,
         Tree::Bool(is_true) => Value::Bool(*is_true),
-        Tree::Number(digits) => serde_json::from_str(digits).unwrap_or_default(),
+        Tree::Number(digits) => serde_json::from_str(digits).unwrap_or_else(|_| {
+            let largest = if digits.starts_with('-') {
+                f64::MIN
+            } else {
+                f64::MAX
+            };
+            largest.into()
+        }),
         Tree::Text(text) => Value::from(text.as_str()),
         Tree::List(elements) => elements.iter().map(plain).collect(),
         Tree::Object(members) => {
@@ -189,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn numbers_beyond_all_doubles_are_numbers() {
+        let integer = r#"{"type":"integer"}"#;
+        for number in ["18446744073709551616", "-1e999", "1e999"] {
+            assert_eq!(complaints(integer, number), [""; 0], "{number}");
+        }
+        assert_eq!(complaints(r#"{"maximum":5}"#, "1e999").len(), 1);
+        assert_eq!(complaints(r#"{"minimum":5}"#, "-1e999").len(), 1);
+        assert_eq!(complaints(r#"{"minimum":5}"#, "1e999"), [""; 0]);
+        assert_eq!(complaints(r#"{"type":"null"}"#, "1e999").len(), 1);
+    }
+
+    #[test]
     fn nothing_leads_elsewhere() {
         for schema in [
             r#"{"$ref":"https://example.com/a.json"}"#,
@@ -204,9 +229,13 @@ mod tests {
     #[test]
     fn only_so_many_are_kept() {
         let mut compiled = Compiled::default();
+        compiled.keep("{}", compile("{}"));
         for at in 0..MOST_KEPT + 3 {
-            assert!(compiled.of("{}").is_some());
-            assert!(compiled.of(&format!(r#"{{"maximum":{at}}}"#)).is_some());
+            assert!(compiled.find("{}").flatten().is_some());
+            let schema = format!(r#"{{"maximum":{at}}}"#);
+            assert!(compiled.find(&schema).is_none());
+            compiled.keep(&schema, compile(&schema));
+            assert!(compiled.find(&schema).flatten().is_some());
         }
         assert_eq!(compiled.known.len(), MOST_KEPT);
         let hash = compiled.hasher.hash_one("{}");

@@ -22,26 +22,20 @@ pub enum Judgement {
     Send(String),
     /// The model is asked once more.
     Again(Fact),
+    /// The model does not want to: its words are no answer, but what it says of that.
+    Refused(String),
     /// The turn has failed.
     Failed(Failure),
 }
 
-/// Judges a whole answer. A `format` that asks for no JSON takes every answer.
-pub fn judge(answer: String, format: &Format, end: End, round: Round) -> Judgement {
-    let wanted = match format {
-        Format::JsonObject => Wanted::object(),
-        Format::JsonSchema(format) => {
-            let schema = format.schema.as_ref().map(|schema| schema.get());
-            Wanted::schema(schema, format.is_strict)
-        }
-        Format::Text | Format::Other { .. } => return Judgement::Send(answer),
-    };
+/// Judges a whole answer.
+pub fn judge(answer: String, wanted: &Wanted, end: End, round: Round) -> Judgement {
     // What there is: readers of a cut answer are told that it was cut.
     if end == End::Cut {
         return Judgement::Send(answer);
     }
-    let Some(mut found) = find(&answer, &wanted) else {
-        return no_json(&answer, &wanted, round);
+    let Some(mut found) = find(&answer, wanted) else {
+        return no_json(answer, wanted, round);
     };
     let mut complaints = wanted.complaints(&found.tree);
     // Mended only if that makes it right: else the model's own words are what is complained about.
@@ -73,32 +67,36 @@ pub fn judge(answer: String, format: &Format, end: End, round: Round) -> Judgeme
     Judgement::Send(json.unwrap_or_else(|| found.tree.to_json()))
 }
 
-/// What is asked for.
-struct Wanted {
+/// What is asked for: made as a request is prepared, as to compile a schema takes a while.
+#[derive(Clone, Debug)]
+pub struct Wanted {
     shape: Shape,
     validator: Option<Validator>,
     is_strict: bool,
 }
 
 impl Wanted {
-    fn object() -> Self {
-        let shape = Shape {
-            types: Types::OBJECT,
-            ..Shape::default()
-        };
-        Self {
-            shape,
-            validator: None,
-            is_strict: false,
-        }
-    }
-
-    fn schema(schema: Option<&str>, is_strict: bool) -> Self {
-        let tree = schema.and_then(|schema| read_exact(schema).ok());
-        Self {
-            shape: tree.as_ref().map(shape_of).unwrap_or_default(),
-            validator: schema.and_then(Validator::of),
-            is_strict,
+    /// The one of a form; `None` for a form that is not JSON.
+    pub fn of(format: &Format) -> Option<Self> {
+        match format {
+            Format::Text | Format::Other { .. } => None,
+            Format::JsonObject => Some(Self {
+                shape: Shape {
+                    types: Types::OBJECT,
+                    ..Shape::default()
+                },
+                validator: None,
+                is_strict: false,
+            }),
+            Format::JsonSchema(format) => {
+                let schema = format.schema.as_ref().map(|schema| schema.get());
+                let tree = schema.and_then(|schema| read_exact(schema).ok());
+                Some(Self {
+                    shape: tree.as_ref().map(shape_of).unwrap_or_default(),
+                    validator: schema.and_then(Validator::of),
+                    is_strict: format.is_strict,
+                })
+            }
         }
     }
 
@@ -194,9 +192,13 @@ fn balanced(answer: &str) -> impl Iterator<Item = &str> {
     std::iter::from_fn(next).take(MOST_PIECES)
 }
 
-fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
+fn no_json(answer: String, wanted: &Wanted, round: Round) -> Judgement {
     if round != Round::First {
-        return Judgement::Failed(Failure::OutputInvalid);
+        return if is_refusal(&answer) {
+            Judgement::Refused(answer)
+        } else {
+            Judgement::Failed(Failure::OutputInvalid)
+        };
     }
     let types: Vec<_> = wanted.shape.types.names().collect();
     let types = if types.is_empty() {
@@ -205,7 +207,7 @@ fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
         types.join(" or ")
     };
     // Said differently, as the model has to do something else about it.
-    let found = if balanced(answer).nth(1).is_some() {
+    let found = if balanced(&answer).nth(1).is_some() {
         "there are several"
     } else {
         "there is none"
@@ -214,4 +216,45 @@ fn no_json(answer: &str, wanted: &Wanted, round: Round) -> Judgement {
         FactKind::Format,
         format!("the answer must be one JSON {types}, and {found}"),
     ))
+}
+
+/// Longest refusal in characters: whoever does not want to says so in a few sentences.
+const MOST_REFUSAL_CHARS: usize = 600;
+/// What refusals begin with, in small letters.
+const APOLOGIES: [&str; 8] = [
+    "i'm sorry",
+    "i am sorry",
+    "sorry",
+    "i apologize",
+    "i apologise",
+    "抱歉",
+    "对不起",
+    "很抱歉",
+];
+/// What is said in them of what was asked.
+const UNWILLING: [&str; 12] = [
+    "can't",
+    "cannot",
+    "can not",
+    "unable to",
+    "won't",
+    "not able to",
+    "not comfortable",
+    "无法",
+    "不能",
+    "不可以",
+    "没法",
+    "不便",
+];
+
+/// Whether a text says that the model does not want to answer: an apology, and then that it can't. Less than both may as well
+/// be about the form of the answer (`I cannot do that.`), which is an error and no refusal.
+fn is_refusal(answer: &str) -> bool {
+    let said = answer.trim();
+    if said.chars().nth(MOST_REFUSAL_CHARS).is_some() {
+        return false;
+    }
+    let said = said.replace('’', "'").to_lowercase();
+    APOLOGIES.iter().any(|word| said.starts_with(word))
+        && UNWILLING.iter().any(|word| said.contains(word))
 }

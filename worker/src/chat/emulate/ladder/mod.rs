@@ -14,7 +14,6 @@ use super::{
     json::{Unreadable, read},
     schema::{CUSTOM_INPUT, Fields, MOST_NAME, Offered, OfferedTool, Shape},
     tree::Tree,
-    verdict::Validator,
 };
 use crate::chat::Text;
 
@@ -89,10 +88,11 @@ pub(super) fn judge(raw: RawCall, offered: &Offered) -> Judged {
     let is_fit = coerce::are_fit(&members, &tool.params);
     let arguments = Tree::Object(members);
     // Only strict tools are checked before they leave: the client's own error repairs better ([`Outcome::Misfit`]).
-    if tool.is_strict
-        && let Some(complaints) = complaints(tool, &arguments)
-    {
-        return Judged::Bad(Fact::misfit(&raw.name, &complaints), None);
+    if let Some(validator) = &tool.validator {
+        let complaints = validator.complaints(&arguments);
+        if !complaints.is_empty() {
+            return Judged::Bad(Fact::misfit(&raw.name, &complaints), None);
+        }
     }
     let arguments = match custom_input(tool, &arguments) {
         Some(Ok(input)) => input,
@@ -133,12 +133,6 @@ fn unknown(raw: RawCall, offered: &Offered) -> Judged {
         outcome: Outcome::Unknown,
     });
     Judged::Bad(fact, call)
-}
-
-fn complaints(tool: &OfferedTool, arguments: &Tree) -> Option<Vec<String>> {
-    let validator = Validator::of(tool.schema.as_ref()?.get())?;
-    let complaints = validator.complaints(arguments);
-    (!complaints.is_empty()).then_some(complaints)
 }
 
 /// The text of a custom tool; `None` for a function.

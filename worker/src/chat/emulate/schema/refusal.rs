@@ -39,12 +39,12 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// What the caller is told; `at` is the tool's place in the request.
-    pub fn of_tool(self, at: usize) -> Invalid {
+    /// What the caller is told; `list` is what the caller calls the tools (`tools`, `functions`), `at` the tool's place in it.
+    pub fn of_tool(self, list: &str, at: usize) -> Invalid {
         match self {
             Self::Choice => Invalid::field("tool_choice", self.to_string()),
-            Self::TooMany | Self::AllTooLong => Invalid::field("tools", self.to_string()),
-            _ => Invalid::field(&format!("tools[{at}]"), self.to_string()),
+            Self::TooMany | Self::AllTooLong => Invalid::field(list, self.to_string()),
+            _ => Invalid::field(&format!("{list}[{at}]"), self.to_string()),
         }
     }
 }

@@ -3,7 +3,10 @@ use serde_json::{Value, json};
 use super::*;
 use crate::chat::{ChatRequest, Json, Message, Role, Tool, ToolChoice};
 
-fn request(tools: Vec<Tool>) -> ChatRequest {
+fn request(mut tools: Vec<Tool>) -> ChatRequest {
+    for (place, tool) in tools.iter_mut().enumerate() {
+        tool.place = place;
+    }
     ChatRequest {
         tools,
         ..ChatRequest::new("m", vec![Message::new(Role::User, "x")])
@@ -217,7 +220,7 @@ fn what_cannot_be_offered_is_refused() {
     ] {
         let tools = vec![tool("ok", &json!({})), tool("t", &schema)];
         let error = Offered::new(&request(tools)).unwrap_err();
-        assert_eq!(error, expected.of_tool(1));
+        assert_eq!(error, expected.of_tool("tools", 1));
         assert_eq!(error.param.as_deref(), Some("tools[1]"));
     }
     let none = json!({"type": "object", "properties": {"$ref": {"type": "string"}}, "enum": [{"$ref": "x"}]});

@@ -67,6 +67,8 @@ pub struct OfferedTool {
     pub params: Fields,
     /// The schema of its arguments as the caller wrote it.
     pub schema: Option<Json>,
+    /// The same, compiled, of a strict tool that has one.
+    pub validator: Option<Validator>,
 }
 
 impl OfferedTool {
@@ -94,18 +96,24 @@ impl Offered {
             is_parallel: request.parallel_tool_calls != Some(false),
             ..Self::default()
         };
+        let list = if request.calls_as_functions {
+            "functions"
+        } else {
+            "tools"
+        };
         // Before any is read: each costs time with its schema.
         if request.tools.len() > MOST_TOOLS {
-            return Err(Refusal::TooMany.of_tool(0));
+            return Err(Refusal::TooMany.of_tool(list, 0));
         }
         let mut bytes = 0;
-        for (at, tool) in request.tools.iter().enumerate() {
-            let Some(read) = read(tool).map_err(|refusal| refusal.of_tool(at))? else {
+        for tool in &request.tools {
+            let refused = |refusal: Refusal| refusal.of_tool(list, tool.place);
+            let Some(read) = read(tool).map_err(refused)? else {
                 continue;
             };
             bytes += read.schema.as_ref().map_or(0, |schema| schema.get().len());
             if bytes > MOST_SCHEMAS_BYTES {
-                return Err(Refusal::AllTooLong.of_tool(at));
+                return Err(refused(Refusal::AllTooLong));
             }
             let place = offered.tools.len();
             // By the exact names, of offered and other tools alike: a call could not tell which of two is meant.
@@ -114,7 +122,7 @@ impl Offered {
                 .insert(Box::from(&*read.name), place)
                 .is_some()
             {
-                return Err(Refusal::Twice.of_tool(at));
+                return Err(refused(Refusal::Twice));
             }
             offered.tools.push(read);
         }
@@ -167,7 +175,7 @@ impl Offered {
     fn choose(&mut self, choice: &ToolChoice) -> Result<(), Invalid> {
         let place = |offered: &Self, name: &Text| {
             let found = offered.exact.get(&**name).copied();
-            found.ok_or_else(|| Refusal::Choice.of_tool(0))
+            found.ok_or_else(|| Refusal::Choice.of_tool("tools", 0))
         };
         match choice {
             ToolChoice::Auto => {}
@@ -247,12 +255,13 @@ fn read(tool: &Tool) -> Result<Option<OfferedTool>, Refusal> {
     if !(1..=MOST_NAME).contains(&tool.name.len()) || !tool.name.bytes().all(is_of_name) {
         return Err(Refusal::Name);
     }
-    if tool.is_strict
-        && let Some(schema) = &schema
-    {
-        // Compiled now, so that a bad one is the caller's 400 and the compiled one waits for its first call.
-        Validator::of(schema.get()).ok_or(Refusal::Invalid)?;
-    }
+    let validator = match &schema {
+        Some(schema) if tool.is_strict => {
+            // Compiled now, so that a bad one is the caller's 400 and the compiled one waits for its first call.
+            Some(Validator::of(schema.get()).ok_or(Refusal::Invalid)?)
+        }
+        _ => None,
+    };
     Ok(Some(OfferedTool {
         name: tool.name.clone(),
         alias: None,
@@ -263,6 +272,7 @@ fn read(tool: &Tool) -> Result<Option<OfferedTool>, Refusal> {
         is_custom,
         params,
         schema,
+        validator,
     }))
 }
 

@@ -5,7 +5,7 @@ use crate::chat::{
     Format,
     emulate::{
         found::Failure,
-        verify::{Judgement, judge},
+        verify::{Judgement, Wanted, judge},
     },
     tools::JsonSchema,
 };
@@ -19,25 +19,24 @@ fn a_is_integer(is_strict: bool) -> Format {
     }))
 }
 
+fn judged(answer: &str, format: &Format, end: End, round: Round) -> Judgement {
+    judge(answer.to_owned(), &Wanted::of(format).unwrap(), end, round)
+}
+
 fn sends(format: &Format, answer: &str, expected: &str) {
-    let judgement = judge(answer.to_owned(), format, End::Clean, Round::First);
+    let judgement = judged(answer, format, End::Clean, Round::First);
     assert_eq!(judgement, Judgement::Send(expected.to_owned()), "{answer}");
 }
 
 fn asks_again(format: &Format, answer: &str) -> String {
-    match judge(answer.to_owned(), format, End::Clean, Round::First) {
+    match judged(answer, format, End::Clean, Round::First) {
         Judgement::Again(fact) => fact.to_string(),
         other => panic!("{answer}: {other:?}"),
     }
 }
 
 fn twice(format: &Format, answer: &str) -> Judgement {
-    judge(
-        answer.to_owned(),
-        format,
-        End::Clean,
-        second(FactKind::Format),
-    )
+    judged(answer, format, End::Clean, second(FactKind::Format))
 }
 
 #[test]
@@ -97,7 +96,31 @@ fn what_does_not_fit_is_asked_for_again() {
 fn a_cut_answer_is_sent_as_it_is() {
     let cut = r#"{"a":"open"#;
     for round in [Round::First, second(FactKind::Format)] {
-        let judgement = judge(cut.to_owned(), &Format::JsonObject, End::Cut, round);
+        let judgement = judged(cut, &Format::JsonObject, End::Cut, round);
         assert_eq!(judgement, Judgement::Send(cut.to_owned())); // J8
+    }
+}
+
+#[test]
+fn who_does_not_want_to_is_heard_the_second_time() {
+    let strict = a_is_integer(true);
+    for words in [
+        "I'm sorry, but I can't assist with that request.",
+        "I’m sorry, I cannot help with this.",
+        " 很抱歉，我无法回答这个问题。",
+    ] {
+        asks_again(&strict, words);
+        assert_eq!(twice(&strict, words), Judgement::Refused(words.to_owned()));
+    }
+    for words in [
+        "I cannot do that.",
+        "Sorry, here it comes: a is five.",
+        &format!("Sorry, I can't. {}", "word ".repeat(200)),
+    ] {
+        assert_eq!(
+            twice(&strict, words),
+            Judgement::Failed(Failure::OutputInvalid),
+            "{words}"
+        );
     }
 }

@@ -43,9 +43,11 @@ impl<'de> Deserialize<'de> for Tools {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Tools, A::Error> {
                 let mut tools = Tools::default();
+                let mut place = 0;
                 while let Some(definition) = seq.next_element()? {
                     text::count_piece()?;
-                    tools.take(definition);
+                    tools.take(definition, place);
+                    place += 1;
                 }
                 Ok(tools)
             }
@@ -74,7 +76,7 @@ struct Definition {
 }
 
 impl Tools {
-    fn take(&mut self, definition: Definition) {
+    fn take(&mut self, definition: Definition, place: usize) {
         // Any other value is not true.
         let is_true = |json: Option<Json>| json.is_some_and(|json| json.get() == "true");
         // A tool of the caller's own has no type, or this one.
@@ -93,6 +95,7 @@ impl Tools {
                 },
                 is_strict: is_true(definition.strict),
                 is_deferred: is_true(definition.defer_loading),
+                place,
             });
             return;
         };
@@ -105,6 +108,7 @@ impl Tools {
             let schema = Json::new(*schema).ok();
             self.offered.push(Tool {
                 is_deferred: is_true(definition.defer_loading),
+                place,
                 ..Tool::function(name, description, schema)
             });
         } else {

@@ -43,10 +43,12 @@ impl<'de> Deserialize<'de> for Tools {
                     known: Vec::new(),
                     is_empty: true,
                 };
+                let mut place = 0;
                 while let Some(Outer(definition)) = seq.next_element()? {
                     text::count_piece()?;
                     tools.is_empty = false;
-                    tools.known.extend(definition.into_tool());
+                    tools.known.extend(definition.into_tool(place));
+                    place += 1;
                 }
                 Ok(tools)
             }
@@ -195,7 +197,7 @@ impl Definition {
     }
 
     /// `None` for what nobody could call.
-    fn into_tool(mut self) -> Option<Tool> {
+    fn into_tool(mut self, place: usize) -> Option<Tool> {
         let kind = self.kind.take();
         let kind = kind.as_deref();
         let (inside, is_custom) = match self.inside.take() {
@@ -212,6 +214,7 @@ impl Definition {
                         kind: ToolKind::Hosted,
                         is_strict: false,
                         is_deferred: false,
+                        place,
                     });
                 }
                 let is_custom = kind == Some("custom");
@@ -233,6 +236,7 @@ impl Definition {
             // Either place: the reference puts `strict` inside, and older clients beside it.
             is_strict: inside.is_strict || self.is_strict,
             is_deferred: inside.is_deferred || self.is_deferred,
+            place,
         })
     }
 }
@@ -394,6 +398,10 @@ mod tests {
         );
         let names: Vec<&str> = read.iter().map(|tool| &*tool.name).collect();
         assert_eq!(names, ["f", "g", "h"]);
+        let places = read.iter().map(|tool| tool.place);
+        assert_eq!(places.collect::<Vec<_>>(), [0, 1, 2]);
+        let behind = tools(r#"[{},{"type":"function","function":{}},{"name":"f"}]"#);
+        assert_eq!(behind[0].place, 2, "as the caller counts");
     }
 
     #[test]

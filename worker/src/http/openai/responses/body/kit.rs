@@ -48,18 +48,27 @@ pub(super) enum Source {
     Found,
 }
 
+/// Where one tool stands.
+#[derive(Clone, Copy, Debug)]
+struct Whence {
+    source: Source,
+    /// In its list.
+    place: usize,
+}
+
 impl Kit {
     /// Takes more tools.
     ///
     /// # Errors
     /// Two different tools that the model would know by one name.
     pub(super) fn take(&mut self, given: Vec<Given>, source: Source) -> Result<(), Invalid> {
-        for given in given {
+        for (place, given) in given.into_iter().enumerate() {
+            let from = Whence { source, place };
             match given {
-                Given::One(one) => self.add(one, None, source)?,
+                Given::One(one) => self.add(one, None, from)?,
                 Given::Namespace { name, tools } => {
                     for tool in tools {
-                        self.add(tool, Some(&name), source)?;
+                        self.add(tool, Some(&name), from)?;
                     }
                 }
                 // Preview and dated types mean the same search; the last is the one that is told.
@@ -115,13 +124,13 @@ impl Kit {
         )
     }
 
-    fn add(&mut self, one: One, namespace: Option<&Text>, source: Source) -> Result<(), Invalid> {
+    fn add(&mut self, one: One, namespace: Option<&Text>, from: Whence) -> Result<(), Invalid> {
         let name = flat(namespace, &one.name);
         let origin = origin(&one, namespace);
         let known = self.toolbox.insert(name.clone(), origin.clone());
-        let tool = tool(one, name.clone(), source);
+        let tool = tool(one, name.clone(), from);
         // In `tools` even an equal one is an error; in the history the same tools may come again with each round.
-        let is_same = known.is_none_or(|known| known == origin && source != Source::Request);
+        let is_same = known.is_none_or(|known| known == origin && from.source != Source::Request);
         if !is_same {
             let name = quoted(&name);
             let message = format!("Two tools are called '{name}': each needs a name of its own.");
@@ -166,7 +175,7 @@ fn origin(one: &One, namespace: Option<&Text>) -> Origin {
     }
 }
 
-fn tool(one: One, name: Text, source: Source) -> Tool {
+fn tool(one: One, name: Text, from: Whence) -> Tool {
     let ours = |parameters: &str| {
         Json::new(parameters)
             .map(Some)
@@ -212,6 +221,7 @@ fn tool(one: One, name: Text, source: Source) -> Tool {
         description,
         kind,
         is_strict: one.is_strict,
-        is_deferred: one.is_deferred && source != Source::Found,
+        is_deferred: one.is_deferred && from.source != Source::Found,
+        place: from.place,
     }
 }
