@@ -26,6 +26,7 @@ use crate::{
     chat::{
         ChatEvent, ChatRequest, Kind, Message, Part, ProviderError,
         aside::aside,
+        emulate::schema::Offered,
         filter::{Chain, Ending, Filter as _},
         media::Input,
     },
@@ -240,6 +241,12 @@ impl Turn {
             provider: Arc::clone(&self.provider),
             client: self.client.clone(),
         }
+    }
+
+    /// The tools whose calls are taken out of the answer's words: a decoder that leaves out calls of its service's own tools
+    /// is to leave these in.
+    pub fn offered(&self) -> Option<Arc<Offered>> {
+        self.chain.offered().cloned()
     }
 
     /// Whether the client has (or is about to get) some output, so that nothing can be tried again.

@@ -365,7 +365,7 @@ impl Kimi {
         };
         let variable = &account.variable;
         let mut stream = Stream::open(self.transport, turn, caller, &question, variable).await?;
-        let mut decoder = Decoder::new(variable);
+        let mut decoder = Decoder::new(variable).keeping_calls(turn.offered());
         let mut is_registered = false;
         while !decoder.is_over() {
             // After `done` only the trailer can follow, and a live stream ends without it (section 6.1).

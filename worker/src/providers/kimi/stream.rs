@@ -7,6 +7,8 @@
 //! ```
 //! A stream that ends while open is broken; one that ends later is whole, as the trailer is sometimes missing.
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -18,7 +20,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
-    chat::{ChatEvent, FinishReason, ProviderError},
+    chat::{ChatEvent, FinishReason, ProviderError, emulate::schema::Offered},
     upstream::{
         connect::Envelopes,
         json::{self, Halves},
@@ -92,6 +94,12 @@ impl Decoder {
                 ..Transcript::default()
             },
         }
+    }
+
+    /// Calls of these tools stay in the text, whoever takes them out of it.
+    pub fn keeping_calls(mut self, offered: Option<Arc<Offered>>) -> Self {
+        self.answer.sections = Sections::keeping(offered);
+        self
     }
 
     /// Takes the next bytes. What follows the trailer is ignored.
