@@ -4,7 +4,7 @@
 mod media;
 mod programs;
 
-use std::fmt::Write as _;
+use std::{collections::BTreeMap, fmt::Write as _};
 
 use actix_web::{HttpResponse, web};
 use serde_json::{Map, Value, json};
@@ -12,8 +12,9 @@ use utoipa_swagger_ui::SwaggerUi;
 
 use super::openai::fields::FIELDS;
 use crate::{
-    chat::{Support, media::MOST_PICTURES},
-    providers::registry::PROVIDERS,
+    app::App,
+    chat::{Field, Support, fields, media::MOST_PICTURES},
+    providers::registry::{PROVIDERS, Registry},
 };
 
 /// Swagger UI's own start page expects to live in a folder; this one works on `/docs` itself, and has a chat to try and what
@@ -27,7 +28,11 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
         .route(
             "/openapi.json",
-            web::get().to(async || HttpResponse::Ok().json(document())),
+            web::get().to(async |app: web::Data<App>| {
+                let mut document = document();
+                add_ledger(&app.registry, &mut document);
+                HttpResponse::Ok().json(document)
+            }),
         )
         .route(
             "/docs",
@@ -220,6 +225,38 @@ fn providers() -> String {
         }
     }
     table
+}
+
+/// Tells where tools and formats of the listed models come from. Those of APIs have their own, and are not named: which of them
+/// there are is not for everybody who opens the page.
+fn add_ledger(registry: &Registry, document: &mut Value) {
+    let mut table = "Tools and formats that a model does not have itself the gateway has for it (`TOOLS`); models of APIs have their own.\n\n\
+        | provider | models | tools | formats |\n| --- | --- | --- | --- |\n"
+        .to_owned();
+    for provider in registry.providers() {
+        let mut rows: BTreeMap<[&str; 2], Vec<String>> = BTreeMap::new();
+        for model in provider.models() {
+            let candidate = registry.own(provider, model.clone());
+            let own = fields::support(provider.fields_of(model), Field::Tools);
+            if own == Support::Honoured {
+                continue;
+            }
+            let origins = [Field::Tools, Field::Format].map(|field| candidate.origin(field));
+            rows.entry(origins).or_default().push(model.id.clone());
+        }
+        for ([tools, formats], models) in rows {
+            let _ = writeln!(
+                table,
+                "| {} | {} | {tools} | {formats} |",
+                provider.name(),
+                models.join(", ")
+            );
+        }
+    }
+    if let Some(Value::String(words)) = document.pointer_mut("/info/description") {
+        words.push('\n');
+        words.push_str(&table);
+    }
 }
 
 /// Every documented field with its fate where a provider says nothing else.

@@ -2,6 +2,7 @@
 //! ids that a provider accepts without listing them, in this order.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashMap},
     fmt,
     sync::Arc,
@@ -11,6 +12,7 @@ use super::{Model, Provider, card::Card};
 use crate::{
     chat::{
         Asked, ChatRequest, Field, Invalid, Message, Part, Support, fields, media::Makes, normal,
+        tools::ToolKind,
     },
     settings::{Problems, Settings, Target, Tools, Vars, problems},
 };
@@ -103,19 +105,63 @@ impl Route {
             .map(|asked| &*asked.name)
     }
 
-    /// The fields that the client set and that have no effect with the provider that it asked for, in its own spelling.
-    pub fn ignored<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = &'a str> {
+    /// What the client has set or sent and what has no effect with the provider that it asked for: fields in its own
+    /// spelling; where the gateway has the tools for the provider, also tools that only their own service runs
+    /// (`tools.TYPE`), and attachments in results that the model cannot be shown (`tool.image_url`, `tool.file`). Source:
+    /// tools.md section 11, doors.md section 9.
+    pub fn ignored<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = Cow<'a, str>> {
         let first = self.candidates.first();
         let is_ignored = move |asked: &&Asked| {
             first.is_some_and(|first| first.support(asked.field) == Support::Ignored)
         };
-        let named = request
-            .asked
+        let fields = request.asked.iter().filter(is_ignored);
+        let fields = fields.map(|asked| Cow::Borrowed(&*asked.name));
+        fields.chain(self.unseen(request))
+    }
+
+    /// What in tools and their results does not reach the model.
+    fn unseen<'a>(&self, request: &'a ChatRequest) -> impl Iterator<Item = Cow<'a, str>> {
+        let first = self.candidates.first();
+        let is_rendered =
+            first.is_some_and(|first| first.support(Field::Tools) != Support::Honoured);
+        let sees = first.is_some_and(|first| first.model.vision);
+        let hosted = request
+            .tools
             .iter()
-            .filter(is_ignored)
-            .map(|asked| &*asked.name);
-        let is_blind = first.is_some_and(|first| !first.model.vision);
-        named.chain(unseen(request).filter(move |_| is_blind))
+            .filter(move |tool| is_rendered && matches!(tool.kind, ToolKind::Hosted));
+        let mut names: Vec<Cow<'a, str>> = Vec::new();
+        for tool in hosted {
+            // A header takes no other characters, and the type is the client's own word.
+            let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+            let kind: String = tool.name.chars().filter(is_plain).take(MOST_NAME).collect();
+            add(&mut names, format!("tools.{kind}").into());
+        }
+        if is_rendered && !sees {
+            let results = request
+                .messages
+                .iter()
+                .filter(|message| normal::is_result(message));
+            for part in results.flat_map(Message::attachments) {
+                let is_picture = matches!(part, Part::ImageUrl { .. });
+                let name = if is_picture {
+                    "tool.image_url"
+                } else {
+                    "tool.file"
+                };
+                add(&mut names, name.into());
+            }
+        }
+        names.into_iter()
+    }
+}
+
+/// Most of them that are named, and longest name: a header has room for so much.
+const MOST_NAMED: usize = 32;
+const MOST_NAME: usize = 64;
+
+fn add<'a>(names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) {
+    if names.len() < MOST_NAMED && !names.contains(&name) {
+        names.push(name);
     }
 }
 

@@ -230,7 +230,7 @@ fn what_has_no_effect_is_told_of_the_first_candidate() {
         let route = registry.route_for(&request).unwrap();
         route
             .ignored(&request)
-            .map(str::to_owned)
+            .map(Cow::into_owned)
             .collect::<Vec<_>>()
     };
     assert_eq!(ignored("both"), ["temperature"]);
@@ -281,4 +281,29 @@ fn tools_come_from_where_the_settings_say() {
             Err(NoRoute::Unsupported(_))
         ));
     }
+}
+
+#[test]
+fn what_the_model_is_not_shown_is_told() {
+    const MORE: &str = r#","tools":[{"type":"function","function":{"name":"f"}},{"type":"web_search"},{"type":"a b,c"},{"type":"web_search"}],
+        "messages":[{"role":"user","content":"x"},{"role":"assistant","tool_calls":[{"id":"1","type":"function","function":{"name":"f","arguments":"{}"}}]},
+        {"role":"tool","tool_call_id":"1","content":[{"type":"text","text":"see"},{"type":"image_url","image_url":{"url":"data:image/png;base64,AA=="}}]}]"#;
+    let request =
+        crate::http::openai::body::read(format!(r#"{{"model":"a/m"{MORE}}}"#).into()).unwrap();
+    let told = |tools: Tools, sees: bool| {
+        let mut fake = fake("a", 1, &["m"]);
+        for model in &mut fake.models {
+            model.vision = sees;
+        }
+        let (registry, _) = registry_with(tools, &[], vec![fake]);
+        let route = registry.resolve("a/m").unwrap();
+        let names: Vec<String> = route.ignored(&request).map(Cow::into_owned).collect();
+        names
+    };
+    let hosted = ["tools.web_search", "tools.abc"];
+    assert_eq!(told(Tools::Emulate, true), hosted);
+    assert_eq!(
+        told(Tools::Emulate, false),
+        [hosted[0], hosted[1], "tool.image_url"]
+    );
 }

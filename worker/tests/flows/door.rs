@@ -313,6 +313,12 @@ async fn h11_probes_answer() {
     );
     let description = hive.get("/openapi.json").await.json();
     assert!(description["paths"]["/v1/chat/completions"]["post"].is_object());
+    let words = description["info"]["description"].as_str().unwrap();
+    let line = words.lines().find(|line| line.starts_with("| qwen |"));
+    assert!(
+        line.is_some_and(|line| line.ends_with("| emulated | emulated |")),
+        "{words}"
+    );
     let nobody = Hive::start(&[], &[]);
     assert_eq!(nobody.get("/health").await.status, 200);
     assert_eq!(nobody.get("/ready").await.error().0, 503);

@@ -378,7 +378,134 @@ async fn what_cannot_be_offered_is_refused_with_its_place() {
             reply.text
         );
     }
+    // As the caller counts, who may have sent what is no tool at all.
+    let bad = json!({"type": "function", "function": {"name": "not a name"}});
+    let mut body = question(MODEL, "x");
+    body["tools"] = json!([{"type": "web_search"}, {"type": "function", "function": {}}, bad]);
+    let reply = hive.post(&body).await;
+    assert_eq!(reply.json()["error"]["param"], "tools[2]", "{}", reply.text);
+    let mut older = question(MODEL, "x");
+    older["functions"] = json!([{"name": "f"}, {"name": "f"}]);
+    let reply = hive.post(&older).await;
+    assert_eq!(
+        reply.json()["error"]["param"],
+        "functions[1]",
+        "{}",
+        reply.text
+    );
     assert!(prompts(&qwen).is_empty(), "nobody was asked");
+}
+
+#[actix_web::test]
+async fn what_the_model_cannot_be_given_is_named() {
+    let deepseek = simulator("deepseek", 1);
+    let hive = Hive::start(&[&deepseek], &[]);
+    let mut body = with_tools("deepseek-chat", "x", &json!({}));
+    let tools = body["tools"].as_array_mut().unwrap();
+    tools.push(json!({"type": "code_interpreter", "container": {"type": "auto"}}));
+    tools.push(json!({"type": "mcp"}));
+    let call =
+        json!({"id": "c1", "type": "function", "function": {"name": "ping", "arguments": "{}"}});
+    let pixel = json!({"type": "image_url", "image_url": {"url": crate::support::PIXEL}});
+    body["messages"] = json!([
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": null, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": [{"type": "text", "text": "a screenshot"}, pixel]},
+    ]);
+    let reply = hive.post(&body).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert_eq!(
+        reply.header("x-hive-ignored"),
+        "tools.code_interpreter, tools.mcp, tool.image_url"
+    );
+    let told = prompts(&deepseek).pop().unwrap();
+    assert!(
+        told.contains("a screenshot\n(picture: image/png, 1 KB; not shown)"),
+        "{told}"
+    );
+}
+
+/// OpenAI's SDKs raise on `refusal`, Anthropic's clients read the stop reason.
+#[actix_web::test]
+async fn who_does_not_want_to_answer_in_a_form_refuses_in_every_dialect() {
+    const SORRY: &str = "I'm sorry, but I can't assist with that request.";
+    let (qwen, hive) = hive(&[]);
+    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false});
+    let format = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
+    for stream in [false, true] {
+        says(&qwen, &[SORRY, SORRY]);
+        let mut body = question(MODEL, "x");
+        body["response_format"] = format.clone();
+        body["stream"] = stream.into();
+        let reply = hive.post(&body).await;
+        if stream {
+            assert_eq!(reply.streamed("refusal"), SORRY, "{}", reply.text);
+            assert_eq!(reply.streamed("content"), "");
+            assert!(reply.is_done());
+        } else {
+            let message = reply.message();
+            assert_eq!(
+                (message["refusal"].as_str(), message["content"].is_null()),
+                (Some(SORRY), true),
+                "{}",
+                reply.text
+            );
+            assert_eq!(reply.finish(), "stop");
+        }
+    }
+    says(&qwen, &[SORRY, SORRY]);
+    let body = json!({"model": MODEL, "input": "x", "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": schema}}});
+    let sent = hive.request("POST", "/v1/responses").send_json(&body).await;
+    let reply = Reply::read(sent.unwrap()).await;
+    let item = reply.json()["output"][0].clone();
+    assert_eq!(
+        item["content"],
+        json!([{"type": "refusal", "refusal": SORRY}]),
+        "{}",
+        reply.text
+    );
+    says(&qwen, &[SORRY, SORRY]);
+    let body = json!({"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "x"}],
+        "output_config": {"format": {"type": "json_schema", "schema": schema}}});
+    let sent = hive.request("POST", "/v1/messages").send_json(&body).await;
+    let reply = Reply::read(sent.unwrap()).await;
+    let answer = reply.json();
+    assert_eq!(
+        (
+            answer["stop_reason"].as_str(),
+            answer["content"][0]["text"].as_str()
+        ),
+        (Some("refusal"), Some(SORRY)),
+        "{}",
+        reply.text
+    );
+    settled(&qwen.control(), SOON).await;
+}
+
+/// What Kimi's own site leaks is dropped, and a call of the client's in the same dress is one.
+#[actix_web::test]
+async fn kimis_marks_call_the_clients_tools() {
+    let kimi = simulator("kimi", 1);
+    let hive = Hive::start(&[&kimi], &[]);
+    let section = |name: &str, arguments: &str| {
+        format!(
+            "<¦tool_calls_section_begin¦><¦tool_call_begin¦>functions.{name}:0<¦tool_call_argument_begin¦>{arguments}<¦tool_call_end¦><¦tool_calls_section_end¦>"
+        )
+    };
+    let read = section("read", "{\"path\":\"a\"}");
+    let theirs = section("ipython", "{}");
+    for (text, expected, words) in [
+        (format!("I look. {read}"), vec!["read"], Some("I look.")),
+        (format!("{theirs}{read}"), vec!["read"], None),
+        (format!("It is 5.{theirs}"), vec![], Some("It is 5.")),
+    ] {
+        says(&kimi, &[&text]);
+        let reply = hive.post(&with_tools("kimi", "x", &json!({}))).await;
+        let called: Vec<String> = calls(&reply).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(called, expected, "{text} {}", reply.text);
+        assert_eq!(reply.message()["content"].as_str(), words, "{}", reply.text);
+        settled(&kimi.control(), SOON).await;
+    }
 }
 
 #[actix_web::test]

@@ -19,6 +19,7 @@ mod voice;
 mod whole;
 
 use std::{
+    borrow::Borrow,
     hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::Arc,
 };
@@ -344,8 +345,8 @@ pub(in crate::http) fn model_header(route: &Route, served: &Served) -> Option<He
 }
 
 /// Names of fields in one header; none where there are none.
-fn list_header<'a>(names: impl Iterator<Item = &'a str>) -> Option<HeaderValue> {
-    let names: Vec<&str> = names.collect();
+fn list_header<T: Borrow<str>>(names: impl Iterator<Item = T>) -> Option<HeaderValue> {
+    let names: Vec<T> = names.collect();
     if names.is_empty() {
         None
     } else {
