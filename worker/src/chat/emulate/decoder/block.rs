@@ -181,6 +181,7 @@ impl Decoder {
                 self.place.indent = None;
                 self.place.fence = None;
                 self.looked = 0;
+                self.joint.cut();
                 self.go(State::Text)
             }
         }

@@ -7,6 +7,7 @@ use crate::chat::emulate::{
     found::Dialect,
     json::{Scan, read},
     ladder::{Body, RawCall},
+    tree::Tree,
 };
 
 /// JSON that is a call of an offered tool, while it comes. Places are in the buffer.
@@ -54,6 +55,17 @@ impl OpenJson {
     pub(super) fn rescan(&mut self, bytes: &[u8]) {
         self.scan = Scan::default();
         self.scan.advance(bytes);
+    }
+
+    /// Whether its text can be read, and each call in it has come as far as its arguments: of one that ended before them
+    /// nobody knows what it would have had.
+    pub(super) fn has_arguments(&self, text: &str) -> bool {
+        let Ok(reading) = read(text) else {
+            return false;
+        };
+        self.is_arguments
+            || calls(reading.tree)
+                .is_some_and(|calls| calls.iter().all(|(_, arguments)| *arguments != Tree::Null))
     }
 
     /// Tells the calls that its text is.

@@ -12,6 +12,8 @@ use super::cursor::Cursor;
 
 /// Longest tag in bytes; what is longer is none. A name has 128 characters, and a path some more.
 pub(in super::super) const MOST_TAG: usize = 512;
+/// Most blanks, slashes and bars before it.
+const MOST_PREFIX: usize = 8;
 /// Longest local name that is read before it is known whether it is one.
 const MOST_LOCAL: usize = 48;
 
@@ -249,8 +251,8 @@ fn tag(cursor: &mut Cursor<'_>, nonce: &[u8]) -> Option<Result<Tag, NoTag>> {
         is_text: None,
         length: 0,
     };
-    // Marks are ours alone; behind another prefix `-k7q2` would be part of a name.
-    if local.may_have_mark() && prefix == Prefix::Plain {
+    // Marks are ours alone, also behind bars; in Kimi's form `-k7q2` would be part of a name.
+    if local.may_have_mark() && prefix != Prefix::Xtml {
         tag.mark = cursor.mark(nonce)?;
     }
     match cursor.peek()? {
@@ -318,25 +320,34 @@ pub(in super::super) enum Own {
     Maybe(usize),
 }
 
+/// What stands behind the slash, the blanks and the bars at the beginning of a tag; `None`: nothing yet.
+fn behind_prefix(mut rest: &[u8]) -> Option<&[u8]> {
+    const WIDE_BAR: &[u8] = "｜".as_bytes();
+    // Not so many that prose would wait for long.
+    for _ in 0..MOST_PREFIX {
+        rest = match rest {
+            [] => return None,
+            [byte, after @ ..]
+                if byte.is_ascii_whitespace() || matches!(byte, b'/' | b'\\' | b'|') =>
+            {
+                after
+            }
+            _ if rest.len() < WIDE_BAR.len() && WIDE_BAR.starts_with(rest) => return None,
+            _ => match rest.strip_prefix(WIDE_BAR) {
+                Some(after) => after,
+                None => break,
+            },
+        };
+    }
+    (!rest.is_empty()).then_some(rest)
+}
+
 /// Looks for a tag with the conversation's nonce at the beginning of `bytes`, which is a `<`. With `is_end` nothing comes
 /// behind `bytes`.
 pub(in super::super) fn own(bytes: &[u8], nonce: &[u8]) -> Own {
-    let mut rest = bytes.get(1..).unwrap_or_default();
-    // Blanks are forgiven, but not so many that prose would wait for long.
-    // Twice: around the slash there may be blanks on both sides.
-    for may_be_slash in [true, false] {
-        for _ in 0..2 {
-            if let [b' ' | b'\t', after @ ..] = rest {
-                rest = after;
-            }
-        }
-        if may_be_slash && let [b'/', after @ ..] = rest {
-            rest = after;
-        }
-    }
-    if rest.is_empty() {
+    let Some(rest) = behind_prefix(bytes.get(1..).unwrap_or_default()) else {
         return Own::Maybe(0);
-    }
+    };
     for name in [&b"calls-"[..], b"call-", b"arg-", b"results-", b"result-"] {
         let common = rest.len().min(name.len());
         let (head, rest) = rest.split_at(common);

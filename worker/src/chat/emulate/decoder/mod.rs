@@ -14,9 +14,12 @@
 //! Whatever is held lies in one buffer. Each state looks at what is new only, so that the time grows with the answer; and
 //! each decision depends on bytes and their places alone, so that the pieces in which the answer comes make no difference.
 
+mod arg;
 mod block;
 mod call;
 mod cursor;
+mod fence;
+mod joint;
 mod json;
 pub(super) mod lex;
 mod probe;
@@ -24,10 +27,13 @@ mod text;
 
 use std::sync::Arc;
 
-use call::{OpenArg, OpenCall};
+use arg::OpenArg;
+use call::OpenCall;
+use fence::Fence;
+use joint::{Behind, Joint};
 use json::OpenJson;
 use probe::Probe;
-use text::{Fence, Place, Step, Wanted};
+use text::{Place, Step, Wanted};
 
 use super::{
     fact::Fact,
@@ -92,6 +98,7 @@ pub(super) struct Decoder {
     /// Of words: what is known at `at`, and how much behind it was looked through before.
     place: Place,
     looked: usize,
+    joint: Joint,
     /// The buffer holds blanks at most, and the state is words: nothing to look at but what comes.
     is_idle: bool,
 }
@@ -135,6 +142,7 @@ impl Decoder {
                 is_start: true,
             },
             looked: 0,
+            joint: Joint::default(),
             is_idle: false,
         }
     }
@@ -181,6 +189,7 @@ impl Decoder {
 
     /// Words without anything to look at: all but the blanks at their end go on as they are.
     fn pass(&mut self, piece: &mut String) {
+        self.joint.forget();
         if !self.buffer.is_empty() {
             piece.insert_str(0, &self.buffer);
             self.buffer.clear();
@@ -207,6 +216,7 @@ impl Decoder {
         }
         self.is_idle = matches!(self.state, State::Text)
             && !self.place.is_start
+            && !self.joint.is_open()
             // The fast way has no `at`: it must stand at the beginning.
             && self.at == 0
             && self.buffer.len() <= text::MOST_BLANKS
@@ -258,6 +268,11 @@ impl Decoder {
     }
 
     fn words(&mut self, is_end: bool, out: &mut Vec<Raw>) -> Flow {
+        if self.joint.is_open()
+            && let Some(flow) = self.behind_cut(is_end, out)
+        {
+            return flow;
+        }
         let wanted = Wanted {
             nonce: self.options.nonce.as_str().as_bytes(),
             flavour: self.options.flavour,
@@ -285,6 +300,7 @@ impl Decoder {
                 self.tell(at, fence, out);
                 self.at += tag.length;
                 self.place.indent = None;
+                self.joint.cut();
                 self.go(State::Text)
             }
             Step::Own {
@@ -320,6 +336,31 @@ impl Decoder {
         }
     }
 
+    /// Behind something that was taken out of words: what would become a tag of ours with what stands before it does not
+    /// leave. `None`: words go on.
+    fn behind_cut(&mut self, is_end: bool, out: &mut Vec<Raw>) -> Option<Flow> {
+        let nonce = self.options.nonce;
+        match self
+            .joint
+            .behind(self.rest(), nonce.as_str().as_bytes(), is_end)
+        {
+            Behind::More => Some(self.wait(State::Text)),
+            Behind::Half(length) => {
+                self.at += length;
+                self.looked = 0;
+                Some(self.go(State::Text))
+            }
+            Behind::Perhaps(length) => {
+                self.tell(length, self.place.fence, out);
+                None
+            }
+            Behind::Free => {
+                self.joint.forget();
+                None
+            }
+        }
+    }
+
     /// Tells the first bytes as words.
     fn tell(&mut self, upto: usize, fence: Option<Fence>, out: &mut Vec<Raw>) {
         // What was looked through counts from `at`, which moves.
@@ -330,6 +371,8 @@ impl Decoder {
             return;
         }
         self.place.indent = text::indent_behind(self.place.indent, words.as_bytes());
+        let nonce = self.options.nonce;
+        self.joint.told(words.as_bytes(), nonce.as_str().as_bytes());
         self.place.is_start &= words.bytes().all(|byte| byte.is_ascii_whitespace());
         // All of it: given away without a copy.
         if self.at == 0 && upto == self.buffer.len() {

@@ -286,7 +286,7 @@ impl Decoder {
     pub(super) fn end_in_json(&mut self, json: OpenJson, end: End, out: &mut Vec<Raw>) {
         let text = self.buffer.get(json.from()..).unwrap_or_default();
         // Read for its form only: `tell` reads it again, which happens once an answer.
-        if end == End::Clean && !json.is_in_string() && read(text).is_ok() {
+        if end == End::Clean && !json.is_in_string() && json.has_arguments(text) {
             json.tell(text, out);
         } else {
             out.push(Raw::Void(Fact::void(Some(json.name()), None)));

@@ -1,26 +1,20 @@
-//! Words, and what in them may be the beginning of a call. Source: tools.md section 6, rules 2, 3, 7 and 8.
+//! Words, and what in them may be the beginning of a call. Source: tools.md section 6, rules 2, 3 and 7.
 
 use memchr::{memchr, memchr3, memrchr};
 
 use super::{
     Flavour,
+    fence::Fence,
     lex::{self, Lexed, Local, Own, Role, Tag},
 };
 
 /// Most blanks before an opener that are not told: the opener may come later than they do.
 pub(super) const MOST_BLANKS: usize = 64;
-/// Most bytes from a fence to the block that makes it vanish.
-const MOST_FENCE: usize = 80;
+/// Longest tag around calls that is looked for behind words.
+const MOST_WRAPPER: usize = 40;
 /// With more blanks before it a line is code by Markdown's rules.
 const MOST_INDENT: usize = 3;
 const BRACKETED: &[u8] = b"[TOOL_CALLS]";
-
-/// An open fence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Fence {
-    mark: u8,
-    count: usize,
-}
 
 /// What is known where a text begins.
 #[derive(Clone, Copy, Debug)]
@@ -120,17 +114,17 @@ pub(super) fn scan(
     scan.run(from)
 }
 
-struct Scan<'a> {
-    text: &'a [u8],
-    place: Place,
-    wanted: &'a Wanted<'a>,
-    is_end: bool,
+pub(super) struct Scan<'a> {
+    pub(super) text: &'a [u8],
+    pub(super) place: Place,
+    pub(super) wanted: &'a Wanted<'a>,
+    pub(super) is_end: bool,
     /// A fence whose line stands directly before the place: where it begins, and the place.
-    vanishing: Option<(usize, usize)>,
+    pub(super) vanishing: Option<(usize, usize)>,
 }
 
 /// What one byte that may begin something turns out to be.
-enum Seen {
+pub(super) enum Seen {
     /// Look on from here.
     On(usize),
     Done(Step),
@@ -182,7 +176,7 @@ impl Scan<'_> {
         memchr(b'~', before).or(first).map(|found| at + found)
     }
 
-    fn hold(&self, at: usize) -> Step {
+    pub(super) fn hold(&self, at: usize) -> Step {
         Step::Tell {
             upto: self.end_of_words(at),
             fence: self.place.fence,
@@ -190,7 +184,7 @@ impl Scan<'_> {
     }
 
     /// Where the words before `at` end: blanks, and a fence that vanishes, are not told.
-    fn end_of_words(&self, at: usize) -> usize {
+    pub(super) fn end_of_words(&self, at: usize) -> usize {
         let at = match self.vanishing {
             Some((fence, place)) if place == at => fence,
             _ => at,
@@ -199,7 +193,7 @@ impl Scan<'_> {
     }
 
     /// How many blanks stand between the beginning of the line and `at`; `None`: something else does, too.
-    fn indent(&self, at: usize) -> Option<usize> {
+    pub(super) fn indent(&self, at: usize) -> Option<usize> {
         let before = self.text.get(..at).unwrap_or_default();
         let blanks = before
             .iter()
@@ -243,7 +237,7 @@ impl Scan<'_> {
         })
     }
 
-    fn tag(&mut self, at: usize) -> Seen {
+    pub(super) fn tag(&mut self, at: usize) -> Seen {
         let rest = self.text.get(at..).unwrap_or_default();
         match lex::own(rest, self.wanted.nonce) {
             Own::Yes => return self.own(at, rest),
@@ -274,7 +268,7 @@ impl Scan<'_> {
             }
         }
         if !self.may_be_foreign(at) {
-            return Seen::On(at + 1);
+            return self.wrapper(at);
         }
         let tag = match lex::lex(rest, self.wanted.nonce, self.is_end) {
             Lexed::More => return Seen::Done(self.hold(at)),
@@ -307,6 +301,54 @@ impl Scan<'_> {
             kind: ProbeKind::Tag,
             fence: None,
         })
+    }
+
+    /// A tag around calls that stands behind words, while the call itself begins a line: it goes with the call.
+    fn wrapper(&self, at: usize) -> Seen {
+        let rest = self.text.get(at..).unwrap_or_default();
+        let begin = rest.get(..MOST_WRAPPER).unwrap_or(rest);
+        let is_of_tag =
+            |byte: &u8| byte.is_ascii_alphanumeric() || !byte.is_ascii() || b"_:-|".contains(byte);
+        let length = begin
+            .iter()
+            .skip(1)
+            .take_while(|byte| is_of_tag(byte))
+            .count()
+            + 1;
+        if self.place.fence.is_some() || (begin.len() > length && begin.get(length) != Some(&b'>'))
+        {
+            return Seen::On(at + 1);
+        }
+        if begin.len() == length {
+            return if self.is_end || length == MOST_WRAPPER {
+                Seen::On(at + 1)
+            } else {
+                Seen::Done(self.hold(at))
+            };
+        }
+        let Lexed::Tag(tag) = lex::lex(begin, self.wanted.nonce, true) else {
+            return Seen::On(at + 1);
+        };
+        if tag.role() != Role::Calls || tag.is_closer {
+            return Seen::On(at + 1);
+        }
+        let behind = rest.get(tag.length..).unwrap_or_default();
+        let blanks = behind
+            .iter()
+            .take_while(|byte| byte.is_ascii_whitespace())
+            .count();
+        let gap = behind.get(..blanks).unwrap_or_default();
+        match behind.get(blanks) {
+            _ if blanks > MOST_BLANKS => Seen::On(at + 1),
+            None if !self.is_end => Seen::Done(self.hold(at)),
+            Some(b'<') if gap.contains(&b'\n') => Seen::Done(Step::Probe {
+                upto: self.end_of_words(at),
+                at,
+                kind: ProbeKind::Tag,
+                fence: None,
+            }),
+            _ => Seen::On(at + 1),
+        }
     }
 
     fn own(&self, at: usize, rest: &[u8]) -> Seen {
@@ -352,105 +394,5 @@ impl Scan<'_> {
             kind: ProbeKind::Bracketed,
             fence: None,
         })
-    }
-
-    /// A backtick or a tilde, which may begin or end a fence.
-    fn fence(&mut self, at: usize, first: Option<usize>) -> Seen {
-        let rest = self.text.get(at..).unwrap_or_default();
-        let mark = rest.first().copied().unwrap_or_default();
-        let count = rest.iter().take_while(|&&byte| byte == mark).count();
-        // Marks within a line open nothing.
-        if self.indent(at).is_none() {
-            return Seen::On(at + count);
-        }
-        // Enough is there when something follows, or when it is longer than what would make it vanish.
-        let is_whole = |length: usize| self.is_end || length < rest.len() || length >= MOST_FENCE;
-        if !is_whole(count) {
-            return Seen::Done(self.hold(at));
-        }
-        if count < 3 {
-            return Seen::On(at + count);
-        }
-        let line = rest
-            .get(count..MOST_FENCE.max(count))
-            .unwrap_or_else(|| rest.get(count..).unwrap_or_default());
-        let line_end = memchr(b'\n', line);
-        if line_end.is_none() && !is_whole(count + line.len()) {
-            return Seen::Done(self.hold(at));
-        }
-        let info = line
-            .get(..line_end.unwrap_or(line.len()))
-            .unwrap_or_default();
-        if let Some(open) = self.place.fence {
-            // CommonMark 0.31, section 4.5: the same mark, as many at least, nothing behind them.
-            let is_closing = open.mark == mark
-                && count >= open.count
-                && info.iter().all(u8::is_ascii_whitespace);
-            if is_closing {
-                self.place.fence = None;
-            }
-            return Seen::On(at + count);
-        }
-        // Code within a line, which begins at its start.
-        if mark == b'`' && info.contains(&b'`') {
-            return Seen::On(at + count);
-        }
-        let fence = Fence { mark, count };
-        let Some(line_end) = line_end else {
-            self.place.fence = Some(fence);
-            return Seen::On(at + count);
-        };
-        let inside = count + line_end + 1;
-        let body = rest.get(inside..).unwrap_or_default();
-        let blanks = body.iter().position(|byte| !byte.is_ascii_whitespace());
-        let gap = inside + blanks.unwrap_or(body.len());
-        // Too far from its block to be there for it: an ordinary fence.
-        if gap > MOST_FENCE || (blanks.is_none() && self.is_end) {
-            self.place.fence = Some(fence);
-            return Seen::On(at + count);
-        }
-        match blanks.and_then(|blanks| body.get(blanks)) {
-            None => Seen::Done(self.hold(at)),
-            Some(b'<') => {
-                self.place.fence = Some(fence);
-                let tag = rest.get(gap..).unwrap_or_default();
-                match lex::own(tag, self.wanted.nonce) {
-                    Own::No => {}
-                    Own::Maybe(_) if !self.is_end => {
-                        // Neither the fence nor what stands in it is told before it is known.
-                        // Set for the look at the tag, and taken back for the wait: the fence is looked at again with
-                        // the next piece.
-                        self.place.fence = None;
-                        return Seen::Done(self.hold(at));
-                    }
-                    Own::Yes | Own::Maybe(_) => {
-                        self.place.fence = None;
-                        self.vanishing = Some((at, at + gap));
-                        let seen = self.tag(at + gap);
-                        // It was none of ours after all.
-                        if let Seen::On(_) = seen {
-                            self.place.fence = Some(fence);
-                        }
-                        return seen;
-                    }
-                }
-                Seen::On(at + count)
-            }
-            Some(b'{' | b'[')
-                if self.place.is_start && first == Some(at) && self.wanted.bare_json =>
-            {
-                Seen::Done(Step::Probe {
-                    upto: self.end_of_words(at),
-                    at,
-                    kind: ProbeKind::Bare { json: gap },
-                    fence: None,
-                })
-            }
-            Some(_) => {
-                self.place.fence = Some(fence);
-                // Looked at from behind the marks on: a tag of ours must not leave, not even as a fence's own words.
-                Seen::On(at + count)
-            }
-        }
     }
 }

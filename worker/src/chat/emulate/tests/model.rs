@@ -92,9 +92,28 @@ fn session() -> impl Strategy<Value = (Vec<Value>, Vec<(usize, Value)>)> {
     })
 }
 
+/// The same cases each time: a change that has nothing to do with them is to find none. `PROPTEST_RNG_SEED=N` looks for more,
+/// and `PROPTEST_CASES=N` for how many.
+fn config() -> ProptestConfig {
+    let given = |name: &str| std::env::var_os(name).is_some();
+    let own = ProptestConfig::default();
+    ProptestConfig {
+        cases: if given("PROPTEST_CASES") {
+            own.cases
+        } else {
+            2000
+        },
+        rng_seed: if given("PROPTEST_RNG_SEED") {
+            own.rng_seed
+        } else {
+            RngSeed::Fixed(7)
+        },
+        ..own
+    }
+}
+
 proptest! {
-    // The same cases each time: a change that has nothing to do with them is to find none. Another seed looks for more.
-    #![proptest_config(ProptestConfig { cases: 2000, rng_seed: RngSeed::Fixed(7), ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn calls_come_back_as_they_were_written(
