@@ -294,6 +294,18 @@ async fn with_none_tools_are_not_told_of_and_calls_do_not_leave() {
 async fn one_call_at_a_time_where_that_is_asked_for() {
     let (qwen, hive) = hive(&[]);
     let two = "[B][C ping][/C][C read][A path]a[/A][/C][/B]";
+    // Equal calls are two calls, and results tell them apart. Source: tools.md section 14, 16 and 17.
+    says(&qwen, &["[B][C ping][/C][C ping][/C][/B]"]);
+    let equal = hive.post(&with_tools(MODEL, "x", &json!({}))).await;
+    let called = equal.message()["tool_calls"].clone();
+    let ids: Vec<&str> = (0..2)
+        .map(|at| called[at]["id"].as_str().unwrap())
+        .collect();
+    for id in &ids {
+        let letters = id.strip_prefix("call_").unwrap();
+        assert!(letters.len() == 24 && letters.bytes().all(|it| it.is_ascii_alphanumeric()));
+    }
+    assert_ne!(ids[0], ids[1]);
     says(&qwen, &[two, two, two]);
     let both = hive.post(&with_tools(MODEL, "x", &json!({}))).await;
     assert_eq!(calls(&both).len(), 2);

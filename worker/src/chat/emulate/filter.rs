@@ -367,7 +367,8 @@ impl Filter for Emulation {
             ChatEvent::Finish(reason) => self.conclude(reason, passed),
             other => {
                 if let ChatEvent::Extra(members) = &other {
-                    self.has_refused |= members.get(REFUSAL).is_some_and(Value::is_string);
+                    let words = members.get(REFUSAL).and_then(Value::as_str);
+                    self.has_refused |= words.is_some_and(|words| !words.is_empty());
                 }
                 passed.push(other);
             }

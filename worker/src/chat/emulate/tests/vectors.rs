@@ -274,6 +274,12 @@ fn values_of_other_types() {
         "[A path]a[/A][A size]9[/A]",
         r#"read{"path":"a","size":9}"#,
     ); // 43
+    let closed = "[B][C pick][A color]red[/A][A size]9[/A][/C][/B]";
+    let strict = Asked {
+        is_strict: true,
+        ..Asked::default()
+    };
+    check_as(&strict, End::Clean, closed, r#"pick{"color":"red"}"#); // 43
     call(
         "run",
         "[A command]ls[/A][A env]{HOME: '/r', N: None, // c⏎}[/A]",
