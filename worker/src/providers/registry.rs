@@ -11,8 +11,8 @@ use std::{
 use super::{Model, Provider, card::Card};
 use crate::{
     chat::{
-        Asked, ChatRequest, Field, Invalid, Message, Part, Support, fields, media::Makes, normal,
-        tools::ToolKind,
+        Asked, ChatRequest, Field, Invalid, Message, Part, Support, Tool, fields, media::Makes,
+        normal, tools::ToolKind,
     },
     settings::{Problems, Settings, Target, Tools, Vars, problems},
 };
@@ -105,64 +105,46 @@ impl Route {
             .map(|asked| &*asked.name)
     }
 
-    /// What the client has set or sent and what has no effect with the provider that it asked for: fields in its own
-    /// spelling; where the gateway has the tools for the provider, also tools that only their own service runs
-    /// (`tools.TYPE`), and attachments in results that the model cannot be shown (`tool.image_url`, `tool.file`). Source:
-    /// tools.md section 11, doors.md section 9.
+    /// The fields that the client set and that have no effect with the provider that it asked for, in its own spelling; tools
+    /// (`tools.TYPE`) and attachments in results (`tool_result.image`) that do not reach the model.
     pub fn ignored<'a>(&'a self, request: &'a ChatRequest) -> impl Iterator<Item = Cow<'a, str>> {
         let first = self.candidates.first();
         let is_ignored = move |asked: &&Asked| {
             first.is_some_and(|first| first.support(asked.field) == Support::Ignored)
         };
-        let fields = request.asked.iter().filter(is_ignored);
-        let fields = fields.map(|asked| Cow::Borrowed(&*asked.name));
-        fields.chain(self.unseen(request))
-    }
-
-    /// What in tools and their results does not reach the model.
-    fn unseen<'a>(&self, request: &'a ChatRequest) -> impl Iterator<Item = Cow<'a, str>> {
-        let first = self.candidates.first();
+        let named = request
+            .asked
+            .iter()
+            .filter(is_ignored)
+            .map(|asked| Cow::Borrowed(&*asked.name));
+        let is_blind = first.is_some_and(|first| !first.model.vision);
+        let unseen = unseen(request).filter(move |_| is_blind);
         let is_rendered =
             first.is_some_and(|first| first.support(Field::Tools) != Support::Honoured);
-        let sees = first.is_some_and(|first| first.model.vision);
-        let hosted = request
-            .tools
-            .iter()
-            .filter(move |tool| is_rendered && matches!(tool.kind, ToolKind::Hosted));
-        let mut names: Vec<Cow<'a, str>> = Vec::new();
-        for tool in hosted {
-            // A header takes no other characters, and the type is the client's own word.
-            let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-            let kind: String = tool.name.chars().filter(is_plain).take(MOST_NAME).collect();
-            add(&mut names, format!("tools.{kind}").into());
-        }
-        if is_rendered && !sees {
-            let results = request
-                .messages
-                .iter()
-                .filter(|message| normal::is_result(message));
-            for part in results.flat_map(Message::attachments) {
-                let is_picture = matches!(part, Part::ImageUrl { .. });
-                let name = if is_picture {
-                    "tool.image_url"
-                } else {
-                    "tool.file"
-                };
-                add(&mut names, name.into());
-            }
-        }
-        names.into_iter()
+        let hosted = hosted(request).filter(move |_| is_rendered);
+        named.chain(hosted).chain(unseen.map(Cow::Borrowed))
     }
 }
 
-/// Most of them that are named, and longest name: a header has room for so much.
-const MOST_NAMED: usize = 32;
-const MOST_NAME: usize = 64;
+/// Most characters of a type that is named.
+const MOST_TYPE: usize = 64;
+/// Most types that are named: a header has room for so many.
+const MOST_TYPES: usize = 32;
 
-fn add<'a>(names: &mut Vec<Cow<'a, str>>, name: Cow<'a, str>) {
-    if names.len() < MOST_NAMED && !names.contains(&name) {
-        names.push(name);
+/// Tools that only their own service runs: whoever has the tools for a provider has not these. Source: doors.md section 1.
+fn hosted(request: &ChatRequest) -> impl Iterator<Item = Cow<'static, str>> {
+    let mut names = Vec::new();
+    let is_hosted = |tool: &&Tool| matches!(tool.kind, ToolKind::Hosted);
+    for tool in request.tools.iter().filter(is_hosted) {
+        // A header takes no other characters, and the type is the caller's own word.
+        let is_plain = |c: &char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+        let kind: String = tool.name.chars().filter(is_plain).take(MOST_TYPE).collect();
+        let name = Cow::Owned(format!("tools.{kind}"));
+        if names.len() < MOST_TYPES && !names.contains(&name) {
+            names.push(name);
+        }
     }
+    names.into_iter()
 }
 
 /// What tools have shown, for models that see nothing: a screenshot must not end a session, so it is left out and named, here

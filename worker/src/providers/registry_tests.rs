@@ -304,6 +304,6 @@ fn what_the_model_is_not_shown_is_told() {
     assert_eq!(told(Tools::Emulate, true), hosted);
     assert_eq!(
         told(Tools::Emulate, false),
-        [hosted[0], hosted[1], "tool.image_url"]
+        [hosted[0], hosted[1], "tool_result.image"]
     );
 }

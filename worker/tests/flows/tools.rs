@@ -428,7 +428,7 @@ async fn what_the_model_cannot_be_given_is_named() {
     assert_eq!(reply.status, 200, "{}", reply.text);
     assert_eq!(
         reply.header("x-hive-ignored"),
-        "tools.code_interpreter, tools.mcp, tool.image_url"
+        "tools.code_interpreter, tools.mcp, tool_result.image"
     );
     let told = prompts(&deepseek).pop().unwrap();
     assert!(
