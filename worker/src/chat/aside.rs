@@ -28,6 +28,8 @@ pub async fn aside<T: Send + 'static>(bytes: usize, job: impl FnOnce() -> T + Se
     let core = Arc::clone(&CORES).acquire_owned().await.ok();
     let apart = tokio::task::spawn_blocking(move || {
         let done = job();
+        // Given back on that thread, not here: a dropped future must not let another job begin while this one still
+        // computes.
         drop(core);
         done
     });

@@ -13,6 +13,7 @@ pub struct Cumulative {
 impl Cumulative {
     /// The part of `visible` that has not been sent yet; `None` when there is none.
     pub fn advance<'a>(&mut self, visible: &'a str) -> Option<&'a str> {
+        // The usual case; only the new characters are counted.
         if let Some(tail) = visible.strip_prefix(self.sent.as_str()) {
             if tail.is_empty() {
                 return None;
@@ -20,10 +21,14 @@ impl Cumulative {
             self.grow(tail);
             return Some(tail);
         }
+        // A shorter text is no rewriting, but an older state that came late.
         if !self.sent.starts_with(visible) {
             self.rewrites += 1;
         }
+        // By characters, as the place must be one of the new text too; `None` while it is no longer than what was sent.
         let (cut, _) = visible.char_indices().nth(self.sent_chars)?;
+        // Replaced even where it says something else: the next event will repeat the new words, and is compared with
+        // them.
         self.sent.clear();
         self.sent.push_str(visible);
         let tail = visible.get(cut..)?;

@@ -197,6 +197,7 @@ impl ProviderError {
                 '_'
             }
         };
+        // Cleaned before it is cut: half a secret is not known as one.
         let code = scrub(bounded(code));
         self.code = Some(code.chars().take(MOST_CODE).map(clean).collect());
         self
@@ -249,6 +250,7 @@ impl ProviderError {
         .into_iter()
         .flatten()
         {
+            // Only what was changed is written again: of a clean text beyond the bound nothing is lost.
             if let Cow::Owned(clean) = scrub(bounded(text)) {
                 *text = clean;
             }
@@ -260,12 +262,14 @@ impl ProviderError {
     /// knows others; so the message of a fault that passes holds those that fit.
     pub fn words(&self) -> Cow<'_, str> {
         let fitting: &[&str] = match self.kind {
+            // Without the words that make agents try again: they would hear the same, at the account's cost.
             _ if self.is_lasting => return Cow::Borrowed(&self.message),
             Kind::Unavailable => &["ECONNRESET", "overloaded", "temporarily unavailable"],
             Kind::Timeout => &["timeout", "ETIMEDOUT"],
             _ => return Cow::Borrowed(&self.message),
         };
         let has = |word: &&str| self.message.contains(word);
+        // The words of the service itself may have it already; said twice they would only be longer.
         let start = if has(&SERVER_ERROR) {
             ""
         } else {
@@ -293,6 +297,7 @@ fn bounded(text: &str) -> &str {
         .find(|&at| text.is_char_boundary(at))
         .or_impossible("there is no character before the first");
     let start = text.get(..end).or_impossible("it ends between characters");
+    // Without a blank in so many bytes it is no message, and what a cut would leave of a secret cannot be known.
     start
         .rsplit_once(char::is_whitespace)
         .map_or("", |(words, _)| words)
@@ -316,6 +321,7 @@ fn redacted(word: &str) -> String {
     let is_token_char = |c: char| c.is_ascii_alphanumeric() || "_-+/=.$*%:;~".contains(c);
     let mut clean = String::with_capacity(word.len());
     let mut run = String::new();
+    // The end counts as one more character, so that a run at it is judged as well.
     for c in word.chars().map(Some).chain([None]) {
         if let Some(c) = c.filter(|&c| is_token_char(c)) {
             run.push(c);
@@ -332,8 +338,10 @@ fn redacted(word: &str) -> String {
 /// Whether it is a name made of words and small numbers (`body.messages.0.content`, `deepseek-chat-v3-0324`), which
 /// no token is.
 fn is_name(run: &str) -> bool {
+    // A name of many parts may still be a token with dots; no message needs a longer one.
     run.len() <= 4 * TOKEN_CHARS
         && run.split(['.', '_', '-', '/', ':']).all(|part| {
+            // Four characters of anything tell nothing; beyond that a part must be a word.
             part.len() <= 4
                 || (part.len() < 2 * TOKEN_CHARS && part.bytes().all(|b| b.is_ascii_alphabetic()))
         })

@@ -94,6 +94,7 @@ impl Field {
     /// What happens to it where a provider says nothing else.
     pub fn usual(self) -> Support {
         match self {
+            // The gateway honours `user` itself: it keeps one user on one account.
             Self::Messages | Self::Model | Self::User => Support::Honoured,
             Self::Choices
             | Self::Format
@@ -104,6 +105,7 @@ impl Field {
             | Self::StreamOptions
             | Self::ToolChoice
             | Self::Tools => Support::Emulated,
+            // Refused and not ignored: who asks for sound and gets words has no use for them.
             Self::Audio | Self::Modalities => Support::Refused,
             Self::Effort
             | Self::FrequencyPenalty
@@ -148,6 +150,7 @@ pub const SEARCH: &[(Field, Support)] = &[(Field::Search, Support::Honoured)];
 
 /// What becomes of `field` when the provider's own lists are `own`: the first list that names it decides.
 pub fn support(own: &[&[(Field, Support)]], field: Field) -> Support {
+    // In the order of the lists, so a provider's own exception stands in front of what it shares with others.
     own.iter()
         .copied()
         .flatten()

@@ -86,6 +86,7 @@ impl Chain {
         {
             first.finish(&mut self.between);
             self.pass(passed);
+            // Asked after what was held back has passed the limits: whether it met one decides which end is told.
             match self.first.as_mut().map(|first| first.ending()) {
                 Some(Ending::Done) | None => {}
                 Some(other) => return other,
@@ -98,6 +99,8 @@ impl Chain {
     fn pass(&mut self, passed: &mut Vec<ChatEvent>) {
         // A call is whole or not at all: the pieces of one come together.
         if self.limits.counts_tokens() {
+            // Backwards, since the limits take the costs from the end of their list, and pieces of a call follow its
+            // name.
             let mut call = String::new();
             for event in self.between.iter().rev() {
                 let ChatEvent::ToolCall(piece) = event else {
@@ -110,6 +113,7 @@ impl Chain {
                 }
             }
         }
+        // Drained, so that the list keeps its room for the next event.
         for event in self.between.drain(..) {
             self.limits.apply(event, passed);
         }

@@ -41,6 +41,7 @@ impl Json {
     /// The text, if the value is a string. Read when it is asked for: most requests' texts of this kind are never looked at.
     pub fn as_text(&self) -> Option<Cow<'_, str>> {
         let inside = self.0.strip_prefix('"')?.strip_suffix('"')?;
+        // Most descriptions have no escapes; those are shared and not read.
         if memchr::memchr(b'\\', inside.as_bytes()).is_none() {
             return Some(Cow::Borrowed(inside));
         }
@@ -62,6 +63,7 @@ impl<'de> Deserialize<'de> for Json {
 
 impl Serialize for Json {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        // Only a `RawValue` is written as it is, and it borrows, while what is held here outlives the body.
         let raw: &RawValue = serde_json::from_str(self.get()).map_err(S::Error::custom)?;
         raw.serialize(serializer)
     }

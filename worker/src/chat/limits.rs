@@ -32,6 +32,8 @@ impl Limits {
     /// The limits that a request sets, as far as the provider does not obey them itself.
     pub fn new(request: &ChatRequest, support: impl Fn(Field) -> Support) -> Self {
         let is_ours = |field| support(field) == Support::Emulated;
+        // A limit that the provider obeys must not be watched as well: counted otherwise here, an answer would be cut
+        // before it.
         let most_tokens = request.max_tokens.filter(|_| is_ours(Field::MaxTokens));
         Self {
             stop: if is_ours(Field::Stop) {
@@ -64,7 +66,9 @@ impl Limits {
             ..Self::default()
         };
         let mut passed = Vec::new();
+        // With the same code as for pieces, so that a text in one piece ends where the stream ended.
         anew.text(text, &mut passed);
+        // No more will come that could complete a stop sequence.
         anew.release(&mut passed);
         let mut kept = String::new();
         let mut met = None;
@@ -80,6 +84,7 @@ impl Limits {
 
     fn text(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
         if self.stop.is_empty() {
+            // Nothing is held, and no text copied, for the many that name none.
             return self.spend(text, ChatEvent::Text, passed);
         }
         self.held.push_str(&text);
@@ -98,6 +103,7 @@ impl Limits {
             .stop
             .iter()
             .map(|stop| overlap(&self.held, stop))
+            // What may be the beginning of several must wait for the longest.
             .max()
             .unwrap_or(0);
         let rest = self.held.split_off(self.held.len() - keep);
@@ -117,6 +123,8 @@ impl Limits {
 
     /// A call begins: it is passed on whole, or it is where the answer ends. Half a call could not be carried out.
     fn begin_call(&mut self, passed: &mut Vec<ChatEvent>) {
+        // Only calls that came through a filter are counted: those of a provider come in pieces, and half of one cannot
+        // be taken back.
         let (Some(left), Some(cost)) = (self.tokens_left, self.calls.pop()) else {
             return;
         };
@@ -134,6 +142,7 @@ impl Limits {
     }
 
     fn spend(&mut self, text: String, event: fn(String) -> ChatEvent, passed: &mut Vec<ChatEvent>) {
+        // After the end nothing is told, whatever the filters still hold.
         if text.is_empty() || self.done {
             return;
         }
@@ -141,6 +150,7 @@ impl Limits {
             return passed.push(event(text));
         };
         let cost = tokens::count(&text);
+        // Spent also where it does not fit, as what is cut ends the answer anyway.
         self.tokens_left = Some(left.saturating_sub(cost));
         if cost <= left {
             passed.push(event(text));
@@ -154,6 +164,7 @@ impl Limits {
     }
 
     fn cut(&mut self, reason: FinishReason, passed: &mut Vec<ChatEvent>) {
+        // Only an end of ours cuts: one that the provider told first leaves it nothing to be stopped from.
         self.cut |= !self.done;
         self.end(reason, passed);
     }
@@ -173,15 +184,18 @@ impl Filter for Limits {
     fn apply(&mut self, event: ChatEvent, passed: &mut Vec<ChatEvent>) {
         match event {
             ChatEvent::Usage(_) => passed.push(event),
+            // An API names sources behind its own end; behind a cut they would be those of words that nobody gets.
             ChatEvent::Extra(_) if self.done && !self.cut => passed.push(event),
             _ if self.done => {}
             ChatEvent::Text(text) => self.text(text, passed),
             ChatEvent::Reasoning(text) => self.spend(text, ChatEvent::Reasoning, passed),
             ChatEvent::Finish(reason) => {
+                // What was held is text before the end, and must not be lost with it.
                 self.release(passed);
                 self.end(self.met.unwrap_or(reason), passed);
             }
             ChatEvent::Image { .. } | ChatEvent::Video { .. } | ChatEvent::ToolCall(_) => {
+                // Text keeps its place before what is no text.
                 self.release(passed);
                 if let ChatEvent::ToolCall(call) = &event
                     && call.name.is_some()
@@ -193,6 +207,7 @@ impl Filter for Limits {
                 }
             }
             ChatEvent::Rewritten(text) => {
+                // The limits anew over the whole: what the stream met may lie in words that were taken back.
                 let (text, met) = self.whole(text);
                 self.met = met;
                 passed.push(ChatEvent::Rewritten(text));
@@ -225,6 +240,7 @@ fn overlap(text: &str, stop: &str) -> usize {
     (1..=longest)
         .rev()
         .find(|&length| {
+            // A beginning of a character is no beginning of the sequence: the text has whole characters only.
             stop.is_char_boundary(length)
                 && text.as_bytes().ends_with(
                     stop.as_bytes()

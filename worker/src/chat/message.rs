@@ -108,6 +108,7 @@ impl Message {
             Content::Parts(parts) => {
                 let mut texts = parts.iter().filter_map(Part::text);
                 let first = texts.next().unwrap_or_default();
+                // One part is by far the most common, and is lent.
                 texts.next().map_or(Cow::Borrowed(first), |second| {
                     let mut joined = format!("{first}\n{second}");
                     for text in texts {
@@ -122,6 +123,7 @@ impl Message {
 
     /// Whether the text is more than blanks.
     pub fn has_words(&self) -> bool {
+        // The beginning alone: it ends at the first word, where trimming both ends would walk through a blank tail too.
         let has_words = |text: &str| !text.trim_start().is_empty();
         match &self.content {
             Content::Empty => false,
@@ -161,6 +163,7 @@ pub fn without_pictures(text: &str) -> Cow<'_, str> {
             }
         }
     }
+    // No picture: the text is lent as it came.
     if copied == 0 {
         return Cow::Borrowed(text);
     }
@@ -180,6 +183,7 @@ fn picture_end(text: &str, start: usize) -> Result<usize, usize> {
     let label = start + 2;
     let mut at = label;
     let link = loop {
+        // With neither of them behind it there is no picture in all the rest.
         let Some(found) = memchr3(b'[', b']', b'\n', after(at)) else {
             return Err(text.len());
         };
@@ -195,6 +199,7 @@ fn picture_end(text: &str, start: usize) -> Result<usize, usize> {
     };
     match memchr2(b')', b'\n', after(link)) {
         Some(found) if after(link + found).starts_with(b")") => Ok(link + found + 1),
+        // An end of line within the link: what stands before it cannot be one either.
         Some(found) => Err(link + found + 1),
         None => Err(text.len()),
     }

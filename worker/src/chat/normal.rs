@@ -66,6 +66,7 @@ pub fn steps(messages: &[Message]) -> Vec<Step<'_>> {
             steps.push(Step::Called { message, calls });
             (calls, behind)
         };
+        // Everything up to the next answer is one turn, whatever order clients send it in.
         let next = from.iter().position(|it| it.role == Role::Assistant);
         let (turn, behind) = from.split_at(next.unwrap_or(from.len()));
         // Whatever follows says that no more results come.
@@ -112,22 +113,26 @@ fn push_results<'a>(
         };
         waiting.entry(answers).or_default().push_back(result);
     }
+    // Taken from the front: the first call of an id gets the first result.
     let mut next = |answers| waiting.get_mut(&answers).and_then(VecDeque::pop_front);
     let known = calls
         .iter()
         .filter_map(|call| Some((call, call.function.as_ref()?)));
     for (at, (call, function)) in known.enumerate() {
+        // The id first; results of the older form have a name instead.
         let message = next(Answers::Id(&call.id)).or_else(|| next(Answers::Name(&function.name)));
         if message.is_some() || is_answered {
             let call = Some(at + 1);
             steps.push(Step::Result { call, message });
         }
     }
+    // By address: two results may be alike in every word, and each must be told once.
     let left: HashSet<*const Message> = waiting
         .values()
         .flatten()
         .map(|it| &raw const **it)
         .collect();
+    // In the order in which they came, which a map's values do not keep.
     let orphans = results().filter(|result| left.contains(&(&raw const **result)));
     steps.extend(orphans.map(|result| Step::Result {
         call: None,
@@ -177,6 +182,7 @@ fn system_text(message: &Message) -> Cow<'_, str> {
     };
     let mut texts = parts.iter().filter_map(Part::text).filter_map(|text| {
         let kept = without_billing(text);
+        // A block that only says who pays is left out whole, or a blank line would stay in its place.
         (kept.len() == text.len() || !kept.is_empty()).then_some(kept)
     });
     let first = texts.next().unwrap_or_default();
@@ -199,6 +205,7 @@ fn feed_step(step: &Step<'_>, sink: &mut impl FnMut(&[u8])) {
     match step {
         Step::Said(message) => {
             let role = match message.role {
+                // One letter for both: clients send the same text under either word.
                 Role::System | Role::Developer => "s",
                 Role::User | Role::Tool | Role::Function => "u",
                 Role::Assistant => "a",
@@ -218,6 +225,7 @@ fn feed_step(step: &Step<'_>, sink: &mut impl FnMut(&[u8])) {
                 let parsed = serde_json::from_str::<Value>(&function.arguments);
                 // A custom tool's text is no JSON, and stands for itself.
                 match parsed {
+                    // Parsed and written anew: members in one order, without blanks.
                     Ok(parsed) => piece("j", &parsed.to_string(), sink),
                     Err(_) => piece("t", &function.arguments, sink),
                 }
@@ -225,10 +233,12 @@ fn feed_step(step: &Step<'_>, sink: &mut impl FnMut(&[u8])) {
         }
         Step::Result { call, message } => {
             let number = call.map_or(0, |call| call as u64);
+            // Fixed in length, so it needs no length of its own.
             sink(&number.to_be_bytes());
             match message {
                 None => piece("n", "", sink),
                 Some(message) => {
+                    // An error and a success with the same words are two conversations.
                     piece(
                         if message.is_error { "e" } else { "r" },
                         &text(message),
@@ -251,6 +261,7 @@ fn piece(kind: &str, text: &str, sink: &mut impl FnMut(&[u8])) {
 fn attachments(message: &Message, sink: &mut impl FnMut(&[u8])) {
     for part in message.attachments() {
         match part {
+            // Not the detail: it changes how a picture is read, and not what was said.
             Part::ImageUrl { image_url, .. } => piece("i", image_url.url(), sink),
             Part::FileUrl { file_url } => piece("f", file_url.url(), sink),
             Part::File { file } => {
@@ -266,6 +277,7 @@ fn attachments(message: &Message, sink: &mut impl FnMut(&[u8])) {
 /// Claude Code brings system texts along later than this, and tools change.
 pub fn feed_beginning(messages: &[Message], mut sink: impl FnMut(&[u8])) {
     let first = messages.iter().find(|message| message.role == Role::User);
+    // A conversation without one begins with nothing, and is like every other such.
     for message in first.map(slice::from_ref).unwrap_or_default() {
         feed_step(&Step::Said(message), &mut sink);
     }

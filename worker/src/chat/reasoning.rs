@@ -41,11 +41,13 @@ impl Weaver {
     pub fn reasoning(&mut self, piece: &str) -> String {
         let open = if self.is_open { "" } else { self.tags.open };
         self.is_open = true;
+        // Told with the first piece and not before: an answer without thinking has no tags.
         format!("{open}{piece}")
     }
 
     /// What must be written before anything else than thinking; empty when no round is open.
     pub fn close(&mut self) -> &'static str {
+        // Taken, so that closing twice writes one tag.
         if std::mem::take(&mut self.is_open) {
             self.tags.close
         } else {

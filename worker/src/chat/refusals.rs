@@ -84,6 +84,7 @@ impl Refusals {
         if self.is_over {
             return Ok(());
         }
+        // Something is held since an earlier call: then all of these wait with it, or they would overtake it.
         let mut first = (!self.held.is_empty()).then_some(from);
         for at in from..events.len() {
             let is_end = match events.get(at) {
@@ -93,16 +94,19 @@ impl Refusals {
                     false
                 }
                 Some(ChatEvent::Finish(_)) => true,
+                // Thinking and the like neither make nor break a sentence, and wait only behind text that does.
                 _ => continue,
             };
             match self.judge(is_end) {
                 Verdict::Open => {}
                 Verdict::Answer => {
                     self.is_over = true;
+                    // In front of what came now: it was said before.
                     events.splice(from..from, self.held.drain(..));
                     return Ok(());
                 }
                 Verdict::Refused(error) => {
+                    // Events before the text stand: they were of the answer's head, and say nothing of the refusal.
                     events.truncate(first.unwrap_or(at));
                     self.held.clear();
                     return Err(error);
@@ -123,14 +127,17 @@ impl Refusals {
         let known = known.map(|refusal| (refusal.text, refusal.extent, refusal.error));
         let mut is_open = false;
         for (sentence, extent, error) in known.chain(learnt) {
+            // An empty text is the beginning of every sentence, so nothing is decided before the first word.
             is_open |= sentence.starts_with(text);
             let Some(rest) = text.strip_prefix(sentence) else {
                 continue;
             };
             match extent {
                 Extent::Beginning => return Verdict::Refused(error()),
+                // More than its closing: a real answer that quotes the sentence.
                 Extent::Whole if !rest.chars().all(closes) => {}
                 Extent::Whole if is_end => return Verdict::Refused(error()),
+                // A full stop may still be followed by an answer.
                 Extent::Whole => is_open = true,
                 Extent::Excuse(_) if rest.chars().nth(MOST_EXCUSE_CHARS).is_some() => {}
                 Extent::Excuse(ends) if is_end => {

@@ -126,6 +126,7 @@ impl Effort {
 
     /// Whether it asks for thinking at all.
     pub fn is_thinking(self) -> bool {
+        // `minimal` is what clients send that want an answer at once; web chats only know thinking or none.
         !matches!(self, Self::None | Self::Minimal)
     }
 }
@@ -272,6 +273,7 @@ impl ChatRequest {
 
     /// Whether token counts are part of the answer.
     pub fn wants_usage(&self) -> bool {
+        // An answer in one piece always has its usage.
         !self.stream || self.include_usage
     }
 }

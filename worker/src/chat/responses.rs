@@ -47,9 +47,11 @@ pub fn arguments(kind: &str, said: &Value) -> Value {
             let word = match said["type"].as_str() {
                 Some("create_file") => "Add",
                 Some("delete_file") => "Delete",
+                // Unknown kinds are changes: the most careful of the three, as it fails where the file is not.
                 _ => "Update",
             };
             let path = said["path"].as_str().unwrap_or_default();
+            // Exactly one line's end before the mark, however many the client has sent.
             let diff = said["diff"]
                 .as_str()
                 .unwrap_or_default()

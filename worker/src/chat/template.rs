@@ -45,6 +45,7 @@ impl Template {
             && head.ends_with(b"\"")
             && tail.starts_with(b"\"")
         {
+            // Of a repeating text all of it belongs to the head, so only what is new is ever read.
             self.head.extend_from_slice(match repeats {
                 Repeats::Nothing => head,
                 Repeats::Everything => grown,
@@ -92,9 +93,11 @@ pub enum Repeats {
 /// The inside of a JSON string; `None` if it is none (a quote that is not escaped, a control character, …).
 fn unescape(raw: &[u8]) -> Option<Cow<'_, str>> {
     let is_plain = |&byte: &u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
+    // The usual case: nothing is escaped, and the event itself is lent.
     if raw.iter().all(is_plain) {
         return str::from_utf8(raw).ok().map(Cow::Borrowed);
     }
+    // With its quotes, as the parser wants a whole string; it also refuses what is none.
     let quoted = [b"\"", raw, b"\""].concat();
     serde_json::from_slice(&quoted).ok().map(Cow::Owned)
 }

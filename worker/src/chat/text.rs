@@ -38,6 +38,7 @@ impl Text {
                     source.as_bytes().as_ptr_range(),
                     text.as_bytes().as_ptr_range(),
                 );
+                // The upper end may be the body's own.
                 whole.start <= part.start && part.end <= whole.end
             };
             source
@@ -61,8 +62,10 @@ pub(crate) fn reading<'a, T>(
             PIECES.set(UNLIMITED);
         }
     }
+    // Counts a reference: the body's bytes are shared, and live as long as the longest text of it.
     SOURCE.set(Some(body.clone()));
     PIECES.set((most_pieces, most_pieces));
+    // Also where reading panics, or the next body of this thread would be shared with this one.
     let _over = Over;
     read(body)
 }

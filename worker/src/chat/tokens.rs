@@ -36,6 +36,7 @@ pub fn count(text: &str) -> u64 {
     if counted.len() == text.len() {
         tokens
     } else {
+        // In whole numbers, the product first; lengths are far below what would overflow.
         tokens * text.len() as u64 / counted.len() as u64
     }
 }
@@ -56,6 +57,7 @@ fn sum(request: &ChatRequest, mut tokens: impl FnMut(&str) -> u64) -> u64 {
                 total += TOKENS_PER_MESSAGE + tokens(&function.name) + tokens(&function.arguments);
             }
         }
+        // Whatever its size: no service tells, and fetching it to measure would cost more than the error.
         total += TOKENS_PER_PICTURE * message.attachments().count() as u64;
     }
     for tool in &request.tools {
@@ -99,6 +101,7 @@ pub fn count_request(request: &ChatRequest) -> u64 {
         }
         0
     });
+    // The rest is taken to be like what was counted; without anything counted there is no rest.
     let rest = tokens * rest as u64 / counted.max(1) as u64;
     frames + tokens + rest
 }
@@ -107,6 +110,7 @@ pub fn count_request(request: &ChatRequest) -> u64 {
 pub fn truncate(text: &str, limit: u64) -> &str {
     if text.len() > MOST_COUNTED_BYTES {
         let (total, length) = (count(text), text.len() as u64);
+        // As 128 bits: a limit is the caller's own number, and may be as large as one can be.
         let kept = u128::from(length) * u128::from(limit) / u128::from(total.max(1));
         // The exact place only where it is among what is counted.
         match usize::try_from(kept) {
@@ -115,11 +119,13 @@ pub fn truncate(text: &str, limit: u64) -> &str {
             Err(_) => return text,
         }
     }
+    // Below the bound, as the limit was found to lie within it, or the text is no longer.
     let tokens = vocabulary().encode_ordinary(beginning(text, MOST_COUNTED_BYTES));
     let limit = usize::try_from(limit).unwrap_or(usize::MAX);
     if tokens.len() <= limit {
         return text;
     }
+    // Decoded again to find the place: the encoder does not tell where its tokens stand.
     let bytes = tokens
         .get(..limit)
         .and_then(|tokens| vocabulary().decode_bytes(tokens).ok())
@@ -184,9 +190,11 @@ impl Counter {
             let cut = self
                 .held
                 .rfind(char::is_whitespace)
+                // A blank at the very beginning would cut nothing off, and the held text would grow for ever.
                 .filter(|&at| at > 0)
                 .unwrap_or(self.held.len());
             let rest = self.held.split_off(cut);
+            // Each part is counted once; words are whole in it, so the sum is nearly that of the whole.
             self.counted += count(&self.held);
             self.held = rest;
         }

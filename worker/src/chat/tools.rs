@@ -72,9 +72,11 @@ pub fn qualified(namespace: &str, name: &str) -> String {
     if whole.chars().count() <= MOST_NAME_CHARS {
         return whole;
     }
+    // Not for security: only to tell long names apart. A short digest that never changes between versions.
     let hash = Md5::digest(whole.as_bytes());
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     let kept = MOST_NAME_CHARS - NAME_HASH_CHARS - 1;
+    // Characters and not bytes, as the APIs count them.
     let beginning = whole.chars().take(kept);
     let end = hash.chars().take(NAME_HASH_CHARS);
     beginning.chain(['_']).chain(end).collect()

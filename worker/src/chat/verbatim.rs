@@ -86,6 +86,7 @@ impl Verbatim {
                 (None, Anew::Replace(_) | Anew::Remove) => {}
             }
         }
+        // Places are apart from one another, so their starts alone order them.
         replaced.sort_unstable_by_key(|(place, _)| place.start);
         let body = self.body.trim_ascii_end();
         debug_assert!(body.ends_with('}'), "the door took what is no object");
@@ -117,6 +118,7 @@ fn member_around(body: &str, value: Range<usize>) -> Range<usize> {
         .get(..start)
         .or_impossible("a quote was found there, or it is the end")
         .trim_end();
+    // With the comma before it; the first member takes the one behind, and a lone one none.
     if let Some(earlier) = earlier.strip_suffix(',') {
         return earlier.len()..value.end;
     }

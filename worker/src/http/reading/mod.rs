@@ -40,9 +40,11 @@ pub(super) fn read<F: Form>(body: Bytes, most_pieces: usize) -> Result<F::Read, 
         param: None,
         code: None,
     })?;
+    // Some editors put a byte order mark in front of what they save; JSON has none.
     if let Some(rest) = body.strip_prefix('\u{FEFF}') {
         body = body.slice_ref(rest);
     }
+    // First of all: a text that is passed over, or lent as it is written, would keep its half, and an upstream would refuse it.
     if tidy::has_half(&body)
         && let Some(tidied) = tidy::tidied(&body)
     {
@@ -88,6 +90,7 @@ fn complaint<F: Form>(body: &ByteString, most_pieces: usize) -> Invalid {
         let mut json = serde_json::Deserializer::from_str(body);
         match serde_path_to_error::deserialize::<_, F::Body<'_>>(&mut json) {
             Err(error) => explain(&error),
+            // Its types are right, so it was what the reader of one value does not see.
             Ok(_) => Invalid {
                 message: "The body holds something after the JSON object.".to_owned(),
                 param: None,

@@ -97,6 +97,7 @@ impl Tidy {
             match byte {
                 b'"' => {
                     let end = self.string(at)?;
+                    // The first string of a member is its name; what ends its value is a comma or the brace.
                     if let Some(Open::Object(members)) = open.last_mut()
                         && members.current.is_none()
                     {
@@ -148,6 +149,7 @@ impl Tidy {
     fn string(&mut self, quote: usize) -> Option<usize> {
         let mut at = quote + 1;
         loop {
+            // Every other escape is passed over as two bytes: the digits of `\uXXXX` hold neither a quote nor a backslash.
             at += memchr2(b'"', b'\\', self.bytes.get(at..)?)?;
             if self.bytes.get(at) == Some(&b'"') {
                 return Some(at + 1);
