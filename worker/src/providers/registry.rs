@@ -132,7 +132,7 @@ const MOST_TYPE: usize = 64;
 const MOST_TYPES: usize = 32;
 
 /// Tools that only their own service runs: whoever has the tools for a provider has not these. Source: doors.md section 1.
-fn hosted(request: &ChatRequest) -> impl Iterator<Item = Cow<'static, str>> {
+fn hosted<'a>(request: &'a ChatRequest) -> impl Iterator<Item = Cow<'a, str>> {
     let mut names = Vec::new();
     let is_hosted = |tool: &&Tool| matches!(tool.kind, ToolKind::Hosted);
     for tool in request.tools.iter().filter(is_hosted) {
