@@ -6,9 +6,9 @@
 //!
 //! | what failed | remembered |
 //! | --- | --- |
-//! | [`Kind::Forbidden`], or anything that lasts | from the first time on |
-//! | [`Kind::Protocol`] | from the second time on: the first may have been an accident |
-//! | anything else | not here |
+//! | [`Kind::Forbidden`], [`Kind::Protocol`] | from the second time on: the first may have been an accident |
+//! | anything else that lasts | from the first time on |
+//! | anything else, and what no account has failed at: what a model has made of its tools, it makes otherwise next time | not here |
 
 use std::{
     collections::HashMap,
@@ -175,8 +175,8 @@ impl Lasting {
 /// How often a fault is met before it is believed; `None`: never.
 fn tries(error: &ProviderError) -> Option<u32> {
     match error.kind {
-        Kind::Forbidden => Some(1),
-        Kind::Protocol => Some(2),
+        _ if error.account.is_none() => None,
+        Kind::Forbidden | Kind::Protocol => Some(2),
         _ if error.is_lasting => Some(1),
         _ => None,
     }
@@ -197,14 +197,24 @@ mod tests {
             .clone()
     }
 
+    /// As the dispatcher tells it: an account has failed.
+    fn failed(error: ProviderError) -> ProviderError {
+        ProviderError {
+            account: Some(1),
+            ..error
+        }
+    }
+
     #[test]
     fn a_question_is_refused_again_and_any_other_is_asked() {
         let (lasting, a) = (Lasting::default(), candidate("a"));
         let (asked, other) = (question(""), question(r#","max_tokens":7"#));
         let subject = |request| Subject::new("k", request);
-        let error = ProviderError::new(Kind::Forbidden, "not here");
-        assert!(lasting.again(&a, subject(&asked)).is_none());
-        lasting.remember(&a, subject(&asked), &error);
+        let error = failed(ProviderError::new(Kind::Forbidden, "not here"));
+        for _ in 0..2 {
+            assert!(lasting.again(&a, subject(&asked)).is_none());
+            lasting.remember(&a, subject(&asked), &error);
+        }
         let again = lasting.again(&a, subject(&asked)).unwrap();
         assert_eq!((again.kind, &*again.message), (Kind::Forbidden, "not here"));
         let streamed = question(r#","stream":true"#);
@@ -220,7 +230,7 @@ mod tests {
     fn what_may_have_been_an_accident_is_believed_the_second_time() {
         let (lasting, a, asked) = (Lasting::default(), candidate("a"), question(""));
         let subject = Subject::new("k", &asked);
-        let error = ProviderError::malformed("stream");
+        let error = failed(ProviderError::malformed("stream"));
         lasting.remember(&a, subject, &error);
         assert!(lasting.again(&a, subject).is_none());
         lasting.remember(&a, subject, &error);
@@ -239,11 +249,16 @@ mod tests {
             Kind::BadRequest,
         ] {
             for _ in 0..3 {
-                lasting.remember(&a, subject, &ProviderError::new(kind, "x"));
+                lasting.remember(&a, subject, &failed(ProviderError::new(kind, "x")));
             }
             assert!(lasting.again(&a, subject).is_none(), "{kind:?}");
         }
-        let lasts = ProviderError::new(Kind::Unavailable, "x").lasting();
+        // What the gateway itself could not make of an answer.
+        for _ in 0..3 {
+            lasting.remember(&a, subject, &ProviderError::new(Kind::Protocol, "x"));
+        }
+        assert!(lasting.again(&a, subject).is_none());
+        let lasts = failed(ProviderError::new(Kind::Unavailable, "x").lasting());
         lasting.remember(&a, subject, &lasts);
         assert!(lasting.again(&a, subject).is_some());
     }

@@ -173,7 +173,7 @@ async fn an_empty_answer_is_no_answer() {
 /// Codex asks thirty times after any 5xx, and six after other refusals; the service hears of it once or twice.
 #[actix_web::test]
 async fn a_refusal_that_lasts_is_not_asked_for_again() {
-    for (fault, status, most) in [("forbidden", 403, 1), ("not_json", 502, 2)] {
+    for (fault, status, most) in [("forbidden", 403, 2), ("not_json", 502, 2)] {
         for door in DOORS {
             let lane = simulator("openai", 1);
             let hive = Hive::start(&[&lane], &[]);
