@@ -50,9 +50,9 @@ impl Sealer {
         let mut sealed =
             serde_json::to_vec(value).or_impossible("our own types with string keys serialise");
         let bound = Aad::from(bound(kind, owner));
-        let nonce = Nonce::assume_unique_for_key(NONCE);
-        let is_sealed = self.key(&salt).is_some_and(|key| {
-            key.seal_in_place_append_tag(nonce, bound, &mut sealed)
+        let key = derived(&self.0, &salt, PURPOSE);
+        let is_sealed = key.is_some_and(|key| {
+            key.seal_in_place_append_tag(nonce(), bound, &mut sealed)
                 .is_ok()
         });
         if !is_sealed {
@@ -75,19 +75,24 @@ impl Sealer {
         let (salt, sealed) = whole.split_at_checked(SALT_BYTES)?;
         let mut sealed = sealed.to_vec();
         let bound = Aad::from(bound(kind, owner));
-        let nonce = Nonce::assume_unique_for_key(NONCE);
-        let opened = self
-            .key(salt)?
-            .open_in_place(nonce, bound, &mut sealed)
+        let opened = derived(&self.0, salt, PURPOSE)?
+            .open_in_place(nonce(), bound, &mut sealed)
             .ok()?;
         serde_json::from_slice(opened).ok()
     }
+}
 
-    fn key(&self, salt: &[u8]) -> Option<LessSafeKey> {
-        let extracted = Salt::new(HKDF_SHA256, salt).extract(self.0.expose().as_bytes());
-        let derived = extracted.expand(&[PURPOSE], &AES_256_GCM).ok()?;
-        Some(LessSafeKey::new(UnboundKey::from(derived)))
-    }
+/// The key of one value, sealed for this purpose with this salt: 128 random bits, so that it seals once.
+pub(crate) fn derived(secret: &Secret, salt: &[u8], purpose: &[u8]) -> Option<LessSafeKey> {
+    let extracted = Salt::new(HKDF_SHA256, salt).extract(secret.expose().as_bytes());
+    let purpose = [purpose];
+    let derived = extracted.expand(&purpose, &AES_256_GCM).ok()?;
+    Some(LessSafeKey::new(UnboundKey::from(derived)))
+}
+
+/// The one nonce of keys that seal once.
+pub(crate) fn nonce() -> Nonce {
+    Nonce::assume_unique_for_key(NONCE)
 }
 
 /// Kind and owner, told apart by the length: `ab` of `c` is not `a` of `bc`.

@@ -9,6 +9,7 @@ pub mod engine;
 mod keeper;
 mod memory;
 mod opened;
+pub mod sealed;
 mod sqlite;
 mod valkey;
 
@@ -28,6 +29,7 @@ pub use engine::{
 };
 use keeper::{Up, Work};
 pub use opened::{Opened, Place};
+pub use sealed::Vault;
 
 use crate::impossible::OrImpossible as _;
 use crate::metrics::METRICS;
