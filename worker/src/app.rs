@@ -7,18 +7,20 @@ use std::sync::{
 
 use actix_web::http::header::HeaderValue;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::{
-    accounts::Census,
+    accounts::{Census, Company},
     budget::Memory,
     chat::emulate::nonce::NonceKey,
     http::{auth::Keys, openai::videos::Looks},
     keys::{Counts, Keyring, Ledger},
     metrics::METRICS,
     providers::{Janitor, Lasting, Registry},
+    roster::Roster,
     seal::Sealer,
     settings::Settings,
-    store::Store,
+    store::{Store, Vault},
 };
 
 /// What all threads of a worker share.
@@ -32,6 +34,12 @@ pub struct App {
     pub registry: Registry,
     /// What all workers know together.
     pub store: Store,
+    /// Seals what is secret in it.
+    pub vault: Vault,
+    /// The workers that share the accounts.
+    pub company: Company,
+    /// Which accounts there are beside those of the settings.
+    pub roster: Roster,
     /// Clean-up under way.
     pub janitor: &'static Janitor,
     /// The keys of the settings.
@@ -46,6 +54,10 @@ pub struct App {
     pub counts: Arc<Counts>,
     /// What was used, on its way to the store.
     pub ledger: Ledger,
+    /// This process among all of the cluster, also where two workers were given one name.
+    pub instance: String,
+    /// This worker counts the accounts in `hive_accounts`: one of the cluster does, so that each counts once.
+    pub counts_accounts: AtomicBool,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
     /// What was seen of videos a moment ago.
@@ -71,12 +83,21 @@ impl App {
 
     /// An app that serves `registry`, and knows what all of its cluster know.
     pub fn with_store(settings: Settings, registry: Registry, store: Store) -> Self {
+        let vault = Vault::of(&settings);
+        settings.providers.kept.share(store.clone(), vault.clone());
+        let company = Company::new(store.clone());
+        for provider in registry.providers() {
+            provider.accounts().join(provider.name(), &company);
+        }
         Self {
             worker_header: HeaderValue::from_str(&settings.worker_name).ok(),
+            company,
             keyring: Arc::new(Keyring::new(store.clone())),
             counts: Counts::new(store.clone()),
             ledger: Ledger::default(),
+            roster: Roster::new(settings.vars.clone(), store.clone(), vault.clone()),
             store,
+            vault,
             marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),
             keys: Keys::new(&settings.http.api_keys, settings.http.allow_anonymous),
             sealer: Sealer::new(settings.http.seal_secret.clone()),
@@ -87,6 +108,8 @@ impl App {
             registry,
             // One a process, and alive until its end: clean-up may outlive the app's other parts.
             janitor: Box::leak(Box::default()),
+            instance: Uuid::new_v4().simple().to_string(),
+            counts_accounts: AtomicBool::new(true),
             is_draining: AtomicBool::new(false),
             is_closed: AtomicBool::new(false),
             in_flight: AtomicUsize::new(0),
@@ -118,8 +141,18 @@ impl App {
             let ends = provider.expiries().into_iter();
             ends.map(|(account, end)| (provider.name(), account, end))
         }));
+        let counts_accounts = self.counts_accounts.load(Ordering::Relaxed);
+        if counts_accounts {
+            self.measure_checks();
+        } else {
+            METRICS.accounts.reset();
+            METRICS.set_checks([]);
+        }
         for provider in self.registry.providers() {
             METRICS.expect_shapes(provider.name());
+            if !counts_accounts {
+                continue;
+            }
             let Census {
                 ready,
                 cooling,
@@ -137,5 +170,18 @@ impl App {
                     .set(i64::try_from(count).unwrap_or(i64::MAX));
             }
         }
+    }
+
+    fn measure_checks(&self) {
+        let providers = self.registry.providers().iter();
+        let accounts = providers.flat_map(|provider| {
+            let listed = provider.accounts().listed().into_iter();
+            listed.map(|account| (provider.name(), account))
+        });
+        METRICS.set_checks(accounts.filter_map(|(provider, account)| {
+            let check = self.roster.check_of(account.fingerprint.as_str())?;
+            let quota = check.quota.map(|quota| (quota.left, quota.unit));
+            Some((provider, account.number, check.error.is_none(), quota))
+        }));
     }
 }

@@ -21,6 +21,8 @@
 //!
 //! [`accounts`] holds the credentials: who is healthy, who rests, who is lent to which turn.
 //!
+//! [`roster`] adds accounts while the worker runs, and asks services how those that there are stand.
+//!
 //! [`store`] keeps what the workers of a cluster must know together, and never stands in the way.
 //!
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
@@ -45,6 +47,7 @@ pub mod keys;
 pub mod metrics;
 pub mod process;
 pub mod providers;
+pub mod roster;
 pub mod seal;
 pub mod settings;
 pub mod store;

@@ -4,8 +4,8 @@
 use std::sync::LazyLock;
 
 use prometheus::{
-    Encoder as _, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    Encoder as _, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
 use crate::impossible::OrImpossible as _;
@@ -101,6 +101,11 @@ pub struct Metrics {
     /// `{provider,account}`: Unix time at which a credential ends, where it says so; `account` is its number. Set by
     /// [`Metrics::set_expiries`].
     account_expiry_timestamp_seconds: IntGaugeVec,
+    /// `{provider,account}`: 1 where the service took the credential when it was last asked about it, 0 where not. Set by
+    /// [`Metrics::set_checks`].
+    account_check_ok: IntGaugeVec,
+    /// `{provider,account,unit}`: what is left of the account's quota, where the service says it.
+    account_quota_left: GaugeVec,
     /// `{provider}`: upstream conversations that this worker has opened, and neither deleted nor left to the account yet.
     pub conversations: IntGaugeVec,
     /// `{provider,kind}`: seconds until a picture, a change of one, a video or a sound was there (`image`, `edit`, `video`,
@@ -336,6 +341,26 @@ impl Metrics {
                     &["provider", "account"],
                 ),
             ),
+            account_check_ok: register(
+                &registry,
+                IntGaugeVec::new(
+                    Opts::new(
+                        "hive_account_check_ok",
+                        "1 where the service took the credential when it was last asked about it.",
+                    ),
+                    &["provider", "account"],
+                ),
+            ),
+            account_quota_left: register(
+                &registry,
+                GaugeVec::new(
+                    Opts::new(
+                        "hive_account_quota_left",
+                        "What is left of an account's quota, where the service says it.",
+                    ),
+                    &["provider", "account", "unit"],
+                ),
+            ),
             conversations: register(
                 &registry,
                 IntGaugeVec::new(
@@ -383,6 +408,27 @@ impl Metrics {
             gauge
                 .with_label_values(&[provider, &account.to_string()])
                 .set(i64::try_from(end).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// What services said of accounts, once for all workers: provider, account, whether all was well, and what is left of
+    /// what.
+    pub fn set_checks<'a>(
+        &self,
+        checks: impl IntoIterator<Item = (&'a str, usize, bool, Option<(f64, String)>)>,
+    ) {
+        self.account_check_ok.reset();
+        self.account_quota_left.reset();
+        for (provider, account, is_ok, quota) in checks {
+            let account = account.to_string();
+            self.account_check_ok
+                .with_label_values(&[provider, &account])
+                .set(is_ok.into());
+            if let Some((left, unit)) = quota {
+                self.account_quota_left
+                    .with_label_values(&[provider, &account, &unit])
+                    .set(left);
+            }
         }
     }
 

@@ -5,7 +5,7 @@
 use std::{
     fmt,
     ops::Deref,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -13,8 +13,8 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
 use super::{
-    Accounts, Census, Patience,
-    guestbook::{Book, Company, Due, Found},
+    Accounts, Census, Company, Patience,
+    guestbook::{Book, Company as Wanted, Due, Found},
 };
 pub use super::{guest::Issued, guestbook::Allowance};
 use crate::chat::{Kind, ProviderError};
@@ -43,6 +43,8 @@ pub trait Issuer<C>: Clone + 'static {
 pub struct Guests<C> {
     book: Mutex<Book<C>>,
     changed: Notify,
+    /// The provider's name, and the workers that share its budget of sign-ups.
+    company: OnceLock<(String, Company)>,
 }
 
 impl<C: Send + Sync + 'static> Guests<C> {
@@ -51,6 +53,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
         Self {
             book: Mutex::new(Book::new(allowance, patience)),
             changed: Notify::new(),
+            company: OnceLock::new(),
         }
     }
 
@@ -86,9 +89,9 @@ impl<C: Send + Sync + 'static> Guests<C> {
             // Registered before the look, so that a guest that comes in between is not missed.
             let changed = self.changed.notified();
             let company = if started.elapsed() < LONGEST_WAIT_ALONE {
-                Company::Alone
+                Wanted::Alone
             } else {
-                Company::Shared
+                Wanted::Shared
             };
             let found = self.book().find(tried, company, Instant::now());
             match found {
@@ -146,7 +149,10 @@ impl<C: Send + Sync + 'static> Guests<C> {
         };
         let is_ok = match call {
             Due::SignUp => {
-                let issued = issuer.sign_up().await;
+                let issued = match self.budgeted().await {
+                    Ok(()) => issuer.sign_up().await,
+                    Err(error) => Err(error),
+                };
                 let is_ok = issued.is_ok();
                 self.book().signed_up(issued, Instant::now());
                 is_ok
@@ -162,6 +168,24 @@ impl<C: Send + Sync + 'static> Guests<C> {
         // Set once the outcome is in the book: a drop behind that is an ordinary end.
         under_way.is_done = true;
         is_ok
+    }
+
+    /// Whether the budget of all workers together allows one more sign-up. The book has looked at this worker's own.
+    async fn budgeted(&self) -> Result<(), ProviderError> {
+        let Some((provider, company)) = self.company.get() else {
+            return Ok(());
+        };
+        let most = self.book().sign_ups_per_hour();
+        let taken = company
+            .take_of_hour(&format!("signups:{provider}"), most)
+            .await;
+        taken.map_err(|left| {
+            ProviderError::new(
+                Kind::RateLimited,
+                "as many guests as may be had in an hour have been signed up by all workers together",
+            )
+            .with_retry_after(Some(left))
+        })
     }
 
     fn book(&self) -> MutexGuard<'_, Book<C>> {
@@ -203,6 +227,10 @@ impl<C: Send + Sync + 'static> Accounts for Guests<C> {
 
     fn is_configured(&self) -> bool {
         self.book().is_open
+    }
+
+    fn join(&self, provider: &str, company: &Company) {
+        let _ = self.company.set((provider.to_owned(), company.clone()));
     }
 }
 

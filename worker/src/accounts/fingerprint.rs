@@ -50,15 +50,30 @@ impl fmt::Debug for Fingerprint {
     }
 }
 
-/// A credential type of a provider that makes videos: its accounts can be found again.
+/// A credential type: its accounts are known to the whole cluster, whatever number each has on one worker.
 pub trait Known {
-    /// Its fingerprint.
+    /// Its fingerprint: of what makes it this account, so that it outlives whatever a service makes of it.
     fn fingerprint(&self) -> Fingerprint;
+
+    /// The variable to renew.
+    fn variable(&self) -> &str;
 }
 
-impl<T, P> Known for Rotating<T, P> {
-    /// That of the pasted credential, so that it outlives every renewal.
+/// Stands for a credential in tests.
+#[cfg(test)]
+impl Known for usize {
     fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of("test", &Secret::new(format!("account {self}")))
+    }
+
+    fn variable(&self) -> &str {
+        "TEST_TOKEN"
+    }
+}
+
+impl<T, P> Rotating<T, P> {
+    /// That of the pasted credential, so that it outlives every renewal.
+    pub fn fingerprint(&self) -> Fingerprint {
         let (provider, pasted) = self.pasted();
         Fingerprint::of(provider, pasted)
     }

@@ -219,6 +219,11 @@ impl<C> Book<C> {
             && !self.guests.iter().any(|guest| guest.is_slowed(now))
     }
 
+    /// See [`Allowance::sign_ups_per_hour`].
+    pub(super) fn sign_ups_per_hour(&self) -> usize {
+        self.allowance.sign_ups_per_hour
+    }
+
     /// Why nobody can be had, and until when.
     fn why_none(&self, now: Instant) -> ProviderError {
         let resting = self.guests.iter().filter_map(|guest| {

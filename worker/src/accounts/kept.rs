@@ -1,5 +1,5 @@
 //! Credentials that a service has rotated, kept over restarts: one small file beside the settings file, readable by its
-//! owner only, until there is a store. It holds the newest token for the hash of each pasted one, so that a changed
+//! owner only, and the cluster's store ([`super::shared`]). The file holds the newest token for the hash of each pasted one, so that a changed
 //! setting is never answered with an old login. Source: `wire/kimi.md` section 2 (SHOULD), issue "The five built chats".
 //!
 //! Several workers of one machine may share the file: each change is made under a lock, by a rename.
@@ -19,7 +19,8 @@ use std::{
 
 use sha3::{Digest as _, Sha3_256};
 
-use super::Secret;
+use super::{Secret, shared::Shared};
+use crate::store::{Store, Vault};
 
 /// A file larger than this is none of ours.
 const MOST_BYTES: u64 = 1 << 20;
@@ -31,6 +32,7 @@ const MOST_TOKENS: usize = 1000;
 pub struct Kept {
     path: Option<Arc<Path>>,
     has_complained: Arc<AtomicBool>,
+    shared: Shared,
 }
 
 impl Kept {
@@ -38,8 +40,18 @@ impl Kept {
     pub fn in_file(path: PathBuf) -> Self {
         Self {
             path: Some(path.into()),
-            has_complained: Arc::default(),
+            ..Self::default()
         }
+    }
+
+    /// Keeps them in the cluster's store as well, and heeds there what other workers renew: this value and all its clones, from
+    /// now on. To be called once.
+    pub fn share(&self, store: Store, vault: Vault) {
+        self.shared.join(store, vault);
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
     }
 
     /// As it is, or in this file where no place is set.

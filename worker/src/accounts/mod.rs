@@ -5,20 +5,29 @@
 //! Source: design.md sections 2 and 4.
 
 pub mod anonymous;
+pub mod copied;
 mod fingerprint;
+mod grant;
 mod guest;
 mod guestbook;
 mod health;
 pub mod jwt;
 mod kept;
+mod pace;
 pub mod pasted;
+mod places;
 mod pool;
+mod roll;
 pub mod rotating;
 mod rotation;
 mod secret;
+mod shared;
 
 pub use fingerprint::{Fingerprint, Known};
-pub use health::{Condition, Patience};
+pub use health::{Condition, Patience, Standing};
 pub use kept::Kept;
-pub use pool::{Accounts, Census, Choice, Lease, Pool};
+pub use pace::Pace;
+pub use places::Company;
+pub use pool::{Choice, Lease, Pool};
+pub use roll::{Accounts, Census, Listed, Quota};
 pub use secret::{Secret, scrub};

@@ -6,19 +6,29 @@ use std::{
     hash::{DefaultHasher, Hash, Hasher},
     ops::Deref,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
-use super::health::{Condition, Health, Patience};
-use crate::chat::{Kind, ProviderError};
+use super::{
+    Accounts, Census, Company, Fingerprint, Known, Listed, Pace,
+    health::{Condition, Health, Now, Patience, Standing, is_slow},
+    places::{Full, Places},
+};
+use crate::{
+    chat::{Kind, ProviderError},
+    store::now_ms,
+};
 
 /// How long a turn waits for a busy account before it is told to come back later.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
+/// How soon a turn looks again at an account that is busy on another worker, of which nobody tells it.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Which accounts a turn may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,46 +42,16 @@ pub enum Choice {
     Beside(usize),
 }
 
-/// How many accounts are in which condition, for `hive_accounts`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
-    /// Usable now.
-    pub ready: usize,
-    /// Resting after a failure.
-    pub cooling: usize,
-    /// Waiting for a new credential.
-    pub disabled: usize,
-    /// Turns under way.
-    pub in_flight: usize,
-}
-
-/// What the dispatcher, `/ready` and `/metrics` need of a pool, whatever its credentials are.
-pub trait Accounts: fmt::Debug + Send + Sync {
-    /// A turn with this account went well.
-    fn succeeded(&self, account: usize);
-    /// A turn with this account failed.
-    fn failed(&self, account: usize, error: &ProviderError);
-    /// How many accounts are in which condition.
-    fn census(&self) -> Census;
-    /// Whether any account could be leased now.
-    fn is_usable(&self) -> bool {
-        self.has_other(&[])
-    }
-    /// Whether another account than those `tried` could be leased now.
-    fn has_other(&self, tried: &[usize]) -> bool;
-    /// How long an account still has to rest, if it does.
-    fn rest(&self, account: usize) -> Option<Duration>;
-    /// Whether any account is configured.
-    fn is_configured(&self) -> bool;
-}
-
 struct Entry<C> {
     number: usize,
+    fingerprint: Fingerprint,
     credential: C,
     /// Taken after the pool's own lock or without it, never before it.
     health: Mutex<Health>,
     /// Grows only under the pool's lock, so that `most_in_flight` holds; shrinks without it, where a lease ends.
     in_flight: AtomicUsize,
+    /// Those of its turns, among all workers.
+    places: Places,
 }
 
 /// A provider's accounts. `C` is the provider's own credential type; two equal credentials are one account.
@@ -82,9 +62,11 @@ pub struct Pool<C> {
     returned: Arc<Notify>,
     patience: Patience,
     most_in_flight: usize,
+    pace: Pace,
+    company: OnceLock<Company>,
 }
 
-impl<C: PartialEq> Pool<C> {
+impl<C: PartialEq + Known> Pool<C> {
     /// An empty pool whose accounts each serve at most `most_in_flight` turns at a time.
     pub fn new(patience: Patience, most_in_flight: usize) -> Self {
         Self {
@@ -92,7 +74,15 @@ impl<C: PartialEq> Pool<C> {
             returned: Arc::default(),
             patience,
             most_in_flight: most_in_flight.max(1),
+            pace: Pace::default(),
+            company: OnceLock::new(),
         }
+    }
+
+    /// The same, whose accounts are asked no more often than this.
+    #[must_use]
+    pub fn paced(self, pace: Pace) -> Self {
+        Self { pace, ..self }
     }
 
     /// Replaces the accounts. One whose credential has not changed keeps its health and its running turns; turns
@@ -109,14 +99,24 @@ impl<C: PartialEq> Pool<C> {
                 known.cloned().unwrap_or_else(|| {
                     Arc::new(Entry {
                         number,
+                        fingerprint: credential.fingerprint(),
                         credential,
                         health: Mutex::default(),
                         in_flight: AtomicUsize::new(0),
+                        places: Places::default(),
                     })
                 })
             })
             .collect();
         self.returned.notify_waiters();
+    }
+
+    /// One account's credential, for calls apart from any turn.
+    pub fn of(&self, account: usize) -> Option<C>
+    where
+        C: Clone,
+    {
+        Some(self.entry(account)?.credential.clone())
     }
 
     /// What `of` says of each credential, with the account's number.
@@ -138,10 +138,27 @@ impl<C: PartialEq> Pool<C> {
         loop {
             // Registered before the look, so that an account returned in between is not missed.
             let returned = self.returned.notified();
-            if let Some(lease) = self.try_lease(choice, tried)? {
-                return Ok(lease);
+            // Those that are busy elsewhere, as far as this round has found out.
+            let mut busy: Vec<usize> = Vec::new();
+            while let Some(mut lease) = self.try_lease(choice, tried, &busy)? {
+                let full = match self.admit(choice, &lease).await {
+                    Ok(()) => return Ok(lease),
+                    Err(full) => full,
+                };
+                // Nothing that anybody waits for comes back with it.
+                lease.is_of_use = false;
+                match full {
+                    Full::Busy => busy.push(lease.number()),
+                    Full::Spent(left) => lock(&lease.entry.health).spend(Instant::now() + left),
+                }
             }
-            if tokio::time::timeout_at(deadline, returned).await.is_err() {
+            let until = if busy.is_empty() {
+                deadline
+            } else {
+                deadline.min(tokio::time::Instant::now() + LOOK)
+            };
+            let is_told = tokio::time::timeout_at(until, returned).await.is_ok();
+            if !is_told && tokio::time::Instant::now() >= deadline {
                 return Err(ProviderError::new(
                     Kind::RateLimited,
                     "every account of this provider is busy",
@@ -151,11 +168,25 @@ impl<C: PartialEq> Pool<C> {
         }
     }
 
-    /// `Ok(None)`: usable accounts exist, but all are busy.
+    /// Whether the other workers, and the account's pace, leave room for the turn that holds the lease.
+    async fn admit(&self, choice: Choice, lease: &Lease<C>) -> Result<(), Full> {
+        let (Some(company), Choice::Any(_) | Choice::Only(_)) = (self.company.get(), choice) else {
+            return Ok(());
+        };
+        let entry = &lease.entry;
+        let account = entry.fingerprint.as_str();
+        let in_flight = entry.in_flight.load(Ordering::Relaxed);
+        let limits = (self.most_in_flight, &self.pace);
+        let admitted = entry.places.admit(company, account, in_flight, limits);
+        admitted.await
+    }
+
+    /// `Ok(None)`: usable accounts exist, but all are busy; those of `busy` elsewhere.
     fn try_lease(
         &self,
         choice: Choice,
         tried: &[usize],
+        busy: &[usize],
     ) -> Result<Option<Lease<C>>, ProviderError> {
         // One look at the clock, so that all are judged by the same moment.
         let now = Instant::now();
@@ -196,31 +227,40 @@ impl<C: PartialEq> Pool<C> {
         let usable = candidates
             .iter()
             // The entries' lock is held, and each health's for a comparison: always in this order.
-            .filter_map(|entry| match lock(&entry.health).condition(now) {
-                Condition::Ready => Some((0_u8, *entry)),
-                Condition::Resting => Some((1, *entry)),
-                Condition::Cooling(_) if is_beside => Some((2, *entry)),
-                Condition::Cooling(_) | Condition::Disabled => None,
+            .filter_map(|entry| {
+                let health = lock(&entry.health);
+                let rank = match health.condition(now) {
+                    Condition::Ready => 0_u8,
+                    Condition::Resting => 1,
+                    Condition::Cooling(_) if is_beside => 2,
+                    Condition::Cooling(_) | Condition::Disabled => return None,
+                };
+                Some((rank, health.seconds(now), *entry))
             })
             .collect::<Vec<_>>();
         if usable.is_empty() {
             return Err(why_none(&candidates, now));
         }
-        let free = usable.into_iter().filter(|(_, entry)| {
-            is_beside || entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight
+        let speeds = usable.iter().filter_map(|(_, seconds, _)| *seconds);
+        let fastest = speeds.fold(f64::INFINITY, f64::min);
+        let free = usable.into_iter().filter(|(_, _, entry)| {
+            let is_full = || busy.contains(&entry.number);
+            is_beside || !is_full() && entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight
         });
         // Rendezvous hashing: the same caller meets the same account, and where accounts come or go the others' callers stay.
-        let best = free.min_by_key(|(rank, entry)| {
+        // It is left where it has become slow, or is at work already: on the same caller's other turn, perhaps.
+        let best = free.min_by_key(|(rank, seconds, entry)| {
             let mut hash = DefaultHasher::new();
             // `DefaultHasher::new` has constant keys, so that two workers choose alike.
             (sticky, entry.number).hash(&mut hash);
             (
                 *rank,
+                is_slow(*seconds, fastest),
                 entry.in_flight.load(Ordering::Relaxed),
                 hash.finish(),
             )
         });
-        Ok(best.map(|(_, entry)| {
+        Ok(best.map(|(_, _, entry)| {
             // Under the entries' lock, so that two turns cannot both take the last place.
             entry.in_flight.fetch_add(1, Ordering::Relaxed);
             // Whoever comes beside says nothing of whether the account is well again.
@@ -231,8 +271,18 @@ impl<C: PartialEq> Pool<C> {
             Lease {
                 entry: Arc::clone(entry),
                 returned: Arc::clone(&self.returned),
+                company: self.company.get().cloned(),
+                most_in_flight: self.most_in_flight,
+                is_of_use: true,
             }
         }))
+    }
+
+    fn known(&self, account: &str) -> Option<Arc<Entry<C>>> {
+        lock(&self.entries)
+            .iter()
+            .find(|entry| entry.fingerprint.as_str() == account)
+            .cloned()
     }
 
     fn entry(&self, account: usize) -> Option<Arc<Entry<C>>> {
@@ -253,7 +303,14 @@ fn why_none<C>(candidates: &[&Arc<Entry<C>>], now: Instant) -> ProviderError {
             Condition::Ready | Condition::Resting => Duration::ZERO,
             Condition::Disabled => Duration::MAX,
         };
-        (wait, health.last_error().cloned())
+        let error = match health.spent(now) {
+            Some(_) => Some(ProviderError::new(
+                Kind::QuotaSpent,
+                "the turns an hour or a day that the settings allow this account are used up",
+            )),
+            None => health.last_error().cloned(),
+        };
+        (wait, error)
     });
     let (wait, error) = waits
         .min_by_key(|(wait, _)| *wait)
@@ -271,7 +328,7 @@ fn why_none<C>(candidates: &[&Arc<Entry<C>>], now: Instant) -> ProviderError {
     }
 }
 
-impl<C: PartialEq + Send + Sync> Accounts for Pool<C> {
+impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
     fn succeeded(&self, account: usize) {
         if let Some(entry) = self.entry(account) {
             lock(&entry.health).succeeded();
@@ -281,6 +338,19 @@ impl<C: PartialEq + Send + Sync> Accounts for Pool<C> {
     fn failed(&self, account: usize, error: &ProviderError) {
         if let Some(entry) = self.entry(account) {
             lock(&entry.health).failed(error, Instant::now(), self.patience, rand::random());
+        }
+    }
+
+    fn answered_in(&self, account: usize, took: Duration) {
+        if let Some(entry) = self.entry(account) {
+            lock(&entry.health).answered_in(took, Instant::now());
+        }
+    }
+
+    fn accepted(&self, account: usize) {
+        if let Some(entry) = self.entry(account) {
+            lock(&entry.health).accepted();
+            self.returned.notify_waiters();
         }
     }
 
@@ -315,6 +385,94 @@ impl<C: PartialEq + Send + Sync> Accounts for Pool<C> {
     fn is_configured(&self) -> bool {
         !lock(&self.entries).is_empty()
     }
+
+    fn listed(&self) -> Vec<Listed> {
+        let now = now();
+        lock(&self.entries)
+            .iter()
+            .map(|entry| {
+                let health = lock(&entry.health);
+                let mut standing = health.standing(now);
+                if let Some(left) = health.spent(now.instant) {
+                    standing.rests_until_ms = Some(now.told(now.instant + left));
+                }
+                Listed {
+                    number: entry.number,
+                    fingerprint: entry.fingerprint.clone(),
+                    variable: entry.credential.variable().to_owned(),
+                    state: health.condition(now.instant).word(),
+                    in_flight: entry.in_flight.load(Ordering::Relaxed),
+                    standing,
+                }
+            })
+            .collect()
+    }
+
+    fn news(&self) -> Vec<(Fingerprint, Standing)> {
+        let now = now();
+        lock(&self.entries)
+            .iter()
+            .filter_map(|entry| Some((entry.fingerprint.clone(), lock(&entry.health).news(now)?)))
+            .collect()
+    }
+
+    fn untold(&self, account: &Fingerprint) {
+        if let Some(entry) = self.known(account.as_str()) {
+            lock(&entry.health).untold();
+        }
+    }
+
+    fn learn(&self, account: &str, standing: &Standing) {
+        if let Some(entry) = self.known(account) {
+            lock(&entry.health).learn(standing, now());
+            // It may be well again.
+            self.returned.notify_waiters();
+        }
+    }
+
+    fn probed_within(&self, time: Duration) -> Vec<Fingerprint> {
+        let now = Instant::now();
+        lock(&self.entries)
+            .iter()
+            .filter(|entry| lock(&entry.health).is_probed_within(time, now))
+            .map(|entry| entry.fingerprint.clone())
+            .collect()
+    }
+
+    fn join(&self, _provider: &str, company: &Company) {
+        let is_first = self.company.set(company.clone()).is_ok();
+        debug_assert!(is_first, "a worker has one company");
+    }
+
+    fn tend(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(company) = self.company.get() else {
+                return;
+            };
+            let entries = lock(&self.entries).clone();
+            for entry in entries {
+                let account = entry.fingerprint.as_str();
+                let in_flight = entry.in_flight.load(Ordering::Relaxed);
+                let tended = entry
+                    .places
+                    .tend(company, account, in_flight, self.most_in_flight);
+                tended.await;
+            }
+        })
+    }
+
+    fn postpone(&self, account: &Fingerprint, by: Duration) {
+        if let Some(entry) = self.known(account.as_str()) {
+            lock(&entry.health).postpone(Instant::now() + by);
+        }
+    }
+}
+
+fn now() -> Now {
+    Now {
+        instant: Instant::now(),
+        unix_ms: now_ms(),
+    }
 }
 
 impl<C> fmt::Debug for Pool<C> {
@@ -329,6 +487,10 @@ impl<C> fmt::Debug for Pool<C> {
 pub struct Lease<C> {
     entry: Arc<Entry<C>>,
     returned: Arc<Notify>,
+    company: Option<Company>,
+    most_in_flight: usize,
+    /// Somebody who waits may have it when it is returned.
+    is_of_use: bool,
 }
 
 impl<C> Lease<C> {
@@ -349,8 +511,15 @@ impl<C> Deref for Lease<C> {
 impl<C> Drop for Lease<C> {
     fn drop(&mut self) {
         // Before the notice: whoever wakes must see the place free.
-        self.entry.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.returned.notify_waiters();
+        let before = self.entry.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(company) = &self.company {
+            let account = self.entry.fingerprint.as_str();
+            let places = &self.entry.places;
+            places.left(company, account, before - 1, self.most_in_flight);
+        }
+        if self.is_of_use {
+            self.returned.notify_waiters();
+        }
     }
 }
 
@@ -368,99 +537,5 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pool(numbers: &[usize], most_in_flight: usize) -> Pool<usize> {
-        let pool = Pool::new(Patience::default(), most_in_flight);
-        pool.replace(numbers.iter().map(|&number| (number, number)).collect());
-        pool
-    }
-
-    #[tokio::test]
-    async fn lends_the_least_busy_first() {
-        let pool = pool(&[1, 2, 3], 9);
-        let leases = [
-            pool.lease(Choice::Any(7), &[]).await,
-            pool.lease(Choice::Any(7), &[]).await,
-            pool.lease(Choice::Any(7), &[]).await,
-        ];
-        let mut numbers: Vec<usize> = leases
-            .iter()
-            .map(|lease| lease.as_ref().unwrap().number())
-            .collect();
-        numbers.sort_unstable();
-        assert_eq!(numbers, [1, 2, 3]);
-    }
-
-    #[tokio::test]
-    async fn the_same_caller_gets_the_same_free_account() {
-        let pool = pool(&[1, 2, 3, 4], 9);
-        for caller in 0..20 {
-            let first = pool.lease(Choice::Any(caller), &[]).await.unwrap().number();
-            let second = pool.lease(Choice::Any(caller), &[]).await.unwrap().number();
-            assert_eq!(first, second);
-        }
-    }
-
-    #[tokio::test]
-    async fn a_mapped_account_is_never_replaced_by_another() {
-        let pool = pool(&[1], 9);
-        let error = pool.lease(Choice::Only(2), &[]).await.unwrap_err();
-        assert_eq!(error.kind, Kind::AccountNotConfigured);
-        pool.failed(1, &ProviderError::new(Kind::AuthExpired, "renew X"));
-        let error = pool.lease(Choice::Only(1), &[]).await.unwrap_err();
-        assert_eq!(
-            (error.kind, error.message.as_str()),
-            (Kind::AuthExpired, "renew X")
-        );
-    }
-
-    #[tokio::test]
-    async fn cooling_accounts_say_when_to_come_back() {
-        let pool = pool(&[1, 2], 9);
-        pool.failed(
-            1,
-            &ProviderError::new(Kind::RateLimited, "slow")
-                .with_retry_after(Some(Duration::from_secs(60))),
-        );
-        assert_eq!(pool.lease(Choice::Any(0), &[]).await.unwrap().number(), 2);
-        pool.failed(2, &ProviderError::new(Kind::RateLimited, "slow"));
-        let error = pool.lease(Choice::Any(0), &[]).await.unwrap_err();
-        assert!(
-            error.retry_after.unwrap() <= Duration::from_secs(3),
-            "{error:?}"
-        );
-        pool.succeeded(2);
-        assert_eq!(pool.lease(Choice::Any(0), &[]).await.unwrap().number(), 2);
-    }
-
-    #[tokio::test]
-    async fn waits_for_a_busy_account() {
-        let pool = pool(&[1], 1);
-        let held = pool.lease(Choice::Any(0), &[]).await.unwrap();
-        let mut waiting = Box::pin(pool.lease(Choice::Any(0), &[]));
-        let polled =
-            std::future::poll_fn(|cx| std::task::Poll::Ready(waiting.as_mut().poll(cx))).await;
-        assert!(polled.is_pending());
-        drop(held);
-        assert_eq!(waiting.await.unwrap().number(), 1);
-    }
-
-    #[tokio::test]
-    async fn a_renewed_credential_starts_afresh_and_the_others_keep_their_state() {
-        let pool = pool(&[1, 2], 9);
-        pool.failed(1, &ProviderError::new(Kind::AuthExpired, "x"));
-        pool.failed(2, &ProviderError::new(Kind::AuthExpired, "x"));
-        pool.replace(vec![(1, 11), (2, 2)]);
-        assert_eq!(
-            pool.census(),
-            Census {
-                ready: 1,
-                cooling: 0,
-                disabled: 1,
-                in_flight: 0
-            }
-        );
-    }
-}
+#[path = "pool_tests.rs"]
+mod tests;

@@ -23,7 +23,8 @@
 //! account.tokens.served(&token);
 //! ```
 //!
-//! Workers of one machine share what they keep; a lock over several machines needs the store (design.md section 13).
+//! Workers of one machine share the file; those of a cluster renew one at a time and share what came of it through the store
+//! (`shared`), the short-lived token as well where the provider says how it is carried ([`Rotating::carrying`]).
 
 use std::{
     fmt,
@@ -31,10 +32,14 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-pub use super::rotation::{Failure, HalfOpen, Moment, Pace};
 use super::{
-    Kept, Secret,
+    Secret,
+    grant::{Carry, interrupted},
     rotation::{Look, Rotation},
+};
+pub use super::{
+    grant::Grant,
+    rotation::{Failure, HalfOpen, Moment, Pace},
 };
 use crate::chat::{Kind, ProviderError};
 use crate::impossible::OrImpossible as _;
@@ -66,184 +71,6 @@ pub struct Renewed<T> {
     pub keep: Option<Secret>,
 }
 
-/// A long-lived credential: as it was pasted, and what has become of it since.
-pub struct Grant {
-    provider: &'static str,
-    pasted: Secret,
-    /// What the kept one is found by, so that another pasted credential never meets an old login.
-    known_by: Secret,
-    kept: Kept,
-    is_rotating: bool,
-    state: Mutex<GrantState>,
-}
-
-#[derive(Default)]
-struct GrantState {
-    /// From the last renewal, or kept by an earlier process; `None`: the pasted one is the newest.
-    newest: Option<Secret>,
-    /// What the file said when we last read it or wrote to it. Anything else in it is newer than what we know.
-    seen: Option<Secret>,
-}
-
-impl Grant {
-    /// A credential whose successors take its place: a refresh token, or a token that is exchanged for the next one.
-    pub fn rotating(provider: &'static str, pasted: Secret, kept: Kept) -> Self {
-        Self::new(provider, pasted, kept, true)
-    }
-
-    /// A credential that stays what it is, such as name and password; what is kept beside it is the token that it brought
-    /// last ([`Grant::kept`]), as each new login is one more that the service counts.
-    pub fn constant(provider: &'static str, pasted: Secret, kept: Kept) -> Self {
-        Self::new(provider, pasted, kept, false)
-    }
-
-    fn new(provider: &'static str, pasted: Secret, kept: Kept, is_rotating: bool) -> Self {
-        let grant = Self {
-            provider,
-            known_by: pasted.clone(),
-            pasted,
-            kept,
-            is_rotating,
-            state: Mutex::default(),
-        };
-        grant.look_up();
-        grant
-    }
-
-    /// Found by this instead of the credential itself, where that is a part of what was pasted.
-    #[must_use]
-    pub fn known_by(mut self, whole: Secret) -> Self {
-        self.known_by = whole;
-        self.look_up();
-        self
-    }
-
-    fn look_up(&self) {
-        let kept = self.kept.newest(self.provider, &self.known_by);
-        *self.state() = GrantState {
-            newest: kept.clone(),
-            seen: kept,
-        };
-    }
-
-    /// What an earlier process or another one has kept, or this one since.
-    pub fn kept(&self) -> Option<Secret> {
-        self.state().newest.clone()
-    }
-
-    /// The credential that the next renewal begins with.
-    pub fn newest(&self) -> Secret {
-        let newest = self.kept().filter(|_| self.is_rotating);
-        newest.unwrap_or_else(|| self.pasted.clone())
-    }
-
-    /// One renewal: with the newest credential; where that one is refused, with what another process has kept meanwhile,
-    /// and at last with the pasted one, once each. What it brings to keep is kept before this returns. To be called by one
-    /// at a time, in a task that nobody stops; [`Rotating`] sees to both.
-    ///
-    /// # Errors
-    /// The verdict on the newest credential, or what stopped the walk.
-    pub async fn redeem<T>(
-        &self,
-        renew: &impl AsyncFn(Attempt) -> Result<Renewed<T>, Failure>,
-        clock: fn() -> u64,
-    ) -> Result<Renewed<T>, Failure> {
-        // At most four, so a list is enough.
-        let mut tried: Vec<Secret> = Vec::new();
-        let mut refused = None;
-        for step in [Step::Elsewhere, Step::Newest, Step::Kept, Step::Pasted] {
-            let credential = self.at(step).await.filter(|it| !tried.contains(it));
-            let Some(credential) = credential else {
-                continue;
-            };
-            let attempt = Attempt {
-                credential: credential.clone(),
-                unix_ms: clock(),
-                random: rand::random(),
-            };
-            match renew(attempt).await {
-                // The first verdict is the one on the newest credential.
-                Err(failure @ Failure::Refused(_)) => {
-                    refused.get_or_insert(failure);
-                }
-                // A time-out or a 5xx says nothing of this credential, and to present an older one beside it could end
-                // both.
-                Err(failure) => return Err(failure),
-                Ok(renewed) => {
-                    if let Some(keep) = &renewed.keep {
-                        // Before anybody uses the new token: a crash in between would leave the process with a
-                        // successor that nobody knows.
-                        self.keep(keep.clone()).await;
-                    }
-                    return Ok(renewed);
-                }
-            }
-            tried.push(credential);
-        }
-        // The pasted one is always tried, so there is a verdict.
-        debug_assert!(refused.is_some(), "a walk over no credential");
-        Err(refused.unwrap_or_else(|| Failure::Failed(interrupted())))
-    }
-
-    async fn at(&self, step: Step) -> Option<Secret> {
-        match step {
-            Step::Pasted => Some(self.pasted.clone()),
-            _ if !self.is_rotating => None,
-            Step::Newest => self.state().newest.clone(),
-            Step::Elsewhere => {
-                let kept = self.read().await?;
-                let mut state = self.state();
-                let is_new = state.seen.as_ref() != Some(&kept);
-                // Seen, whatever comes of it: a file that holds what was refused is not tried at every renewal.
-                state.seen = Some(kept.clone());
-                is_new.then_some(kept)
-            }
-            Step::Kept => self.read().await,
-        }
-    }
-
-    /// The file may lie on a slow disk.
-    async fn read(&self) -> Option<Secret> {
-        let (kept, provider, known_by) = (self.kept.clone(), self.provider, self.known_by.clone());
-        let read = tokio::task::spawn_blocking(move || kept.newest(provider, &known_by));
-        read.await.ok().flatten()
-    }
-
-    async fn keep(&self, newest: Secret) {
-        // In memory first: a full disk must not cost the token.
-        self.state().newest = Some(newest.clone());
-        self.kept
-            .keep(self.provider, self.known_by.clone(), newest.clone())
-            .await;
-        // Behind the write: what the file says now is ours and no news.
-        self.state().seen = Some(newest);
-    }
-
-    fn state(&self) -> MutexGuard<'_, GrantState> {
-        lock(&self.state)
-    }
-}
-
-/// Where the next credential of a walk comes from, in the order in which they are tried.
-#[derive(Clone, Copy)]
-enum Step {
-    /// Another process has rotated it since we last looked: to present the older one could be taken for a theft.
-    Elsewhere,
-    Newest,
-    /// Another process did so while we tried.
-    Kept,
-    Pasted,
-}
-
-impl fmt::Debug for Grant {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Grant")
-            .field("provider", &self.provider)
-            .field("is_rotating", &self.is_rotating)
-            .finish_non_exhaustive()
-    }
-}
-
 /// An account's tokens. A clone is the same account; two are equal when the same credential was pasted.
 pub struct Rotating<T, P = HalfOpen>(Arc<Shared<T, P>>);
 
@@ -255,6 +82,10 @@ struct Shared<T, P> {
     rotation: Mutex<Rotation<T, P>>,
     /// Held by the one renewal that is under way.
     turnstile: Arc<tokio::sync::Mutex<()>>,
+    /// `None`: each worker gets tokens of its own.
+    carry: Option<Carry<T>>,
+    /// A token with less than this left is not worth to be taken over.
+    margin: Duration,
     /// Unix milliseconds.
     clock: fn() -> u64,
 }
@@ -278,8 +109,28 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
             can_renew,
             rotation: Mutex::new(Rotation::new(margin, pace)),
             turnstile: Arc::default(),
+            carry: None,
+            margin,
             clock: unix_ms,
         }))
+    }
+
+    /// Lets the other workers use the tokens that one of them has renewed: `write` makes a text of a token (`None`: of this one
+    /// it cannot), `read` a token of that. The text of a [`Grant::constant`] is what its renewals keep. To be said before the
+    /// first clone is made.
+    #[must_use]
+    pub fn carrying(
+        mut self,
+        write: fn(&T) -> Option<String>,
+        read: impl Fn(&str) -> Option<T> + Send + Sync + 'static,
+    ) -> Self {
+        let shared = Arc::get_mut(&mut self.0);
+        debug_assert!(shared.is_some(), "said after the first clone");
+        if let Some(shared) = shared {
+            let read = Box::new(read);
+            shared.carry = Some(Carry { write, read });
+        }
+        self
     }
 
     /// Goes on with a token that has come otherwise than by a renewal: pasted with the credential, kept by an earlier
@@ -369,7 +220,14 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
         let task = actix_web::rt::spawn(async move {
             let renewed = call(token).await?;
             if let Some(keep) = renewed.keep {
-                this.0.grant.keep(keep).await;
+                let grant = &this.0.grant;
+                grant.keep(keep).await;
+                if let Some(cluster) = grant.kept.shared().cluster() {
+                    let carry = this.0.carry.as_ref();
+                    let token = carry.and_then(|carry| (carry.write)(&renewed.token));
+                    let rotated = grant.rotated(token, renewed.expires);
+                    cluster.publish(&grant.fingerprint(), rotated, None);
+                }
             }
             let token = this.hold(renewed.token, renewed.expires);
             // Before the task ends, so that the next in line finds the new token and not a held turnstile.
@@ -414,7 +272,9 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
         let this = Self(Arc::clone(&self.0));
         // A task of its own: the answer may hold the only valid successor, so it is read even if the client leaves.
         let task = actix_web::rt::spawn(async move {
-            let walk = this.0.grant.redeem(&renew, this.0.clock);
+            let Shared { grant, carry, .. } = &*this.0;
+            let (clock, margin) = (this.0.clock, this.0.margin);
+            let walk = grant.redeem_or_take(&renew, clock, carry.as_ref(), margin);
             let outcome = match tokio::time::timeout(LONGEST_RENEWAL, walk).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(Failure::Failed(ProviderError::new(
@@ -486,13 +346,6 @@ impl<T, P> fmt::Debug for Rotating<T, P> {
 pub fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(now.or_impossible("a clock is past 1970").as_millis()).unwrap_or(u64::MAX)
-}
-
-fn interrupted() -> ProviderError {
-    ProviderError::new(
-        Kind::Unavailable,
-        "the renewal of the token was interrupted",
-    )
 }
 
 /// A panic of another thread leaves these plain values in order, so poisoning is of no interest.

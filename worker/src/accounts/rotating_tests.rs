@@ -10,6 +10,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::accounts::Kept;
 use crate::accounts::Patience;
 
 const MARGIN: Duration = Duration::from_secs(60);

@@ -57,6 +57,32 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 17] = [
+        Self::BadRequest,
+        Self::ContextLength,
+        Self::FileRejected,
+        Self::ModelNotFound,
+        Self::NotConfigured,
+        Self::AccountNotConfigured,
+        Self::Overloaded,
+        Self::Moderated,
+        Self::AuthExpired,
+        Self::Forbidden,
+        Self::RateLimited,
+        Self::QuotaSpent,
+        Self::Verification,
+        Self::Unavailable,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Cut,
+    ];
+
+    /// The kind of a label; `None` for a word that is none.
+    pub fn labelled(label: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.label() == label)
+    }
+
     /// The value of the `kind` label of `hive_upstream_errors_total`.
     pub fn label(self) -> &'static str {
         match self {

@@ -7,6 +7,7 @@ pub(crate) use crate::settings::is_credential;
 /// Every setting of the gateway itself.
 pub(crate) const GENERAL: &[&str] = &[
     "ACCOUNTS_FILE",
+    "ACCOUNT_CHECK_INTERVAL",
     "ACCOUNT_PROBE_SECONDS",
     "ALLOW_ANONYMOUS",
     "API_KEYS",

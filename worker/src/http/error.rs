@@ -376,6 +376,21 @@ impl ApiError {
         )
     }
 
+    /// 400: what was copied is no credential, or not one that its service takes. Nothing of it is repeated.
+    pub fn no_credential(message: impl Into<String>) -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "invalid_credential",
+            message,
+        )
+    }
+
+    /// 409: what is to be done with an account cannot be done with this one.
+    pub fn not_with_this_account(code: &str, message: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, "invalid_request_error", code, message)
+    }
+
     /// 503: the store cannot do it now.
     pub fn store(error: &StoreError) -> Self {
         Self {

@@ -5,6 +5,7 @@
 pub mod allocator;
 pub mod commands;
 pub mod drain;
+mod health;
 pub mod log;
 pub mod renew;
 pub mod serve;

@@ -109,7 +109,7 @@ impl Watched {
         self.judged = Some(content.clone());
         // Settings only where the providers took all of it: the two belong together.
         let put = judged.and_then(|renewal| {
-            app.registry.renew(&renewal.vars)?;
+            app.roster.renew(&app.registry, renewal.vars.clone())?;
             app.lasting.forget();
             app.keys.renew(&renewal.settings.http.api_keys);
             Ok(renewal)
@@ -151,7 +151,9 @@ impl Watched {
         let vars = self.environment.over(file.clone());
         let mut problems = Problems::default();
         let settings = Settings::read(&vars, &mut problems);
-        let registry = Registry::new(&vars, &settings, &mut problems);
+        // Accounts that were added count as well.
+        let all = app.roster.with_added(&vars);
+        let registry = Registry::new(&all, &settings, &mut problems);
         // A worker without accounts is no error at its start, but a file that takes the last ones away is more likely a
         // mistake.
         if has_accounts(&app.registry) && !has_accounts(&registry) {

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::rt::{self, task::JoinHandle};
 
+use super::health;
 use crate::{
     app::App,
     keys::EVERY,
@@ -41,6 +42,9 @@ pub fn start(app: &Arc<App>) -> Together {
         rt::spawn(Arc::clone(&app.counts).keep_places()),
         rt::spawn(write(Arc::clone(app))),
         rt::spawn(sweep(Arc::clone(app))),
+        rt::spawn(health::share(Arc::clone(app))),
+        rt::spawn(health::check(Arc::clone(app))),
+        rt::spawn(health::tend(Arc::clone(app))),
     ])
 }
 
@@ -58,6 +62,7 @@ impl Together {
             }
             // So that the others do not count with it for another half a minute.
             let _ = store.remove(Space::Workers, name, Expect::Anything).await;
+            health::leave(app, &store).await;
         };
         let _ = tokio::time::timeout(LAST_BATCH, last_words).await;
     }
@@ -79,8 +84,9 @@ async fn live(app: Arc<App>) {
         if said.await.is_ok()
             && let Ok(workers) = store.list(Space::Workers, "", MOST_WORKERS).await
         {
-            app.counts
-                .set_workers(u64::try_from(workers.len()).unwrap_or(u64::MAX));
+            let workers = u64::try_from(workers.len()).unwrap_or(u64::MAX);
+            app.counts.set_workers(workers);
+            app.company.set_workers(workers);
         }
         tokio::time::sleep(SAY).await;
     }

@@ -5,7 +5,10 @@
 use std::fmt::Write as _;
 
 use super::Configure;
-use crate::settings::{Problems, Vars};
+use crate::{
+    accounts::copied::Copied,
+    settings::{Problems, Vars},
+};
 
 /// A provider's card. What one account or one model needs to know stands in its folder; here stands what everybody else
 /// needs to know of the provider.
@@ -19,6 +22,36 @@ pub struct Card {
     pub configure: Configure,
     /// Every variable that it reads beside those of the gateway, in the order of `.env.example`.
     pub variables: &'static [Variable],
+    /// Where one request of its site, as a person copies it, has what an account is made of; of the credentials the first one
+    /// that is there is enough.
+    pub copied: &'static [(&'static str, Place)],
+}
+
+/// Where a request has the value of a variable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The whole `Cookie` header, where it has all of these.
+    Cookies(&'static [&'static str]),
+    /// The whole `Cookie` header, where it has one of these.
+    AnyCookie(&'static [&'static str]),
+    /// A header, in lower case.
+    Header(&'static str),
+}
+
+impl Place {
+    /// What a request has there.
+    pub fn of<'a>(&self, request: &'a Copied) -> Option<&'a str> {
+        match self {
+            Self::Cookies(names) => request.cookies(names, false),
+            Self::AnyCookie(names) => request.cookies(names, true),
+            Self::Header(name) => request.header(name),
+        }
+    }
+
+    /// Whether cookies tell that the request is this provider's, wherever it went.
+    fn is_telling(&self) -> bool {
+        matches!(self, Self::Cookies(_) | Self::AnyCookie(_))
+    }
 }
 
 /// A variable. A `#` in the name stands for any number; credentials also take a number at their end (`KIMI_TOKEN_2`).
@@ -124,6 +157,76 @@ impl Card {
                 Role::Credential { found, .. } => Some((variable, found)),
                 _ => None,
             })
+    }
+
+    /// What a copied request has of an account: names of variables with their values; empty where no credential is in it.
+    pub fn found_in<'a>(&self, request: &'a Copied) -> Vec<(&'static str, &'a str)> {
+        let found: Vec<_> = self
+            .copied
+            .iter()
+            .filter_map(|(name, place)| Some((*name, place.of(request)?)))
+            .collect();
+        let is_credential = |name: &str| {
+            self.credentials()
+                .any(|(variable, _)| variable.name == name)
+        };
+        if found.iter().any(|(name, _)| is_credential(name)) {
+            found
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Whether a copied request is one of this provider's by its cookies.
+    pub fn is_told_by_cookies(&self, request: &Copied) -> bool {
+        self.copied
+            .iter()
+            .any(|(_, place)| place.is_telling() && place.of(request).is_some())
+    }
+
+    /// Whether a host is one of this provider's: one of its addresses, or what lies below the same name.
+    pub fn is_host(&self, host: &str, vars: &Vars) -> bool {
+        let addresses = self
+            .variables
+            .iter()
+            .filter_map(|variable| match variable.role {
+                Role::Site(default) | Role::Address(default) => {
+                    Some(vars.get(variable.name).unwrap_or(default))
+                }
+                _ => None,
+            });
+        let mut hosts = addresses.filter_map(|address| {
+            let (_, rest) = address.split_once("://")?;
+            let host = rest.split([':', '/']).next()?;
+            Some(host.strip_prefix("www.").unwrap_or(host))
+        });
+        let host = host.strip_prefix("www.").unwrap_or(host);
+        let is_below = |low: &str, high: &str| {
+            low.strip_suffix(high)
+                .is_some_and(|rest| rest.ends_with('.'))
+        };
+        !host.is_empty()
+            && hosts.any(|own| own == host || is_below(own, host) || is_below(host, own))
+    }
+
+    /// The variable that a bare credential goes into: one that is no cookie, else the first.
+    pub fn bare(&self) -> Option<&'static str> {
+        let is_header = |name: &str| {
+            let mut places = self.copied.iter();
+            places.any(|(it, place)| *it == name && !place.is_telling())
+        };
+        let first = self.credentials().map(|(variable, _)| variable.name).next();
+        let mut names = self.credentials().map(|(variable, _)| variable.name);
+        names.find(|name| is_header(name)).or(first)
+    }
+
+    /// The names of what an account is made of.
+    pub fn account_variables(&self) -> impl Iterator<Item = &'static str> {
+        let is_part = |role: &Role| matches!(role, Role::Credential { .. } | Role::Part { .. });
+        self.variables
+            .iter()
+            .filter(move |variable| is_part(&variable.role))
+            .map(|variable| variable.name)
     }
 
     /// The variable of the service's own address, and its default.

@@ -314,6 +314,9 @@ async fn attempt<T>(
                 // That a video is there does not mean that the account may make another one.
                 if let Some(account) = account.filter(|_| !is_beside) {
                     accounts.succeeded(account);
+                    if let Some(took) = outbox.took() {
+                        accounts.answered_in(account, took);
+                    }
                 }
                 return Ok(done);
             }

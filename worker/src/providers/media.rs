@@ -190,6 +190,10 @@ mod tests {
         fn fingerprint(&self) -> Fingerprint {
             Fingerprint::of("fake", &self.0)
         }
+
+        fn variable(&self) -> &str {
+            "FAKE_TOKEN"
+        }
     }
 
     fn tokens(secrets: &[&str]) -> Pool<Token> {

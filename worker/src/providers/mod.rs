@@ -47,7 +47,7 @@ pub use relay::Relay;
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{
-    accounts::Accounts,
+    accounts::{Accounts, Quota},
     chat::{
         ChatRequest, Dialect, Field, ProviderError, Support, emulate::plan::OwnTools, media::Makes,
     },
@@ -109,6 +109,16 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// Failures are the provider's own to swallow.
     fn upkeep(&self, _messenger: Messenger, _unix_seconds: u64) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
+    }
+
+    /// Asks the service about an account, apart from any turn, in the cheapest way that shows whether it takes the credential
+    /// ("who am I?"): what is left of its quota, where that is said. `None` where its page knows no such call.
+    fn check(
+        &self,
+        _account: usize,
+        _messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        None
     }
 
     /// What it passes requests on with, where it is an API of the doors' own dialect.

@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 use crate::chat::{ChatEvent, FinishReason};
@@ -39,6 +40,9 @@ pub(super) struct Outbox {
     queue: RefCell<Vec<ChatEvent>>,
     /// Never false again: what a client has seen cannot be taken back.
     has_output: Cell<bool>,
+    /// When the account was leased that is asked now, and how long its first output took.
+    leased: Cell<Option<Instant>>,
+    took: Cell<Option<Duration>>,
     served: RefCell<Served>,
     /// `None` until the service has said so, and again when an attempt has come to nothing.
     thread: RefCell<Option<Thread>>,
@@ -57,6 +61,8 @@ impl Outbox {
                 .any(|event| event.is_output() && !is_plain_end(event))
             {
                 self.has_output.set(true);
+                self.took
+                    .set(self.leased.get().map(|leased| leased.elapsed()));
             } else {
                 events.retain(|event| !is_plain_end(event));
             }
@@ -82,6 +88,11 @@ impl Outbox {
         self.has_output.get()
     }
 
+    /// How long the account took from its lease to the first output.
+    pub(super) fn took(&self) -> Option<Duration> {
+        self.took.get()
+    }
+
     /// What the request holds has gone out and cannot be sent again: there is no way back either.
     pub(super) fn use_up(&self) {
         self.has_output.set(true);
@@ -99,7 +110,10 @@ impl Outbox {
     }
 
     pub(super) fn set_account(&self, account: usize) {
-        self.served.borrow_mut().account = Some(account);
+        // Said again and again where the answer of one box is passed on by another.
+        if self.served.borrow_mut().account.replace(account) != Some(account) {
+            self.leased.set(Some(Instant::now()));
+        }
     }
 
     pub(super) fn set_thread(&self, id: &str) {

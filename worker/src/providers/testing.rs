@@ -133,6 +133,7 @@ static CARD: Card = Card {
     title: "Fake",
     configure: |_, _, _| Vec::new(),
     variables: &[],
+    copied: &[],
 };
 
 impl Provider for Fake {

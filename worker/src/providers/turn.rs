@@ -147,7 +147,7 @@ impl Turn {
     ///
     /// # Errors
     /// Why none can be had ([`Pool::lease`]).
-    pub async fn lease<C: PartialEq>(
+    pub async fn lease<C: PartialEq + Known>(
         &mut self,
         pool: &Pool<C>,
         choice: Choice,

@@ -40,6 +40,8 @@ pub struct Settings {
     pub upstream: Upstream,
     /// Where the store is.
     pub store: Store,
+    /// All that was read, for the credentials in it, which each provider reads itself. Shows no value.
+    pub vars: Vars,
 }
 
 impl Settings {
@@ -53,6 +55,7 @@ impl Settings {
             providers: Providers::read(vars, problems),
             upstream: Upstream::read(vars, problems),
             store: Store::read(vars, problems),
+            vars: vars.clone(),
         }
     }
 }

@@ -93,6 +93,8 @@ pub struct Providers {
     pub model_routes: BTreeMap<String, Vec<Target>>,
     /// `TOOLS`.
     pub tools: Tools,
+    /// `ACCOUNT_CHECK_INTERVAL`: how often services are asked about accounts; `None`: never by itself.
+    pub check_interval: Option<Duration>,
     /// `TOKENS_FILE`: where rotated credentials are kept; by default beside the settings file, which
     /// [`crate::process::start`] knows.
     pub kept: Kept,
@@ -143,10 +145,22 @@ impl Providers {
                 Tools::Emulate,
                 problems,
             ),
+            check_interval: check_interval(vars, problems),
             model_routes: model_routes(texts.model_routes.as_deref(), problems),
             kept: texts.tokens_file.map(Kept::in_file).unwrap_or_default(),
         }
     }
+}
+
+/// Some services do not want to be asked more often than every ten minutes.
+const SHORTEST_CHECK_INTERVAL: f64 = 600.0;
+
+fn check_interval(vars: &Vars, problems: &mut Problems) -> Option<Duration> {
+    let seconds = vars.number("ACCOUNT_CHECK_INTERVAL", 21_600.0, 0.0, 604_800.0, problems);
+    if seconds > 0.0 && seconds < SHORTEST_CHECK_INTERVAL {
+        problems.push("ACCOUNT_CHECK_INTERVAL must be 0 (never) or at least 600 seconds");
+    }
+    (seconds > 0.0).then(|| Duration::from_secs_f64(seconds))
 }
 
 fn hosts(text: Option<&str>) -> Vec<String> {

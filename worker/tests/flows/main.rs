@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by a panic"
 )]
 
+mod accounts;
 mod callers;
 mod completions;
 mod contract;

@@ -12,14 +12,14 @@ use crate::support::{Hive, KEY, question, simulator};
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
 
 /// A file for the store, gone with the test.
-struct Shared(PathBuf);
+pub(crate) struct Shared(PathBuf);
 
 impl Shared {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(std::env::temp_dir().join(format!("hive2api-flows-{}.db", uuid::Uuid::new_v4())))
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("sqlite:{}", self.0.display())
     }
 }
@@ -33,7 +33,7 @@ impl Drop for Shared {
 }
 
 /// Asks with a key; status, headers and body.
-async fn call(
+pub(crate) async fn call(
     hive: &Hive,
     key: &str,
     method: &str,

@@ -1,6 +1,7 @@
-//! The doors for the owner of the gateway: keys and what was used. All speak JSON and take the master key; of usage every
-//! caller sees its own. Source: issue "What a cluster must know together", items 5 and 6.
+//! The doors for the owner of the gateway: keys, accounts and what was used. All speak JSON and take the master key; of usage every
+//! caller sees its own. Source: issue "What a cluster must know together", items 4 to 6.
 
+mod accounts;
 mod keys;
 mod rows;
 mod usage;
@@ -31,6 +32,23 @@ pub fn routes(config: &mut web::ServiceConfig) {
                 .route(web::get().to(keys::one))
                 .route(web::patch().to(keys::change))
                 .route(web::delete().to(keys::delete))
+                .default_service(web::to(error::method_not_allowed)),
+        )
+        .service(
+            web::resource("/v1/accounts")
+                .route(web::get().to(accounts::list))
+                .route(web::post().to(accounts::add))
+                .default_service(web::to(error::method_not_allowed)),
+        )
+        .service(
+            web::resource("/v1/accounts/{id}")
+                .route(web::get().to(accounts::one))
+                .route(web::delete().to(accounts::delete))
+                .default_service(web::to(error::method_not_allowed)),
+        )
+        .service(
+            web::resource("/v1/accounts/{id}/check")
+                .route(web::post().to(accounts::check))
                 .default_service(web::to(error::method_not_allowed)),
         )
         .service(

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     accounts::{
-        Kept, Secret,
+        Fingerprint, Kept, Known, Secret,
         pasted::{self, Shapes},
         rotating::{Grant, Rotating},
     },
@@ -116,6 +116,16 @@ impl PartialEq for Account {
     }
 }
 
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        self.tokens.fingerprint()
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
+}
+
 impl fmt::Debug for Account {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Account")
@@ -206,7 +216,10 @@ fn tokens(
     // The kept one before the pasted: it came of the latest login, and each further login counts.
     let newest = grant.kept().or(token);
     // No margin: nothing says when a token ends (section 2).
-    let tokens = Rotating::new(grant, Duration::ZERO, pace);
+    let tokens = Rotating::new(grant, Duration::ZERO, pace).carrying(
+        |token: &Token| Some(token.secret.expose().to_owned()),
+        |token| Some(Token::new(Secret::new(token), None)),
+    );
     if let Some(newest) = newest {
         tokens.hold(Token::new(newest, None), None);
     }

@@ -1,6 +1,6 @@
 //! What DeepSeek states about itself (wire/deepseek.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -22,6 +22,9 @@ pub const CARD: Card = Card {
         Variable::part("DEEPSEEK_PASSWORD", &["DEEPSEEK_EMAIL", "DEEPSEEK_MOBILE"]),
         Variable::part("DEEPSEEK_LOGIN_DEVICE_ID", &[]),
         Variable::option("DEEPSEEK_MAX_CONCURRENCY"),
+        Variable::option("DEEPSEEK_MIN_INTERVAL"),
+        Variable::option("DEEPSEEK_TURNS_PER_HOUR"),
+        Variable::option("DEEPSEEK_TURNS_PER_DAY"),
         Variable::option("DEEPSEEK_PAUSE_SECONDS"),
         Variable::option("DEEPSEEK_USER_AGENT"),
         Variable::option("DEEPSEEK_CLIENT_VERSION"),
@@ -36,4 +39,5 @@ pub const CARD: Card = Card {
             "https://hif-dliq.deepseek.com",
         ),
     ],
+    copied: &[("DEEPSEEK_TOKEN", Place::Header("authorization"))],
 };

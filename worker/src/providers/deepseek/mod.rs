@@ -4,6 +4,7 @@
 mod account;
 mod call;
 mod card;
+mod check;
 mod frame;
 mod hif;
 mod identity;
@@ -36,9 +37,9 @@ use self::{
     refusal::Refusal,
     wire::{Aside, Caller, Question},
 };
-use super::{Model, Provider, Turn};
+use super::{Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Pool},
+    accounts::{Accounts, Choice, Kept, Pace, Pool, Quota},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::Answer,
@@ -78,7 +79,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("DEEPSEEK_MAX_CONCURRENCY", 2, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("DEEPSEEK", vars, problems)),
         models: models::listed(),
         side_channels: SideChannels::read(vars, &identity, problems),
         identity: Arc::new(identity),
@@ -107,6 +109,17 @@ impl Provider for DeepSeek {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -170,6 +170,11 @@ pub(super) fn resume(
     aside.along(caller.post("resume", "/api/v0/chat/resume_stream", &body))
 }
 
+/// `GET /users/current`: whose token this is (section 3).
+pub(super) fn current(caller: Caller<'_>) -> Request {
+    caller.get("current", "/api/v0/users/current")
+}
+
 /// `POST /users/auth_token/check_device`: what the site asks after every start (section 2).
 pub(super) fn check_device(caller: Caller<'_>) -> Request {
     let body = json!({"device_id": caller.device_id, "device_model": ""});

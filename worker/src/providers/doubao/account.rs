@@ -2,9 +2,9 @@
 
 use std::fmt;
 
-use super::device::Device;
+use super::{NAME, device::Device};
 use crate::{
-    accounts::{Secret, pasted},
+    accounts::{Fingerprint, Known, Secret, pasted},
     settings::{Problems, Vars},
 };
 
@@ -24,6 +24,16 @@ pub(super) struct Account {
     /// `passport_csrf_token` of a whole header.
     pub(super) csrf_token: Option<Secret>,
     pub(super) device: Device,
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &self.cookie)
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 impl fmt::Debug for Account {

@@ -1,6 +1,6 @@
 //! What Doubao states about itself (wire/doubao.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -19,10 +19,17 @@ pub const CARD: Card = Card {
         Variable::option("DOUBAO_PROTOCOL"),
         Variable::option("DOUBAO_DELETE_CONVERSATIONS"),
         Variable::option("DOUBAO_MAX_CONCURRENCY"),
+        Variable::option("DOUBAO_MIN_INTERVAL"),
+        Variable::option("DOUBAO_TURNS_PER_HOUR"),
+        Variable::option("DOUBAO_TURNS_PER_DAY"),
         Variable::site("DOUBAO_BASE_URL", "https://www.doubao.com"),
         Variable::address("DOUBAO_UPLOAD_BASE_URL", ""),
         Variable::address("DOUBAO_IMAGEX_BASE_URL", ""),
     ],
+    copied: &[(
+        "DOUBAO_TOKEN",
+        Place::AnyCookie(&["sessionid", "sessionid_ss"]),
+    )],
 };
 
 const TOKEN: &[&str] = &["DOUBAO_TOKEN"];

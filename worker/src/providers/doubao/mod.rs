@@ -38,7 +38,7 @@ use self::{
 };
 use super::{Errand, Images, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Role, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, TransportError, fetch::Attachment, linger},
@@ -100,7 +100,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("DOUBAO_MAX_CONCURRENCY", 3, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("DOUBAO", vars, problems)),
         models: models::listed(),
         store: Store {
             base_url: CARD.base_url("DOUBAO_BASE_URL", vars, problems),

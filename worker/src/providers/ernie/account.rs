@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::NAME;
 use crate::{
-    accounts::{Secret, pasted},
+    accounts::{Fingerprint, Known, Secret, pasted},
     settings::{Problems, Vars},
 };
 
@@ -25,6 +26,16 @@ pub(super) struct Account {
     pub(super) sign: Secret,
     /// `jt`, likewise.
     pub(super) jt: Secret,
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &self.cookie)
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 impl fmt::Debug for Account {

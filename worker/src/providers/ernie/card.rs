@@ -1,6 +1,6 @@
 //! What ERNIE states about itself (wire/ernie.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -16,7 +16,17 @@ pub const CARD: Card = Card {
         Variable::part("BAIDU_ACCOUNT_#_SIGN", COOKIE),
         Variable::part("BAIDU_ACCOUNT_#_JT", COOKIE),
         Variable::option("ERNIE_MAX_CONCURRENCY"),
+        Variable::option("ERNIE_MIN_INTERVAL"),
+        Variable::option("ERNIE_TURNS_PER_HOUR"),
+        Variable::option("ERNIE_TURNS_PER_DAY"),
         Variable::site("ERNIE_BASE_URL", super::wire::SITE),
+    ],
+    copied: &[
+        (
+            "BAIDU_ACCOUNT_#_COOKIE",
+            Place::AnyCookie(&["BDUSS_BFESS", "BDUSS"]),
+        ),
+        ("BAIDU_ACCOUNT_#_ACS_TOKEN", Place::Header("acs-token")),
     ],
 };
 

@@ -30,7 +30,7 @@ use self::{
 };
 use super::{Errand, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
     impossible::OrImpossible as _,
     settings::{Problems, Settings, Vars},
@@ -58,7 +58,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("ERNIE_MAX_CONCURRENCY", 4, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("ERNIE", vars, problems)),
         models: models::listed(),
         base_url: CARD.base_url("ERNIE_BASE_URL", vars, problems),
     };

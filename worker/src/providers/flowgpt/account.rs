@@ -2,9 +2,10 @@
 
 use std::fmt;
 
+use super::NAME;
 use crate::{
     accounts::{
-        Secret,
+        Fingerprint, Known, Secret,
         jwt::Claims,
         pasted::{self, Shapes},
     },
@@ -41,6 +42,16 @@ impl Account {
         Claims::all_in(self.authorization.expose())
             .next()?
             .expires()
+    }
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &self.authorization)
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
     }
 }
 

@@ -1,6 +1,6 @@
 //! What FlowGPT states about itself (wire/flowgpt.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -18,7 +18,15 @@ pub const CARD: Card = Card {
         Variable::option("FLOWGPT_MODEL_MAP"),
         Variable::option("FLOWGPT_STALL_TIMEOUT_S"),
         Variable::option("FLOWGPT_MAX_CONCURRENCY"),
+        Variable::option("FLOWGPT_MIN_INTERVAL"),
+        Variable::option("FLOWGPT_TURNS_PER_HOUR"),
+        Variable::option("FLOWGPT_TURNS_PER_DAY"),
         Variable::site("FLOWGPT_BASE_URL", "https://prod-backend-k8s.flowgpt.com"),
+    ],
+    copied: &[
+        ("FLOWGPT_BEARER_TOKEN", Place::Header("authorization")),
+        ("FLOWGPT_DEVICE_ID", Place::Header("x-flow-device-id")),
+        ("FLOWGPT_WAF_TOKEN", Place::Header("x-aws-waf-token")),
     ],
 };
 

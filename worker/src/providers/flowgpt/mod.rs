@@ -30,7 +30,7 @@ use self::{
 };
 use super::{Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, json},
@@ -63,7 +63,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("FLOWGPT_MAX_CONCURRENCY", 10, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("FLOWGPT", vars, problems)),
         models: Models::read(vars.get("FLOWGPT_MODEL_MAP"), problems),
         site: Site {
             base_url: CARD.base_url("FLOWGPT_BASE_URL", vars, problems),

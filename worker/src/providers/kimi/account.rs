@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc};
 use super::session::Session;
 use crate::{
     accounts::{
-        Kept, Secret,
+        Fingerprint, Kept, Known, Secret,
         jwt::Claims,
         pasted::{self, Shapes},
         rotating::HalfOpen,
@@ -33,6 +33,16 @@ pub(super) struct Account {
 impl PartialEq for Account {
     fn eq(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.session, &other.session) && self.variable == other.variable
+    }
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        self.session.tokens.fingerprint()
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Kimi states about itself (wire/kimi.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -16,9 +16,16 @@ pub const CARD: Card = Card {
         Variable::option("KIMI_KEEP_CHATS"),
         Variable::option("KIMI_FREE_FALLBACK"),
         Variable::option("KIMI_MAX_CONCURRENCY"),
+        Variable::option("KIMI_MIN_INTERVAL"),
+        Variable::option("KIMI_TURNS_PER_HOUR"),
+        Variable::option("KIMI_TURNS_PER_DAY"),
         Variable::site("KIMI_BASE_URL", "https://www.kimi.com"),
         Variable::address("KIMI_AUTH_BASE_URL", "https://auth.kimi.com"),
         Variable::address("KIMI_UPLOAD_BASE_URL", ""),
         Variable::address("KIMI_WS_BASE_URL", ""),
+    ],
+    copied: &[
+        ("KIMI_TOKEN", Place::AnyCookie(&["kimi-auth"])),
+        ("KIMI_TOKEN", Place::Header("authorization")),
     ],
 };

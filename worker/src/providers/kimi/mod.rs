@@ -4,6 +4,7 @@
 mod account;
 mod card;
 mod catalogue;
+mod check;
 mod event;
 mod marks;
 mod models;
@@ -35,7 +36,7 @@ use self::{
 };
 use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Pool, rotating::HalfOpen},
+    accounts::{Accounts, Choice, Kept, Pace, Pool, Quota, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::{Request, fetch::Attachment},
@@ -85,7 +86,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("KIMI_MAX_CONCURRENCY", 1000, 1, 10_000, problems),
-        ),
+        )
+        .paced(Pace::read("KIMI", vars, problems)),
         models: models::listed(),
         hosts: Hosts {
             auth_base_url: vars.base_url(
@@ -197,6 +199,17 @@ impl Provider for Kimi {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

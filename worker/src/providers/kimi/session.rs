@@ -96,7 +96,7 @@ impl Spare {
 pub(super) struct Session {
     /// The tokens of this moment.
     pub(super) tokens: Rotating<Access>,
-    spare: Spare,
+    spare: Arc<Spare>,
     /// What the service offers this account.
     pub(super) catalogue: Catalogue,
 }
@@ -106,11 +106,15 @@ impl Session {
     /// that carry none.
     pub(super) fn new(pasted: Secret, kept: Kept, pace: HalfOpen, random: u128) -> Self {
         let claims = Claims::read(pasted.expose());
-        let spare = Spare::new(claims.as_ref(), random);
+        let spare = Arc::new(Spare::new(claims.as_ref(), random));
+        let others = Arc::clone(&spare);
         // What an earlier process has kept of this very token is newer than it.
         let grant = Grant::rotating(NAME, pasted.clone(), kept);
         let tokens = match account::kind(pasted.expose(), claims.as_ref()) {
-            TokenKind::Refresh => Rotating::new(grant, MARGIN, pace),
+            TokenKind::Refresh => Rotating::new(grant, MARGIN, pace).carrying(
+                |access: &Access| Some(access.token.expose().to_owned()),
+                move |token| Some(others.access(Secret::new(token)).0),
+            ),
             // An access token cannot be renewed, so it is fixed and only told of (section 2).
             TokenKind::Access => Rotating::fixed(grant, spare.access(pasted).0, pace),
         };

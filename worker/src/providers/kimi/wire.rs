@@ -149,6 +149,15 @@ pub(super) fn available_models(caller: Caller<'_>) -> Request {
     unary(caller, "models", url, &json!({}))
 }
 
+/// `POST …/SubscriptionService/GetSubscription`: whether the token is taken (section 3).
+pub(super) fn subscription(caller: Caller<'_>) -> Request {
+    let url = format!(
+        "{}/apiv2/kimi.gateway.order.v1.SubscriptionService/GetSubscription",
+        caller.hosts.base_url
+    );
+    unary(caller, "subscription", url, &json!({}))
+}
+
 /// `POST /api/device/register`: announces the device id; the answer is of no consequence (section 3).
 pub(super) fn register_device(caller: Caller<'_>) -> Request {
     let url = format!("{}/api/device/register", caller.hosts.base_url);

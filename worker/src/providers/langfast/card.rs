@@ -28,4 +28,5 @@ pub const CARD: Card = Card {
             "wss://langfast-prompt-runner-35808038077.us-central1.run.app",
         ),
     ],
+    copied: &[],
 };

@@ -9,9 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::cookies::Cookies;
+use super::{NAME, cookies::Cookies};
 use crate::{
-    accounts::{Secret, pasted},
+    accounts::{Fingerprint, Known, Secret, pasted},
     settings::{Problems, Vars},
 };
 
@@ -142,6 +142,16 @@ impl Standing {
 impl PartialEq for Account {
     fn eq(&self, other: &Self) -> bool {
         self.pasted == other.pasted && self.variable == other.variable
+    }
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &self.pasted)
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
     }
 }
 

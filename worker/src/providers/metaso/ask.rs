@@ -197,7 +197,7 @@ impl Metaso {
         Ok(())
     }
 
-    fn caller<'a>(&'a self, cookie: &'a Secret) -> Caller<'a> {
+    pub(super) fn caller<'a>(&'a self, cookie: &'a Secret) -> Caller<'a> {
         Caller {
             base_url: &self.base_url,
             cookie: cookie.expose(),

@@ -1,6 +1,6 @@
 //! What Metaso states about itself (wire/metaso.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -16,6 +16,10 @@ pub const CARD: Card = Card {
         Variable::option("METASO_STRIP_SINGLE"),
         Variable::option("METASO_WEATHER_HINT"),
         Variable::option("METASO_MAX_CONCURRENCY"),
+        Variable::option("METASO_MIN_INTERVAL"),
+        Variable::option("METASO_TURNS_PER_HOUR"),
+        Variable::option("METASO_TURNS_PER_DAY"),
         Variable::site("METASO_BASE_URL", "https://metaso.cn"),
     ],
+    copied: &[("METASO_TOKEN", Place::Cookies(&["uid", "sid"]))],
 };

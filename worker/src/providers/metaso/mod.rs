@@ -7,6 +7,7 @@
 mod account;
 mod ask;
 mod card;
+mod check;
 mod cookies;
 mod generation;
 mod marks;
@@ -30,9 +31,9 @@ use self::{
     models::Wanted,
     prompt::Question,
 };
-use super::{Model, Provider, Turn, turn::MOST_PROMPT_BYTES};
+use super::{Messenger, Model, Provider, Turn, turn::MOST_PROMPT_BYTES};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool, Quota},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, aside::aside, fields},
     settings::{Problems, Settings, Vars},
 };
@@ -66,7 +67,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("METASO_MAX_CONCURRENCY", 10, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("METASO", vars, problems)),
         models: models::listed(),
         base_url: CARD.base_url("METASO_BASE_URL", vars, problems),
         memory: Memory::new(Protocol::read(vars.get("METASO_PROTOCOL"), problems)),
@@ -101,6 +103,17 @@ impl Provider for Metaso {
         } else {
             &[SEARCHES]
         }
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

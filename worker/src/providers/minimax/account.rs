@@ -18,7 +18,7 @@ use super::{
 use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{
-        Kept, Patience, Secret,
+        Fingerprint, Kept, Known, Patience, Secret,
         jwt::Claims,
         pasted::{self, Shapes},
         rotating::{Attempt, Failure, Grant, HalfOpen, Renewed, Rotating, unix_ms},
@@ -133,7 +133,10 @@ pub(super) fn accounts(
         let grant = Grant::rotating(NAME, token.clone(), kept.clone());
         let access = Access::new(grant.newest());
         let expires = access.claimed.expires;
-        let tokens = Rotating::new(grant, MARGIN, HalfOpen::new(patience));
+        let tokens = Rotating::new(grant, MARGIN, HalfOpen::new(patience)).carrying(
+            |access: &Access| Some(access.token.expose().to_owned()),
+            |token| Some(Access::new(Secret::new(token))),
+        );
         // The token that renews is the token that is used.
         // Held at once: without it the first turn would renew a token that has weeks left.
         tokens.hold(access, expires);
@@ -149,6 +152,16 @@ pub(super) fn accounts(
         (number, account)
     });
     accounts.collect()
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        self.tokens.fingerprint()
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 impl Account {

@@ -44,6 +44,22 @@ pub(super) fn real_user(body: &[u8]) -> Option<String> {
     }
 }
 
+/// The credits in the answer of `wire::membership`, in its newer form and its older one.
+pub(super) fn credits(body: &[u8]) -> Option<f64> {
+    let answer: Value = serde_json::from_slice(body).ok()?;
+    let newer = answer
+        .get("op_credit_summary")
+        .and_then(|summary| summary.get("total_remaining_amount"));
+    let number = |value: &Value| match value {
+        Value::String(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    };
+    let credits = newer
+        .and_then(number)
+        .or_else(|| number(answer.get("total_remains_credit")?))?;
+    credits.is_finite().then_some(credits)
+}
+
 /// The token of the answer of `wire::renewal`.
 pub(super) fn renewed(body: &[u8]) -> Option<String> {
     let answer: Value = serde_json::from_slice(body).ok()?;

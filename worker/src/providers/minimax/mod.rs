@@ -5,6 +5,7 @@ mod account;
 mod answers;
 mod call;
 mod card;
+mod check;
 mod cloud;
 mod generation;
 mod matrix;
@@ -40,7 +41,7 @@ use self::{
 };
 use super::{Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
@@ -104,7 +105,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("MINIMAX_MAX_CONCURRENCY", 1, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("MINIMAX", vars, problems)),
         models: models::listed(),
         site: Site::new(base_url, stream_base_url),
         memory: Memory::new(Protocol::read(vars.get("MINIMAX_PROTOCOL"), problems)),
@@ -161,6 +163,17 @@ impl Provider for MiniMax {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING]
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

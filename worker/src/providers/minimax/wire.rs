@@ -271,6 +271,22 @@ pub(super) fn user_info(caller: Caller<'_>, target: Target) -> Request {
     send(caller, call, None)
 }
 
+/// `POST /matrix/api/v1/commerce/get_membership_info`: the check of token and credits, whichever generation answers
+/// (section 3).
+pub(super) fn membership(caller: Caller<'_>) -> Request {
+    let call = Call {
+        step: "membership",
+        base_url: &caller.site.base_url,
+        path: format!(
+            "{}/commerce/get_membership_info",
+            Generation::Matrix.prefix()
+        ),
+        form: Form::Matrix,
+        target: Target::Path,
+    };
+    post(caller, call, "{}".to_owned())
+}
+
 /// `POST /v1/api/user/renewal`: a token for 30 more days (section 2).
 pub(super) fn renewal(caller: Caller<'_>, target: Target) -> Request {
     let call = Call {

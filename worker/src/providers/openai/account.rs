@@ -19,6 +19,10 @@ impl Known for Account {
         // The variable tells two lanes apart that have the same key.
         Fingerprint::of(&self.variable, &self.key)
     }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 /// The keys of lane `number`: several values are separated by commas.

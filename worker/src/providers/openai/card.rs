@@ -18,4 +18,5 @@ pub const CARD: Card = Card {
         Variable::option_with("OPENAI_COMPAT_#_MODELS", &["OPENAI_COMPAT_#_BASE_URL"]),
         Variable::option_with("OPENAI_COMPAT_#_KIND", &["OPENAI_COMPAT_#_BASE_URL"]),
     ],
+    copied: &[],
 };

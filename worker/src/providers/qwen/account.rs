@@ -5,9 +5,9 @@ use std::sync::{Arc, LazyLock};
 use ring::digest;
 use uuid::Uuid;
 
-use super::chat2::Standing;
+use super::{NAME, chat2::Standing};
 use crate::{
-    accounts::Secret,
+    accounts::{Fingerprint, Known, Secret},
     impossible::OrImpossible as _,
     settings::{Problems, Vars},
 };
@@ -45,6 +45,16 @@ impl PartialEq for Account {
             && self.xsrf_token == other.xsrf_token
             && self.variable == other.variable
             && self.device == other.device
+    }
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &self.cookie)
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
     }
 }
 

@@ -1,6 +1,6 @@
 //! What Qwen states about itself (wire/qwen.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -21,6 +21,9 @@ pub const CARD: Card = Card {
         Variable::option("QWEN_ACCOUNT_POLICY"),
         Variable::option("QWEN_PROTOCOL"),
         Variable::option("QWEN_MAX_CONCURRENCY"),
+        Variable::option("QWEN_MIN_INTERVAL"),
+        Variable::option("QWEN_TURNS_PER_HOUR"),
+        Variable::option("QWEN_TURNS_PER_DAY"),
         Variable::option("QWEN_PAUSE_MS"),
         Variable::part("QWEN_DEVICE_ID", &[]),
         Variable::option("QWEN_WEB_VERSION"),
@@ -36,5 +39,12 @@ pub const CARD: Card = Card {
             "QWEN_WORKSPACE_BASE_URL",
             "https://workspace-res.qianwen.com",
         ),
+    ],
+    copied: &[
+        (
+            "CN_ACCOUNT_#_COOKIE",
+            Place::AnyCookie(&["tongyi_sso_ticket"]),
+        ),
+        ("CN_ACCOUNT_#_XSRF_TOKEN", Place::Header("x-xsrf-token")),
     ],
 };

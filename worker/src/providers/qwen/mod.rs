@@ -28,7 +28,7 @@ use self::{
 };
 use super::{Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{
         ChatRequest, Field, ProviderError, Support,
         emulate::{plan::OwnTools, turn::Taken},
@@ -87,7 +87,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("QWEN_MAX_CONCURRENCY", most, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("QWEN", vars, problems)),
         models: models::listed(),
         memory: Memory::new(protocol),
         dialog: Dialog {

@@ -153,7 +153,11 @@ fn tokens(
     let grant = Grant::constant(NAME, whole, kept.clone());
     // The last login's before the pasted one: it is newer, and each further login counts (section 2.2).
     let newest = grant.kept().or_else(|| parts.token.clone());
-    let tokens = Rotating::new(grant, MARGIN, pace);
+    let cookie = parts.cookie.clone();
+    let tokens = Rotating::new(grant, MARGIN, pace).carrying(
+        |access: &Access| Some(access.token.expose().to_owned()),
+        move |token| Some(access(cookie.as_ref(), Secret::new(token))),
+    );
     if let Some(token) = newest {
         let access = access(parts.cookie.as_ref(), token);
         let expires = access.expires;

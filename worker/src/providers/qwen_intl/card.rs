@@ -1,6 +1,6 @@
 //! What Qwen's international site states about itself (wire/qwen_intl.md).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -24,6 +24,9 @@ pub const CARD: Card = Card {
         Variable::credential("INTL_EMAIL", "with INTL_PASSWORD"),
         Variable::part("INTL_PASSWORD", &["INTL_EMAIL"]),
         Variable::option("QWEN_INTL_MAX_CONCURRENCY"),
+        Variable::option("QWEN_INTL_MIN_INTERVAL"),
+        Variable::option("QWEN_INTL_TURNS_PER_HOUR"),
+        Variable::option("QWEN_INTL_TURNS_PER_DAY"),
         Variable::option("QWEN_INTL_IMAGE_MODEL"),
         Variable::option("QWEN_INTL_VIDEO_MODEL"),
         Variable::option("QWEN_INTL_POLL_INTERVAL_MS"),
@@ -35,5 +38,10 @@ pub const CARD: Card = Card {
         Variable::address("QWEN_INTL_AUTH_BASE_URL", ""),
         Variable::address("QWEN_INTL_UPLOAD_BASE_URL", ""),
         Variable::address("QWEN_INTL_CDN_BASE_URL", super::site::CDN),
+    ],
+    copied: &[
+        ("INTL_COOKIE", Place::AnyCookie(&["token"])),
+        ("INTL_AUTHORIZATION", Place::Header("authorization")),
+        ("INTL_BX_UA", Place::Header("bx-ua")),
     ],
 };

@@ -5,6 +5,7 @@ mod account;
 mod call;
 mod card;
 mod catalogue;
+mod check;
 mod count;
 mod detail;
 mod draw;
@@ -48,7 +49,7 @@ use self::{
 };
 use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
     chat::{
         ChatRequest, Field, ProviderError, Support,
         emulate::{plan::OwnTools, turn::Taken},
@@ -125,7 +126,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("QWEN_INTL_MAX_CONCURRENCY", 4, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("QWEN_INTL", vars, problems)),
         models: models::listed(&site),
         catalogue: Catalogue::default(),
         site: Arc::new(site),
@@ -184,6 +186,17 @@ impl Provider for QwenIntl {
 
     fn own_tools(&self) -> Option<&'static OwnTools> {
         Some(&OWN_TOOLS)
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

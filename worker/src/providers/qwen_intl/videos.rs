@@ -37,6 +37,10 @@ impl Known for Account {
     fn fingerprint(&self) -> Fingerprint {
         self.tokens.fingerprint()
     }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 /// What a ticket holds: chat, task, and when it was begun, in Unix seconds.

@@ -248,6 +248,12 @@ pub(super) fn detail(caller: Caller<'_>, chat_id: &str, moment: Moment) -> Reque
     short(caller, request, &page(Some(chat_id)), moment)
 }
 
+/// `GET /api/v1/auths/`: whose token this is (section 2.1).
+pub(super) fn who_am_i(caller: Caller<'_>, moment: Moment) -> Request {
+    let url = format!("{}/api/v1/auths/", caller.site.base_url);
+    short(caller, Request::get("auths", url), &page(None), moment)
+}
+
 /// The list of models: `GET /api/models`, or the newer call of the same (section 3).
 pub(super) fn models(caller: Caller<'_>, api: Api, moment: Moment) -> Request {
     let path = match api {

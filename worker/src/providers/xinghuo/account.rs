@@ -1,10 +1,13 @@
 //! The credential: a browser's cookie, and perhaps the token that the page sent with a question of the classic form.
 //! Source: `wire/xinghuo.md` section 2.
 
-use super::form::{Answered, Form};
+use super::{
+    NAME,
+    form::{Answered, Form},
+};
 use crate::impossible::OrImpossible as _;
 use crate::{
-    accounts::{Secret, pasted::credential},
+    accounts::{Fingerprint, Known, Secret, pasted::credential},
     settings::{Problems, Vars},
 };
 
@@ -24,6 +27,16 @@ pub(super) struct Account {
     pub(super) variable: String,
     /// The form that the service last answered.
     pub(super) answered: Answered,
+}
+
+impl Known for Account {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(NAME, &Secret::new(self.session()))
+    }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 impl Account {

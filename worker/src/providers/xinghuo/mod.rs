@@ -4,6 +4,7 @@
 mod account;
 mod blocks;
 mod card;
+mod check;
 mod draw;
 mod form;
 mod memory;
@@ -30,9 +31,9 @@ use self::{
     windows::Windows,
     wire::{Caller, Created, Question},
 };
-use super::{Errand, Held, Images, Model, Provider, Turn};
+use super::{Errand, Held, Images, Messenger, Model, Provider, Turn};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pace, Pool, Quota},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, Request},
@@ -77,7 +78,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("XINGHUO_MAX_CONCURRENCY", 4, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("XINGHUO", vars, problems)),
         windows: Windows::default(),
         models: models::listed(),
         base_url: CARD.base_url("XINGHUO_BASE_URL", vars, problems),
@@ -102,6 +104,17 @@ impl Provider for Xinghuo {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING]
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

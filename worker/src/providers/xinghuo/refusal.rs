@@ -10,6 +10,7 @@ use crate::chat::{Kind, ProviderError};
 /// The window of a question is gone or is not ours.
 const LOST: &str = "upstream_conversation_lost";
 const BLOCKED: &str = "upstream_account_blocked";
+const A_DAY: std::time::Duration = std::time::Duration::from_secs(86_400);
 /// A refusal that the page has no row for.
 const OTHER: &str = "upstream_error";
 
@@ -139,7 +140,9 @@ pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Refusal {
 pub(super) fn coded(code: Option<i64>, desc: &str, variable: &str) -> Refusal {
     let error = match code {
         Some(80000 | 90000) => expired(variable),
-        Some(10003 | 10004 | 99900) => blocked(variable).saying(desc),
+        // For a day (section 7); the others for good.
+        Some(10003) => blocked(variable).saying(desc).with_retry_after(Some(A_DAY)),
+        Some(10004 | 99900) => blocked(variable).saying(desc),
         Some(30002) => return lost(),
         Some(BAD_FORM) => {
             return Refusal {
@@ -344,6 +347,8 @@ mod tests {
         for banned in [10003, 10004, 99900] {
             assert_eq!(code(banned), (Kind::AuthExpired, BLOCKED.to_owned()));
         }
+        assert_eq!(coded(Some(10003), "", "V").error.retry_after, Some(A_DAY));
+        assert_eq!(coded(Some(10004), "", "V").error.retry_after, None);
         assert_eq!(code(11120).0, Kind::QuotaSpent);
         assert_eq!(code(40000), (Kind::Protocol, OTHER.to_owned()));
         assert_eq!(code(0), (Kind::Protocol, String::new()));

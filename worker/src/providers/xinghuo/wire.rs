@@ -224,6 +224,12 @@ pub(super) fn fd(unix_ms: u64) -> String {
     format!("{:06}", unix_ms % 1_000_000)
 }
 
+/// `GET userInfo`: whether the session is alive (section 2).
+pub(super) fn user_info(caller: Caller<'_>) -> Request {
+    let url = format!("{}/iflygpt/userInfo", caller.base_url);
+    short_of(caller, Request::get("user_info", url))
+}
+
 fn post(caller: Caller<'_>, step: &'static str, path: &str, body: &impl Serialize) -> Request {
     short(caller, step, path)
         .header("content-type", "application/json")
@@ -231,13 +237,23 @@ fn post(caller: Caller<'_>, step: &'static str, path: &str, body: &impl Serializ
 }
 
 fn short(caller: Caller<'_>, step: &'static str, path: &str) -> Request {
-    common(caller, step, path, "application/json, text/plain, */*")
+    let url = format!("{}{path}", caller.base_url);
+    short_of(caller, Request::post(step, url))
+}
+
+fn short_of(caller: Caller<'_>, request: Request) -> Request {
+    dressed(caller, request, "application/json, text/plain, */*")
         .headers(&[("x-requested-with", "XMLHttpRequest"), ("clienttype", "1")])
         .timeout(SHORT_CALL)
 }
 
 /// Section 4.1. Origin and referer are those of the real site wherever the base URL points.
 fn common(caller: Caller<'_>, step: &'static str, path: &str, accept: &str) -> Request {
+    let url = format!("{}{path}", caller.base_url);
+    dressed(caller, Request::post(step, url), accept)
+}
+
+fn dressed(caller: Caller<'_>, request: Request, accept: &str) -> Request {
     let site = if caller.base_url == OLDER_SITE {
         [
             ("origin", OLDER_SITE),
@@ -246,7 +262,7 @@ fn common(caller: Caller<'_>, step: &'static str, path: &str, accept: &str) -> R
     } else {
         [("origin", SITE), ("referer", "https://spark.xfyun.cn/desk")]
     };
-    Request::post(step, format!("{}{path}", caller.base_url))
+    request
         .headers(&[("accept", accept), ("lang-code", "zh")])
         .header("cookie", caller.account.cookie.expose())
         .headers(&site)

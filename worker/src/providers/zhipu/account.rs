@@ -88,7 +88,17 @@ fn tokens(pasted: Secret, kept: &Kept, pace: HalfOpen) -> Rotating<Access> {
         };
         Rotating::fixed(grant, access, pace)
     } else {
-        Rotating::new(grant, MARGIN, pace)
+        // Neither holds a blank.
+        Rotating::new(grant, MARGIN, pace).carrying(
+            |access: &Access| Some(format!("{} {}", access.device, access.token.expose())),
+            |text| {
+                let (device, token) = text.split_once(' ')?;
+                Some(Access {
+                    token: Secret::new(token),
+                    device: device.to_owned(),
+                })
+            },
+        )
     }
 }
 

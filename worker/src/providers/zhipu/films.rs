@@ -32,6 +32,10 @@ impl Known for Account {
     fn fingerprint(&self) -> crate::accounts::Fingerprint {
         self.tokens.fingerprint()
     }
+
+    fn variable(&self) -> &str {
+        &self.variable
+    }
 }
 
 impl Videos for Zhipu {

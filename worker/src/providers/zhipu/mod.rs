@@ -4,6 +4,7 @@
 mod account;
 mod card;
 mod catalogue;
+mod check;
 mod draw;
 mod films;
 mod frame;
@@ -39,7 +40,7 @@ use self::{
 };
 use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Patience, Pool},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, fetch::Attachment, linger},
@@ -93,7 +94,8 @@ pub fn configure(
         accounts: Pool::new(
             settings.providers.patience,
             vars.number("ZHIPU_MAX_CONCURRENCY", 1, 1, 1000, problems),
-        ),
+        )
+        .paced(Pace::read("ZHIPU", vars, problems)),
         models: models::listed(),
         offered: Mutex::default(),
         site: Site {
@@ -148,6 +150,17 @@ impl Provider for Zhipu {
 
     fn fields(&self) -> &[&'static [(Field, Support)]] {
         &[fields::THINKING, fields::SEARCH]
+    }
+
+    fn check(
+        &self,
+        account: usize,
+        messenger: Messenger,
+    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+        let account = self.accounts.of(account)?;
+        Some(Box::pin(async move {
+            self.who_am_i(&account, &messenger).await
+        }))
     }
 
     fn accounts(&self) -> &dyn Accounts {

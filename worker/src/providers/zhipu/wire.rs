@@ -185,6 +185,25 @@ pub(super) fn available_models(caller: Caller<'_>, moment: Moment) -> Request {
         .once()
 }
 
+/// `GET …/user/info`: whether the token is taken (section 2).
+pub(super) fn user_info(caller: Caller<'_>, moment: Moment) -> Request {
+    look(caller, "user", "/chatglm/user-api/user/info", moment)
+}
+
+/// `GET …/member/member_info`: what is left (section 2).
+pub(super) fn member_info(caller: Caller<'_>, moment: Moment) -> Request {
+    let path = "/chatglm/member-api/member/member_info";
+    look(caller, "member", path, moment)
+}
+
+fn look(caller: Caller<'_>, step: &'static str, path: &str, moment: Moment) -> Request {
+    let url = format!("{}{path}", caller.site.base_url);
+    signed(caller, Request::get(step, url), moment)
+        .headers(&[("accept", "*/*"), ("content-type", JSON), ("referer", MAIN)])
+        .timeout(SHORT_CALL)
+        .once()
+}
+
 /// `POST …/user/refresh`: the caller's token is the refresh token (section 2).
 pub(super) fn refresh(caller: Caller<'_>, moment: Moment) -> Request {
     let url = format!("{}/chatglm/user-api/user/refresh", caller.site.base_url);

@@ -1,0 +1,289 @@
+//! The turns of an account as all workers of a cluster count them. A turn needs a place; places are held in the store in
+//! small batches, so that most turns find one here, and a worker that was killed holds none for longer than half a minute. A
+//! worker that is alone asks nobody. While the store is gone each worker heeds its share of the limit.
+
+use std::{
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use uuid::Uuid;
+
+use super::pace::{Pace, hourly, left_of};
+use crate::store::{Claim, Claimed, Store};
+
+/// How long a place is held without a word from its worker.
+const HELD: Duration = Duration::from_secs(30);
+/// How often they are held anew.
+const HOLD_AGAIN: Duration = Duration::from_secs(10);
+/// As many turns at a time and more are no limit that a cluster need count.
+const NO_LIMIT: usize = 1000;
+/// Idle places that a worker keeps of an account, at most.
+const MOST_AHEAD: usize = 4;
+
+/// What the pools of a worker have in common: the store, and how many workers share the accounts.
+#[derive(Clone, Debug)]
+pub struct Company {
+    store: Store,
+    workers: Arc<AtomicU64>,
+}
+
+impl Company {
+    /// A worker that is alone as far as it knows.
+    pub fn new(store: Store) -> Self {
+        Self {
+            store,
+            workers: Arc::new(AtomicU64::new(1)),
+        }
+    }
+
+    /// How many workers there are.
+    pub fn set_workers(&self, workers: u64) {
+        self.workers.store(workers.max(1), Ordering::Relaxed);
+    }
+
+    fn workers(&self) -> usize {
+        usize::try_from(self.workers.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
+    }
+
+    /// Takes one of so many things that all workers may have in an hour by the clock; else how long it is until the next one.
+    /// `Ok` as well where nobody can say: then the worker's own count is all there is.
+    pub(super) async fn take_of_hour(&self, what: &str, most: usize) -> Result<(), Duration> {
+        let claim = hourly(what, wide(most));
+        let id = Uuid::new_v4().simple().to_string();
+        let claimed = self
+            .store
+            .at_leisure()
+            .claim(&id, vec![claim.clone()])
+            .await;
+        match claimed {
+            Ok(Claimed::Full { .. }) => Err(left_of(&claim)),
+            Ok(Claimed::Granted(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// This worker's share of a limit. Rounded up: a limit of one still lets one turn through.
+    fn share(&self, most: usize) -> usize {
+        most.div_ceil(self.workers())
+    }
+}
+
+/// Why a turn cannot begin with this account now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// It is busy elsewhere, or was asked a moment ago: so soon it may be free.
+    Busy,
+    /// Its turns of an hour or a day are used up, for so long.
+    Spent(Duration),
+}
+
+/// The places of one account that this worker holds, and when it was asked last.
+#[derive(Debug, Default)]
+pub(super) struct Places {
+    /// Holders of places in the store; any of them serves any turn.
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    holders: Vec<String>,
+    /// When all of them were last held anew.
+    said: Option<Instant>,
+    /// No turn begins here before then.
+    next: Option<Instant>,
+    /// Turns that this worker has begun in each window, for when the store is gone: counter, turns, end.
+    begun: Vec<(String, u64, u64)>,
+}
+
+impl Places {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        // A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lets a turn begin, which is among the `in_flight` already. Waits for the store no longer than its handle does, for each
+    /// of the things that are limited.
+    pub(super) async fn admit(
+        &self,
+        company: &Company,
+        account: &str,
+        in_flight: usize,
+        (most, pace): (usize, &Pace),
+    ) -> Result<(), Full> {
+        if most < NO_LIMIT && company.workers() > 1 && in_flight > self.held().holders.len() {
+            let holder = Uuid::new_v4().simple().to_string();
+            match company
+                .store
+                .hold(&name(account), &holder, wide(most), HELD)
+                .await
+            {
+                Ok(Some(_)) => self.held().holders.push(holder),
+                Ok(None) => return Err(Full::Busy),
+                Err(_) if in_flight > company.share(most) => return Err(Full::Busy),
+                Err(_) => {}
+            }
+        }
+        if pace.is_free() {
+            return Ok(());
+        }
+        self.keep_pace(company, account, pace).await
+    }
+
+    async fn keep_pace(&self, company: &Company, account: &str, pace: &Pace) -> Result<(), Full> {
+        if !pace.interval.is_zero() {
+            let now = Instant::now();
+            if self.held().next.is_some_and(|next| next > now) {
+                return Err(Full::Busy);
+            }
+            // Never given back: the next turn begins when its time is over, on whichever worker.
+            let turn = Uuid::new_v4().simple().to_string();
+            let name = format!("pause:{account}");
+            let granted = company.store.hold(&name, &turn, 1, pace.interval).await;
+            if matches!(granted, Ok(None)) {
+                return Err(Full::Busy);
+            }
+            let mut held = self.held();
+            // Two turns may have asked at once while nobody could say which is the first.
+            if granted.is_err() && held.next.is_some_and(|next| next > now) {
+                return Err(Full::Busy);
+            }
+            held.next = Some(now + pace.interval);
+        }
+        let claims = pace.claims(account);
+        if claims.is_empty() {
+            return Ok(());
+        }
+        let turn = Uuid::new_v4().simple().to_string();
+        match company.store.claim(&turn, claims.clone()).await {
+            Ok(Claimed::Granted(_)) => {
+                self.held().count(&claims);
+                Ok(())
+            }
+            Ok(Claimed::Full { at, .. }) => Err(claims
+                .get(at)
+                .map_or(Full::Busy, |it| Full::Spent(left_of(it)))),
+            Err(_) => {
+                let mut held = self.held();
+                let most = |claim: &Claim| {
+                    company.share(usize::try_from(claim.most).unwrap_or(usize::MAX))
+                };
+                let spent = claims
+                    .iter()
+                    .find(|claim| held.begun(claim) >= wide(most(claim)));
+                if let Some(spent) = spent {
+                    return Err(Full::Spent(left_of(spent)));
+                }
+                held.count(&claims);
+                Ok(())
+            }
+        }
+    }
+
+    /// A turn has ended, and so many are under way: what is held beyond a few for the next ones is given back at once, for the
+    /// other workers.
+    pub(super) fn left(&self, company: &Company, account: &str, in_flight: usize, most: usize) {
+        let surplus = {
+            let mut held = self.held();
+            if held.holders.is_empty() {
+                return;
+            }
+            let kept = in_flight + ahead(company, most);
+            let kept = kept.min(held.holders.len());
+            held.holders.split_off(kept)
+        };
+        if surplus.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+            // Their time runs out by itself.
+            return;
+        }
+        let (store, name) = (company.store.at_leisure(), name(account));
+        actix_web::rt::spawn(async move {
+            for holder in surplus {
+                let _ = store.release(&name, &holder).await;
+            }
+        });
+    }
+
+    /// Holds the places anew, and places for turns that began without: before there was another worker, or while the store was
+    /// gone. Those may be above the limit: they run on, and no other begins before there is room.
+    pub(super) async fn tend(
+        &self,
+        company: &Company,
+        account: &str,
+        in_flight: usize,
+        most: usize,
+    ) {
+        if most >= NO_LIMIT {
+            return;
+        }
+        self.left(company, account, in_flight, most);
+        let (store, name) = (company.store.at_leisure(), name(account));
+        if company.workers() > 1 {
+            let held = self.held().holders.len();
+            for _ in held..in_flight {
+                let holder = Uuid::new_v4().simple().to_string();
+                if let Ok(Some(_)) = store.hold(&name, &holder, u64::MAX, HELD).await {
+                    self.held().holders.push(holder);
+                }
+            }
+        }
+        let holders = {
+            let mut held = self.held();
+            if held.said.is_some_and(|said| said.elapsed() < HOLD_AGAIN) {
+                return;
+            }
+            held.said = Some(Instant::now());
+            held.holders.clone()
+        };
+        for holder in holders {
+            let _ = store.hold(&name, &holder, u64::MAX, HELD).await;
+            if !self.held().holders.contains(&holder) {
+                // It was given back while it was being held.
+                let _ = store.release(&name, &holder).await;
+            }
+        }
+    }
+}
+
+impl Held {
+    fn count(&mut self, claims: &[Claim]) {
+        let now = crate::store::now_ms();
+        self.begun.retain(|(_, _, ends)| *ends > now);
+        for claim in claims {
+            match self
+                .begun
+                .iter_mut()
+                .find(|(known, ..)| *known == claim.counter)
+            {
+                Some((_, turns, _)) => *turns += 1,
+                None => self.begun.push((claim.counter.clone(), 1, claim.ends_ms)),
+            }
+        }
+    }
+
+    fn begun(&self, claim: &Claim) -> u64 {
+        let known = self
+            .begun
+            .iter()
+            .find(|(known, ..)| *known == claim.counter);
+        known.map_or(0, |(_, turns, _)| *turns)
+    }
+}
+
+fn name(account: &str) -> String {
+    format!("turns:{account}")
+}
+
+fn wide(most: usize) -> u64 {
+    u64::try_from(most).unwrap_or(u64::MAX)
+}
+
+/// Idle places that are kept for the next turns: none where there are few, as they would keep others waiting.
+fn ahead(company: &Company, most: usize) -> usize {
+    match company.workers() {
+        0 | 1 => 0,
+        workers => (most / (4 * workers)).min(MOST_AHEAD),
+    }
+}

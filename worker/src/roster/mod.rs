@@ -1,0 +1,308 @@
+//! Which accounts there are: those of the settings, and those that somebody has added while the workers run
+//! (`POST /v1/accounts`), which lie sealed in the store and are taken into use by all workers. To a provider both look alike:
+//! an added one is a variable with a number that nobody writes into a file. Beside them what their services last said of them
+//! ([`checks`]). Source: issue "What a cluster must know together" item 4.
+
+pub mod checks;
+pub mod find;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::checks::Check;
+use crate::{
+    accounts::Listed,
+    impossible::OrImpossible as _,
+    providers::{Provider, Registry},
+    settings::{Problems, Vars},
+    store::{Expect, Put, Space, Store, StoreError, Vault, now_ms},
+};
+
+/// Before the fingerprint, among the entries of [`Space::Credentials`].
+const PREFIX: &str = "added:";
+/// Entries that are read at once.
+const PAGE: usize = 200;
+/// The number of the first added account: nobody has so many in a file.
+const FIRST_NUMBER: usize = 1001;
+
+/// An account that was added.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Added {
+    /// The provider's name.
+    pub provider: String,
+    /// Its number, on every worker.
+    pub number: usize,
+    /// The card's variables with their values.
+    values: BTreeMap<String, String>,
+    /// What its owner says of it.
+    pub note: Option<String>,
+    /// When, in milliseconds since the Unix epoch.
+    pub added_ms: u64,
+}
+
+impl fmt::Debug for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Added")
+            .field("provider", &self.provider)
+            .field("number", &self.number)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Added {
+    /// Its variables as a file would have them.
+    fn vars(&self) -> impl Iterator<Item = (String, String)> {
+        self.values.iter().map(|(name, value)| {
+            let numbered = if name.contains('#') {
+                name.replace('#', &self.number.to_string())
+            } else {
+                format!("{name}_{}", self.number)
+            };
+            (numbered, value.clone())
+        })
+    }
+}
+
+/// Why an account was not added.
+#[derive(Debug)]
+pub enum NotAdded {
+    /// What was copied cannot be read as a credential; sentences without any of it.
+    Unfit(Vec<String>),
+    /// It is there already, or its provider takes no further account.
+    Known,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Roster {
+    store: Store,
+    vault: Vault,
+    /// The variables of the settings, as they are in force; held while providers read theirs, so that two renewals never mix.
+    base: Mutex<Vars>,
+    /// By fingerprint.
+    added: Mutex<BTreeMap<String, Added>>,
+    /// What services said, by fingerprint.
+    checks: Mutex<HashMap<String, Check>>,
+}
+
+impl Roster {
+    /// The accounts of these variables, and those that the store will tell of.
+    pub fn new(base: Vars, store: Store, vault: Vault) -> Self {
+        Self {
+            store,
+            vault,
+            base: Mutex::new(base),
+            added: Mutex::default(),
+            checks: Mutex::default(),
+        }
+    }
+
+    fn added(&self) -> MutexGuard<'_, BTreeMap<String, Added>> {
+        lock(&self.added)
+    }
+
+    /// Variables, with those of the accounts that were added below them.
+    pub fn with_added(&self, vars: &Vars) -> Vars {
+        let added = self.added();
+        vars.over(Vars::new(added.values().flat_map(Added::vars)))
+    }
+
+    /// The variables of the settings have changed: all providers read their credentials anew.
+    ///
+    /// # Errors
+    /// What is wrong; then everything is as it was.
+    pub fn renew(&self, registry: &Registry, vars: Vars) -> Result<(), Vec<String>> {
+        let mut base = lock(&self.base);
+        self.put(registry, &vars)?;
+        *base = vars;
+        Ok(())
+    }
+
+    /// Accounts that were added must not keep those of the settings from being renewed.
+    fn put(&self, registry: &Registry, vars: &Vars) -> Result<(), Vec<String>> {
+        if self.added().is_empty() {
+            return registry.renew(vars);
+        }
+        registry.renew(&self.with_added(vars)).or_else(|problems| {
+            registry.renew(vars)?;
+            tracing::warn!(
+                problems = problems.join("; "),
+                "accounts that were added (POST /v1/accounts) cannot be used beside these settings"
+            );
+            Ok(())
+        })
+    }
+
+    /// An account that was added, by its fingerprint.
+    pub fn find(&self, account: &str) -> Option<Added> {
+        self.added().get(account).cloned()
+    }
+
+    /// What its service last said of an account.
+    pub fn check_of(&self, account: &str) -> Option<Check> {
+        lock(&self.checks).get(account).cloned()
+    }
+
+    /// Takes an account into use on this worker alone, to see whether it is one: that of `values` (the card's variables).
+    ///
+    /// # Errors
+    /// [`NotAdded`]; then everything is as it was.
+    pub fn try_out(
+        &self,
+        provider: &Arc<dyn Provider>,
+        values: BTreeMap<String, String>,
+        note: Option<String>,
+    ) -> Result<(Listed, Added), NotAdded> {
+        let base = lock(&self.base);
+        let numbers = self
+            .added()
+            .values()
+            .filter(|it| it.provider == provider.name())
+            .map(|it| it.number)
+            .max();
+        let added = Added {
+            provider: provider.name().to_owned(),
+            number: numbers.map_or(FIRST_NUMBER, |last| last + 1),
+            values,
+            note,
+            added_ms: now_ms(),
+        };
+        let known = self.with_added(&base);
+        let mut problems = Problems::default();
+        let put = provider.renew(&known.over(Vars::new(added.vars())), &mut problems);
+        if !problems.errors.is_empty() {
+            return Err(NotAdded::Unfit(problems.errors));
+        }
+        put();
+        let mut listed = provider.accounts().listed().into_iter();
+        match listed.find(|account| account.number == added.number) {
+            Some(account) => Ok((account, added)),
+            None => {
+                drop(base);
+                self.give_up(provider);
+                Err(NotAdded::Known)
+            }
+        }
+    }
+
+    /// Takes back what [`Roster::try_out`] did.
+    pub fn give_up(&self, provider: &Arc<dyn Provider>) {
+        let base = lock(&self.base);
+        let mut problems = Problems::default();
+        let put = provider.renew(&self.with_added(&base), &mut problems);
+        if problems.errors.is_empty() {
+            put();
+        }
+    }
+
+    /// Keeps an account that was tried out, for all workers; whether nobody else has meanwhile.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn keep(&self, account: &str, added: Added) -> Result<bool, StoreError> {
+        let key = format!("{PREFIX}{account}");
+        let value = serde_json::to_vec(&added).or_impossible("texts and numbers serialise");
+        let put = Put {
+            space: Space::Credentials,
+            value: self.vault.seal(Space::Credentials, &key, &value),
+            key,
+            ends_ms: None,
+            expect: Expect::Absent,
+            under: None,
+        };
+        let is_kept = self.store.at_leisure().put(put).await?.is_some();
+        if is_kept {
+            self.added().insert(account.to_owned(), added);
+        }
+        Ok(is_kept)
+    }
+
+    /// Removes an account that was added, with what renewals have made of it.
+    ///
+    /// # Errors
+    /// The store's; then it stays.
+    pub async fn remove(&self, registry: &Registry, account: &str) -> Result<(), StoreError> {
+        let store = self.store.at_leisure();
+        for prefix in [PREFIX, "rotated:"] {
+            let key = format!("{prefix}{account}");
+            store
+                .remove(Space::Credentials, &key, Expect::Anything)
+                .await?;
+        }
+        self.added().remove(account);
+        self.read_anew(registry);
+        Ok(())
+    }
+
+    fn read_anew(&self, registry: &Registry) {
+        let base = lock(&self.base);
+        if let Err(problems) = self.put(registry, &base) {
+            tracing::warn!(
+                problems = problems.join("; "),
+                "the accounts could not be read anew"
+            );
+        }
+    }
+
+    /// Takes over which accounts other workers have added and removed; whether any did. `seen`: the versions of the last
+    /// time.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn follow(
+        &self,
+        registry: &Registry,
+        seen: &mut BTreeMap<String, u64>,
+    ) -> Result<bool, StoreError> {
+        let store = self.store.at_leisure();
+        let (mut there, mut entries) = (BTreeMap::new(), Vec::new());
+        let mut after = PREFIX.to_owned();
+        'pages: loop {
+            let page = store.list(Space::Credentials, &after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (key, entry) in page {
+                let Some(account) = key.strip_prefix(PREFIX) else {
+                    break 'pages;
+                };
+                there.insert(account.to_owned(), entry.version);
+                after.clone_from(&key);
+                entries.push((key, entry));
+            }
+            if is_last {
+                break;
+            }
+        }
+        if there == *seen && self.added().len() == there.len() {
+            return Ok(false);
+        }
+        let added: BTreeMap<String, Added> = entries
+            .iter()
+            .filter_map(|(key, entry)| {
+                let opened = self.vault.open(Space::Credentials, key, &entry.value)?;
+                let added = serde_json::from_slice(&opened).ok()?;
+                Some((key.strip_prefix(PREFIX)?.to_owned(), added))
+            })
+            .collect();
+        let is_news = *self.added() != added;
+        *self.added() = added;
+        if is_news {
+            tracing::info!(
+                accounts = self.added().len(),
+                "accounts that were added are in use"
+            );
+            self.read_anew(registry);
+        }
+        *seen = there;
+        Ok(is_news)
+    }
+}
+
+/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
