@@ -14,6 +14,8 @@ use super::{
     record::KeyRecord,
     windows::{self, Counted, Window},
 };
+use uuid::Uuid;
+
 use crate::store::{Claimed, Settlement, Store, now_ms};
 
 /// How long the place of a stream is held without a word from its worker: so long do those of a killed worker count.
@@ -112,6 +114,19 @@ struct Local {
     streams: HashMap<String, u64>,
     /// Places that are held in the store: name and holder.
     held: HashSet<(String, String)>,
+    /// What was used and the store has not heard, by counter: the change, and the counter's end.
+    owed: HashMap<String, (i64, u64)>,
+    /// What is being told to it, under an id of its own, so that it counts once however often it must be said.
+    bill: Option<(String, Vec<Settlement>)>,
+}
+
+impl Local {
+    fn owe(&mut self, settlements: Vec<Settlement>) {
+        for it in settlements.into_iter().filter(|it| it.change != 0) {
+            let (owed, _) = self.owed.entry(it.counter).or_insert((0, it.ends_ms));
+            *owed = owed.saturating_add(it.change);
+        }
+    }
 }
 
 /// What one request has taken. Dropped, the rest is given back.
@@ -283,6 +298,39 @@ impl Counts {
         Ok(())
     }
 
+    /// Tells the store what was used while it could not be asked, as far as its windows are still open; whether it has heard.
+    /// Once at a time.
+    pub async fn settle_owed(&self, store: &Store) -> bool {
+        let now = now_ms();
+        let bill = {
+            let mut local = self.local();
+            if local.bill.is_none() {
+                let owed = std::mem::take(&mut local.owed);
+                let open = owed.into_iter().filter(|(_, (_, ends))| *ends > now);
+                let settlements: Vec<Settlement> = open
+                    .map(|(counter, (change, ends_ms))| Settlement {
+                        counter,
+                        ends_ms,
+                        change,
+                    })
+                    .collect();
+                if settlements.is_empty() {
+                    return true;
+                }
+                local.bill = Some((Uuid::new_v4().to_string(), settlements));
+            }
+            local.bill.clone()
+        };
+        let Some((id, settlements)) = bill else {
+            return true;
+        };
+        let is_heard = store.settle(&id, settlements).await.is_ok();
+        if is_heard {
+            self.local().bill = None;
+        }
+        is_heard
+    }
+
     /// Holds all places anew, for ever, on the thread that it is started on.
     pub async fn keep_places(self: Arc<Self>) {
         let store = self.store.at_leisure();
@@ -353,9 +401,22 @@ impl Drop for Reservation {
             .used
             // Signed: more may have been used than was reserved.
             .map_or(0, |used| used.cast_signed() - self.reserved.cast_signed());
-        let of_tokens = self
-            .windows
-            .drain(..)
+        let windows = std::mem::take(&mut self.windows);
+        if !self.is_in_store {
+            // Granted here alone, so the store hears all of it as soon as it is back.
+            let took = self.used.unwrap_or(self.reserved).cast_signed();
+            let all = windows.iter().map(|window| Settlement {
+                counter: window.counter.clone(),
+                ends_ms: window.ends_ms,
+                change: match window.counted {
+                    Counted::Requests => 1,
+                    Counted::Tokens => took,
+                },
+            });
+            counts.local().owe(all.collect());
+        }
+        let of_tokens = windows
+            .into_iter()
             .filter(|window| window.counted == Counted::Tokens);
         let settlements: Vec<Settlement> = of_tokens
             .map(|window| Settlement {
@@ -384,13 +445,75 @@ impl Drop for Reservation {
                 // Where that fails its time runs out by itself.
                 let _ = store.release(&name, &id).await;
             }
-            if !is_settled {
-                let _ = store.settle(&id, settlements).await;
+            if !is_settled && store.settle(&id, settlements.clone()).await.is_err() {
+                counts.local().owe(settlements);
             }
         };
         // Outside of an event loop nobody is left to be served.
         if tokio::runtime::Handle::try_current().is_ok() {
             actix_web::rt::spawn(work);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::{keys::Limits, store::Place};
+
+    fn key() -> KeyRecord {
+        let mut key = KeyRecord::new("k".to_owned(), 0);
+        key.limits = Limits {
+            tokens_per_month: Some(1_000_000),
+            ..Limits::default()
+        };
+        key
+    }
+
+    /// What is left of the month's tokens, by a request that itself takes one.
+    async fn left(counts: &Arc<Counts>) -> u64 {
+        let id = Uuid::new_v4().to_string();
+        let reservation = counts.reserve(&key(), &id, 1).await.unwrap();
+        reservation.room()[0].left
+    }
+
+    #[actix_web::test]
+    async fn what_was_used_while_the_store_was_gone_counts_when_it_is_back() {
+        let file = std::env::temp_dir().join(format!("hive2api-owed-{}.db", Uuid::new_v4()));
+        let aside = file.with_extension("aside");
+        let store = Store::open(Place::Sqlite(file.clone())).unwrap();
+        let counts = Counts::new(store.clone());
+        assert_eq!(left(&counts).await, 999_999);
+        // Gone: a folder stands in its place.
+        std::fs::rename(&file, &aside).unwrap();
+        std::fs::create_dir(&file).unwrap();
+        while store.is_up() {
+            let _ = left(&counts).await;
+        }
+        let mut reservation = counts.reserve(&key(), "gone", 10).await.unwrap();
+        reservation.used(500);
+        drop(reservation);
+        let leisure = store.at_leisure();
+        assert!(!counts.settle_owed(&leisure).await);
+        std::fs::remove_dir(&file).unwrap();
+        std::fs::rename(&aside, &file).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !counts.settle_owed(&leisure).await {
+            assert!(Instant::now() < deadline, "it has not come back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(
+            counts.settle_owed(&leisure).await,
+            "nothing is owed any more"
+        );
+        // Another worker, which knows nothing of it by itself.
+        let other = Counts::new(store);
+        let left = left(&other).await;
+        assert!((999_400..=999_499).contains(&left), "{left}");
+        for ending in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{ending}", file.display()));
         }
     }
 }

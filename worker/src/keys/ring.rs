@@ -13,8 +13,8 @@ use crate::store::{Space, Store};
 /// How long what was read counts. So long does a key that was taken back still open at other workers.
 /// Short, as it is the time in which a withdrawn key still opens; long enough that a busy key costs one look.
 const FRESH: Duration = Duration::from_secs(5);
-/// Keys that are remembered, wrong ones among them. Beyond it all are forgotten: whoever tries out keys costs a look at the
-/// store each, not memory.
+/// Keys that are remembered, wrong ones among them. Beyond it the wrong ones are forgotten: whoever tries out keys costs a look
+/// at the store each, and neither memory nor what is known of good ones, which must open while the store is gone.
 const MOST_KEYS: usize = 50_000;
 
 /// What became of the search for a key.
@@ -105,7 +105,10 @@ impl Keyring {
         let mut cached = self.cached();
         // All of them: to find the oldest would cost more than to read those again that are in use.
         if cached.len() >= MOST_KEYS {
-            cached.clear();
+            cached.retain(|_, known| known.record.is_some());
+            if cached.len() >= MOST_KEYS {
+                cached.clear();
+            }
         }
         let read = Instant::now();
         cached.insert(
@@ -121,5 +124,42 @@ impl Keyring {
     /// Forgets what is known of a key: it was changed here.
     pub fn forget(&self, digest: &str) {
         self.cached().remove(digest);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Expect, Put};
+
+    #[actix_web::test]
+    async fn wrong_keys_push_no_good_one_out() {
+        let store = Store::in_memory();
+        let good = format!("{PREFIX}good");
+        let record = KeyRecord::new("k".to_owned(), 0);
+        let put = Put {
+            space: Space::Keys,
+            key: digest(&good),
+            value: serde_json::to_vec(&record).unwrap(),
+            ends_ms: None,
+            expect: Expect::Anything,
+            under: None,
+        };
+        store.put(put).await.unwrap();
+        let ring = Arc::new(Keyring::new(store.clone()));
+        assert!(matches!(ring.find(&good, 1).await, Found::Key(_)));
+        for n in 0..MOST_KEYS {
+            let nothing = Cached {
+                record: None,
+                read: Instant::now(),
+            };
+            ring.cached().insert(n.to_string(), nothing);
+        }
+        assert!(matches!(
+            ring.find(&format!("{PREFIX}wrong"), 1).await,
+            Found::Nothing
+        ));
+        assert_eq!(ring.cached().len(), 2);
+        assert!(ring.cached().contains_key(&digest(&good)));
     }
 }

@@ -60,6 +60,7 @@ impl Together {
             if !app.ledger.flush(&store).await {
                 tracing::warn!("what was used last could not be written to the store");
             }
+            app.counts.settle_owed(&store).await;
             // So that the others do not count with it for another half a minute.
             let _ = store.remove(Space::Workers, name, Expect::Anything).await;
             health::leave(app, &store).await;
@@ -97,6 +98,7 @@ async fn write(app: Arc<App>) {
     loop {
         tokio::time::sleep(EVERY).await;
         app.ledger.flush(&store).await;
+        app.counts.settle_owed(&store).await;
     }
 }
 

@@ -10,7 +10,7 @@
 use std::{
     rc::Rc,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc as std_mpsc,
     },
@@ -44,21 +44,40 @@ pub(super) type Health = Result<(), StoreError>;
 
 /// Whether the store answers, as all threads see it.
 #[derive(Debug, Default)]
-pub(super) struct Up(AtomicBool);
+pub(super) struct Up {
+    is: AtomicBool,
+    /// Why it is gone, as far as the log has said it: each reason is said once until the store is back.
+    said: Mutex<Vec<StoreError>>,
+}
 
 impl Up {
     /// Whether it is worth asking.
     pub(super) fn is(&self) -> bool {
         // Only a hint: whoever sees an old value asks in vain, or not at all, once.
-        self.0.load(Ordering::Relaxed)
+        self.is.load(Ordering::Relaxed)
+    }
+
+    /// As [`Up::set`], without a word.
+    fn begin(&self, health: &Health) {
+        self.is.store(health.is_ok(), Ordering::Relaxed);
+        METRICS.store_up.set(health.is_ok().into());
+        self.said().extend(health.as_ref().err().cloned());
+    }
+
+    fn said(&self) -> std::sync::MutexGuard<'_, Vec<StoreError>> {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, place: &Place, health: &Health) {
-        let was = self.0.swap(health.is_ok(), Ordering::Relaxed);
+        let was = self.is.swap(health.is_ok(), Ordering::Relaxed);
         METRICS.store_up.set(health.is_ok().into());
         match health {
-            Ok(()) if !was => tracing::info!(store = place.described(), "the store answers"),
-            Err(error) if was => {
+            Ok(()) if !was => {
+                self.said().clear();
+                tracing::info!(store = place.described(), "the store answers");
+            }
+            Err(error) if !self.said().contains(error) => {
+                self.said().push(error.clone());
                 tracing::warn!(store = place.described(), %error, "the store is gone: what is known here goes on without it");
             }
             _ => {}
@@ -97,8 +116,7 @@ async fn keep(
     // Told as a copy, since the store itself stays here.
     let health = first.as_ref().map(drop).map_err(Clone::clone);
     // The start has its own words for a store that is not there.
-    up.0.store(health.is_ok(), Ordering::Relaxed);
-    METRICS.store_up.set(health.is_ok().into());
+    up.begin(&health);
     let mut opened = first.ok().map(Rc::new);
     if tell.send(health).is_err() {
         return;

@@ -95,7 +95,7 @@ pub(super) async fn sums(
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(json!({
-            "object": "list", "from": from * SECONDS_AN_HOUR, "to": to * SECONDS_AN_HOUR, "data": as_json(groups, &by),
+            "object": "list", "from": from.saturating_mul(SECONDS_AN_HOUR), "to": to.saturating_mul(SECONDS_AN_HOUR), "data": as_json(groups, &by),
         })))
 }
 
