@@ -18,6 +18,7 @@ from observability import COMPOSE, DASHBOARDS, FOLDER, RULES, Process, Prometheu
 
 # Panels that may show nothing but noughts after a good minute. Everything else must have shown more.
 NOUGHT = {
+    "Answers given again": "none is kept here",
     "Unknown shapes in answers: {{provider}} {{where}}": "the simulators say nothing that is unknown",
     "Missing": "a worker that has left and come back is missing for seconds only",
     "Alerts": "all alerts wait for longer than this test lasts",

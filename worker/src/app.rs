@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use crate::{
     accounts::{Census, Company},
+    answers::Answers,
     budget::Memory,
     chat::emulate::nonce::NonceKey,
     http::{auth::Keys, openai::videos::Looks},
@@ -58,6 +59,8 @@ pub struct App {
     pub instance: String,
     /// This worker counts the accounts in `hive_accounts`: one of the cluster does, so that each counts once.
     pub counts_accounts: AtomicBool,
+    /// Answers that may be given again.
+    pub answers: Arc<Answers>,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
     /// What was seen of videos a moment ago.
@@ -96,6 +99,7 @@ impl App {
             counts: Counts::new(store.clone()),
             ledger: Ledger::default(),
             roster: Roster::new(settings.vars.clone(), store.clone(), vault.clone()),
+            answers: Answers::new(&settings, store.clone()),
             store,
             vault,
             marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),

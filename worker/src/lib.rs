@@ -23,6 +23,8 @@
 //!
 //! [`roster`] adds accounts while the worker runs, and asks services how those that there are stand.
 //!
+//! [`answers`] may be given again, where the owner wants it.
+//!
 //! [`store`] keeps what the workers of a cluster must know together, and never stands in the way.
 //!
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
@@ -37,6 +39,7 @@
 //! [`doctor`], apart from all this, looks `.env`, nginx and compose files through for mistakes.
 
 pub mod accounts;
+pub mod answers;
 pub mod app;
 pub mod budget;
 pub mod chat;

@@ -39,6 +39,8 @@ pub const SIGNS: [&str; 7] = [
     "address",
     "none",
 ];
+/// What came of looking for an answer to give again, see [`Metrics::cache_total`].
+pub const CACHED: [&str; 3] = ["hit", "miss", "bypass"];
 const STORE_BUCKETS: &[f64] = &[
     0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.25, 1.0, 10.0,
 ];
@@ -68,6 +70,9 @@ pub struct Metrics {
     /// limits of their key: `key_rate` (a minute's), `key_quota` (a day's or month's), `key_streams` (at once), and
     /// `key_unknown_use` where the store is gone and the key is `fail_closed`.
     pub refused_total: IntCounterVec,
+    /// `{result}`: chats that were looked for among the answers that may be given again: `hit`, `miss`, and `bypass` where the
+    /// caller wants a new one. Where nothing is kept none is counted.
+    pub cache_total: IntCounterVec,
     /// `{by}`: chats by the sign that led nginx to this worker; `none` without nginx.
     pub sticky_total: IntCounterVec,
     /// Seconds from the first byte of a request to the end of its answer.
@@ -225,6 +230,19 @@ impl Metrics {
                     ),
                 ),
                 &REFUSALS,
+            ),
+            cache_total: from_nought(
+                register(
+                    &registry,
+                    IntCounterVec::new(
+                        Opts::new(
+                            "hive_cache_total",
+                            "Chats that were looked for among the answers that may be given again.",
+                        ),
+                        &["result"],
+                    ),
+                ),
+                &CACHED,
             ),
             sticky_total: from_nought(
                 register(

@@ -14,6 +14,8 @@ pub(crate) const GENERAL: &[&str] = &[
     "API_MASTER_KEY",
     "BODY_STORE_BYTES",
     "BODY_TIMEOUT",
+    "CACHE_MEMORY_BYTES",
+    "CACHE_TTL",
     "CONNECT_TIMEOUT",
     "CONVERSATIONS",
     "COOLDOWN_BASE_SECONDS",

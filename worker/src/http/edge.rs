@@ -25,12 +25,12 @@ use crate::{
 
 /// Response headers that a browser may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, x-hive-size, x-hive-output-format, x-hive-missing, content-range, accept-ranges, content-disposition, openai-poll-after-ms, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
+    "x-request-id, retry-after, x-should-retry, x-hive-worker, x-hive-sticky, x-hive-ignored, x-hive-model, x-hive-cache, x-hive-size, x-hive-output-format, x-hive-missing, content-range, accept-ranges, content-disposition, openai-poll-after-ms, request-id, openai-processing-ms, x-ratelimit-limit-requests, x-ratelimit-remaining-requests, x-ratelimit-reset-requests, x-ratelimit-limit-tokens, x-ratelimit-remaining-tokens, x-ratelimit-reset-tokens",
 );
 /// Request headers that a browser may send even if it did not ask (conformance H4).
 const ALLOWED: &str = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, \
     anthropic-dangerous-direct-browser-access, openai-organization, openai-project, openai-beta, x-request-id, \
-    x-session-id, idempotency-key, range, if-range";
+    x-session-id, idempotency-key, cache-control, range, if-range";
 const ALLOWED_METHODS: HeaderValue =
     HeaderValue::from_static("GET, HEAD, POST, PATCH, DELETE, OPTIONS");
 /// What a caller has left, of requests and of tokens: the limit, the rest, and until when.

@@ -70,6 +70,15 @@ pub enum Progress {
     Over(Result<(), ProviderError>),
 }
 
+/// Hears what an answer is made of, beside whoever polls it.
+pub trait Listener: fmt::Debug {
+    /// The next events.
+    fn heard(&mut self, events: &[ChatEvent]);
+
+    /// The answer is complete; who gave it. Never called of one that fails or is left early.
+    fn complete(self: Box<Self>, served: Served);
+}
+
 type Answering = dyn Future<Output = Result<(), ProviderError>>;
 
 /// One answer on its way. Polled by the door's own task; dropping it stops everything.
@@ -77,9 +86,36 @@ pub struct Run {
     answer: Option<Pin<Box<Answering>>>,
     result: Option<Result<(), ProviderError>>,
     outbox: Rc<Outbox>,
+    listener: Option<Box<dyn Listener>>,
 }
 
 impl Run {
+    /// An answer that was given before, said again in the pieces in which it came then. Nobody is asked.
+    pub fn again(events: Vec<ChatEvent>, served: Served) -> Self {
+        let outbox = Rc::<Outbox>::default();
+        outbox.set_served(served);
+        let shared = Rc::clone(&outbox);
+        let answer: Pin<Box<Answering>> = Box::pin(async move {
+            for event in events {
+                shared.append(&mut vec![event]);
+                shared.taken().await;
+            }
+            Ok(())
+        });
+        Self {
+            answer: Some(answer),
+            result: None,
+            outbox,
+            listener: None,
+        }
+    }
+
+    /// The same run, heard by somebody.
+    #[must_use]
+    pub fn heard_by(self, listener: Option<Box<dyn Listener>>) -> Self {
+        Self { listener, ..self }
+    }
+
     /// Starts nothing yet: the first poll does.
     pub fn new(job: Job, route: Route, request: Arc<ChatRequest>) -> Self {
         // Of one thread and one task: the door that polls takes what the provider's future, polled by it, puts there.
@@ -96,6 +132,7 @@ impl Run {
             answer: Some(answer),
             result: None,
             outbox,
+            listener: None,
         }
     }
 
@@ -105,12 +142,19 @@ impl Run {
         cx: &mut Context<'_>,
         events: &mut Vec<ChatEvent>,
     ) -> Poll<Progress> {
+        let before = events.len();
         loop {
             if self.outbox.take(events) {
+                if let Some(listener) = &mut self.listener {
+                    listener.heard(events.get(before..).unwrap_or_default());
+                }
                 return Poll::Ready(Progress::Events);
             }
             // Only when the box is empty: what came before the end is said before it.
             if let Some(result) = self.result.take() {
+                if let (Ok(()), Some(listener)) = (&result, self.listener.take()) {
+                    listener.complete(self.outbox.served());
+                }
                 return Poll::Ready(Progress::Over(result));
             }
             // Polled again after its end, as the engine does until it has seen the end of all choices.
@@ -450,7 +494,7 @@ fn turn(
 /// Runs whose answer is a script, for tests of those who poll runs.
 #[cfg(test)]
 pub(crate) mod script {
-    use super::{ChatEvent, Future, Outbox, Poll, ProviderError, Rc, Run};
+    use super::{ChatEvent, Future, Outbox, ProviderError, Rc, Run};
 
     /// What a scripted answer speaks through.
     pub(crate) struct Script(Rc<Outbox>);
@@ -459,14 +503,7 @@ pub(crate) mod script {
         /// Passes an event on and waits until it was taken, as [`super::Turn::emit`] does.
         pub(crate) async fn say(&self, event: ChatEvent) {
             self.0.append(&mut vec![event]);
-            super::future::poll_fn(|_| {
-                if self.0.is_empty() {
-                    Poll::Ready(())
-                } else {
-                    Poll::Pending
-                }
-            })
-            .await;
+            self.0.taken().await;
         }
     }
 
@@ -481,6 +518,7 @@ pub(crate) mod script {
                 answer: Some(Box::pin(script(Script(Rc::clone(&outbox))))),
                 result: None,
                 outbox,
+                listener: None,
             }
         }
     }

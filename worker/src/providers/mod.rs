@@ -37,7 +37,7 @@ use std::{fmt, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 
 pub use card::Card;
-pub use dispatch::{Job, Run};
+pub use dispatch::{Job, Listener, Run};
 pub use janitor::{Errand, Janitor};
 pub use lasting::Lasting;
 pub use media::{Images, Speech, Videos};

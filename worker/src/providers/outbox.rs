@@ -3,7 +3,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    future::poll_fn,
     sync::Arc,
+    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -81,6 +83,19 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.queue.borrow().is_empty()
+    }
+
+    /// Waits until the door has taken everything. It leaves no waker: the door, which is polled by the same task, asks again
+    /// as soon as it has.
+    pub(super) async fn taken(&self) {
+        poll_fn(|_| {
+            if self.is_empty() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Whether the client has (or is about to get) some output.

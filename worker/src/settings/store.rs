@@ -1,6 +1,9 @@
 //! What the store reads: where it is, and with what the secrets in it are sealed.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use serde::Deserialize;
 
@@ -9,6 +12,9 @@ use crate::{accounts::Secret, store::Place};
 
 /// The file, where nothing else is said.
 const FILE: &str = "hive2api.db";
+
+/// Longest time for which answers are kept: a year.
+const MOST_CACHE_SECONDS: u64 = 365 * 24 * 3600;
 
 /// The texts among them.
 #[derive(Default, Deserialize)]
@@ -27,6 +33,10 @@ pub struct Store {
     data_dir: Option<PathBuf>,
     /// `USAGE_DAYS`: how long sums of usage are kept.
     pub usage_days: u64,
+    /// `CACHE_TTL`: how long an answer may be given again; `None`: never.
+    pub cache_ttl: Option<Duration>,
+    /// `CACHE_MEMORY_BYTES`: what a worker remembers of answers.
+    pub cache_memory_bytes: usize,
     /// `STORE_SECRET`: seals what is secret in the store; without one, the master key does.
     pub secret: Option<Secret>,
 }
@@ -44,6 +54,11 @@ impl Store {
             }),
             data_dir: texts.data_dir,
             usage_days: vars.number("USAGE_DAYS", 90, 1, 36_500, problems),
+            cache_ttl: match vars.number("CACHE_TTL", 0, 0, MOST_CACHE_SECONDS, problems) {
+                0 => None,
+                seconds => Some(Duration::from_secs(seconds)),
+            },
+            cache_memory_bytes: vars.number("CACHE_MEMORY_BYTES", 32 << 20, 0, 1 << 40, problems),
             secret: texts.store_secret.map(Secret::new),
         }
     }

@@ -478,13 +478,16 @@ mod tests {
     fn lines_of_earlier_versions_are_read_as_well() {
         let one = r#"{"request":"r","at_ms":61000,"key":"k","provider":"p","model":"m","outcome":"ok","prompt_tokens":1,"completion_tokens":2,"reasoning_tokens":0,"first_ms":null}"#;
         let [line] = unpacked(one).try_into().unwrap();
-        assert_eq!((&*line.key, &*line.outcome, line.at_ms), ("k", "ok", 61_000));
+        assert_eq!(
+            (&*line.key, &*line.outcome, line.at_ms),
+            ("k", "ok", 61_000)
+        );
         for unreadable in ["", "{}", "[{}]", "x"] {
             assert_eq!(unpacked(unreadable), []);
         }
         let mut later = line.clone();
         later.at_ms = 121_000;
-        let lines = [vec![line.clone(); PACKED + 1], vec![later.clone()]].concat();
+        let lines = [vec![line; PACKED + 1], vec![later]].concat();
         let packs: Vec<(u64, String)> = packed(&lines).collect();
         let moments: Vec<u64> = packs.iter().map(|(at_ms, _)| *at_ms).collect();
         // One text is full, and none goes over a minute.

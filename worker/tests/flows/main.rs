@@ -8,6 +8,7 @@
 )]
 
 mod accounts;
+mod again;
 mod callers;
 mod completions;
 mod contract;

@@ -8,6 +8,7 @@
 //!                                      └── gather ───────────── Voice: whole
 //! ```
 
+mod again;
 mod calls;
 mod follow;
 mod record;
@@ -33,7 +34,7 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 pub(in crate::http) use self::record::Record;
-use self::{follow::Follower, stream::StreamBody};
+use self::{again::Again, follow::Follower, stream::StreamBody};
 use super::{
     auth::Principal,
     body,
@@ -205,6 +206,8 @@ pub async fn answer<V: Voice>(
         .inspect_err(|error| record.fail(error))?;
     let (route, job) =
         prepare(http, caller, app, &request).inspect_err(|error| record.fail(error))?;
+    let again = Again::look(http, caller, app, &request, &more, &route).await;
+    record.is_again = again.found.is_some();
     let ignored = list_header(route.ignored(&request));
     let window = route.candidates.first();
     let window = window.and_then(|first| first.model.context).map(u64::from);
@@ -218,7 +221,9 @@ pub async fn answer<V: Voice>(
     let questions = std::iter::once(&request).chain(&more);
     let choices = questions.flat_map(|question| (0..question.n).map(move |_| question));
     let runs = choices.map(|question| {
-        let run = Run::new(job.clone(), route.clone(), Arc::clone(question));
+        let run = again.run().unwrap_or_else(|| {
+            Run::new(job.clone(), route.clone(), Arc::clone(question)).heard_by(again.recorder())
+        });
         (run, Follower::new(reasoning, is_counted))
     });
     let mut response = HttpResponse::Ok();
@@ -229,6 +234,9 @@ pub async fn answer<V: Voice>(
     if let Some(emulated) = list_header(route.emulated(&request)) {
         response.insert_header(("x-hive-emulated", emulated));
     }
+    if let Some(result) = again.result {
+        response.insert_header(("x-hive-cache", result));
+    }
     if request.stream {
         // Held here, while a real status can still be said (design.md section 2 step 6).
         let held = stream::hold(runs, app.settings.http.head_timeout, &mut record)
@@ -236,7 +244,7 @@ pub async fn answer<V: Voice>(
             .inspect_err(|error| record.fail(error))
             .map_err(|error| error.measured(overflow))?;
         let ping_interval = app.settings.http.ping_interval;
-        if let Some(model) = model_header(&route, &held.served()) {
+        if let Some(model) = model_header(&route, &again.given_by(held.served())) {
             response.insert_header((MODEL, model));
         }
         return Ok(response
@@ -258,7 +266,7 @@ pub async fn answer<V: Voice>(
         .await
         .inspect_err(|error| record.fail(error))
         .map_err(|error| error.measured(overflow))?;
-    if let Some(model) = model_header(&route, &record.served) {
+    if let Some(model) = model_header(&route, &again.given_by(record.served.clone())) {
         response.insert_header((MODEL, model));
     }
     // Log line and metrics after the answer has gone out, which this task does before others run.

@@ -32,6 +32,8 @@ pub(in crate::http) struct Record {
     pub(in crate::http) bytes: usize,
     pub(super) usage: Option<Usage>,
     outcome: Option<(u16, Option<String>)>,
+    /// It was given before, and costs nobody any tokens now.
+    pub(super) is_again: bool,
     /// Freed last, when all is said.
     admission: Admission,
 }
@@ -67,6 +69,7 @@ impl Record {
             bytes: 0,
             usage: None,
             outcome: None,
+            is_again: false,
             admission,
         }
     }
@@ -76,9 +79,12 @@ impl Record {
         let now = Instant::now();
         // Replaced in any case: a gap is measured from piece to piece.
         if let Some(last) = self.last.replace(now) {
-            METRICS
-                .stream_gap_seconds
-                .observe(now.duration_since(last).as_secs_f64());
+            // One that is said again has no pauses of anybody's.
+            if !self.is_again {
+                METRICS
+                    .stream_gap_seconds
+                    .observe(now.duration_since(last).as_secs_f64());
+            }
             return;
         }
         self.first = Some(now);
@@ -97,7 +103,11 @@ impl Record {
 
     /// The answer is complete.
     pub(super) fn complete(&mut self, usage: Usage) {
-        self.usage = Some(usage);
+        self.usage = Some(if self.is_again {
+            Usage::default()
+        } else {
+            usage
+        });
         self.outcome = Some((200, None));
     }
 
