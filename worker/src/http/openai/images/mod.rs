@@ -244,7 +244,9 @@ fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiE
             let images = it.provider.images()?;
             Some(images.draws(&it.model)?.inputs)
         });
-        let most = most.max().unwrap_or_default();
+        let most = most
+            .max()
+            .or_impossible("only those were kept that take one");
         if given > most {
             let message = format!("The model '{model}' takes {most} pictures at most.");
             return Err(Invalid::field("image", message).into());

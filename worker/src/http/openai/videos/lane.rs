@@ -15,6 +15,7 @@ use crate::{
         openai::relay::{self, Asked},
         through,
     },
+    impossible::OrImpossible as _,
     providers::{
         Route, media,
         relay::{Body, Call, Passed},
@@ -210,7 +211,11 @@ async fn made(
     let task = task.ok_or_else(|| ApiError::from(ProviderError::malformed("video")))?;
     let served = &record.served;
     let job = Job {
-        provider: served.provider.as_deref().unwrap_or_default().to_owned(),
+        provider: served
+            .provider
+            .as_deref()
+            .or_impossible("who has answered is known")
+            .to_owned(),
         ticket: Ticket {
             account,
             // Its listed name, or nobody's: a lane takes any.

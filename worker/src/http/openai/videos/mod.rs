@@ -169,7 +169,11 @@ async fn submit(
         ignored.push("size".to_owned());
     }
     let job = Job {
-        provider: served.provider.as_deref().unwrap_or_default().to_owned(),
+        provider: served
+            .provider
+            .as_deref()
+            .or_impossible("who has answered is known")
+            .to_owned(),
         ticket,
         model: ask.model.clone(),
         created: unix_seconds(),
