@@ -33,11 +33,13 @@ pub enum Space {
     Answers,
     /// Workers that live, by name.
     Workers,
+    /// The videos of each caller, by caller and the time at which they were asked for, the newest first.
+    Videos,
 }
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Keys,
         Self::Credentials,
         Self::Accounts,
@@ -45,6 +47,7 @@ impl Space {
         Self::Responses,
         Self::Answers,
         Self::Workers,
+        Self::Videos,
     ];
 
     /// Its name in a store. Never changed: what is stored is found by it.
@@ -57,6 +60,7 @@ impl Space {
             Self::Responses => "responses",
             Self::Answers => "answers",
             Self::Workers => "workers",
+            Self::Videos => "videos",
         }
     }
 
@@ -65,7 +69,7 @@ impl Space {
         // An allowlist of the few: a new space is found by its key alone until somebody needs more.
         matches!(
             self,
-            Self::Keys | Self::Credentials | Self::Accounts | Self::Workers
+            Self::Keys | Self::Credentials | Self::Accounts | Self::Workers | Self::Videos
         )
     }
 

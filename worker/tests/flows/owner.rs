@@ -1,36 +1,13 @@
 //! Keys with limits and what was used, through the doors, and on two workers that share a store.
 
-use std::path::PathBuf;
-
 use actix_web::http::header::HeaderMap;
 use hive2api_simulators::script::Script;
 use serde_json::{Value, json};
 
-use crate::support::{Hive, KEY, question, simulator};
+use crate::support::{Hive, KEY, Shared, question, simulator};
 
 /// The generation that has the names of models that are asked for here.
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
-
-/// A file for the store, gone with the test.
-pub(crate) struct Shared(PathBuf);
-
-impl Shared {
-    pub(crate) fn new() -> Self {
-        Self(std::env::temp_dir().join(format!("hive2api-flows-{}.db", uuid::Uuid::new_v4())))
-    }
-
-    pub(crate) fn url(&self) -> String {
-        format!("sqlite:{}", self.0.display())
-    }
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        for ending in ["", "-wal", "-shm"] {
-            let _ = std::fs::remove_file(format!("{}{ending}", self.0.display()));
-        }
-    }
-}
 
 /// Asks with a key; status, headers and body.
 pub(crate) async fn call(
@@ -388,8 +365,8 @@ async fn without_the_store_known_keys_still_open_and_limits_are_the_workers_own(
         assert_eq!(ask(&hive, key, "echo:hi").await.0, 200);
     }
     // A folder in the place of the file cannot be opened, however often it is tried.
-    std::fs::remove_file(&shared.0).unwrap();
-    std::fs::create_dir(&shared.0).unwrap();
+    std::fs::remove_file(shared.path()).unwrap();
+    std::fs::create_dir(shared.path()).unwrap();
     let mut is_closed = false;
     for _ in 0..10 {
         assert_eq!(ask(&hive, &open, "echo:hi").await.0, 200);
@@ -398,5 +375,5 @@ async fn without_the_store_known_keys_still_open_and_limits_are_the_workers_own(
     assert!(is_closed, "who wants to be refused is");
     let (status, _, body) = call(&hive, KEY, "GET", "/v1/keys", Value::Null).await;
     assert_eq!((status, code(&body)), (503, "store_unavailable"));
-    std::fs::remove_dir(&shared.0).unwrap();
+    std::fs::remove_dir(shared.path()).unwrap();
 }

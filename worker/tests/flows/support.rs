@@ -2,7 +2,7 @@
 
 use std::{
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, mpsc},
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -275,6 +275,31 @@ impl Reply {
         self.chunks()
             .into_iter()
             .find_map(|chunk| chunk.get("error").cloned())
+    }
+}
+
+/// A file for the store, gone with the test.
+pub(crate) struct Shared(PathBuf);
+
+impl Shared {
+    pub(crate) fn new() -> Self {
+        Self(std::env::temp_dir().join(format!("hive2api-flows-{}.db", uuid::Uuid::new_v4())))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("sqlite:{}", self.0.display())
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        for ending in ["", "-wal", "-shm"] {
+            let _ = std::fs::remove_file(format!("{}{ending}", self.0.display()));
+        }
     }
 }
 

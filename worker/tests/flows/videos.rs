@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use hive2api_simulators::control::Order;
 use serde_json::{Value, json};
 
 use crate::{
     relay::{post_form, post_json},
-    support::{Hive, KEY, PIXEL, Reply, assert_no_violations, simulator},
+    support::{Hive, KEY, PIXEL, Reply, Shared, assert_no_violations, simulator},
 };
 
 /// Two callers of the same gateway.
@@ -236,4 +237,201 @@ async fn the_secret_decides_which_workers_belong_together() {
     let sister = Hive::start(&[&zhipu], &[secret, ("API_MASTER_KEY", renewed)]);
     let reply = about(&sister, "GET", &path, renewed).await;
     assert_eq!(reply.status, 200, "{}", reply.text);
+}
+
+/// Ids of a page, and whether there are more.
+async fn page(hive: &Hive, query: &str, key: &str) -> (Vec<String>, bool) {
+    let reply = about(hive, "GET", &format!("/v1/videos{query}"), key).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let page = reply.json();
+    assert_eq!(page["object"], "list");
+    let videos = page["data"].as_array().unwrap();
+    let ids: Vec<String> = videos
+        .iter()
+        .map(|video| {
+            assert_eq!(video["object"], "video");
+            assert!(
+                video["status"].is_string() && video["progress"].is_u64(),
+                "{video}"
+            );
+            video["id"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    assert_eq!(page["first_id"].as_str(), ids.first().map(String::as_str));
+    assert_eq!(page["last_id"].as_str(), ids.last().map(String::as_str));
+    (ids, page["has_more"].as_bool().unwrap())
+}
+
+/// As `client.videos.list` does, on another worker than those that made them.
+#[actix_web::test]
+async fn each_caller_has_a_list() {
+    let (upstream, zhipu) = (simulator("openai", 1), simulator("zhipu", 1));
+    zhipu.control().set_generation("cumulative").unwrap();
+    let shared = Shared::new();
+    let url = shared.url();
+    let settings = [KEYS, ("STORE_URL", url.as_str())];
+    let workers = [(); 2].map(|()| Hive::start(&[&upstream, &zhipu], &settings));
+    let [one, other] = &workers;
+    assert_eq!(page(one, "", KEY).await, (vec![], false));
+    let mut ids = Vec::new();
+    for (at, model) in [
+        "sim-video",
+        "cogvideox",
+        "sim/sim-video",
+        "zhipu/cogvideox",
+        "sim-video",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let body = json!({"model": model, "prompt": "a secret cat"});
+        let made = post_json(&workers[at % 2], "/v1/videos", &body).await;
+        assert_eq!(made.status, 200, "{}", made.text);
+        ids.insert(0, made.json()["id"].as_str().unwrap().to_owned());
+        // The order is that of milliseconds.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let request = one.request("POST", "/v1/videos");
+    let request = request
+        .insert_header(("authorization", format!("Bearer {BOB}")))
+        .insert_header(("content-type", "application/json"));
+    let body = json!({"model": "sim-video", "prompt": "a dog"}).to_string();
+    let bobs = Reply::read(request.send_body(body).await.unwrap()).await;
+    let bobs = bobs.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(page(other, "", BOB).await, (vec![bobs.clone()], false));
+
+    assert_eq!(page(one, "", KEY).await, (ids.clone(), false));
+    // Through all pages, in both orders.
+    let oldest_first: Vec<String> = ids.iter().rev().cloned().collect();
+    for (order, expected) in [
+        ("", &ids),
+        ("&order=desc", &ids),
+        ("&order=asc", &oldest_first),
+    ] {
+        let (mut seen, mut after) = (Vec::new(), String::new());
+        loop {
+            let (found, has_more) = page(one, &format!("?limit=2{order}{after}"), KEY).await;
+            seen.extend(found);
+            assert_eq!(has_more, seen.len() < expected.len());
+            if !has_more {
+                break;
+            }
+            after = format!("&after={}", seen.last().unwrap());
+        }
+        assert_eq!(seen, *expected, "{order}");
+    }
+    for (query, status, param) in [
+        ("limit=0", 400, "limit"),
+        ("limit=101", 400, "limit"),
+        ("limit=x", 400, "limit"),
+        ("order=up", 400, "order"),
+        ("after=video_x", 404, "after"),
+        (&format!("after={bobs}"), 404, "after"),
+    ] {
+        let reply = one.get(&format!("/v1/videos?{query}")).await;
+        let error = reply.json()["error"].clone();
+        assert_eq!(
+            (reply.status, &error["param"]),
+            (status, &json!(param)),
+            "{query}"
+        );
+    }
+    let unknown = about(one, "GET", "/v1/videos", "sk-nobody").await;
+    assert_eq!(unknown.status, 401);
+
+    // Workers do not know when another one looked; services want to be left in peace for a second.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    // What is over is told from the list; when it ended does not depend on who looks, or when.
+    let mut ends = Vec::new();
+    for id in &ids {
+        ends.push(over(other, id).await["completed_at"].clone());
+    }
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let looks = || {
+        let of = |simulator: &hive2api_simulators::Running| {
+            simulator.control().calls("video_status").len()
+        };
+        of(&upstream) + of(&zhipu)
+    };
+    let before = looks();
+    let listed = one.get("/v1/videos").await.json();
+    for ((video, id), end) in listed["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip(&ids)
+        .zip(&ends)
+    {
+        assert_eq!(
+            (&video["id"], &video["status"], &video["progress"]),
+            (&json!(id), &json!("completed"), &json!(100))
+        );
+        assert_eq!(
+            (&video["completed_at"], &video["prompt"]),
+            (end, &Value::Null)
+        );
+    }
+    assert_eq!(looks(), before, "nobody is asked for what is known");
+    let again = one.get(&format!("/v1/videos/{}", ids[1])).await.json();
+    assert_eq!(again["completed_at"], ends[1], "{again}");
+    assert!(
+        !std::fs::read(shared.path())
+            .unwrap()
+            .windows(10)
+            .any(|it| it == b"secret cat")
+    );
+
+    // Deleted here, or gone at the service.
+    let gone = about(other, "DELETE", &format!("/v1/videos/{}", ids[1]), KEY).await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    let left: Vec<String> = ids.iter().filter(|id| **id != ids[1]).cloned().collect();
+    assert_eq!(page(one, "", KEY).await, (left.clone(), false));
+    // After one that is not there any more, the list goes on all the same.
+    let (after, _) = page(one, &format!("?after={}", ids[1]), KEY).await;
+    assert_eq!(after, ids[2..]);
+    for control in [upstream.control(), zhipu.control()] {
+        assert_no_violations(&control);
+    }
+}
+
+/// What the service does not know any more is in no list; a page of such leads on to the next.
+#[actix_web::test]
+async fn what_is_gone_at_the_service_leaves_the_list() {
+    let upstream = simulator("openai", 1);
+    let hive = Hive::start(&[&upstream], &[]);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        let body = json!({"model": "sim-video", "prompt": "x"});
+        let made = post_json(&hive, "/v1/videos", &body).await.json();
+        ids.insert(0, made["id"].as_str().unwrap().to_owned());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let gone = Order {
+        name: "not_found".to_owned(),
+        times: Some(2),
+        step: Some("video_status".to_owned()),
+        ..Order::default()
+    };
+    upstream.control().order(gone).unwrap();
+    assert_eq!(
+        page(&hive, "?limit=1", KEY).await,
+        (vec![ids[2].clone()], false)
+    );
+    assert_eq!(page(&hive, "", KEY).await, (vec![ids[2].clone()], false));
+}
+
+#[actix_web::test]
+async fn without_the_store_there_is_no_list_and_all_else_goes_on() {
+    let upstream = simulator("openai", 1);
+    let hive = Hive::start(&[&upstream], &[("STORE_URL", "redis://127.0.0.1:1")]);
+    let body = json!({"model": "sim-video", "prompt": "x"});
+    let made = post_json(&hive, "/v1/videos", &body).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert_eq!(over(&hive, &id).await["status"], "completed");
+    let list = hive.get("/v1/videos").await;
+    assert_eq!(list.error().0, 503, "{}", list.text);
+    assert!(list.text.contains("store") && !list.header("retry-after").is_empty());
+    let gone = about(&hive, "DELETE", &format!("/v1/videos/{id}"), KEY).await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
 }

@@ -42,8 +42,13 @@ fn videos(errors: &impl Fn(Value) -> Value) -> Map<String, Value> {
             "post": {"tags": ["media"], "summary": "Ask for a video",
                 "requestBody": {"required": true, "content": {"application/json": ask, "multipart/form-data": ask}},
                 "responses": errors(json!({"200": video}))},
-            "get": {"tags": ["media"], "summary": "An empty page: the gateway remembers no videos, their ids hold all there is to know",
-                "responses": {"200": {"description": "No videos"}}},
+            "get": {"tags": ["media"], "summary": "The videos that were asked for with this key within the last seven days, a page at a time",
+                "parameters": [
+                    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+                    {"name": "order", "in": "query", "schema": {"enum": ["desc", "asc"]}, "description": "The newest first, or the oldest"},
+                    {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The last id of the page before"}],
+                "responses": errors(json!({"200": {"description": "The page: `data`, `first_id`, `last_id`, `has_more`",
+                    "content": {"application/json": {"schema": {"type": "object"}}}}}))},
         },
         "/v1/videos/{id}": {
             "get": {"tags": ["media"], "summary": "How far a video is", "parameters": [id],

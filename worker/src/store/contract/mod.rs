@@ -68,6 +68,7 @@ kept! {
     only_the_first_of_two_changes_is_made
     a_late_change_is_void
     entries_are_listed_in_pages
+    what_has_ended_is_swept_and_what_has_not_stays
     what_is_collected_stays_until_it_is_taken
     claims_are_made_together_or_not_at_all
     the_same_claim_counts_once

@@ -158,6 +158,40 @@ pub(super) async fn entries_are_listed_in_pages(store: &Opened) {
     assert_eq!(all, expected);
 }
 
+pub(super) async fn what_has_ended_is_swept_and_what_has_not_stays(store: &Opened) {
+    let now = now_ms();
+    let video = |key: &str, ends_ms: Option<u64>| Put {
+        space: Space::Videos,
+        ends_ms,
+        ..put(key, "x")
+    };
+    for (key, ends_ms) in [
+        ("a", Some(now + MINUTE)),
+        ("b", Some(now + 9 * MINUTE)),
+        ("c", None),
+        ("d", Some(now + MINUTE)),
+    ] {
+        store.put(&video(key, ends_ms), now).await.unwrap().unwrap();
+    }
+    // It lives on.
+    let later = Some(now + 9 * MINUTE);
+    store.put(&video("d", later), now).await.unwrap().unwrap();
+    let sweep = Sweep {
+        sums_before: 0,
+        lines_before_ms: 0,
+    };
+    let after = now + 2 * MINUTE;
+    while store.sweep(sweep, after).await.unwrap() {}
+    let listed = async || {
+        let found = store.list(Space::Videos, "", 9, after).await.unwrap();
+        let keys = found.into_iter().map(|(key, _)| key);
+        keys.collect::<String>()
+    };
+    assert_eq!(listed().await, "bcd");
+    store.put(&video("a", later), after).await.unwrap().unwrap();
+    assert_eq!(listed().await, "abcd", "what begins anew is found again");
+}
+
 pub(super) async fn what_is_collected_stays_until_it_is_taken(store: &Opened) {
     let now = now_ms();
     for (key, ends) in [

@@ -21,7 +21,7 @@ use super::{
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
 };
 use crate::impossible::OrImpossible as _;
-use scripts::{CLAIM, HOLD, PUT, REMOVE, SETTLE, USAGE};
+use scripts::{CLAIM, HOLD, PUT, REMOVE, SETTLE, SWEEP, USAGE};
 
 /// What all keys begin with.
 const NAMESPACE: &str = "hive2api:1";
@@ -497,9 +497,22 @@ impl Engine for ValkeyStore {
         Ok(lines)
     }
 
-    async fn sweep(&self, sweep: Sweep, _now_ms: u64) -> Result<bool, StoreError> {
-        // Entries, counters and ids vanish by themselves.
+    async fn sweep(&self, sweep: Sweep, now_ms: u64) -> Result<bool, StoreError> {
         let mut is_more = false;
+        // Entries, counters and ids vanish by themselves, but not their names in the indices. Who lists finds that out as
+        // well, and some are never listed again.
+        let spaces = Space::ALL.into_iter();
+        for space in spaces.filter(|it| it.is_listed() && !it.is_collected()) {
+            let gone: isize = SWEEP
+                .key(index_key(space))
+                .key(ends_key(space))
+                .arg(now_ms)
+                .arg(SWEPT_AT_ONCE)
+                .invoke_async(&mut self.connection())
+                .await
+                .map_err(unavailable)?;
+            is_more |= gone == SWEPT_AT_ONCE;
+        }
         for (index, kind, before) in [
             ("hours", "hour", sweep.sums_before),
             ("days", "day", sweep.lines_before_ms / MS_A_DAY),

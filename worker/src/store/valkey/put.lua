@@ -14,12 +14,12 @@ elseif expected ~= '' and version ~= expected then
 end
 local new = redis.call('INCR', KEYS[2])
 redis.call('HSET', KEYS[1], 'value', value, 'version', new, 'ends', ends)
-if collected == '1' then
+-- Where it ends: for whoever takes it away, or takes its name out of the index.
+if collected == '1' or listed == '1' then
     if ends == '0' then redis.call('ZREM', KEYS[4], key) else redis.call('ZADD', KEYS[4], ends, key) end
-elseif ends == '0' then
-    redis.call('PERSIST', KEYS[1])
-else
-    redis.call('PEXPIREAT', KEYS[1], ends)
+end
+if collected ~= '1' then
+    if ends == '0' then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIREAT', KEYS[1], ends) end
 end
 if listed == '1' then redis.call('ZADD', KEYS[3], 0, key) end
 return new

@@ -17,4 +17,5 @@ scripts! {
     SETTLE = "settle.lua";
     HOLD = "hold.lua";
     USAGE = "usage.lua";
+    SWEEP = "sweep.lua";
 }

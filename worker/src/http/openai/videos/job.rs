@@ -21,12 +21,19 @@ pub(super) struct Job {
     /// When it was asked for, in Unix seconds.
     #[serde(rename = "c")]
     pub(super) created: u64,
+    /// The milliseconds beyond, for the order of a list.
+    #[serde(rename = "f", default, skip_serializing_if = "is_zero")]
+    pub(super) millis: u16,
     /// How long it is to be, where the provider was told.
     #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
     pub(super) seconds: Option<u32>,
     /// How large, likewise.
     #[serde(rename = "z", default, skip_serializing_if = "Option::is_none")]
     pub(super) size: Option<String>,
+}
+
+fn is_zero(millis: &u16) -> bool {
+    *millis == 0
 }
 
 impl Job {
@@ -40,8 +47,8 @@ impl Job {
             let code = error.code.unwrap_or_else(|| error.kind.to_owned());
             json!({"code": code, "message": error.message})
         });
-        // It ended some time before this look; when, nobody remembers.
-        let is_over = matches!(state.status, VideoStatus::Completed | VideoStatus::Failed);
+        // Of its end this look is the first sign, unless the list has one ([`super::index::settled`]).
+        let is_over = is_over(state.status);
         let object = json!({
             "id": id,
             "object": "video",
@@ -65,6 +72,11 @@ impl Job {
     }
 }
 
+/// Whether nothing more comes of it.
+pub(super) fn is_over(status: VideoStatus) -> bool {
+    matches!(status, VideoStatus::Completed | VideoStatus::Failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,6 +92,7 @@ mod tests {
             },
             model: "zhipu/cogvideox".to_owned(),
             created: 1_767_780_000,
+            millis: 7,
             seconds: None,
             size: None,
         }

@@ -2,9 +2,13 @@
 
 use actix_web::{HttpRequest, HttpResponse, web::Data};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::{Job, POLL_AFTER, method_of, no_store, sealed, told, unix_seconds};
+use super::{
+    Job, POLL_AFTER,
+    index::{self, Object},
+    method_of, no_store, now, sealed, told,
+};
 use crate::{
     app::App,
     chat::{Kind, ProviderError, media::Ticket},
@@ -17,7 +21,7 @@ use crate::{
     },
     impossible::OrImpossible as _,
     providers::{
-        Route, media,
+        Route, Served, media,
         relay::{Body, Call, Passed},
     },
 };
@@ -35,7 +39,7 @@ pub(super) async fn create(
     app: &Data<App>,
     asked: Asked,
     model: &str,
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<HttpResponse, ApiError> {
     let mut route = app
         .registry
@@ -55,8 +59,8 @@ pub(super) async fn create(
         told: &[],
     };
     let user = asked.user.as_deref();
-    let passed = pass(http, caller, app, (&call, &route, user), record).await?;
-    made(app, caller, passed, model, record).await
+    let passed = pass(http, caller, app, (&call, &route, user), by).await?;
+    made(app, caller, passed, model, by).await
 }
 
 /// `POST /videos/{id}/remix`.
@@ -66,7 +70,7 @@ pub(super) async fn remix(
     app: &Data<App>,
     about: About<'_>,
     asked: Asked,
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<HttpResponse, ApiError> {
     let call = Call {
         headers: vec![("content-type", asked.content_type)],
@@ -75,9 +79,9 @@ pub(super) async fn remix(
     };
     // Its body is passed on as it is: what a remix takes is the API's affair.
     let (_, job, route) = about;
-    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    let passed = pass(http, caller, app, (&call, route, None), by).await?;
     let passed = found(passed)?;
-    made(app, caller, passed, &job.model, record).await
+    made(app, caller, passed, &job.model, by).await
 }
 
 /// `GET /videos/{id}`.
@@ -86,15 +90,31 @@ pub(super) async fn retrieve(
     caller: &Principal,
     app: &Data<App>,
     about: About<'_>,
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<HttpResponse, ApiError> {
+    let (id, job, _) = about;
+    let (mut object, poll_after) = look(http, caller, app, about, by).await?;
+    if index::is_over(&object) {
+        index::settled(app, caller, (id, job), &mut object).await;
+    }
+    Ok(shown(object, &poll_after))
+}
+
+/// The API's object of a video, as ours, and when to look again.
+pub(super) async fn look(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    about: About<'_>,
+    by: &mut Served,
+) -> Result<(Object, String), ApiError> {
     let (id, job, route) = about;
     let call = call("video_status", about, "");
-    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    let passed = pass(http, caller, app, (&call, route, None), by).await?;
     let passed = found(passed)?;
     let poll_after = poll_after(&passed);
     let object = object(passed).await?;
-    Ok(shown(object, id, &job.model, &poll_after))
+    Ok((ours(object, id, &job.model), poll_after))
 }
 
 /// `GET /videos/{id}/content`.
@@ -124,7 +144,7 @@ pub(super) async fn content(
         ..call("video_content", about, &format!("/content{query}"))
     };
     let (_, _, route) = about;
-    let opened = pass(http, caller, app, (&call, route, None), &mut record).await;
+    let opened = pass(http, caller, app, (&call, route, None), &mut record.served).await;
     let passed = opened
         .and_then(found)
         .inspect_err(|error| record.fail(error))?;
@@ -137,11 +157,11 @@ pub(super) async fn delete(
     caller: &Principal,
     app: &Data<App>,
     about: About<'_>,
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<(), ApiError> {
     let call = call("video_delete", about, "");
     let (_, _, route) = about;
-    let passed = pass(http, caller, app, (&call, route, None), record).await?;
+    let passed = pass(http, caller, app, (&call, route, None), by).await?;
     found(passed).map(drop)
 }
 
@@ -168,7 +188,7 @@ async fn pass(
     caller: &Principal,
     app: &Data<App>,
     (call, route, user): (&Call, &Route, Option<&str>),
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<Passed, ApiError> {
     let job = answering::job(http, caller, app, user.into())?;
     let (passed, served) = media::run(&job, route, async |candidate, turn| {
@@ -176,7 +196,7 @@ async fn pass(
         relay.pass(call, turn).await
     })
     .await;
-    record.served = served;
+    *by = served;
     passed.map_err(told)
 }
 
@@ -191,7 +211,7 @@ fn found(passed: Passed) -> Result<Passed, ApiError> {
 }
 
 /// The API's object.
-async fn object(mut passed: Passed) -> Result<Map<String, Value>, ApiError> {
+async fn object(mut passed: Passed) -> Result<Object, ApiError> {
     let body = passed.answer.bytes(MOST_OBJECT_BYTES).await;
     let body = body.map_err(|error| ApiError::from(ProviderError::from(error)))?;
     serde_json::from_slice(&body).map_err(|_| ProviderError::malformed("video").into())
@@ -203,13 +223,13 @@ async fn made(
     caller: &Principal,
     passed: Passed,
     model: &str,
-    record: &Record,
+    served: &Served,
 ) -> Result<HttpResponse, ApiError> {
     let (account, poll_after) = (passed.account.clone(), poll_after(&passed));
     let object = object(passed).await?;
     let task = object.get("id").and_then(Value::as_str);
     let task = task.ok_or_else(|| ApiError::from(ProviderError::malformed("video")))?;
-    let served = &record.served;
+    let (created, millis) = now();
     let job = Job {
         provider: served
             .provider
@@ -223,16 +243,16 @@ async fn made(
             task: task.to_owned(),
         },
         model: model.to_owned(),
-        created: object
-            .get("created_at")
-            .and_then(Value::as_u64)
-            // The API's clock where it says; else ours, for the age of the log lines.
-            .unwrap_or_else(unix_seconds),
+        // Ours, whatever the API says: a list is in the order of one clock.
+        created,
+        millis,
         seconds: None,
         size: None,
     };
     let id = sealed(app, caller, &job);
-    Ok(shown(object, &id, model, &poll_after))
+    let object = ours(object, &id, model);
+    index::add(app, caller, (&id, &job), &object).await;
+    Ok(shown(object, &poll_after))
 }
 
 fn poll_after(passed: &Passed) -> String {
@@ -241,7 +261,7 @@ fn poll_after(passed: &Passed) -> String {
 }
 
 /// The API's object, as ours.
-fn shown(mut object: Map<String, Value>, id: &str, model: &str, poll_after: &str) -> HttpResponse {
+fn ours(mut object: Object, id: &str, model: &str) -> Object {
     object.insert("id".to_owned(), json!(id));
     object.insert("model".to_owned(), json!(model));
     // The API's own id of another video would lead nowhere.
@@ -254,6 +274,10 @@ fn shown(mut object: Map<String, Value>, id: &str, model: &str, poll_after: &str
     if let Some(error) = object.get_mut("error").filter(|error| !error.is_null()) {
         *error = harmless(error);
     }
+    object
+}
+
+fn shown(object: Object, poll_after: &str) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     response.insert_header((POLL_AFTER.0, poll_after));
     no_store(&mut response).json(object)

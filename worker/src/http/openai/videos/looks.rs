@@ -79,6 +79,7 @@ mod tests {
             },
             model: "m".to_owned(),
             created: 0,
+            millis: 0,
             seconds: None,
             size: None,
         }

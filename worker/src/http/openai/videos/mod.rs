@@ -4,10 +4,11 @@
 //! The id that a caller gets holds what is needed to ask again, sealed ([`crate::seal`]), so that every worker of the cluster
 //! answers for a video and none remembers it. An id that was changed, made up or given to another caller is unknown: 404.
 //!
-//! Who remembers nothing has no list either: [`list`] is an empty page. What a provider lists for an account would show each
-//! caller the videos of all others.
+//! The list of a caller's videos is in the store ([`index`]): what a provider lists for an account would show each caller the
+//! videos of all others. It is for looking through alone; without the store there is no list, and all else goes on.
 
 mod ask;
+mod index;
 mod job;
 mod lane;
 mod looks;
@@ -19,13 +20,17 @@ use std::{
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{Method, header},
+    http::{Method, StatusCode, header},
     web::{Data, Path, Payload, Query},
 };
+use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use serde_json::json;
 
-use self::{ask::Wanted, job::Job};
+use self::{
+    ask::Wanted,
+    job::{Job, is_over},
+};
 use super::relay::{self, question};
 use crate::{
     app::App,
@@ -43,7 +48,7 @@ use crate::{
     },
     impossible::OrImpossible as _,
     metrics::METRICS,
-    providers::{Registry, Route, media},
+    providers::{Registry, Route, Served, media},
     seal::SALT_BYTES,
 };
 pub use looks::Looks;
@@ -52,6 +57,9 @@ pub use looks::Looks;
 const KIND: &str = "video";
 /// When to look again, for clients that obey: services do not like to be asked more often than once a second.
 const POLL_AFTER: (&str, &str) = ("openai-poll-after-ms", "2000");
+/// How long a list waits for looks at videos that were not over, and at how many of them at a time.
+const LOOKS: Duration = Duration::from_secs(10);
+const LOOKS_AT_ONCE: usize = 4;
 /// What OpenAI makes videos with where nobody says.
 const DEFAULT_MODEL: &str = "sora-2";
 
@@ -91,7 +99,7 @@ pub async fn create(
             first.is_some_and(|first| first.provider.relay().is_some())
         };
         if is_lane(&route) {
-            return lane::create(&http, &caller, &app, asked, &model, &mut record).await;
+            return lane::create(&http, &caller, &app, asked, &model, &mut record.served).await;
         }
         let wanted = ask::read(&content_type, body, model.clone())?;
         submit(&http, &caller, &app, wanted, &mut record).await
@@ -168,6 +176,7 @@ async fn submit(
     if films.sizes == Sizes::Own && ask.size.is_some() {
         ignored.push("size".to_owned());
     }
+    let (created, millis) = now();
     let job = Job {
         provider: served
             .provider
@@ -176,12 +185,14 @@ async fn submit(
             .to_owned(),
         ticket,
         model: ask.model.clone(),
-        created: unix_seconds(),
+        created,
+        millis,
         seconds,
         size: size.map(|size| size.to_string()),
     };
     let id = sealed(app, caller, &job);
     let mut object = job.shown(&id, &VideoState::running(VideoStatus::Queued, 0));
+    index::add(app, caller, (&id, &job), &object).await;
     object.insert("prompt".to_owned(), json!(ask.prompt));
     let mut response = HttpResponse::Ok();
     response.insert_header(POLL_AFTER);
@@ -233,28 +244,117 @@ pub async fn retrieve(
 ) -> Result<HttpResponse, ApiError> {
     let (job, route, mut record) = back(&http, &caller, &app, &id)?;
     if is_lane(&route) {
-        let result = lane::retrieve(&http, &caller, &app, (&id, &job, &route), &mut record).await;
+        let result = lane::retrieve(
+            &http,
+            &caller,
+            &app,
+            (&id, &job, &route),
+            &mut record.served,
+        )
+        .await;
         return finished(result, record);
     }
-    let state = look(&http, &caller, &app, (&job, &route), &mut record).await;
-    let shown = state.map(|state| {
-        let mut response = HttpResponse::Ok();
-        if matches!(state.status, VideoStatus::Queued | VideoStatus::InProgress) {
-            response.insert_header(POLL_AFTER);
+    let state = look(&http, &caller, &app, (&job, &route), &mut record.served).await;
+    let shown = match state {
+        Ok(state) => {
+            let mut response = HttpResponse::Ok();
+            let mut object = job.shown(&id, &state);
+            if is_over(state.status) {
+                index::settled(&app, &caller, (&id, &job), &mut object).await;
+            } else {
+                response.insert_header(POLL_AFTER);
+            }
+            Ok(no_store(&mut response).json(object))
         }
-        no_store(&mut response).json(job.shown(&id, &state))
-    });
+        Err(error) => Err(error),
+    };
     finished(shown, record)
 }
 
-/// `GET /v1/videos`: an empty page; see the module.
+/// `GET /v1/videos`: the caller's videos, the newest first or the oldest, a page at a time. Those that were not over when they
+/// were last seen are looked at again.
 ///
 /// # Errors
-/// 401.
-pub async fn list(_: Principal) -> Result<HttpResponse, ApiError> {
-    let page =
-        json!({"object": "list", "data": [], "first_id": null, "last_id": null, "has_more": false});
-    Ok(no_store(&mut HttpResponse::Ok()).json(page))
+/// 400 for a query that is none, 404 for an `after` that is not this caller's, 503 while the store is gone.
+pub async fn list(
+    http: HttpRequest,
+    caller: Principal,
+    app: Data<App>,
+    query: Query<index::Query>,
+) -> Result<HttpResponse, ApiError> {
+    let mut asked = index::Asked::read(&query, &app, &caller)?;
+    Place::look(&app, &http)?;
+    let admission = Admission::new(Place::take(&app)?, app.memory.share());
+    let record = relay::record("videos", &http, &caller, admission, None);
+    let deadline = tokio::time::Instant::now() + LOOKS;
+    let page = async {
+        loop {
+            let mut page = index::page(&app, &caller, &asked)
+                .await
+                .map_err(|error| ApiError::store(&error))?;
+            let looks = page.videos.iter().map(|it| {
+                let look = seen_now(&http, &caller, &app, it);
+                async move {
+                    let now = tokio::time::timeout_at(deadline, look).await;
+                    now.unwrap_or_else(|_| Some(it.object.clone()))
+                }
+            });
+            let seen = stream::iter(looks).buffered(LOOKS_AT_ONCE);
+            let videos: Vec<_> = seen.filter_map(std::future::ready).collect().await;
+            // Pages of what is no more are passed over: to clients an empty one would be the last.
+            match page.videos.pop().filter(|_| videos.is_empty()) {
+                Some(last) if page.has_more => asked.behind(last),
+                _ => {
+                    let shown = index::shown(videos, page.has_more);
+                    return Ok(no_store(&mut HttpResponse::Ok()).json(shown));
+                }
+            }
+        }
+    };
+    let page = page.await;
+    finished(page, record)
+}
+
+/// A listed video as it is now; as it was last seen where nobody can say. `None`: it is no more, nor is it listed from now on.
+async fn seen_now(
+    http: &HttpRequest,
+    caller: &Principal,
+    app: &Data<App>,
+    listed: &index::Listed,
+) -> Option<index::Object> {
+    let index::Listed {
+        id, job, object, ..
+    } = listed;
+    let last = || Some(object.clone());
+    if index::is_over(object) {
+        return last();
+    }
+    let route = app.registry.route_back(&job.provider, &job.ticket.model);
+    let Some(route) = route else {
+        return last();
+    };
+    // Nobody is blamed for it in the log: the list is the caller's, whoever makes the videos.
+    let mut by = Served::default();
+    let seen = if is_lane(&route) {
+        let seen = lane::look(http, caller, app, (id, job, &route), &mut by).await;
+        seen.map(|(object, _)| object)
+    } else {
+        let seen = look(http, caller, app, (job, &route), &mut by).await;
+        seen.map(|state| job.shown(id, &state))
+    };
+    match seen {
+        Ok(mut seen) => {
+            if index::is_over(&seen) {
+                index::settled(app, caller, (id, job), &mut seen).await;
+            }
+            Some(seen)
+        }
+        Err(error) if error.status == StatusCode::NOT_FOUND => {
+            index::remove(app, caller, (id, job)).await;
+            None
+        }
+        Err(_) => last(),
+    }
 }
 
 /// The query of [`content`].
@@ -298,7 +398,7 @@ pub async fn content(
                 // Whoever asks for the file has seen that it is there: by another worker, as this one has not looked, and
                 // that may have been just now.
                 tokio::time::sleep(looks::FRESH).await;
-                look(&http, &caller, &app, (&job, &route), &mut record).await?
+                look(&http, &caller, &app, (&job, &route), &mut record.served).await?
             }
         };
         let file = match (state.status, state.file, state.error) {
@@ -357,7 +457,7 @@ pub async fn delete(
     let deleted = async {
         if is_lane(&route) {
             let about = (id.as_str(), &job, &route);
-            lane::delete(&http, &caller, &app, about, &mut record).await?;
+            lane::delete(&http, &caller, &app, about, &mut record.served).await?;
         } else {
             let run = answering::job(&http, &caller, &app, answering::Sign::None)?;
             let (done, served) = media::run(&run, &route, async |candidate, turn| {
@@ -370,6 +470,7 @@ pub async fn delete(
         }
         // Else the next look within a second would show what is no more.
         app.looks.forget(&job);
+        index::remove(&app, &caller, (&id, &job)).await;
         let object = json!({"id": &*id, "object": "video.deleted", "deleted": true});
         Ok(no_store(&mut HttpResponse::Ok()).json(object))
     };
@@ -397,7 +498,7 @@ pub async fn remix(
         let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
         let asked = question::of_whole(&question::content_type(&http), body, &app)?;
         let about = (id.as_str(), &job, &route);
-        lane::remix(&http, &caller, &app, about, asked, &mut record).await
+        lane::remix(&http, &caller, &app, about, asked, &mut record.served).await
     };
     let made = made.await;
     finished(made, record)
@@ -455,7 +556,7 @@ async fn look(
     caller: &Principal,
     app: &Data<App>,
     (job, route): (&Job, &Route),
-    record: &mut Record,
+    by: &mut Served,
 ) -> Result<VideoState, ApiError> {
     if let Some(state) = app.looks.last(job) {
         return Ok(state);
@@ -466,7 +567,7 @@ async fn look(
         videos.look(&job.ticket, turn).await
     })
     .await;
-    record.served = served;
+    *by = served;
     if let Ok(state) = &state {
         count_end(app, job, state);
     }
@@ -499,8 +600,16 @@ fn sealed(app: &App, caller: &Principal, job: &Job) -> String {
 }
 
 fn unix_seconds() -> u64 {
+    now().0
+}
+
+/// Unix seconds, and milliseconds beyond.
+fn now() -> (u64, u16) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.or_impossible("the clock is past 1970").as_secs()
+    let since = since.or_impossible("the clock is past 1970");
+    // Fewer than a thousand.
+    let millis = u16::try_from(since.subsec_millis()).unwrap_or_default();
+    (since.as_secs(), millis)
 }
 
 fn header_text(http: &HttpRequest, name: &str) -> Option<String> {
