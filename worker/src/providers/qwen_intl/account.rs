@@ -1,12 +1,13 @@
 //! The credential: a JWT, pasted alone, within a cookie, or had by a login; and what goes with it. Source:
 //! `wire/qwen_intl.md` section 2.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use uuid::Uuid;
 
 use super::{
     NAME,
+    device::{self, Device},
     site::Site,
     wire::{Caller, Moment},
 };
@@ -43,6 +44,8 @@ pub(super) struct Account {
     /// Its tokens.
     pub(super) tokens: Rotating<Access>,
     parts: Parts,
+    /// What is told of the device, where no browser's cookie does.
+    device: Option<Arc<Device>>,
 }
 
 /// What was pasted beside the login.
@@ -100,6 +103,7 @@ impl Account {
             cookie: access
                 .map(|access| &access.cookie)
                 .or(self.parts.cookie.as_ref()),
+            device: self.device.as_ref().map(|it| it.cookies(unix_ms())),
             bx_ua: self.parts.bx_ua.as_ref(),
         }
     }
@@ -182,6 +186,7 @@ pub(super) fn accounts(
         .flat_map(|name| vars.numbered(name))
         .map(|(number, _)| number)
         .collect();
+    let tells_of_device = vars.switch("QWEN_INTL_DEVICE_COOKIES", true, problems);
     let (mut accounts, mut more): (Vec<(usize, Account)>, Vec<Account>) = Default::default();
     for number in numbers {
         let get = |name: &str| value(vars, name, number);
@@ -198,17 +203,21 @@ pub(super) fn accounts(
             bx_ua: get("INTL_BX_UA").map(|text| Secret::new(pasted::credential(&text))),
         };
         let login = login(vars, number, problems);
+        // Only where the page's own are missing, and nobody could paste them anew (section 6.4).
+        let is_bare = cookie_lacks(parts.cookie.as_ref(), device::ITNA);
+        let device = (tells_of_device && is_bare && login.is_some()).then(Arc::default);
         if parts.token.is_none() && login.is_none() {
             problems.push(format!("{variable} holds no token"));
             continue;
         }
-        let of = |parts: Parts, login: Option<Login>| Account {
+        let of = |parts: Parts, login: Option<Login>, device: Option<Arc<Device>>| Account {
             tokens: tokens(&parts, login.as_ref(), kept, patience),
             variable: variable.clone(),
             login,
             parts,
+            device,
         };
-        accounts.push((number, of(parts, login)));
+        accounts.push((number, of(parts, login, device)));
         more.extend(rest.into_iter().map(|token| {
             let token = Some(Secret::new(token));
             of(
@@ -216,6 +225,7 @@ pub(super) fn accounts(
                     token,
                     ..Parts::default()
                 },
+                None,
                 None,
             )
         }));
@@ -247,6 +257,10 @@ fn value(vars: &Vars, name: &str, number: usize) -> Option<String> {
     let mut all = vars.numbered(name).into_iter();
     all.find(|(known, _)| *known == number)
         .map(|(_, value)| value)
+}
+
+fn cookie_lacks(cookie: Option<&Secret>, name: &str) -> bool {
+    cookie.is_none_or(|cookie| pasted::cookie(cookie.expose(), name).is_none())
 }
 
 fn pasted_tokens(text: Option<&str>) -> (Option<String>, Vec<String>) {

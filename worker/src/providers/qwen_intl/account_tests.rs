@@ -136,3 +136,24 @@ fn an_end_that_has_come_is_known() {
     let (accounts, _) = read(&[("INTL_AUTHORIZATION", "opaque-token")]);
     assert!(!accounts[0].1.tokens.latest().unwrap().has_ended(u64::MAX));
 }
+
+/// Section 6.4: where nobody has pasted what the page would tell, and a login is all that there is.
+#[test]
+fn a_login_without_a_browsers_cookie_tells_of_a_device() {
+    let login = [("INTL_EMAIL", "a@b.c"), ("INTL_PASSWORD", "p")];
+    let token = sample(r#"{"id":"u","exp":4102444800}"#);
+    let cookie = format!("token={token}; ssxmod_itna=1-a");
+    for (more, tells) in [
+        (vec![], true),
+        (vec![("INTL_COOKIE", "cna=x; acw_tc=y")], true),
+        (vec![("INTL_COOKIE", &*cookie)], false),
+        (vec![("QWEN_INTL_DEVICE_COOKIES", "false")], false),
+    ] {
+        let pairs = [&login[..], &more].concat();
+        let (accounts, problems) = read(&pairs);
+        assert!(problems.errors.is_empty(), "{problems:?}");
+        assert_eq!(accounts[0].1.device.is_some(), tells, "{more:?}");
+    }
+    let (accounts, _) = read(&[("INTL_AUTHORIZATION", &token)]);
+    assert!(accounts[0].1.device.is_none());
+}

@@ -34,6 +34,7 @@ pub const CARD: Card = Card {
         Variable::option("QWEN_INTL_WEB_VERSION"),
         Variable::option("QWEN_INTL_BX_V"),
         Variable::option("QWEN_INTL_OSS_SIGNATURE"),
+        Variable::option("QWEN_INTL_DEVICE_COOKIES"),
         Variable::site("QWEN_INTL_BASE_URL", super::site::SITE),
         Variable::address("QWEN_INTL_AUTH_BASE_URL", ""),
         Variable::address("QWEN_INTL_UPLOAD_BASE_URL", ""),

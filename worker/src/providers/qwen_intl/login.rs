@@ -52,7 +52,7 @@ pub(super) fn renewal(
             return Err(Failure::Final(refusal::expired(&account.variable).error));
         };
         let caller = account.caller(&site, None);
-        let request = wire::login(caller, Api::V2, login, moment());
+        let request = wire::login(caller.clone(), Api::V2, login, moment());
         let mut answer = messenger.send(request).await?;
         // Section 2.2: older sites have the older call only, with the same body.
         if answer.status.as_u16() == 404 {

@@ -8,6 +8,7 @@ mod catalogue;
 mod check;
 mod count;
 mod detail;
+mod device;
 mod draw;
 mod film;
 mod images;

@@ -22,6 +22,7 @@ const CHECKS: &[&str] = &[
     "punish",
     "aliyunCaptcha",
     "aliyun_waf",
+    "<!doctypehtml>",
 ];
 
 /// A refusal, and what may be done about it before it is passed on.

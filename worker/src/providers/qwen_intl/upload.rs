@@ -161,7 +161,8 @@ async fn stored(
     let (caller, variable) = (account.caller(site, Some(access)), &account.variable);
     let mut may_ask_anew = true;
     loop {
-        let requests = [Api::V2, Api::V1].map(|api| wire::grant(caller, api, file, moment()));
+        let requests =
+            [Api::V2, Api::V1].map(|api| wire::grant(caller.clone(), api, file, moment()));
         let grant = call::either(turn, requests, variable, Grant::read).await?;
         // After the grant: the store compares the signature's moment with its clock (section 6.1).
         let now = turn.unix_ms();

@@ -1,6 +1,9 @@
 //! What the page of chat.qwen.ai sends, as pure functions. Source: `wire/qwen_intl.md` sections 2 to 4 and 9.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
 
 use actix_web::http::Method;
 use ring::digest;
@@ -30,12 +33,14 @@ const SHORT_CALL: Duration = Duration::from_secs(15);
 const HOURS_AHEAD: u64 = 8;
 
 /// Who asks; without a token, a guest.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Caller<'a> {
     pub(super) site: &'a Site,
     pub(super) token: Option<&'a Secret>,
     /// The whole header.
     pub(super) cookie: Option<&'a Secret>,
+    /// Further cookies ([`super::device`]).
+    pub(super) device: Option<Arc<str>>,
     pub(super) bx_ua: Option<&'a Secret>,
 }
 
@@ -438,8 +443,12 @@ fn signed(caller: Caller<'_>, request: Request, referer: &str, moment: Moment) -
     if let Some(token) = caller.token {
         request = request.header("authorization", format!("Bearer {}", token.expose()));
     }
-    if let Some(cookie) = caller.cookie {
-        request = request.header("cookie", cookie.expose());
+    let cookie = caller.cookie.map(Secret::expose);
+    if let Some(device) = &caller.device {
+        let all: Vec<&str> = cookie.into_iter().chain([&**device]).collect();
+        request = request.header("cookie", all.join("; "));
+    } else if let Some(cookie) = cookie {
+        request = request.header("cookie", cookie);
     }
     if let Some(bx_ua) = caller.bx_ua {
         request = request.header("bx-ua", bx_ua.expose());

@@ -19,6 +19,7 @@ fn with_caller<T>(site: &Site, call: impl FnOnce(Caller<'_>) -> T) -> T {
         site,
         token: Some(&token),
         cookie: Some(&cookie),
+        device: None,
         bx_ua: Some(&bx_ua),
     })
 }
@@ -43,12 +44,12 @@ fn the_set_of_headers_is_complete() {
     let question = question(Kind::Text, &[]);
     for request in with_caller(&site, |caller| {
         [
-            create_chat(caller, "m", Kind::Text, MOMENT),
-            ask(caller, &question, MOMENT),
-            stop(caller, "c/1", "r1", MOMENT),
-            delete(caller, "c1", MOMENT),
-            detail(caller, "c1", MOMENT),
-            models(caller, Api::V1, MOMENT),
+            create_chat(caller.clone(), "m", Kind::Text, MOMENT),
+            ask(caller.clone(), &question, MOMENT),
+            stop(caller.clone(), "c/1", "r1", MOMENT),
+            delete(caller.clone(), "c1", MOMENT),
+            detail(caller.clone(), "c1", MOMENT),
+            models(caller.clone(), Api::V1, MOMENT),
             task(caller, Api::V2, "t1", MOMENT),
         ]
     }) {
@@ -247,5 +248,22 @@ fn an_upload_becomes_an_element() {
             body(&request),
             serde_json::json!({"filename": "a.b", "filesize": 3, "filetype": filetype})
         );
+    }
+}
+
+/// Section 6.4: behind the cookies that there are, in one header.
+#[test]
+fn the_device_is_told_in_cookies_of_its_own() {
+    let site = site();
+    for (has_cookie, expected) in [(true, "a=b; token=jwt; d=1; e=2"), (false, "d=1; e=2")] {
+        let request = with_caller(&site, |caller| {
+            let caller = Caller {
+                cookie: caller.cookie.filter(|_| has_cookie),
+                device: Some("d=1; e=2".into()),
+                ..caller
+            };
+            delete(caller, "c1", MOMENT)
+        });
+        assert_eq!(value(&request, "cookie"), expected);
     }
 }
