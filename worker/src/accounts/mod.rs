@@ -4,6 +4,7 @@
 //! with what tokens say of themselves ([`jwt::Claims`]) and the shapes in which people paste them ([`pasted`]).
 //! Source: design.md sections 2 and 4.
 
+mod allowance;
 pub mod anonymous;
 pub mod copied;
 mod fingerprint;

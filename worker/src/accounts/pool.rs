@@ -17,11 +17,12 @@ use tokio::sync::Notify;
 
 use super::{
     Accounts, Census, Company, Fingerprint, Known, Listed, Pace,
+    allowance::{Allowances, Left},
     health::{Condition, Health, Now, Patience, Standing, is_slow},
     places::{Full, Places},
 };
 use crate::{
-    chat::{Kind, ProviderError},
+    chat::{Kind, ProviderError, media::Makes},
     store::now_ms,
 };
 
@@ -29,6 +30,9 @@ use crate::{
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// How soon a turn looks again at an account that is busy on another worker, of which nobody tells it.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// How much longer than after "too many requests" something is left alone that is spent until nobody knows when.
+const QUOTA_RESTS: u32 = 15;
 
 /// Which accounts a turn may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,6 +68,7 @@ pub struct Pool<C> {
     most_in_flight: usize,
     pace: Pace,
     company: OnceLock<Company>,
+    allowances: Allowances,
 }
 
 impl<C: PartialEq + Known> Pool<C> {
@@ -76,6 +81,7 @@ impl<C: PartialEq + Known> Pool<C> {
             most_in_flight: most_in_flight.max(1),
             pace: Pace::default(),
             company: OnceLock::new(),
+            allowances: Allowances::default(),
         }
     }
 
@@ -90,6 +96,7 @@ impl<C: PartialEq + Known> Pool<C> {
     pub fn replace(&self, accounts: Vec<(usize, C)>) {
         let mut entries = lock(&self.entries);
         let kept = std::mem::take(&mut *entries);
+        self.allowances.forget();
         *entries = accounts
             .into_iter()
             .map(|(number, credential)| {
@@ -133,6 +140,19 @@ impl<C: PartialEq + Known> Pool<C> {
     /// # Errors
     /// Why no account can be had: not configured, all refused, all cooling down (with the time that is left).
     pub async fn lease(&self, choice: Choice, tried: &[usize]) -> Result<Lease<C>, ProviderError> {
+        self.lease_to(Makes::Text, choice, tried).await
+    }
+
+    /// As [`Pool::lease`], of those that still have something left of what is to be made.
+    ///
+    /// # Errors
+    /// As [`Pool::lease`].
+    pub async fn lease_to(
+        &self,
+        what: Makes,
+        choice: Choice,
+        tried: &[usize],
+    ) -> Result<Lease<C>, ProviderError> {
         // Of its own, not REQUEST_TIMEOUT: a turn that waits in line for two minutes is better told to come again.
         let deadline = tokio::time::Instant::now() + LONGEST_WAIT;
         loop {
@@ -140,7 +160,7 @@ impl<C: PartialEq + Known> Pool<C> {
             let returned = self.returned.notified();
             // Those that are busy elsewhere, as far as this round has found out.
             let mut busy: Vec<usize> = Vec::new();
-            while let Some(mut lease) = self.try_lease(choice, tried, &busy)? {
+            while let Some(mut lease) = self.try_lease(what, choice, tried, &busy)? {
                 let full = match self.admit(choice, &lease).await {
                     Ok(()) => return Ok(lease),
                     Err(full) => full,
@@ -184,6 +204,7 @@ impl<C: PartialEq + Known> Pool<C> {
     /// `Ok(None)`: usable accounts exist, but all are busy; those of `busy` elsewhere.
     fn try_lease(
         &self,
+        what: Makes,
         choice: Choice,
         tried: &[usize],
         busy: &[usize],
@@ -224,8 +245,12 @@ impl<C: PartialEq + Known> Pool<C> {
             candidates.retain(|entry| !tried.contains(&entry.number));
         }
         let is_beside = matches!(choice, Choice::Beside(_));
+        // What is there already can be looked at.
+        let what = if is_beside { Makes::Text } else { what };
+        let spent = |entry: &Entry<C>| self.allowances.left(entry.number, what, now);
         let usable = candidates
             .iter()
+            .filter(|entry| spent(entry).is_none())
             // The entries' lock is held, and each health's for a comparison: always in this order.
             .filter_map(|entry| {
                 let health = lock(&entry.health);
@@ -239,7 +264,7 @@ impl<C: PartialEq + Known> Pool<C> {
             })
             .collect::<Vec<_>>();
         if usable.is_empty() {
-            return Err(why_none(&candidates, now));
+            return Err(why_none(&candidates, &spent, now));
         }
         let speeds = usable.iter().filter_map(|(_, seconds, _)| *seconds);
         let fastest = speeds.fold(f64::INFINITY, f64::min);
@@ -294,8 +319,15 @@ impl<C: PartialEq + Known> Pool<C> {
 }
 
 /// The error of the account that will be usable first, with the time that is left.
-fn why_none<C>(candidates: &[&Arc<Entry<C>>], now: Instant) -> ProviderError {
+fn why_none<C>(
+    candidates: &[&Arc<Entry<C>>],
+    spent: &dyn Fn(&Entry<C>) -> Option<Left>,
+    now: Instant,
+) -> ProviderError {
     let waits = candidates.iter().map(|entry| {
+        if let Some((left, error)) = spent(entry) {
+            return (left, Some(error));
+        }
         let health = lock(&entry.health);
         let wait = match health.condition(now) {
             // Refused by their own limits or by a race: come again at once.
@@ -339,6 +371,15 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
         if let Some(entry) = self.entry(account) {
             lock(&entry.health).failed(error, Instant::now(), self.patience, rand::random());
         }
+    }
+
+    fn spent(&self, account: usize, what: Makes, error: &ProviderError) -> Option<Duration> {
+        let otherwise = self.patience.base * QUOTA_RESTS;
+        let now = Instant::now();
+        Some(
+            self.allowances
+                .spend((account, what), error, otherwise, now),
+        )
     }
 
     fn answered_in(&self, account: usize, took: Duration) {

@@ -7,7 +7,7 @@ use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::{Company, Fingerprint, Standing};
-use crate::chat::ProviderError;
+use crate::chat::{ProviderError, media::Makes};
 
 /// How many accounts are in which condition, for `hive_accounts`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,6 +28,12 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     fn succeeded(&self, account: usize);
     /// A turn with this account failed.
     fn failed(&self, account: usize, error: &ProviderError);
+    /// A turn with this account failed because there is none left of what it was to make; how long so, where that is known.
+    /// Whoever does not tell apart what accounts make lets the whole of it rest.
+    fn spent(&self, account: usize, _what: Makes, error: &ProviderError) -> Option<Duration> {
+        self.failed(account, error);
+        self.rest(account)
+    }
     /// The first output of a turn with this account was there so long after the lease.
     fn answered_in(&self, _account: usize, _took: Duration) {}
     /// The service takes the account's credential, apart from any turn: one that was disabled is in use again. Of rests it

@@ -32,6 +32,7 @@ use crate::{
         ChatEvent, ChatRequest, Field, Kind, ProviderError,
         emulate::{nonce::NonceKey, plan::Means},
         filter::{self, Chain, Ending},
+        media::Makes,
     },
     metrics::METRICS,
     settings::Settings,
@@ -427,11 +428,18 @@ fn judged(
         "turn failed"
     );
     if let Some(account) = account {
-        // Judged before `rest` is asked: the rest is a consequence of it.
-        accounts.failed(account, &error);
+        let makes = candidate.model.makes;
+        let rest = if error.kind == Kind::QuotaSpent && makes != Makes::Text {
+            // The day's pictures are gone, and the account chats as ever.
+            accounts.spent(account, makes, &error)
+        } else {
+            // Judged before `rest` is asked: the rest is a consequence of it.
+            accounts.failed(account, &error);
+            accounts.rest(account)
+        };
         // Where the provider named no time, the account's own rest is the best answer to "when again?".
         if error.kind.blames_account() {
-            error.retry_after = error.retry_after.or_else(|| accounts.rest(account));
+            error.retry_after = error.retry_after.or(rest);
         }
     }
     error

@@ -157,7 +157,8 @@ impl Turn {
         self.is_beside = matches!(choice, Choice::Beside(_));
         // The second question continues what the first one's account knows; wherever it was leased to, it stays.
         let choice = self.again_on.map_or(choice, Choice::Only);
-        let lease = pool.lease(choice, &self.tried).await?;
+        let what = self.model.makes;
+        let lease = pool.lease_to(what, choice, &self.tried).await?;
         // Known to the outbox at once: a time-out drops this future, and its error is to name the account.
         self.account = Some(lease.number());
         self.outbox.set_account(lease.number());
