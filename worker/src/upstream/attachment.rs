@@ -121,12 +121,12 @@ pub(super) fn named(
         )
     };
     let is_vague = VAGUE.contains(&content_type.as_str());
-    // Stores say what they were told, or nothing; the content does not err.
+    // Stores and callers say what they were told, or nothing; the content does not err, where it is unmistakable.
     let may_err =
         // Other types say more than a few first bytes can, and are believed.
         is_vague || content_type.starts_with("image/") || content_type.starts_with("text/");
     let content_type = match sniffed(&bytes) {
-        Some(kind) if may_err => kind.to_owned(),
+        Some(kind) if may_err || !SHORT_MARKS.contains(&kind) => kind.to_owned(),
         _ if is_vague => guessed(),
         _ => content_type,
     };
@@ -163,6 +163,9 @@ const VAGUE: [&str; 11] = [
     "application/x-download",
     "unknown/unknown",
 ];
+
+/// Types whose first bytes are so plain that other files may begin with them as well: a label that names another type counts.
+const SHORT_MARKS: [&str; 2] = ["image/bmp", "image/x-icon"];
 
 /// The type of what begins like this. Source: the WHATWG's MIME sniffing standard, sections 6.1 and 6.3 (AVIF and HEIC: ISO
 /// 14496-12).

@@ -224,6 +224,18 @@ async fn pictures_have_their_own_type_and_ending_whatever_is_said() {
         (
             "application/zip;base64,R0lGODlhAQABAAAAACw=",
             None,
+            "image/gif",
+            "stem.gif",
+        ),
+        (
+            "audio/wav;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJ",
+            Some("a.wav"),
+            "image/png",
+            "a.wav.png",
+        ),
+        (
+            "application/zip;base64,Qk1GAAAAAAAAADYAAAA=",
+            None,
             "application/zip",
             "stem.zip",
         ),
