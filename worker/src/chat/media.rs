@@ -17,7 +17,7 @@ pub const MOST_PICTURES: u32 = 10;
 pub const MOST_PROMPT_BYTES: usize = 128 << 10;
 
 /// What a model is there for: most talk. Says nothing of what else it can do (models that talk may also draw).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Makes {
     /// Answers in words.
@@ -201,6 +201,8 @@ pub struct Draws {
     pub at_once: u32,
     /// Which sizes.
     pub sizes: Sizes,
+    /// Whether a size can be asked for as well where pictures are given along.
+    pub resizes: bool,
     /// Most pictures that may be given along; 0: it changes none.
     pub inputs: usize,
     /// Whether it can be told where to change a picture.
@@ -215,10 +217,20 @@ impl Draws {
         per_turn: 1,
         at_once: 4,
         sizes: Sizes::Own,
+        resizes: true,
         inputs: 0,
         mask: false,
         finish: false,
     };
+
+    /// Which sizes can be asked for in this request.
+    pub fn sizes_for(&self, request: &ImageRequest) -> Sizes {
+        if request.is_edit() && !self.resizes {
+            Sizes::Own
+        } else {
+            self.sizes
+        }
+    }
 }
 
 /// Where something that was made is.
@@ -361,7 +373,7 @@ pub enum VideoStatus {
 pub struct VideoState {
     /// How far it is.
     pub status: VideoStatus,
-    /// 0 to 100. Of a service that tells nothing: 0, and 100 when it is there.
+    /// 0 to 100. Of a service that tells nothing: [`VideoState::guessed`], and 100 when it is there.
     pub progress: u8,
     /// Why it failed: [`super::Kind::Moderated`], [`super::Kind::QuotaSpent`] … With [`VideoStatus::Failed`] only.
     pub error: Option<ProviderError>,
@@ -372,6 +384,9 @@ pub struct VideoState {
     /// See `seconds`.
     pub size: Option<Size>,
 }
+
+/// Half of the videos of services are there by then, about.
+const USUAL_SECONDS: u64 = 120;
 
 impl VideoState {
     /// Not there yet.
@@ -385,6 +400,13 @@ impl VideoState {
             seconds: None,
             size: None,
         }
+    }
+
+    /// Not there yet, of a service that does not tell how far it is, and has been at work for so long: half of it by the time
+    /// that most videos take, and never all of it.
+    pub fn guessed(status: VideoStatus, seconds: u64) -> Self {
+        let share = seconds.saturating_mul(100) / seconds.saturating_add(USUAL_SECONDS);
+        Self::running(status, u8::try_from(share).unwrap_or(99))
     }
 
     /// There.
@@ -449,6 +471,13 @@ impl fmt::Debug for Sound {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_guess_rises_and_is_never_all() {
+        let of = |seconds| VideoState::guessed(VideoStatus::InProgress, seconds).progress;
+        assert_eq!((of(0), of(120), of(600)), (0, 50, 83));
+        assert_eq!((of(u64::MAX), of(1 << 40)), (1, 99));
+    }
 
     #[test]
     fn reads_sizes_as_people_write_them() {

@@ -9,7 +9,7 @@ use super::{
     Asked, Place, QwenIntl,
     account::{Access, Account, moment},
     call,
-    refusal::{self, Refusal},
+    refusal::{self, Refusal, Remedy},
     site::Site,
     task::{self, Progress},
     wire::{self, Api},
@@ -94,12 +94,12 @@ impl QwenIntl {
             Some(Progress::Done(url)) => url,
             Some(Progress::Failed(error)) => return Err(error.into()),
             Some(Progress::Running(_)) | None => {
-                let error = ProviderError::new(
-                    Kind::Timeout,
-                    "the video was still being made when QWEN_INTL_POLL_TIMEOUT_S was over",
+                let message = format!(
+                    "the video (task {}) was still being made when QWEN_INTL_POLL_TIMEOUT_S was over",
+                    watch.task_id
                 );
                 // Not tried elsewhere: the first video is still being made, and a day has three.
-                return Err(error.lasting().into());
+                return Err(ProviderError::new(Kind::Timeout, message).lasting().into());
             }
         };
         // The address once more on a line of its own: clients without Markdown cut links out of lines (section 5).
@@ -173,8 +173,10 @@ impl QwenIntl {
                     }
                     let refusal =
                         refused.unwrap_or_else(|| refusal::refusal(head, &body, variable));
-                    // `Not_Found` comes under status 200, and reads as a model's there (section 7.5).
-                    let is_gone = head.status == 404 || refusal.error.kind == Kind::ModelNotFound;
+                    // `Not_Found` comes under status 200, and reads as a model's or a chat's there (section 7.5).
+                    let is_gone = head.status == 404
+                        || refusal.error.kind == Kind::ModelNotFound
+                        || refusal.remedy == Remedy::NewChat;
                     // Once it has answered, 404 means that the task is gone.
                     if is_gone && !watch.has_answered && watch.api == Api::V2 {
                         watch.api = Api::V1;

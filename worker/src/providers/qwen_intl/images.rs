@@ -26,6 +26,8 @@ const DRAWS: Draws = Draws {
     per_turn: 1,
     at_once: 1,
     sizes: Sizes::Only(SHAPES),
+    // The message of an edit has no place for it (section 4.3).
+    resizes: false,
     inputs: 4,
     ..Draws::PLAIN
 };

@@ -211,8 +211,13 @@ impl QwenIntl {
                 );
                 Err(error.into())
             }
-            // Of a task, not of a model: the kind is the same 404.
-            Err(refusal) if refusal.error.kind == Kind::ModelNotFound => Err(unknown().into()),
+            // Of a task, not of a model or a chat: the kind is the same 404.
+            Err(refusal)
+                if refusal.error.kind == Kind::ModelNotFound
+                    || refusal.remedy == Remedy::NewChat =>
+            {
+                Err(unknown().into())
+            }
             Err(refusal) => Err(refusal),
         }
     }

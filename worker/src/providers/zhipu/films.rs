@@ -62,8 +62,10 @@ impl Videos for Zhipu {
                 ));
             }
             let created = self.create(turn, &account, &ask.prompt, picture.as_ref());
+            let created = created.await?;
+            let since = turn.unix_ms() / 1000;
             Ok(Ticket {
-                task: created.await?.chat_id,
+                task: format!("{} {since}", created.chat_id),
                 account: account.fingerprint().as_str().to_owned(),
                 model: turn.model.id.clone(),
             })
@@ -78,11 +80,17 @@ impl Videos for Zhipu {
         Box::pin(async move {
             let account = turn.lease_known(&self.accounts, &ticket.account).await?;
             let (turn, variable) = (&*turn, account.variable.as_str());
+            let (chat_id, since) = begun(&ticket.task);
             let progress = self.mended(turn, &account, async |access| {
-                let request = wire::video_status(self.caller(access), &ticket.task, moment());
+                let request = wire::video_status(self.caller(access), chat_id, moment());
                 call::<Progress>(turn, request, variable).await
             });
-            Ok(state(progress.await?))
+            let progress = progress.await?;
+            let now = turn.unix_ms() / 1000;
+            Ok(state(
+                progress,
+                since.map_or(0, |since| now.saturating_sub(since)),
+            ))
         })
     }
 
@@ -95,7 +103,8 @@ impl Videos for Zhipu {
             let account = turn.lease_known(&self.accounts, &ticket.account).await?;
             let (turn, variable) = (&*turn, account.variable.as_str());
             let deleted = self.mended(turn, &account, async |access| {
-                let request = wire::delete_video(self.caller(access), &ticket.task, moment());
+                let (chat_id, _) = begun(&ticket.task);
+                let request = wire::delete_video(self.caller(access), chat_id, moment());
                 call::<serde_json::Value>(turn, request, variable).await
             });
             deleted.await.map(drop)
@@ -137,12 +146,17 @@ impl Zhipu {
     }
 }
 
-/// What the service says about a video. It tells no percentage.
-fn state(progress: Progress) -> VideoState {
-    let running = |status| VideoState::running(status, 0);
+/// What a ticket holds: the video's chat, and when it was begun, in Unix seconds. Ids of earlier versions say no time.
+fn begun(task: &str) -> (&str, Option<u64>) {
+    let (chat_id, since) = task.split_once(' ').unwrap_or((task, ""));
+    (chat_id, since.parse().ok())
+}
+
+/// What the service says about a video that was begun so many seconds ago. It tells no percentage.
+fn state(progress: Progress, elapsed: u64) -> VideoState {
     match progress.status.as_deref() {
-        Some("init") => running(VideoStatus::Queued),
-        Some("processing") => running(VideoStatus::InProgress),
+        Some("init") => VideoState::running(VideoStatus::Queued, 0),
+        Some("processing") => VideoState::guessed(VideoStatus::InProgress, elapsed),
         Some("finished") => {
             let seconds = progress.seconds();
             let size = progress.resolution.as_deref().and_then(Size::read);
@@ -170,7 +184,15 @@ mod tests {
     use crate::chat::Kind;
 
     fn of(json: &str) -> VideoState {
-        state(serde_json::from_str(json).unwrap())
+        state(serde_json::from_str(json).unwrap(), 120)
+    }
+
+    #[test]
+    fn progress_is_guessed_by_the_time_since() {
+        assert_eq!(of(r#"{"status":"init"}"#).progress, 0);
+        assert_eq!(of(r#"{"status":"processing"}"#).progress, 50);
+        assert_eq!(begun("c1 17"), ("c1", Some(17)));
+        assert_eq!(begun("c1"), ("c1", None));
     }
 
     #[test]

@@ -19,6 +19,8 @@ use crate::{
 
 /// Between two looks; the page allows 1 to 10 s.
 const EVERY: Duration = Duration::from_secs(2);
+/// Seconds between two words to whoever waits.
+const TOLD_EVERY: u64 = 20;
 /// Longest wait for a video.
 const MOST: Duration = Duration::from_secs(600);
 
@@ -73,6 +75,14 @@ pub(super) fn failure(words: Option<&str>) -> ProviderError {
     ProviderError::new(kind, "the service made no video").saying(words)
 }
 
+/// How far it is, in words: the service tells no more than that it is at work.
+fn words(elapsed: u64) -> String {
+    match elapsed {
+        0 => "The video is being made.\n".to_owned(),
+        seconds => format!("The video is being made: {seconds} s so far.\n"),
+    }
+}
+
 impl Zhipu {
     /// Asks for a video of these words, and of a picture.
     ///
@@ -124,17 +134,31 @@ impl Zhipu {
         let chat_id = created.chat_id;
         // Before anything else can fail: it stands in the account from here on.
         turn.opened(&chat_id, self.undoing(account, access, &chat_id));
+        let since = turn.unix_ms();
+        let mut said = 0;
         let look = async |turn: &mut Turn| {
-            let turn = &*turn;
-            let status = async |access: &Access| {
-                let request = wire::video_status(self.caller(access), &chat_id, moment());
-                call::<Progress>(turn, request, &account.variable).await
+            let found = {
+                let turn = &*turn;
+                let status = async |access: &Access| {
+                    let request = wire::video_status(self.caller(access), &chat_id, moment());
+                    call::<Progress>(turn, request, &account.variable).await
+                };
+                judged(self.mended(turn, account, status).await?)?
             };
-            judged(self.mended(turn, account, status).await?)
+            // A client that streams sees that it goes on.
+            let elapsed = turn.unix_ms().saturating_sub(since) / 1000;
+            if found.is_none() && asked.is_streamed && elapsed >= said {
+                said = elapsed + TOLD_EVERY;
+                turn.events.push(ChatEvent::Reasoning(words(elapsed)));
+                turn.emit().await?;
+            }
+            Ok::<_, ProviderError>(found)
         };
         let looked = turn.until(EVERY, MOST, look).await;
         let Some(url) = looked.map_err(ProviderError::lasting)? else {
-            return Err(ProviderError::new(Kind::Timeout, "the video took too long").lasting());
+            let seconds = MOST.as_secs();
+            let message = format!("the video {chat_id} was still being made after {seconds} s");
+            return Err(ProviderError::new(Kind::Timeout, message).lasting());
         };
         turn.events.push(ChatEvent::Video { url });
         turn.events.push(ChatEvent::Finish(FinishReason::Stop));
