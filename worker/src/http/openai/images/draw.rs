@@ -46,10 +46,10 @@ impl At {
     }
 }
 
-/// What came of all turns.
+/// What came of all turns, beside the pictures.
 pub(super) struct Outcome {
-    /// In their order; never empty.
-    pub(super) pictures: Vec<Drawn>,
+    /// How many pictures; never none.
+    pub(super) pictures: usize,
     /// Why there are fewer than were asked for.
     pub(super) failure: Option<ProviderError>,
     pub(super) served: Served,
@@ -75,7 +75,8 @@ pub(super) fn fitted(sizes: Sizes, asked: Option<Size>) -> Option<Size> {
     }
 }
 
-/// Has all pictures drawn. `is_here`: as files, whatever they are otherwise.
+/// Has all pictures drawn, and hands each over as it comes, in their order. `is_here`: as files, whatever they are
+/// otherwise.
 ///
 /// # Errors
 /// That of the first turn where none brought any; with who was asked.
@@ -85,6 +86,7 @@ pub(super) async fn draw(
     request: &ImageRequest,
     first: Draws,
     is_here: bool,
+    mut hand_over: impl AsyncFnMut(Drawn),
 ) -> Result<Outcome, (ProviderError, Served)> {
     let kind = if request.is_edit() { "edit" } else { "image" };
     let deadline = Instant::now() + job.settings.providers.request_timeout;
@@ -93,7 +95,7 @@ pub(super) async fn draw(
     let at_once = usize::try_from(first.at_once.max(1)).unwrap_or(1);
     // `buffered`, not `buffer_unordered`: pictures come back in the order in which they were asked for.
     let mut turns = std::pin::pin!(stream::iter(turns).buffered(at_once));
-    let (mut pictures, mut failure, mut served) = (Vec::new(), None, Served::default());
+    let (mut pictures, mut failure, mut served) = (0, None, Served::default());
     let started = std::time::Instant::now();
     loop {
         // Each turn has its own limit; this one is for those that wait for others.
@@ -116,12 +118,15 @@ pub(super) async fn draw(
             .map_or("ok", |error| error.kind.label());
         METRICS.media(by.provider.as_deref(), kind, outcome, started.elapsed());
         match result {
-            Ok(mut drawn) => {
-                pictures.append(&mut drawn);
+            Ok(drawn) => {
                 served = by;
+                for picture in drawn {
+                    pictures += 1;
+                    hand_over(picture).await;
+                }
             }
             Err(error) => {
-                if pictures.is_empty() {
+                if pictures == 0 {
                     // Who failed is told only where nobody brought anything; else who drew is.
                     served = by;
                 }
@@ -130,7 +135,7 @@ pub(super) async fn draw(
         }
     }
     match failure {
-        Some(error) if pictures.is_empty() => Err((error, served)),
+        Some(error) if pictures == 0 => Err((error, served)),
         failure => Ok(Outcome {
             pictures,
             failure,
@@ -165,7 +170,7 @@ async fn turn(
             let ask = Arc::new(ImageRequest {
                 // Another candidate of the route may draw fewer at once than the first, for which the shares were cut.
                 n: share.min(draws.per_turn.max(1)),
-                size: fitted(draws.sizes, request.size),
+                size: fitted(draws.sizes_for(request), request.size),
                 ..request.clone()
             });
             let mut drawn = Vec::new();

@@ -13,9 +13,12 @@
 //!
 //! `response_format: "url"` gives the service's own link where anybody can open it, and a data URL where nobody could; most
 //! links end after a while. `b64_json` works with every provider: the gateway fetches what it has to.
+//!
+//! With `stream: true` each picture is an event ([`events`]), and until it is there the stream is kept alive.
 
 mod body;
 mod draw;
+mod events;
 
 use actix_web::{
     HttpRequest, HttpResponse, HttpResponseBuilder,
@@ -117,18 +120,31 @@ async fn answer(
     let admission = Admission::new(Place::take(app)?, share).with(reservation);
     let wanted = read(door, body, &content_type, app).await?;
     let mut record = relay::record(door.name(), http, caller, admission, Some(&model));
-    let drawn = drawn(http, caller, app, &model, &wanted).await;
-    let (route, first, outcome) = match drawn {
-        Ok(drawn) => drawn,
-        Err(failed) => {
-            record.served = failed.served;
-            record.fail(&failed.error);
-            return Err(failed.error);
+    let prepared = async {
+        let (route, first) = route(app, &model, &wanted)?;
+        let user = wanted.request.user.as_deref();
+        Ok((route, first, answering::job(http, caller, app, user.into())?))
+    };
+    let (route, first, job) = prepared.await.inspect_err(|error| record.fail(error))?;
+    if wanted.is_stream {
+        return events::answer(door, app, (job, route, first), wanted, record).await;
+    }
+    let is_here = handover(&wanted) == Handover::Base64;
+    let mut pictures = Vec::new();
+    let keep = async |picture| pictures.push(picture);
+    let drawn = draw::draw(&job, &route, &wanted.request, first, is_here, keep).await;
+    let outcome = match drawn {
+        Ok(outcome) => outcome,
+        Err((error, served)) => {
+            let error = ApiError::of_media(error);
+            record.served = served;
+            record.fail(&error);
+            return Err(error);
         }
     };
     record.served = outcome.served.clone();
     let by = answering::model_header(&route, &outcome.served);
-    let mut response = respond(&wanted, &model, &first, outcome).await;
+    let mut response = respond(&wanted, &model, &first, (pictures, outcome)).await;
     if let Some(by) = by {
         let name = HeaderName::from_static(answering::MODEL);
         response.headers_mut().insert(name, by);
@@ -178,39 +194,6 @@ fn is_lanes(app: &App, model: &str) -> bool {
     let route = app.registry.resolve(model);
     let first = route.as_ref().and_then(|route| route.candidates.first());
     first.is_some_and(|first| first.provider.relay().is_some())
-}
-
-/// A request that failed, and who failed it.
-struct Failed {
-    error: ApiError,
-    served: crate::providers::Served,
-}
-
-impl<E: Into<ApiError>> From<E> for Failed {
-    fn from(error: E) -> Self {
-        Self {
-            error: error.into(),
-            served: Default::default(),
-        }
-    }
-}
-
-async fn drawn(
-    http: &HttpRequest,
-    caller: &Principal,
-    app: &Data<App>,
-    model: &str,
-    wanted: &Wanted,
-) -> Result<(Route, Draws, Outcome), Failed> {
-    let (route, first) = route(app, model, wanted)?;
-    let job = answering::job(http, caller, app, wanted.request.user.as_deref().into())?;
-    let is_here = handover(wanted) == Handover::Base64;
-    let drawn = draw::draw(&job, &route, &wanted.request, first, is_here).await;
-    let outcome = drawn.map_err(|(error, served)| Failed {
-        error: ApiError::of_media(error),
-        served,
-    })?;
-    Ok((route, first, outcome))
 }
 
 /// Who can draw this, and what the first of them does.
@@ -278,61 +261,62 @@ fn handover(wanted: &Wanted) -> Handover {
 }
 
 /// The answer, with what has to be said of it in its head.
-async fn respond(wanted: &Wanted, model: &str, first: &Draws, outcome: Outcome) -> HttpResponse {
+async fn respond(
+    wanted: &Wanted,
+    model: &str,
+    first: &Draws,
+    (pictures, outcome): (Vec<draw::Drawn>, Outcome),
+) -> HttpResponse {
     let mut response = HttpResponse::Ok();
     // Links end, and pictures are the caller's own: no cache between may keep them.
     response.insert_header((header::CACHE_CONTROL, "no-store"));
     let asked = usize::try_from(wanted.request.n).unwrap_or(usize::MAX);
-    let missing = asked.saturating_sub(outcome.pictures.len());
+    let missing = asked.saturating_sub(outcome.pictures);
     if missing > 0 {
-        say_missing(&mut response, missing, outcome.failure.as_ref());
+        let missing = said_missing(missing, outcome.failure.as_ref());
+        response.insert_header(("x-hive-missing", missing));
     }
     // Of the first that is here: a header has room for one, and services write all of an answer alike.
-    let format = outcome
-        .pictures
-        .iter()
-        .find_map(|picture| match &picture.at {
-            At::Here(file, _) => draw::format_of(file).map(str::to_owned),
-            At::Link(_) => None,
-        });
-    // The first is the model that the caller means; another that stood in may have obeyed more or less, and is named in
-    // `X-Hive-Model`.
-    let ignored = ignored(wanted, first, format.as_deref());
-    if !ignored.is_empty() {
-        response.insert_header(("x-hive-ignored", ignored.join(", ")));
-    }
-    if let Some(asked) = wanted.request.size
-        && let Some(got) = draw::fitted(first.sizes, Some(asked))
-        && let Some(said) = said_size(first.sizes, asked, got)
-    {
-        response.insert_header(("x-hive-size", said));
-    }
+    let format = pictures.iter().find_map(|picture| match &picture.at {
+        At::Here(file, _) => draw::format_of(file).map(str::to_owned),
+        At::Link(_) => None,
+    });
+    say(&mut response, wanted, first, format.as_deref());
     if let (Some(asked), Some(format)) = (&wanted.output, &format)
         && asked != format
     {
         response.insert_header(("x-hive-output-format", format.clone()));
     }
-    let is_stream = wanted.is_stream;
     let is_here = handover(wanted) == Handover::Base64;
-    let held: usize = outcome.pictures.iter().map(|it| it.bytes()).sum();
+    let held: usize = pictures.iter().map(draw::Drawn::bytes).sum();
     let model = model.to_owned();
-    let write = move || write(outcome, &model, format.as_deref(), is_here, is_stream);
-    let body = aside(held, write).await;
-    if is_stream {
-        response.content_type("text/event-stream; charset=utf-8");
-    } else {
-        response.content_type("application/json");
-    }
-    response.body(body)
+    let body = aside(held, move || {
+        write(pictures, &model, format.as_deref(), is_here)
+    })
+    .await;
+    response.content_type("application/json").body(body)
 }
 
-fn say_missing(
-    response: &mut HttpResponseBuilder,
-    missing: usize,
-    failure: Option<&ProviderError>,
-) {
+/// What was set without effect, and the size that was asked of the service. The first is the model that the caller means;
+/// another that stood in may have obeyed more or less, and is named in `X-Hive-Model`.
+fn say(response: &mut HttpResponseBuilder, wanted: &Wanted, first: &Draws, format: Option<&str>) {
+    let ignored = ignored(wanted, first, format);
+    if !ignored.is_empty() {
+        response.insert_header(("x-hive-ignored", ignored.join(", ")));
+    }
+    let sizes = first.sizes_for(&wanted.request);
+    if let Some(asked) = wanted.request.size
+        && let Some(got) = draw::fitted(sizes, Some(asked))
+        && let Some(said) = said_size(sizes, asked, got)
+    {
+        response.insert_header(("x-hive-size", said));
+    }
+}
+
+/// How many pictures did not come, and why.
+fn said_missing(missing: usize, failure: Option<&ProviderError>) -> String {
     let why = failure.map_or("the service drew fewer", |error| error.kind.label());
-    response.insert_header(("x-hive-missing", format!("{missing} ({why})")));
+    format!("{missing} ({why})")
 }
 
 /// The size to be told, where what was asked for was not asked of the service as it is.
@@ -358,7 +342,10 @@ fn ignored(wanted: &Wanted, first: &Draws, format: Option<&str>) -> Vec<String> 
     let request = &wanted.request;
     let output = wanted.output.as_deref();
     let set = [
-        ("size", request.size.is_some() && first.sizes == Sizes::Own),
+        (
+            "size",
+            request.size.is_some() && first.sizes_for(request) == Sizes::Own,
+        ),
         ("quality", request.quality.is_some() && !first.finish),
         ("style", request.style.is_some() && !first.finish),
         (
@@ -374,6 +361,7 @@ fn ignored(wanted: &Wanted, first: &Draws, format: Option<&str>) -> Vec<String> 
 }
 
 impl draw::Drawn {
+    /// How large it is, where it is here.
     fn bytes(&self) -> usize {
         match &self.at {
             At::Link(_) => 0,
@@ -382,20 +370,9 @@ impl draw::Drawn {
     }
 }
 
-/// The body: OpenAI's object, or its events.
-fn write(
-    outcome: Outcome,
-    model: &str,
-    format: Option<&str>,
-    is_here: bool,
-    is_stream: bool,
-) -> String {
-    let created = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .or_impossible("the clock is past 1970")
-        .as_secs();
-    let data: Vec<Value> = outcome
-        .pictures
+/// The body: OpenAI's object.
+fn write(pictures: Vec<draw::Drawn>, model: &str, format: Option<&str>, is_here: bool) -> String {
+    let data: Vec<Value> = pictures
         .into_iter()
         .map(|picture| {
             let mut data = Map::new();
@@ -415,22 +392,14 @@ fn write(
             Value::Object(data)
         })
         .collect();
-    if !is_stream {
-        let mut body = json!({"created": created, "data": data, "model": model});
-        if let Some(format) = format {
-            body["output_format"] = json!(format);
-        }
-        return body.to_string();
+    let mut body = json!({"created": unix_seconds(), "data": data, "model": model});
+    if let Some(format) = format {
+        body["output_format"] = json!(format);
     }
-    let mut events = String::new();
-    // Each picture is one event, with the last of it: no service shows how a picture becomes.
-    for mut data in data {
-        data["type"] = json!("image_generation.completed");
-        data["created_at"] = json!(created);
-        data["output_format"] = json!(format);
-        events.push_str("event: image_generation.completed\ndata: ");
-        events.push_str(&data.to_string());
-        events.push_str("\n\n");
-    }
-    events
+    body.to_string()
+}
+
+fn unix_seconds() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.or_impossible("the clock is past 1970").as_secs()
 }
