@@ -52,7 +52,7 @@ pub struct Call {
 /// How a model's name is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
-    /// As a JSON string.
+    /// As a JSON string; null where there is none.
     Json,
     /// As it is.
     Plain,
@@ -93,6 +93,11 @@ impl Body {
         self
     }
 
+    /// Whether there is a place for the model's name in it.
+    pub fn names_model(&self) -> bool {
+        self.model.is_some()
+    }
+
     /// All of it, with this name of the model: what is there, and what is still to come.
     pub fn into_pieces(self, model: &str) -> (Vec<Bytes>, Option<Rest>) {
         (self.pieces(model), self.rest)
@@ -101,6 +106,7 @@ impl Body {
     /// What is there, in pieces that belong one after the other.
     pub(super) fn pieces(&self, model: &str) -> Vec<Bytes> {
         let name = match self.model {
+            Some(Spelling::Json) if model.is_empty() => Bytes::from_static(b"null"),
             Some(Spelling::Json) => serde_json::Value::from(model).to_string().into(),
             Some(Spelling::Plain) => Bytes::copy_from_slice(model.as_bytes()),
             None => Bytes::new(),

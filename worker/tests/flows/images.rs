@@ -213,6 +213,43 @@ async fn a_default_model_draws_for_names_that_nobody_has() {
     done(&zhipu).await;
 }
 
+/// The default may be an API's model: said in the request where it says none, in whichever form.
+#[actix_web::test]
+async fn the_default_model_may_be_a_lanes() {
+    let upstream = simulator("openai", 1);
+    for named in ["sim-image", "sim/sim-image"] {
+        let hive = Hive::start(&[&upstream], &[("IMAGE_MODEL", named)]);
+        upstream.reset();
+        for model in [
+            json!(null),
+            json!(""),
+            json!("dall-e-3"),
+            json!("gpt-image-1"),
+        ] {
+            data(&draw(&hive, json!({"model": model, "prompt": "a cat"})).await);
+        }
+        data(&draw(&hive, json!({"prompt": "a cat"})).await);
+        let pixel = pixel();
+        let picture = ("image", Some("a.png"), pixel.as_slice());
+        let prompt = ("prompt", None, b"blue".as_slice());
+        let model = |name: &'static str| ("model", None, name.as_bytes());
+        for parts in [
+            vec![picture, prompt],
+            vec![model(""), picture, prompt],
+            vec![model("gpt-image-1"), picture, prompt],
+            vec![picture, prompt, model("dall-e-2")],
+        ] {
+            data(&edit(&hive, &parts).await);
+        }
+        for (step, times) in [("images", 5), ("image_edits", 4)] {
+            let calls = upstream.control().calls(step);
+            let models: Vec<_> = calls.iter().map(|it| it.model.as_deref()).collect();
+            assert_eq!(models, vec![Some("sim-image"); times], "{named} {step}");
+        }
+        assert_no_violations(&upstream.control());
+    }
+}
+
 #[actix_web::test]
 async fn models_that_draw_nothing_say_so_and_the_listing_says_who_draws() {
     let (zhipu, doubao) = (simulator("zhipu", 1), simulator("doubao", 1));
@@ -311,6 +348,70 @@ async fn a_stream_is_answered_with_events() {
         assert_eq!(data["type"], "image_generation.completed");
         png(&data);
     }
+}
+
+/// A drawing that takes its time is kept alive; what is known by then is in the head, what comes later in the stream.
+#[actix_web::test]
+async fn a_slow_stream_is_kept_alive() {
+    let doubao = simulator("doubao", 1);
+    let patience = [("HEAD_TIMEOUT", "0.2"), ("PING_INTERVAL", "0.1")];
+    let hive = Hive::start(&[&doubao], &patience);
+    let ask = |prompt: &str| json!({"model": "doubao-seedream", "prompt": prompt, "stream": true, "partial_images": 2});
+    let drawn = draw(&hive, ask("pace:300 a cat")).await;
+    assert_eq!(
+        (drawn.status, drawn.header("x-hive-ignored")),
+        (200, "partial_images")
+    );
+    let (pings, last) = drawn.text.rsplit_once(": keep-alive\n\n").unwrap();
+    assert!(
+        pings
+            .split_terminator("\n\n")
+            .all(|it| it == ": keep-alive")
+    );
+    let event = last
+        .strip_prefix("event: image_generation.completed\ndata: ")
+        .unwrap();
+    let event: Value = serde_json::from_str(event).unwrap();
+    png(&event);
+    assert_eq!(
+        (&event["type"], &event["size"], &event["output_format"]),
+        (
+            &json!("image_generation.completed"),
+            &json!("8x8"),
+            &json!("png")
+        )
+    );
+    // Too late for a status.
+    let none = Script {
+        images: Some(Vec::new()),
+        text: Some("nothing today".to_owned()),
+        pace_ms: Some(300),
+        ..Script::default()
+    };
+    doubao.control().script(none.clone()).unwrap();
+    let failed = draw(&hive, ask("a cat")).await;
+    assert_eq!(failed.status, 200);
+    let (_, error) = failed.text.rsplit_once("event: error\ndata: ").unwrap();
+    let error: Value = serde_json::from_str(error).unwrap();
+    assert_eq!(error["error"]["code"], "image_generation_failed");
+    // Early enough.
+    let quick = Script {
+        pace_ms: None,
+        ..none
+    };
+    doubao.control().script(quick).unwrap();
+    let failed = draw(&hive, ask("a cat")).await;
+    assert_eq!(failed.error().0, 502, "{}", failed.text);
+    // An edit's events have a name of their own.
+    let edit =
+        json!({"model": "doubao-seedream", "prompt": "blue", "images": [PIXEL], "stream": true});
+    let edited = post(&hive, "/v1/images/edits", &edit).await;
+    assert!(
+        edited.text.contains("event: image_edit.completed\ndata: {"),
+        "{}",
+        edited.text
+    );
+    done(&doubao).await;
 }
 
 /// Refusals keep their kind: moderation, a spent quota with its time, a day without pictures.

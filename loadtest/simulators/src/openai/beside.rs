@@ -180,6 +180,7 @@ fn needed(fields: &[Field], name: &str, call: &mut Call) -> Result<String, Refus
 
 fn model(fields: &[Field], known: &str, call: &mut Call) -> Result<(), Refusal> {
     let asked = needed(fields, "model", call)?;
+    call.model = Some(asked.clone());
     if asked == known {
         Ok(())
     } else {

@@ -37,27 +37,44 @@ pub(in crate::http) struct Asked {
 }
 
 impl Asked {
-    /// The same request for another model; said in it where it says none, as far as it is JSON: a form's own default is its
-    /// API's.
+    /// The same request for another model; said in it where it says none.
     #[must_use]
     pub(in crate::http) fn named(mut self, model: String) -> Self {
-        // A form's parts have headers of their own, and a new one would need its boundary; its API has a default.
-        let is_json = !self.content_type.starts_with("multipart/");
-        if self.model.is_none() && is_json {
+        if !self.body.names_model() {
             let (pieces, rest) = self.body.into_pieces("");
             let whole = pieces.concat();
-            // An object, as its model was looked for in it; the first brace is its own, whatever stands before it.
-            let behind = whole.iter().position(|byte| *byte == b'{').map(|at| at + 1);
-            let (_, members) = whole.split_at(behind.unwrap_or(0));
-            // `{}` takes no comma behind the member.
-            let is_empty = members.trim_ascii_start().starts_with(b"}");
-            let after = [if is_empty { &b""[..] } else { b"," }, members].concat();
-            let before = Bytes::from_static(b"{\"model\":");
-            self.body = Body::around(before, Spelling::Json, after.into()).followed_by(rest);
+            let body = match form::boundary(&self.content_type) {
+                Ok(Some(boundary)) => form_with_model(&whole, &boundary),
+                Ok(None) | Err(_) => json_with_model(&whole),
+            };
+            self.body = body.followed_by(rest);
         }
         self.model = Some(model);
         self
     }
+}
+
+/// An object with a place for a model in front of its members.
+fn json_with_model(whole: &[u8]) -> Body {
+    // An object, as its model was looked for in it; the first brace is its own, whatever stands before it.
+    let behind = whole.iter().position(|byte| *byte == b'{').map(|at| at + 1);
+    let (_, members) = whole.split_at(behind.unwrap_or(0));
+    // `{}` takes no comma behind the member.
+    let is_empty = members.trim_ascii_start().starts_with(b"}");
+    let after = [if is_empty { &b""[..] } else { b"," }, members].concat();
+    let before = Bytes::from_static(b"{\"model\":");
+    Body::around(before, Spelling::Json, after.into())
+}
+
+/// A form with a field for a model in front of its fields.
+fn form_with_model(whole: &[u8], boundary: &str) -> Body {
+    let line = format!("--{boundary}");
+    // What stands before the first line is nobody's.
+    let at = memchr::memmem::find(whole, line.as_bytes()).unwrap_or(0);
+    let (_, fields) = whole.split_at(at);
+    let before = format!("{line}\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\n");
+    let after = [b"\r\n", fields].concat();
+    Body::around(before.into(), Spelling::Plain, after.into())
 }
 
 /// Reads a request as far as it must be known. `share` grows with what is held of it.
@@ -183,7 +200,8 @@ impl Form for JsonForm {
         // Where in the text it stands, so that all else goes out byte for byte: numbers and order are the caller's.
         let place = members.model.place(text);
         let bytes = text.as_bytes();
-        let body = match place.filter(|_| members.model.value.is_some()) {
+        // In the place of a null there can be a name as well.
+        let body = match place {
             Some(place) => Body::around(
                 bytes.slice(..place.start),
                 Spelling::Json,
@@ -284,8 +302,8 @@ fn form_around(
     };
     let name = model.clone().map(text).transpose()?;
     let user = user.map(text).transpose()?;
-    // An empty field is what forms send for what was left empty; it goes on as it came.
-    let body = match model.filter(|_| name.as_ref().is_some_and(|name| !name.is_empty())) {
+    // An empty field is what forms send for what was left empty; it goes on as it came, or with a name that it is given.
+    let body = match model {
         Some(place) => Body::around(
             whole.slice(..place.start),
             Spelling::Plain,
