@@ -1,10 +1,14 @@
-"""Videos and what an API has beside chat, as the official SDK asks for them through nginx: made on one worker and fetched from another."""
+"""Pictures, videos and what an API has beside chat, as the official SDKs ask for them through nginx: made on one worker and fetched from another."""
 
+import base64
+import json
 import time
 
 import httpx
 import openai
 import pytest
+from clients import run_node
+from test_images import PIXEL, decoded, fetched
 
 # A model of an API and one of a web chat.
 VIDEOS = ["sim-video", "cogvideox"]
@@ -33,11 +37,67 @@ def test_the_sdk_makes_polls_downloads_and_deletes(client, model):
     finished(client, video)
     content = client.videos.download_content(video.id).read()
     assert content[4:8] == b"ftyp"
+    later = made(client, model)
+    listed = [it.id for it in client.videos.list(limit=1)]
+    # Through pages of one, the newest first; what other tests have made is in the list as well.
+    assert listed.index(later.id) < listed.index(video.id)
+    assert [it.id for it in client.videos.list(order="asc")] == listed[::-1]
     deleted = client.videos.delete(video.id)
     assert (deleted.id, deleted.deleted) == (video.id, True)
-    assert list(client.videos.list()) == []
+    left = [it.id for it in client.videos.list()]
+    assert later.id in left and video.id not in left
     with pytest.raises(openai.NotFoundError):
         client.videos.retrieve(video.id[:-2] + "AA")
+
+
+# The model, and whether it draws after a given picture.
+PAINTERS = [("cogview-3-plus", False), ("doubao-seedream", True), ("qwen3.7-plus-image", True)]
+
+
+@pytest.mark.parametrize("sdk", ["openai-7", "openai-6"])
+def test_openai_node(gateway, sdk):
+    cases = [{"name": model, "kind": "images", "model": model, "edits": edits} for model, edits in PAINTERS]
+    cases += [{"name": model, "kind": "videos", "model": model} for model in VIDEOS]
+    asked = {"url": f"{gateway.url}/v1", "key": gateway.key, "picture": base64.b64encode(PIXEL).decode(), "cases": cases}
+    told = run_node("media.mjs", asked, sdk)["cases"]
+    for model, edits in PAINTERS:
+        drawn = told[model]
+        assert "error" not in drawn, f"{model}: {drawn['error']}"
+        linked, here = drawn["linked"]["data"], drawn["here"]["data"]
+        assert len(linked) == len(here) == 1
+        file = base64.b64decode(here[0]["b64_json"])
+        size, pixels = decoded(file)
+        assert drawn["sized"]["count"] == 2
+        assert drawn["sized"]["size"] in ("16:9", "7:4")
+        if not model.startswith("qwen"):
+            # The links of Qwen's are the real site's.
+            assert decoded(fetched(linked[0]["url"])) == (size, pixels)
+        streams = [("events", "image_generation.completed")] + [("edit_events", "image_edit.completed")] * edits
+        for events, kind in streams:
+            [event] = drawn[events]
+            assert (event["type"], event["output_format"]) == (kind, "png")
+            assert decoded(base64.b64decode(event["b64_json"]))[0] == tuple(int(side) for side in event["size"].split("x"))
+        if edits:
+            assert drawn["edit_linked"]["data"][0]["url"].startswith("http")
+            decoded(base64.b64decode(drawn["edit_here"]["data"][0]["b64_json"]))
+            assert len(drawn["edit_of_two"]["data"]) == 1
+            assert (drawn["masked"]["status"], drawn["masked"]["param"]) == (400, "mask")
+    for model in VIDEOS:
+        made = told[model]
+        assert "error" not in made, f"{model}: {made['error']}"
+        video = made["created"]["id"]
+        assert (made["created"]["status"], made["done"]["status"], made["done"]["progress"]) == ("queued", "completed", 100)
+        whole, part = (base64.b64decode(made[which]["file"]) for which in ("whole", "part"))
+        assert (len(whole), whole[4:8], part) == (200_000, b"ftyp", whole[100:200])
+        assert (made["whole"]["status"], made["part"]["status"], made["part"]["place"]) == (200, 206, "bytes 100-199/200000")
+        assert made["beyond"]["status"] == 416
+        desc = made["list"]["desc"]
+        # Others' videos of this key may stand between and behind them.
+        assert [it for it in desc if it in {video, *made["others"]}] == [*made["others"], video]
+        assert made["list"]["asc"] == desc[::-1]
+        assert made["deleted"] == {"id": video, "object": "video.deleted", "deleted": True}
+        assert video not in made["left"] and set(made["others"]) <= set(made["left"])
+        assert (made["foreign"]["name"], made["foreign"]["status"]) == ("NotFoundError", 404)
 
 
 def test_every_worker_answers_for_what_another_has_made(gateway, client):
@@ -117,3 +177,33 @@ def test_a_refusal_and_a_limit_are_told_as_such(gateway, client):
             break
         time.sleep(0.1)
     assert state.error.code and state.error.message
+
+
+def test_the_page_shows_pictures_and_videos(gateway, client):
+    page = httpx.get(f"{gateway.url}/docs").text
+    picture = {"b64_json": "AAAA"}
+    event = {"type": "image_generation.completed", "output_format": "webp", **picture}
+    video = {"object": "video", "id": "video_a/b", "status": "completed"}
+    answers = [
+        {"text": json.dumps({"created": 1, "output_format": "jpeg", "data": [picture, {"url": "https://e/1.png"}]})},
+        {"text": f": keep-alive\n\nevent: image_generation.completed\ndata: {json.dumps(event)}\n\n"},
+        {"text": json.dumps(video), "request": {"headers": {"Authorization": "Bearer k"}}},
+        {"text": "", "file": "mp4", "type": "video/mp4"},
+        # Nothing to be seen.
+        {"text": json.dumps({**video, "status": "in_progress"})},
+        {"text": json.dumps({"data": [{"url": "javascript:alert(1)"}, {"embedding": [1]}]})},
+        {"text": "no JSON"},
+        {"text": "null"},
+    ]
+    linked, streamed, seen, loaded, *nothing = run_node("docs.mjs", {"page": page, "answers": answers})
+    assert linked["elements"] == [{"tag": "img", "src": "data:image/jpeg;base64,AAAA"}, {"tag": "img", "src": "https://e/1.png"}]
+    assert streamed["elements"] == [{"tag": "img", "src": "data:image/webp;base64,AAAA"}]
+    assert seen["fetched"] == [{"url": "/v1/videos/video_a%2Fb/content", "headers": {"Authorization": "Bearer k"}}]
+    for shown in (seen, loaded):
+        assert (shown["hidden"], shown["elements"]) == (False, [{"tag": "video", "src": "blob:video/mp4"}])
+    assert all(it == {"hidden": True, "fetched": [], "elements": []} for it in nothing)
+    # What can be tried is described.
+    paths = httpx.get(f"{gateway.url}/openapi.json").json()["paths"]
+    for path, method in [("/v1/images/generations", "post"), ("/v1/images/edits", "post"), ("/v1/videos", "post"), ("/v1/videos", "get"),
+                         ("/v1/videos/{id}", "get"), ("/v1/videos/{id}", "delete"), ("/v1/videos/{id}/content", "get")]:
+        assert method in paths[path], path

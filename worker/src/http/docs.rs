@@ -203,6 +203,7 @@ fn image_fields() -> Value {
         "size": {"type": "string", "description": "WIDTHxHEIGHT, WIDTH:HEIGHT or `auto`; the nearest that the service has is drawn."},
         "response_format": {"enum": ["url", "b64_json"]},
         "output_format": {"enum": ["png", "jpeg", "webp"], "description": "A wish: nothing is converted."},
+        "stream": {"type": "boolean", "description": "Each picture is an event, as soon as it is there; the stream is kept alive until then."},
         "user": {"type": "string"},
     })
 }
