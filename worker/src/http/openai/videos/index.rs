@@ -77,13 +77,13 @@ pub(super) struct Asked {
 #[derive(Debug)]
 pub(super) struct Page {
     pub(super) videos: Vec<Listed>,
-    pub(super) has_more: bool,
+    /// The key that the next page begins behind, where there is one.
+    pub(super) next: Option<String>,
 }
 
 /// A video of a page.
 #[derive(Debug)]
 pub(super) struct Listed {
-    key: String,
     pub(super) id: String,
     pub(super) job: Job,
     /// As it was when it was last put.
@@ -130,9 +130,9 @@ impl Asked {
         })
     }
 
-    /// The page behind this one, where no video of it is left to be shown.
-    pub(super) fn behind(&mut self, last: Listed) {
-        self.after = Some(last.key);
+    /// The next page is asked for instead.
+    pub(super) fn go_on_behind(&mut self, key: String) {
+        self.after = Some(key);
     }
 }
 
@@ -280,23 +280,20 @@ pub(super) async fn page(app: &App, caller: &Principal, asked: &Asked) -> Result
     };
     let has_more = entries.len() > asked.limit;
     entries.truncate(asked.limit);
-    let videos = entries.into_iter().map(|(key, entry)| {
+    let next = entries.last().filter(|_| has_more);
+    let next = next.map(|(key, _)| key.clone());
+    let videos = entries.into_iter().map(|(_, entry)| {
         let mut object = parsed(&entry)?;
         let id = object.get("id")?.as_str()?.to_owned();
         // Sealed with a secret that is not in force any more: nobody could ask for it.
         let job = app.sealer.open(KIND, &caller.id, &id)?;
         object.insert("prompt".to_owned(), Value::Null);
         object.insert("remixed_from_video_id".to_owned(), Value::Null);
-        Some(Listed {
-            key,
-            id,
-            job,
-            object,
-        })
+        Some(Listed { id, job, object })
     });
     Ok(Page {
         videos: videos.flatten().collect(),
-        has_more,
+        next,
     })
 }
 

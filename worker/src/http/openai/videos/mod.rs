@@ -289,7 +289,7 @@ pub async fn list(
     let deadline = tokio::time::Instant::now() + LOOKS;
     let page = async {
         loop {
-            let mut page = index::page(&app, &caller, &asked)
+            let page = index::page(&app, &caller, &asked)
                 .await
                 .map_err(|error| ApiError::store(&error))?;
             let looks = page.videos.iter().map(|it| {
@@ -302,10 +302,10 @@ pub async fn list(
             let seen = stream::iter(looks).buffered(LOOKS_AT_ONCE);
             let videos: Vec<_> = seen.filter_map(std::future::ready).collect().await;
             // Pages of what is no more are passed over: to clients an empty one would be the last.
-            match page.videos.pop().filter(|_| videos.is_empty()) {
-                Some(last) if page.has_more => asked.behind(last),
-                _ => {
-                    let shown = index::shown(videos, page.has_more);
+            match page.next {
+                Some(key) if videos.is_empty() => asked.go_on_behind(key),
+                next => {
+                    let shown = index::shown(videos, next.is_some());
                     return Ok(no_store(&mut HttpResponse::Ok()).json(shown));
                 }
             }
