@@ -648,6 +648,12 @@ async fn videos_are_made_waited_for_and_deleted() {
     let violations = zhipu.control().state().violations;
     assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
     assert!(made.content().contains("](http"), "{}", made.content());
+    assert!(made.message().get("reasoning_content").is_none());
+    // Whoever streams sees that it goes on, and has the link at the end.
+    let streamed = hive.stream("cogvideox", "a cat that runs").await;
+    let told = streamed.streamed("reasoning_content");
+    assert!(told.starts_with("The video is being made"), "{told}");
+    assert!(streamed.streamed("content").contains("](http") && streamed.is_done());
     // From a picture.
     let message = json!([{"type": "text", "text": "let it run"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
     let body = json!({"model": "cogvideox", "messages": [{"role": "user", "content": message}]});
