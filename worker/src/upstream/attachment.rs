@@ -35,6 +35,11 @@ impl Attachment {
     pub fn is_image(&self) -> bool {
         self.content_type.starts_with("image/")
     }
+
+    /// Whether it is a picture by its bytes as well, of a kind that is known.
+    pub fn is_picture(&self) -> bool {
+        self.is_image() && imagesize::image_type(&self.bytes).is_ok()
+    }
 }
 
 /// The content of a data URL, without its scheme; see [`super::fetch::attachment`].

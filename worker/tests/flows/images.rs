@@ -388,19 +388,19 @@ async fn a_slow_stream_is_kept_alive() {
         pace_ms: Some(300),
         ..Script::default()
     };
-    doubao.control().script(none.clone()).unwrap();
-    let failed = draw(&hive, ask("a cat")).await;
-    assert_eq!(failed.status, 200);
+    zhipu.control().script(none.clone()).unwrap();
+    let failed = draw(&hive, ask("cogview-3-plus", "a cat")).await;
+    assert_eq!(failed.status, 200, "{}", failed.text);
     let (_, error) = failed.text.rsplit_once("event: error\ndata: ").unwrap();
     let error: Value = serde_json::from_str(error).unwrap();
-    assert_eq!(error["error"]["code"], "image_generation_failed");
+    assert_eq!(error["error"]["type"], "upstream_error", "{error}");
     // Early enough.
     let quick = Script {
         pace_ms: None,
         ..none
     };
-    doubao.control().script(quick).unwrap();
-    let failed = draw(&hive, ask("a cat")).await;
+    zhipu.control().script(quick).unwrap();
+    let failed = draw(&hive, ask("cogview-3-plus", "a cat")).await;
     assert_eq!(failed.error().0, 502, "{}", failed.text);
     // An edit's events have a name of their own.
     let edit =
@@ -412,6 +412,7 @@ async fn a_slow_stream_is_kept_alive() {
         edited.text
     );
     done(&doubao).await;
+    done(&zhipu).await;
 }
 
 /// Refusals keep their kind: moderation, a spent quota with its time, a day without pictures.

@@ -58,7 +58,7 @@ impl Images for Doubao {
             let mut files = Vec::new();
             for (at, image) in ask.images.iter().enumerate() {
                 let file = turn.input(&format!("image[{at}]"), image).await?;
-                if !file.is_image() {
+                if !file.is_picture() {
                     return Err(refusal::file_rejected("only pictures can go along here"));
                 }
                 files.push(file);

@@ -96,11 +96,11 @@ pub(super) async fn given(
     match input {
         Input::Url(url) if !fetches && is_web(url) => Ok(File::Link(url.trim().to_owned())),
         input => {
-            let file = File::Bytes(turn.input(field, input).await?);
-            if !file.is_image() {
+            let file = turn.input(field, input).await?;
+            if !file.is_picture() {
                 return Err(ProviderError::bad_request(field, "It is no picture."));
             }
-            fit(field, file)
+            fit(field, File::Bytes(file))
         }
     }
 }

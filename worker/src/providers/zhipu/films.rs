@@ -55,7 +55,10 @@ impl Videos for Zhipu {
                 Some(input) => Some(turn.input("input_reference", input).await?),
                 None => None,
             };
-            if picture.as_ref().is_some_and(|picture| !picture.is_image()) {
+            if picture
+                .as_ref()
+                .is_some_and(|picture| !picture.is_picture())
+            {
                 return Err(ProviderError::bad_request(
                     "input_reference",
                     "A video begins with a picture.",
