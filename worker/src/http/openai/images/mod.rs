@@ -123,7 +123,11 @@ async fn answer(
     let prepared = async {
         let (route, first) = route(app, &model, &wanted)?;
         let user = wanted.request.user.as_deref();
-        Ok((route, first, answering::job(http, caller, app, user.into())?))
+        Ok((
+            route,
+            first,
+            answering::job(http, caller, app, user.into())?,
+        ))
     };
     let (route, first, job) = prepared.await.inspect_err(|error| record.fail(error))?;
     if wanted.is_stream {
