@@ -353,11 +353,11 @@ async fn a_stream_is_answered_with_events() {
 /// A drawing that takes its time is kept alive; what is known by then is in the head, what comes later in the stream.
 #[actix_web::test]
 async fn a_slow_stream_is_kept_alive() {
-    let doubao = simulator("doubao", 1);
+    let (doubao, zhipu) = (simulator("doubao", 1), simulator("zhipu", 1));
     let patience = [("HEAD_TIMEOUT", "0.2"), ("PING_INTERVAL", "0.1")];
-    let hive = Hive::start(&[&doubao], &patience);
-    let ask = |prompt: &str| json!({"model": "doubao-seedream", "prompt": prompt, "stream": true, "partial_images": 2});
-    let drawn = draw(&hive, ask("pace:300 a cat")).await;
+    let hive = Hive::start(&[&doubao, &zhipu], &patience);
+    let ask = |model: &str, prompt: &str| json!({"model": model, "prompt": prompt, "stream": true, "partial_images": 2});
+    let drawn = draw(&hive, ask("doubao-seedream", "pace:300 a cat")).await;
     assert_eq!(
         (drawn.status, drawn.header("x-hive-ignored")),
         (200, "partial_images")
