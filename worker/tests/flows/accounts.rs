@@ -6,8 +6,8 @@ use hive2api_simulators::Running;
 use serde_json::{Value, json};
 
 use crate::{
-    owner::{Shared, call},
-    support::{Hive, KEY, assert_no_violations, simulator},
+    owner::call,
+    support::{Hive, KEY, Shared, assert_no_violations, simulator},
 };
 
 /// A worker that knows where a simulator is and has none of its accounts; and the accounts' variables.
