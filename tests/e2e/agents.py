@@ -147,7 +147,11 @@ models:
         return "Write", {"filepath": str(path), "content": text}
 
     def replace(self, path, old, new):
-        return "Edit", {"file_path": str(path), "old_string": old, "new_string": new}
+        edit = {"old_string": old, "new_string": new}
+        # Models whose names it takes for able ones are offered this tool instead.
+        if "qwen" in self.model:
+            return "MultiEdit", {"file_path": str(path), "edits": [edit]}
+        return "Edit", {"file_path": str(path), **edit}
 
     def read(self, path):
         return "Read", {"filepath": str(path)}

@@ -1,5 +1,6 @@
 """What the scripts for Python libraries share: cases from standard input, each with what the model is to answer; results to standard output."""
 
+import contextlib
 import json
 import sys
 import traceback
@@ -13,7 +14,9 @@ def main(run):
     for case in asked["cases"]:
         order(asked["simulator"], case["answers"])
         try:
-            results[case["name"]] = run[case["name"]](asked)
+            # Some libraries say things there by themselves.
+            with contextlib.redirect_stdout(sys.stderr):
+                results[case["name"]] = run[case["name"]](asked)
         except Exception:  # noqa: BLE001: whatever the library throws is the result
             results[case["name"]] = {"error": traceback.format_exc()[-3000:]}
     json.dump(results, sys.stdout)

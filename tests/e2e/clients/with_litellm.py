@@ -1,9 +1,13 @@
 """LiteLLM's SDK as a client, by each of the gateway's doors that it knows: whole, streamed, and with tools."""
 
 import json
+import os
 
 import cases
-import litellm
+
+# Else it asks the network for a list of prices when it is loaded.
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+import litellm  # noqa: E402
 
 MESSAGES = [{"role": "user", "content": "please"}]
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "What the weather is.", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}}}]
