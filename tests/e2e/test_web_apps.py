@@ -150,6 +150,25 @@ def test_lobechat(model):
     schema = {"name": "topic", "schema": {"type": "object", "properties": {"title": {"type": "string"}}, "required": ["title"], "additionalProperties": False}, "strict": True}
     topic = httpx.post(f"{gateway.url}/v1/chat/completions", headers=headers, json={"model": name, "messages": body["messages"][:2], "response_format": {"type": "json_schema", "json_schema": schema}, "user": "u1"}, timeout=60)
     assert json.loads(topic.json()["choices"][0]["message"]["content"]) == {"title": "Weather"}
+    # With "Use Responses API" switched on.
+    says(None, ("weather", {"city": "Oslo"}))
+    items = {"input": [{"role": "user", "content": [{"type": "input_text", "text": "please"}]}], "model": name, "stream": True, "store": False, "temperature": 1, "tools": [{"type": "function", **TOOL["function"]}]}
+    lines = httpx.post(f"{gateway.url}/v1/responses", headers=headers, json=items, timeout=60).text.split("\n")
+    told = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    done = [event["item"] for event in told if event["type"] == "response.output_item.done"]
+    assert [(item["name"], json.loads(item["arguments"])) for item in done if item["type"] == "function_call"] == [("weather", {"city": "Oslo"})]
+    assert told[-1]["type"] == "response.completed" and told[-1]["response"]["usage"]["total_tokens"] > 0
     # A wrong key and an unknown model have messages of their own there, by status and code.
     assert httpx.post(f"{gateway.url}/v1/chat/completions", headers={"Authorization": "Bearer sk-wrong"}, json=body).status_code == 401
     assert httpx.post(f"{gateway.url}/v1/chat/completions", headers=headers, json=body | {"model": "none"}).json()["error"]["code"] == "model_not_found"
+
+
+def test_continues_completion_at_the_cursor(model):
+    gateway, name, says = model
+    # The editor's own marks and stops for a model whose name it does not know, by its published source.
+    stops = ["<fim_prefix>", "<fim_suffix>", "<fim_middle>", "<file_sep>", "<|endoftext|>", "</fim_middle>", "</code>", "\n\n", "\r\n\r\n", "/src/", "#- coding: utf-8", "```"]
+    body = {"model": name, "prompt": "<fim_prefix>def add(a, b):\n    return <fim_suffix>\n<fim_middle>", "max_tokens": 1024, "temperature": 0.01, "stop": stops, "stream": True}
+    says("```python\na + b\n```")
+    came = events(httpx.post(f"{gateway.url}/v1/completions", headers=gateway.headers(), json=body, timeout=60))
+    assert came.pop() == "[DONE]"
+    assert "".join(choice["text"] for event in came for choice in json.loads(event)["choices"]) == "a + b"

@@ -77,7 +77,10 @@ try {
     return new TextDecoder("latin1").decode(bytes.slice(4, 8));
   });
   seen.elsewhere = elsewhere;
-  if (asked.picture) await page.screenshot({ path: asked.picture, fullPage: true });
+  if (asked.picture) {
+    await page.evaluate(() => window.scrollTo(0, 0));
+    await page.screenshot({ path: asked.picture });
+  }
 } catch (error) {
   seen.failed = `${error.stack}`;
 } finally {

@@ -10,6 +10,7 @@ use serde::{
     de::{self, IgnoredAny, SeqAccess, Visitor},
 };
 
+use super::{fence::FENCE, fim};
 use crate::{
     chat::{
         Asked, ChatRequest, Field, Invalid, Message, Role, Text,
@@ -19,8 +20,9 @@ use crate::{
     http::reading::{self, Form, Passed},
 };
 
-/// Most stop sequences, as in OpenAI's API, and the longest of them.
-const MAX_STOPS: usize = 4;
+/// Most stop sequences, and the longest of them. OpenAI's API takes four; editors send a dozen (the marks of `fim`, and
+/// what ends a block in the language at hand).
+const MAX_STOPS: usize = 32;
 const MOST_STOP_BYTES: usize = 4096;
 
 // Said in the system's place, as a beginning that reads like a question would be answered otherwise.
@@ -192,7 +194,14 @@ impl Body {
                 ),
             ));
         }
-        let stop: Vec<String> = stop.into_iter().filter(|stop| !stop.is_empty()).collect();
+        let questions: Vec<_> = prompts
+            .iter()
+            .map(|prompt| question(prompt, suffix.as_ref()))
+            .collect();
+        let fills_in = questions.iter().any(|question| question.fills_in);
+        // A fence around a text that is wanted bare goes anyway (`fence`); the opening one must not be the end.
+        let is_wanted = |stop: &String| !stop.is_empty() && !(fills_in && stop == FENCE);
+        let stop: Vec<String> = stop.into_iter().filter(is_wanted).collect();
         let sampling = Sampling {
             temperature: self.temperature,
             top_p: self.top_p,
@@ -206,7 +215,7 @@ impl Body {
         let options = self
             .stream_options
             .and_then(|options| options.include_usage);
-        let request = |prompt: &Text| ChatRequest {
+        let request = |question: Question| ChatRequest {
             sampling: sampling.clone(),
             // Whoever types waits for it.
             thinking: Some(false),
@@ -218,11 +227,11 @@ impl Body {
             include_usage: options.unwrap_or(false),
             asked: asked.clone(),
             bytes: body.len(),
-            ..ChatRequest::new(model.clone(), question(prompt, suffix.as_ref()))
+            ..ChatRequest::new(model.clone(), question.messages)
         };
         Ok(Asks {
-            requests: prompts.iter().map(request).collect(),
-            fills_in: suffix.is_some(),
+            requests: questions.into_iter().map(request).collect(),
+            fills_in,
             echoes: if self.echo == Some(true) {
                 prompts
             } else {
@@ -276,21 +285,30 @@ impl Body {
 }
 
 /// The text to go on from, as a question to a model that chats.
-fn question(prompt: &Text, suffix: Option<&Text>) -> Vec<Message> {
-    match suffix {
-        None => vec![
-            Message::new(Role::System, GO_ON),
-            Message::new(Role::User, prompt.clone()),
+struct Question {
+    messages: Vec<Message>,
+    fills_in: bool,
+}
+
+fn question(prompt: &Text, suffix: Option<&Text>) -> Question {
+    let both = match suffix {
+        Some(suffix) => Some(between(prompt, suffix)),
+        None => fim::split(prompt).map(|(before, after)| between(&before, after)),
+    };
+    let fills_in = both.is_some();
+    let (told, text) = both.map_or((GO_ON, prompt.clone()), |both| (FILL_IN, both));
+    Question {
+        messages: vec![
+            Message::new(Role::System, told),
+            Message::new(Role::User, text),
         ],
-        Some(suffix) => {
-            // Tags and not a fill-in-the-middle token: those belong to the vocabularies of models that do not chat.
-            let both = format!("<before>{prompt}</before>\n<after>{suffix}</after>");
-            vec![
-                Message::new(Role::System, FILL_IN),
-                Message::new(Role::User, both),
-            ]
-        }
+        fills_in,
     }
+}
+
+/// Tags and not a fill-in-the-middle token: those belong to the vocabularies of models that do not chat.
+fn between(before: &str, after: &str) -> Text {
+    format!("<before>{before}</before>\n<after>{after}</after>").into()
 }
 
 #[cfg(test)]
@@ -333,6 +351,37 @@ mod tests {
     }
 
     #[test]
+    fn what_editors_send_for_a_cursor_is_understood() {
+        // As Continue asks for `deepseek-chat`.
+        let stops = [
+            "<｜fim▁begin｜>",
+            "<｜fim▁hole｜>",
+            "<｜fim▁end｜>",
+            "//",
+            "<｜end▁of▁sentence｜>",
+            "\n\n",
+            "\r\n\r\n",
+            "/src/",
+            "#- coding: utf-8",
+            "```",
+        ];
+        let prompt = "<｜fim▁begin｜>fn add(a: u8) {<｜fim▁hole｜>}<｜fim▁end｜>";
+        let asks = parse(json!({"prompt": prompt, "stop": stops, "echo": true})).unwrap();
+        assert!(asks.fills_in);
+        let request = &asks.requests[0];
+        assert_eq!(request.messages[0].text(), FILL_IN);
+        assert_eq!(
+            request.messages[1].text(),
+            "<before>fn add(a: u8) {</before>\n<after>}</after>"
+        );
+        assert_eq!(request.stop, stops[..9]);
+        assert_eq!(&*asks.echoes[0], prompt);
+        // Where the text is not wanted bare, a fence is what was said.
+        let asks = parse(json!({"stop": ["```"]})).unwrap();
+        assert_eq!(asks.requests[0].stop, ["```"]);
+    }
+
+    #[test]
     fn what_cannot_be_honoured_is_refused_by_name() {
         for (members, param) in [
             (json!({"prompt": [1, 2]}), "prompt"),
@@ -347,7 +396,7 @@ mod tests {
             (json!({"n": 0}), "n"),
             (json!({"n": 5, "prompt": ["a", "b"]}), "n"),
             (json!({"prompt": vec!["a"; 100]}), "n"),
-            (json!({"stop": ["a", "b", "c", "d", "e"]}), "stop"),
+            (json!({"stop": vec!["a"; 33]}), "stop"),
             (json!({"max_tokens": 0}), "max_tokens"),
             (json!({"suffix": 5}), "suffix"),
             (json!({"stream": "yes"}), "stream"),

@@ -19,7 +19,8 @@ enum State {
     Bare,
 }
 
-const FENCE: &str = "```";
+/// What opens and closes one.
+pub(super) const FENCE: &str = "```";
 
 impl Unfence {
     /// What may be said after the next piece.

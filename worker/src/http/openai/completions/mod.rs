@@ -4,6 +4,7 @@
 
 mod body;
 mod fence;
+mod fim;
 mod voice;
 
 use std::sync::{Arc, OnceLock};
