@@ -90,6 +90,13 @@ struct StreamOptions {
     include_usage: Option<bool>,
 }
 
+/// More prompts and more stops than these are too many.
+const MOST_TEXTS: usize = if MAX_STOPS > MAX_CHOICES as usize {
+    MAX_STOPS
+} else {
+    MAX_CHOICES as usize
+};
+
 /// A text, or an array of texts.
 struct Texts(Vec<Text>);
 
@@ -114,9 +121,8 @@ impl<'de> Deserialize<'de> for Texts {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts, A::Error> {
                 let mut texts = Vec::new();
-                // More than anybody may ask for need not be kept.
-                // One more than may be asked for, so that the check below sees that it was too many.
-                while texts.len() <= MAX_CHOICES as usize {
+                // One more than may be asked for, so that the checks below see that it was too many.
+                while texts.len() <= MOST_TEXTS {
                     let Some(text) = seq.next_element()? else {
                         return Ok(Texts(texts));
                     };
@@ -296,7 +302,7 @@ fn question(prompt: &Text, suffix: Option<&Text>) -> Question {
         None => fim::split(prompt).map(|(before, after)| between(&before, after)),
     };
     let fills_in = both.is_some();
-    let (told, text) = both.map_or((GO_ON, prompt.clone()), |both| (FILL_IN, both));
+    let (told, text) = both.map_or_else(|| (GO_ON, prompt.clone()), |both| (FILL_IN, both));
     Question {
         messages: vec![
             Message::new(Role::System, told),
