@@ -353,9 +353,9 @@ async fn a_stream_is_answered_with_events() {
 /// A drawing that takes its time is kept alive; what is known by then is in the head, what comes later in the stream.
 #[actix_web::test]
 async fn a_slow_stream_is_kept_alive() {
-    let (doubao, zhipu) = (simulator("doubao", 1), simulator("zhipu", 1));
+    let (doubao, xinghuo) = (simulator("doubao", 1), simulator("xinghuo", 1));
     let patience = [("HEAD_TIMEOUT", "0.2"), ("PING_INTERVAL", "0.1")];
-    let hive = Hive::start(&[&doubao, &zhipu], &patience);
+    let hive = Hive::start(&[&doubao, &xinghuo], &patience);
     let ask = |model: &str, prompt: &str| json!({"model": model, "prompt": prompt, "stream": true, "partial_images": 2});
     let drawn = draw(&hive, ask("doubao-seedream", "pace:300 a cat")).await;
     assert_eq!(
@@ -388,10 +388,13 @@ async fn a_slow_stream_is_kept_alive() {
         pace_ms: Some(300),
         ..Script::default()
     };
-    zhipu.control().script(none.clone()).unwrap();
-    let failed = draw(&hive, ask("cogview-3-plus", "a cat")).await;
+    xinghuo.control().script(none.clone()).unwrap();
+    let failed = draw(&hive, ask("spark-pro", "a cat")).await;
     assert_eq!(failed.status, 200, "{}", failed.text);
-    let (_, error) = failed.text.rsplit_once("event: error\ndata: ").unwrap();
+    let (_, error) = failed
+        .text
+        .rsplit_once("event: error\ndata: ")
+        .unwrap_or_else(|| panic!("{}", failed.text));
     let error: Value = serde_json::from_str(error).unwrap();
     assert_eq!(error["error"]["type"], "upstream_error", "{error}");
     // Early enough.
@@ -399,8 +402,8 @@ async fn a_slow_stream_is_kept_alive() {
         pace_ms: None,
         ..none
     };
-    zhipu.control().script(quick).unwrap();
-    let failed = draw(&hive, ask("cogview-3-plus", "a cat")).await;
+    xinghuo.control().script(quick).unwrap();
+    let failed = draw(&hive, ask("spark-pro", "a cat")).await;
     assert_eq!(failed.error().0, 502, "{}", failed.text);
     // An edit's events have a name of their own.
     let edit =
@@ -412,7 +415,7 @@ async fn a_slow_stream_is_kept_alive() {
         edited.text
     );
     done(&doubao).await;
-    done(&zhipu).await;
+    done(&xinghuo).await;
 }
 
 /// Refusals keep their kind: moderation, a spent quota with its time, a day without pictures.
