@@ -98,7 +98,7 @@ impl Decoder {
         out: &mut Vec<Raw>,
     ) -> Flow {
         let nonce = self.options.nonce;
-        let nonce = nonce.as_str().as_bytes();
+        let nonce = nonce.as_bytes();
         let bytes = self.buffer.as_bytes();
         // Borrows the buffer only: `arg` and `call` belong to nobody else while it runs.
         let found = loop {

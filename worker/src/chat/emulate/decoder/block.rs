@@ -25,11 +25,11 @@ impl Decoder {
             return self.go(State::Probe(probe));
         }
         let nonce = self.options.nonce;
-        let tag = match lex(rest, nonce.as_str().as_bytes(), is_end) {
+        let tag = match lex(rest, nonce.as_bytes(), is_end) {
             Lexed::More => return self.wait(State::Block { is_nameless }),
             Lexed::Nothing => {
                 // A tag of ours that is none was to be a call, or was cut off.
-                let is_ours = match own(rest, nonce.as_str().as_bytes()) {
+                let is_ours = match own(rest, nonce.as_bytes()) {
                     Own::Yes => true,
                     // At the end a part of the nonce is ours as well: nothing else begins like that.
                     Own::Maybe(of_nonce) => is_end && of_nonce > 0,
@@ -125,7 +125,7 @@ impl Decoder {
             _ => return self.behind(out),
         }
         let nonce = self.options.nonce;
-        let nonce = nonce.as_str().as_bytes();
+        let nonce = nonce.as_bytes();
         let tag = match lex(rest, nonce, is_end) {
             Lexed::More => return self.wait(after),
             // Our nonce, but no tag that can be read: a further call was meant.

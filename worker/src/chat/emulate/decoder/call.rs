@@ -120,7 +120,7 @@ impl Decoder {
                 return self.go(State::Call(call));
             }
         }
-        let tag = match lex(rest, self.options.nonce.as_str().as_bytes(), is_end) {
+        let tag = match lex(rest, self.options.nonce.as_bytes(), is_end) {
             Lexed::More => return self.wait(State::Call(call)),
             // At the end: the call was cut off within a tag.
             // A tag that has neither its end nor a line's: it was going to be one.

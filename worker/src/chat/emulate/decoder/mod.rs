@@ -150,7 +150,7 @@ impl Decoder {
     /// The next piece of the answer.
     pub(super) fn feed(&mut self, mut piece: String, out: &mut Vec<Raw>) {
         // Nearly every piece of nearly every answer: no copy into the buffer, no scan, but one search for four bytes.
-        if self.is_idle && text::is_plain(piece.as_bytes()) {
+        if self.is_idle && text::is_plain(piece.as_bytes(), self.is_in_line()) {
             self.pass(&mut piece);
             if !piece.is_empty() {
                 out.push(Raw::Text(piece));
@@ -187,6 +187,11 @@ impl Decoder {
         self.is_idle = false;
     }
 
+    /// Whether what comes stands behind words in their line, with nothing but blanks of it held.
+    fn is_in_line(&self) -> bool {
+        self.place.indent.is_none() && !self.buffer.contains('\n')
+    }
+
     /// Words without anything to look at: all but the blanks at their end go on as they are.
     fn pass(&mut self, piece: &mut String) {
         self.joint.forget();
@@ -198,8 +203,13 @@ impl Decoder {
         let blanks = text::trailing_blanks(piece.as_bytes());
         if blanks > 0 {
             // Blanks are ASCII, so this lies between characters.
-            let held = piece.split_off(piece.len() - blanks);
-            self.buffer.push_str(&held);
+            let told = piece.len() - blanks;
+            self.buffer.push_str(
+                piece
+                    .get(told..)
+                    .or_impossible("blanks at the end of a piece are a part of it"),
+            );
+            piece.truncate(told);
         }
         self.place.indent = text::indent_behind(self.place.indent, piece.as_bytes());
     }
@@ -208,7 +218,9 @@ impl Decoder {
         while self.step(is_end, out) == Flow::On {}
         // Also where more than half of it is dealt with, so that each byte is moved a bounded number of times.
         let is_worth_it = self.at > WORTH_MOVING && self.at > self.buffer.len() / 2;
-        if is_worth_it || self.at == self.buffer.len() {
+        // A few blanks that are held are moved at once: only from the beginning on the fast way goes on.
+        let is_short = self.buffer.len() - self.at <= text::MOST_BLANKS;
+        if is_worth_it || (self.at > 0 && is_short) {
             self.buffer.drain(..self.at);
             // Places of states are counted from the buffer's beginning.
             self.state.moved(self.at);
@@ -274,7 +286,7 @@ impl Decoder {
             return flow;
         }
         let wanted = Wanted {
-            nonce: self.options.nonce.as_str().as_bytes(),
+            nonce: self.options.nonce.as_bytes(),
             flavour: self.options.flavour,
             bare_json: self.options.bare_json,
             turn_marks: self.options.turn_marks,
@@ -340,10 +352,7 @@ impl Decoder {
     /// leave. `None`: words go on.
     fn behind_cut(&mut self, is_end: bool, out: &mut Vec<Raw>) -> Option<Flow> {
         let nonce = self.options.nonce;
-        match self
-            .joint
-            .behind(self.rest(), nonce.as_str().as_bytes(), is_end)
-        {
+        match self.joint.behind(self.rest(), nonce.as_bytes(), is_end) {
             Behind::More => Some(self.wait(State::Text)),
             Behind::Half(length) => {
                 self.at += length;
@@ -372,7 +381,7 @@ impl Decoder {
         }
         self.place.indent = text::indent_behind(self.place.indent, words.as_bytes());
         let nonce = self.options.nonce;
-        self.joint.told(words.as_bytes(), nonce.as_str().as_bytes());
+        self.joint.told(words.as_bytes(), nonce.as_bytes());
         self.place.is_start &= words.bytes().all(|byte| byte.is_ascii_whitespace());
         // All of it: given away without a copy.
         if self.at == 0 && upto == self.buffer.len() {

@@ -265,7 +265,7 @@ impl Decoder {
 
     fn opened(&self, text: &str, kind: ProbeKind, is_end: bool) -> Opened {
         let nonce = self.options.nonce;
-        let nonce = nonce.as_str().as_bytes();
+        let nonce = nonce.as_bytes();
         match kind {
             ProbeKind::Bare { json } => Opened::Json(json),
             ProbeKind::Bracketed if !text.starts_with(BRACKETED) => {

@@ -1,6 +1,6 @@
 //! Words, and what in them may be the beginning of a call. Source: tools.md section 6, rules 2, 3 and 7.
 
-use memchr::{memchr, memchr3, memrchr};
+use memchr::{memchr, memchr2, memchr3, memrchr};
 
 use super::{
     Flavour,
@@ -73,7 +73,16 @@ pub(super) enum ProbeKind {
 }
 
 /// Whether a piece of text has none of the bytes that anything begins with.
-pub(super) fn is_plain(text: &[u8]) -> bool {
+/// In the middle of a line only `<` begins something.
+pub(super) fn is_plain(text: &[u8], is_in_line: bool) -> bool {
+    if is_in_line {
+        let special = memchr2(b'<', b'\n', text);
+        match special.and_then(|at| text.get(at)) {
+            None => return true,
+            Some(b'<') => return false,
+            Some(_) => {}
+        }
+    }
     // Four searches with vector instructions, in two passes over the piece.
     memchr3(b'<', b'`', b'[', text).is_none() && memchr(b'~', text).is_none()
 }
