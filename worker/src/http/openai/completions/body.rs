@@ -206,7 +206,7 @@ impl Body {
             .collect();
         let fills_in = questions.iter().any(|question| question.fills_in);
         // A fence around a text that is wanted bare goes anyway (`fence`); the opening one must not be the end.
-        let is_wanted = |stop: &String| !stop.is_empty() && !(fills_in && stop == FENCE);
+        let is_wanted = |stop: &String| !(stop.is_empty() || fills_in && stop == FENCE);
         let stop: Vec<String> = stop.into_iter().filter(is_wanted).collect();
         let sampling = Sampling {
             temperature: self.temperature,
