@@ -14,13 +14,14 @@ use crate::{
     answers::Answers,
     budget::Memory,
     chat::emulate::nonce::NonceKey,
+    conversations::Conversations,
     http::{auth::Keys, openai::videos::Looks},
     keys::{Counts, Keyring, Ledger},
     metrics::METRICS,
     providers::{Janitor, Lasting, Registry},
     roster::Roster,
     seal::Sealer,
-    settings::Settings,
+    settings::{self, Settings},
     store::{Store, Vault},
 };
 
@@ -41,6 +42,8 @@ pub struct App {
     pub company: Company,
     /// Which accounts there are beside those of the settings.
     pub roster: Roster,
+    /// Upstream conversations that may be gone on with, where `CONVERSATIONS=reuse`.
+    pub conversations: Option<Arc<Conversations>>,
     /// Clean-up under way.
     pub janitor: &'static Janitor,
     /// The keys of the settings.
@@ -100,6 +103,7 @@ impl App {
             ledger: Ledger::default(),
             roster: Roster::new(settings.vars.clone(), store.clone(), vault.clone()),
             answers: Answers::new(&settings, store.clone()),
+            conversations: conversations(&settings, &store),
             store,
             vault,
             marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),
@@ -188,4 +192,11 @@ impl App {
             Some((provider, account.number, check.error.is_none(), quota))
         }));
     }
+}
+
+fn conversations(settings: &Settings, store: &Store) -> Option<Arc<Conversations>> {
+    let providers = &settings.providers;
+    let may_continue = providers.conversations == settings::Conversations::Reuse;
+    let (idle, longest) = (providers.conversation_ttl, providers.request_timeout);
+    may_continue.then(|| Arc::new(Conversations::new(store.clone(), idle, longest)))
 }

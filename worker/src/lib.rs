@@ -25,6 +25,8 @@
 //!
 //! [`answers`] may be given again, where the owner wants it.
 //!
+//! [`conversations`] knows which upstream conversation goes on with which chat, where the settings say so.
+//!
 //! [`store`] keeps what the workers of a cluster must know together, and never stands in the way.
 //!
 //! [`upstream`] carries bytes to the services and back: HTTP, server-sent events, Connect envelopes, WebSocket,
@@ -43,6 +45,7 @@ pub mod answers;
 pub mod app;
 pub mod budget;
 pub mod chat;
+pub mod conversations;
 pub mod doctor;
 pub mod http;
 mod impossible;

@@ -111,6 +111,11 @@ pub struct Metrics {
     account_check_ok: IntGaugeVec,
     /// `{provider,account,unit}`: what is left of the account's quota, where the service says it.
     account_quota_left: GaugeVec,
+    /// `{provider, result}`: turns with a provider whose conversations could be gone on with (`CONVERSATIONS=reuse`):
+    /// `continued`; `first`, nobody has answered yet; `missed`, nothing to go on from; `busy`, it is another turn's, or its
+    /// account cannot begin now; `unavailable`, the store did not say in time; and `failed` besides, where one that was
+    /// gone on with came to nothing and the whole conversation was sent.
+    pub conversation_reuse_total: IntCounterVec,
     /// `{provider}`: upstream conversations that this worker has opened, and neither deleted nor left to the account yet.
     pub conversations: IntGaugeVec,
     /// `{provider,kind}`: seconds until a picture, a change of one, a video or a sound was there (`image`, `edit`, `video`,
@@ -377,6 +382,16 @@ impl Metrics {
                         "What is left of an account's quota, where the service says it.",
                     ),
                     &["provider", "account", "unit"],
+                ),
+            ),
+            conversation_reuse_total: register(
+                &registry,
+                IntCounterVec::new(
+                    Opts::new(
+                        "hive_conversation_reuse_total",
+                        "Turns by whether they went on with an upstream conversation.",
+                    ),
+                    &["provider", "result"],
                 ),
             ),
             conversations: register(

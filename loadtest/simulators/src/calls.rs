@@ -113,14 +113,24 @@ pub(super) fn written(text: &str, mark: &str) -> String {
         .replace("k7q2", mark)
 }
 
-/// What is wrong with a conversation in which tools are told of; `None` also for one in which none are.
-pub(super) fn broken_rule(turns: &[Turn]) -> Option<String> {
+/// How often the contract is told in these turns, with this mark.
+pub(super) fn times_told(turns: &[Turn], mark: &str) -> usize {
+    let has_mark = |turn: &&Turn| turn.text.contains(&format!("<calls-{mark}>"));
+    let told = turns.iter().filter(has_mark);
+    told.map(|turn| turn.text.matches(CONTRACT).count()).sum()
+}
+
+/// What is wrong with a conversation in which tools are told of; `None` also for one in which none are. `told_before`: how often
+/// the contract was told with a mark by earlier questions of the same conversation, where it was continued; then it is not told
+/// again (tools.md section 5).
+pub(super) fn broken_rule(turns: &[Turn], told_before: impl Fn(&str) -> usize) -> Option<String> {
     let asked = turns.iter().rfind(|turn| turn.role == "user")?;
     let mark = mark(&asked.text)?;
-    let told: usize = turns
+    let now: usize = turns
         .iter()
         .map(|turn| turn.text.matches(CONTRACT).count())
         .sum();
+    let told = now + told_before(mark);
     if told != 1 {
         return Some(format!("the contract is told {told} times"));
     }
@@ -132,6 +142,10 @@ pub(super) fn broken_rule(turns: &[Turn]) -> Option<String> {
         .unwrap_or_default();
     if !LINES.iter().any(|line| last.starts_with(line)) {
         return Some("the reminder is not the last line of the last turn".to_owned());
+    }
+    // What the results are of stands in an earlier answer of the service's own.
+    if told_before(mark) > 0 {
+        return None;
     }
     if let Some(what) = broken_question(turns) {
         return Some(what);
@@ -260,17 +274,17 @@ mod tests {
                 turn("user", results),
             ]
         };
-        assert_eq!(broken_rule(&chat(&results("1"))), None);
+        assert_eq!(broken_rule(&chat(&results("1")), |_| 0), None);
         for broken in [
             results("3"),
             results("1").replace("tool=\"g\"", "tool=\"h\""),
             results("1").replace("results-zzzz", "results-yyyy"),
             results("1").replace(line, &format!("{line}\nmore")),
         ] {
-            assert!(broken_rule(&chat(&broken)).is_some(), "{broken}");
+            assert!(broken_rule(&chat(&broken), |_| 0).is_some(), "{broken}");
         }
         assert!(
-            broken_rule(&chat(&results("1"))[1..]).is_some(),
+            broken_rule(&chat(&results("1"))[1..], |_| 0).is_some(),
             "without a contract"
         );
     }

@@ -423,6 +423,21 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
         }
     }
 
+    fn fingerprint(&self, account: usize) -> Option<Fingerprint> {
+        Some(self.entry(account)?.fingerprint.clone())
+    }
+
+    fn numbered(&self, fingerprint: &str) -> Option<usize> {
+        Some(self.known(fingerprint)?.number)
+    }
+
+    fn is_free(&self, account: usize) -> bool {
+        self.entry(account).is_some_and(|entry| {
+            let is_usable = lock(&entry.health).condition(Instant::now()).is_usable();
+            is_usable && entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight
+        })
+    }
+
     fn is_configured(&self) -> bool {
         !lock(&self.entries).is_empty()
     }

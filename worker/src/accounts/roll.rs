@@ -52,6 +52,21 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     /// Whether any account is configured.
     fn is_configured(&self) -> bool;
 
+    /// Who an account is, whatever its number is elsewhere; `None` for one that nobody could find again (a guest's).
+    fn fingerprint(&self, _account: usize) -> Option<Fingerprint> {
+        None
+    }
+
+    /// The number that the account of this fingerprint has here.
+    fn numbered(&self, _fingerprint: &str) -> Option<usize> {
+        None
+    }
+
+    /// Whether a turn with this account could begin at once, as far as this worker knows.
+    fn is_free(&self, _account: usize) -> bool {
+        false
+    }
+
     /// The accounts, one by one. What is nobody's account (a guest) is not among them.
     fn listed(&self) -> Vec<Listed> {
         Vec::new()

@@ -60,6 +60,7 @@ impl Answer {
             provider: shared(&self.provider),
             account: None,
             model: shared(&self.model),
+            is_continued: false,
         }
     }
 

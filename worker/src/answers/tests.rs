@@ -31,6 +31,7 @@ fn served() -> Served {
         provider: Some("qwen".into()),
         account: Some(1),
         model: Some("qwen-plus".into()),
+        is_continued: false,
     }
 }
 

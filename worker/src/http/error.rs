@@ -131,10 +131,12 @@ impl ApiError {
         }
     }
 
-    /// 404: no response is kept.
+    /// 404: this response is not kept, or not for this caller.
     pub fn response_not_found(id: &str) -> Self {
         let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
-        let message = format!("The response '{id}' is not kept here: this gateway keeps none.");
+        let message = format!(
+            "Response with id '{id}' not found: it was not kept, or no longer, or is not yours."
+        );
         Self::new(
             StatusCode::NOT_FOUND,
             "invalid_request_error",

@@ -151,17 +151,17 @@ pub fn routes(config: &mut web::ServiceConfig) {
             .service(
                 web::resource(format!("{base}/responses/{{id}}"))
                     .route(web::get().to(openai::responses::stored))
-                    .route(web::delete().to(openai::responses::stored))
+                    .route(web::delete().to(openai::responses::forget))
                     .default_service(web::to(error::method_not_allowed)),
             )
             .service(
                 web::resource(format!("{base}/responses/{{id}}/cancel"))
-                    .route(web::post().to(openai::responses::stored))
+                    .route(web::post().to(openai::responses::cancel))
                     .default_service(web::to(error::method_not_allowed)),
             )
             .service(
                 web::resource(format!("{base}/responses/{{id}}/input_items"))
-                    .route(web::get().to(openai::responses::stored))
+                    .route(web::get().to(openai::responses::input_items))
                     .default_service(web::to(error::method_not_allowed)),
             );
     }

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use actix_web::rt::{self, task::JoinHandle};
 
-use super::health;
+use super::{health, idle};
 use crate::{
     app::App,
     keys::EVERY,
@@ -45,6 +45,7 @@ pub fn start(app: &Arc<App>) -> Together {
         rt::spawn(health::share(Arc::clone(app))),
         rt::spawn(health::check(Arc::clone(app))),
         rt::spawn(health::tend(Arc::clone(app))),
+        rt::spawn(idle::run(Arc::clone(app))),
     ])
 }
 

@@ -7,7 +7,7 @@
 //! What is done with a candidate is handed in, and its retries, accounts and clean-up are the same whatever it is.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     fmt,
     future::{self, Future},
     pin::Pin,
@@ -16,14 +16,15 @@ use std::{
     task::{Context, Poll},
 };
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::{
-    Janitor,
+    Janitor, Model, Provider,
     lasting::{Lasting, Subject},
-    outbox::{Outbox, Served, Thread},
+    outbox::{Outbox, Served},
     registry::{Candidate, Route},
     retry::{self, Failure, Next, Retries},
+    reuse::{Reuse, what_is_new},
     turn::{Attached, Turn},
 };
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
         filter::{self, Chain, Ending},
         media::Makes,
     },
+    conversations::{Continues, Conversations, Thread},
     metrics::METRICS,
     settings::Settings,
     upstream::Client,
@@ -56,6 +58,10 @@ pub struct Job {
     pub caller: u64,
     /// The name of the caller's key.
     pub client_name: Arc<str>,
+    /// What its usage is kept under: no two callers have the same.
+    pub client_id: Arc<str>,
+    /// Where upstream conversations may continue (`CONVERSATIONS=reuse`).
+    pub conversations: Option<Arc<Conversations>>,
     /// What the marks of emulated tool calls are made with.
     pub marks: NonceKey,
     /// What was refused for good a moment ago.
@@ -123,8 +129,11 @@ impl Run {
         let outbox = Rc::<Outbox>::default();
         let shared = Rc::clone(&outbox);
         let answer: Pin<Box<Answering>> = Box::pin(async move {
+            // Once in an answer: what did not go well is followed by the whole conversation in a new one.
+            let may_continue = Cell::new(true);
             let work = async |candidate: &Candidate, turn: &mut Turn| {
-                chat(&job, &request, candidate, turn).await
+                let may_continue = may_continue.take();
+                chat(&job, &request, candidate, turn, may_continue).await
             };
             let subject = Some(Subject::new(&job.client_name, &request));
             dispatch(&job, &route, &shared, subject, work).await
@@ -200,6 +209,7 @@ async fn chat(
     request: &Arc<ChatRequest>,
     candidate: &Candidate,
     turn: &mut Turn,
+    may_continue: bool,
 ) -> Result<(), ProviderError> {
     let support = |field| candidate.support(field);
     let means = || Means {
@@ -214,6 +224,19 @@ async fn chat(
     };
     let (mut ask, chain) = filter::prepare(request, support, means).await?;
     turn.chain = chain;
+    if let Some(conversations) = &job.conversations {
+        let reuse = Reuse::new(
+            conversations,
+            &candidate.provider,
+            &job.client_id,
+            &candidate.model.upstream,
+            request,
+            &ask,
+        );
+        if let Some(new) = go_on(reuse, candidate, turn, &ask, may_continue).await {
+            ask = new;
+        }
+    }
     loop {
         let result = candidate.provider.chat(&ask, turn).await;
         let is_cut = turn.is_cut();
@@ -246,6 +269,36 @@ async fn chat(
     }
 }
 
+/// Prepares a turn to leave its conversation to a later one, and, if it may, to go on with that of an earlier one: then what
+/// is new of `ask`.
+async fn go_on(
+    mut reuse: Reuse,
+    candidate: &Candidate,
+    turn: &mut Turn,
+    ask: &Arc<ChatRequest>,
+    may_continue: bool,
+) -> Option<Arc<ChatRequest>> {
+    let continues = candidate.provider.continues(&candidate.model);
+    if continues == Continues::No {
+        return None;
+    }
+    let account = if may_continue {
+        reuse.find(continues).await
+    } else {
+        None
+    };
+    let new = account.and_then(|_| what_is_new(ask));
+    if new.is_some() {
+        turn.again_on = account;
+        turn.outbox.set_continued();
+    } else {
+        // Nothing that the service could be asked: then it is asked all.
+        reuse = reuse.hand_over(false);
+    }
+    turn.reuse = Some(Box::new(reuse));
+    new
+}
+
 /// Puts a turn for the second question in the place of the one for the first: on the same account, with the same filters.
 /// The first one ends as any turn does, which lets go of whatever it holds.
 fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
@@ -254,6 +307,9 @@ fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
     let mut next = self::turn(job, candidate, &name, &turn.outbox, turn.tried.clone());
     next.chain = std::mem::take(&mut turn.chain);
     next.again_on = turn.account;
+    let reuse = turn.reuse.take();
+    let is_deleted = turn.deletion.is_some();
+    next.reuse = reuse.map(|reuse| Box::new(reuse.hand_over(is_deleted)));
     // Judged before it is dropped by the assignment below, which starts its clean-up.
     turn.is_over = !is_cut;
     *turn = next;
@@ -352,6 +408,10 @@ async fn attempt<T>(
         let (account, is_pinned, is_beside) = (turn.account, turn.is_pinned, turn.is_beside);
         // A service whose answer was cut may still be writing.
         turn.is_over = result.is_ok() && !turn.is_cut();
+        if turn.is_over {
+            turn.keep().await;
+        }
+        let was_continued = turn.continued().is_some();
         // The clean-up begins before any wait.
         drop(turn);
         let error = match result {
@@ -366,11 +426,25 @@ async fn attempt<T>(
                 return Ok(done);
             }
             Err(error) => {
-                // Of a look at a job, only a refused credential is the account's affair.
-                let is_blamed = !is_beside || error.kind == Kind::AuthExpired;
+                // Of a look at a job, only a refused credential is the account's affair; and where the service does not
+                // want to go on with a conversation, that may be the conversation's.
+                let is_blamed = if was_continued {
+                    error.kind.blames_account()
+                } else {
+                    !is_beside || error.kind == Kind::AuthExpired
+                };
                 judged(candidate, &name, account.filter(|_| is_blamed), error)
             }
         };
+        if was_continued && !outbox.has_output() && error.kind != Kind::Moderated {
+            METRICS
+                .conversation_reuse_total
+                .with_label_values(&[&*name, "failed"])
+                .inc();
+            outbox.forget();
+            tried.extend(account.filter(|_| error.kind.blames_account()));
+            continue;
+        }
         // Also where nobody is blamed: it has had its try.
         tried.extend(account);
         let failure = Failure {
@@ -445,6 +519,37 @@ fn judged(
     error
 }
 
+/// Has a conversation deleted upstream that nobody goes on with, on the account of this number, and waits until that was
+/// tried.
+///
+/// # Errors
+/// Why the account cannot be had.
+pub async fn abandon(
+    job: &Job,
+    provider: &Arc<dyn Provider>,
+    account: usize,
+    thread: &Thread,
+) -> Result<(), ProviderError> {
+    let candidate = Candidate {
+        provider: Arc::clone(provider),
+        model: Model::new("", "", 0),
+        tools: job.settings.providers.tools,
+    };
+    let name: Arc<str> = provider.name().into();
+    let mut turn = turn(job, &candidate, &name, &Rc::default(), Vec::new());
+    (turn.again_on, turn.is_errand) = (Some(account), true);
+    let (done, is_done) = oneshot::channel::<()>();
+    turn.hold(done);
+    let result = provider.abandon(thread, &mut turn).await;
+    turn.is_over = true;
+    drop(turn);
+    if result.is_ok() {
+        // The sender goes when the last errand is done.
+        let _ = is_done.await;
+    }
+    result
+}
+
 fn count_retry(provider: &str, to: &str) {
     METRICS
         .retries_total
@@ -461,6 +566,7 @@ fn served(candidate: &Candidate) -> Served {
         provider: Some(candidate.provider.name().into()),
         account: None,
         model: Some(if is_listed { model } else { "other" }.into()),
+        is_continued: false,
     }
 }
 
@@ -491,7 +597,10 @@ fn turn(
         is_pinned: false,
         again_on: None,
         is_beside: false,
+        is_errand: false,
+        reuse: None,
         afterwards: Vec::new(),
+        deletion: None,
         on_abort: Vec::new(),
         held: Vec::new(),
         open: None,

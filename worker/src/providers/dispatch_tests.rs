@@ -1,10 +1,7 @@
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::super::{
-    Thread,
-    testing::{Fake, Service, Step, all, cleaned, fails, job, question, route, told},
-};
+use super::super::testing::{Fake, Service, Step, all, cleaned, fails, job, question, route, told};
 use super::*;
 use crate::{
     accounts::{Accounts as _, Choice},
@@ -288,10 +285,7 @@ async fn an_abort_cleans_up_and_a_good_end_stops_nothing() {
         } else {
             assert!(all(&mut run).await.1.is_ok());
         }
-        let thread = Thread {
-            id: "chat".to_owned(),
-            message: None,
-        };
+        let thread = Thread::new("chat");
         assert_eq!(run.thread(), Some(thread));
         drop(run);
         assert_eq!(job.janitor.pending(), 1);

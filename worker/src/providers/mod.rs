@@ -25,6 +25,7 @@ mod refused;
 pub mod registry;
 pub mod relay;
 mod retry;
+mod reuse;
 mod said;
 #[cfg(test)]
 mod testing;
@@ -41,7 +42,7 @@ pub use dispatch::{Job, Listener, Run};
 pub use janitor::{Errand, Janitor};
 pub use lasting::Lasting;
 pub use media::{Images, Speech, Videos};
-pub use outbox::{Served, Thread};
+pub use outbox::Served;
 pub use registry::{NoRoute, Registry, Route};
 pub use relay::Relay;
 pub use turn::{Held, Messenger, Turn};
@@ -51,6 +52,7 @@ use crate::{
     chat::{
         ChatRequest, Dialect, Field, ProviderError, Support, emulate::plan::OwnTools, media::Makes,
     },
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
 };
 
@@ -163,6 +165,25 @@ pub trait Provider: fmt::Debug + Send + Sync {
     /// What it speaks with.
     fn speech(&self) -> Option<&dyn Speech> {
         None
+    }
+
+    /// Whether and how a conversation with this model can be gone on with. Where it can, [`Provider::chat`] heeds
+    /// [`Turn::continued`], and says where its answer stands ([`Turn::opened`], [`Turn::answered_as`], [`Turn::remembers`]).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::No
+    }
+
+    /// Has a conversation deleted that nobody goes on with any more: leases its account, which the turn knows, and registers
+    /// the deletion with [`Turn::opened`], as [`Provider::chat`] does.
+    ///
+    /// # Errors
+    /// Why the account cannot be had.
+    fn abandon<'a>(
+        &'a self,
+        _thread: &'a Thread,
+        _turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(std::future::ready(Ok(())))
     }
 
     /// One turn: lease an account, ask what `ask` asks, pass the answer on as events, register the clean-up. Dropping

@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::chat::{ChatEvent, FinishReason};
+use crate::{
+    chat::{ChatEvent, FinishReason},
+    conversations::Thread,
+};
 
 /// Who is answering, for logs and metrics.
 #[derive(Clone, Debug, Default)]
@@ -20,15 +23,8 @@ pub struct Served {
     pub account: Option<usize>,
     /// The model's listed id, or `other`.
     pub model: Option<Arc<str>>,
-}
-
-/// An upstream conversation and where in it an answer stands, for whoever continues it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Thread {
-    /// The upstream conversation's id.
-    pub id: String,
-    /// The upstream id of the answer, the parent of the next question; as soon as it is known.
-    pub message: Option<String>,
+    /// The answer goes on with an upstream conversation that an earlier one has begun.
+    pub is_continued: bool,
 }
 
 /// Shared by one [`super::Run`] and its [`super::Turn`]s.
@@ -131,11 +127,18 @@ impl Outbox {
         }
     }
 
+    pub(super) fn set_continued(&self) {
+        self.served.borrow_mut().is_continued = true;
+    }
+
     pub(super) fn set_thread(&self, id: &str) {
-        *self.thread.borrow_mut() = Some(Thread {
-            id: id.to_owned(),
-            message: None,
-        });
+        *self.thread.borrow_mut() = Some(Thread::new(id));
+    }
+
+    pub(super) fn set_more(&self, more: &str) {
+        if let Some(thread) = &mut *self.thread.borrow_mut() {
+            thread.more = Some(more.to_owned());
+        }
     }
 
     pub(super) fn set_message(&self, message: &str) {

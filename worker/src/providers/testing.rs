@@ -221,6 +221,8 @@ pub(super) fn job(pairs: &[(&str, &str)]) -> Job {
         cut,
         caller: 0,
         client_name: "tests".into(),
+        client_id: "tests".into(),
+        conversations: None,
         marks: NonceKey::new(None),
         lasting: Arc::default(),
     }

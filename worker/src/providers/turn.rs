@@ -15,7 +15,7 @@ use prometheus::IntGauge;
 use tokio::time::{Instant, sleep_until, timeout};
 use uuid::Uuid;
 
-use super::{Janitor, Model, janitor::Errand, outbox::Outbox};
+use super::{Janitor, Model, janitor::Errand, outbox::Outbox, reuse::Reuse};
 use crate::impossible::OrImpossible as _;
 use crate::{
     accounts::{
@@ -30,6 +30,7 @@ use crate::{
         filter::{Chain, Ending, Filter as _},
         media::Input,
     },
+    conversations::Thread,
     metrics::METRICS,
     settings::Conversations,
     upstream::{
@@ -77,7 +78,13 @@ pub struct Turn {
     pub(super) again_on: Option<usize>,
     /// It came beside the account's turns ([`Choice::Beside`]), and how it goes says little of the account.
     pub(super) is_beside: bool,
+    /// It has come to delete something, and asks nothing.
+    pub(super) is_errand: bool,
+    /// Where conversations may continue.
+    pub(super) reuse: Option<Box<Reuse>>,
     pub(super) afterwards: Vec<Errand>,
+    /// Which of those is the deletion of the conversation that was opened last.
+    pub(super) deletion: Option<usize>,
     pub(super) on_abort: Vec<Errand>,
     pub(super) held: Vec<Held>,
     /// What counts the conversation that was opened last.
@@ -154,9 +161,13 @@ impl Turn {
     ) -> Result<Lease<C>, ProviderError> {
         // Set before anything can fail: an error without an account must not be laid to another one's charge.
         self.is_pinned = matches!(choice, Choice::Only(_) | Choice::Beside(_));
-        self.is_beside = matches!(choice, Choice::Beside(_));
         // The second question continues what the first one's account knows; wherever it was leased to, it stays.
-        let choice = self.again_on.map_or(choice, Choice::Only);
+        let choice = match self.again_on {
+            Some(number) if self.is_errand => Choice::Beside(number),
+            Some(number) => Choice::Only(number),
+            None => choice,
+        };
+        self.is_beside = matches!(choice, Choice::Beside(_));
         let what = self.model.makes;
         let lease = pool.lease_to(what, choice, &self.tried).await?;
         // Known to the outbox at once: a time-out drops this future, and its error is to name the account.
@@ -300,6 +311,9 @@ impl Turn {
         }
         // The filters may hold everything back; then the provider goes on at once.
         if !self.passed.is_empty() {
+            if let Some(reuse) = &mut self.reuse {
+                reuse.heard(&self.passed);
+            }
             self.outbox.append(&mut self.passed);
             // No waker is needed: the door polls this future again as soon as it has taken the events.
             poll_fn(|_| {
@@ -328,6 +342,9 @@ impl Turn {
     /// there is more to come.
     pub(super) fn finish(&mut self) -> Ending {
         let ending = self.chain.end(&mut self.passed);
+        if let Some(reuse) = &mut self.reuse {
+            reuse.heard(&self.passed);
+        }
         self.outbox.append(&mut self.passed);
         ending
     }
@@ -347,11 +364,46 @@ impl Turn {
     /// The upstream conversation that this turn is in, as soon as it is known, and how it is deleted: `deletion` follows
     /// the turn however it ends, unless `CONVERSATIONS=keep`. `None` where a setting of the provider leaves it there.
     pub fn opened(&mut self, id: &str, deletion: Option<Errand>) {
+        let is_same = self.outbox.thread().is_some_and(|thread| thread.id == id);
+        if is_same
+            && let Some(at) = self.deletion.take()
+            && at < self.afterwards.len()
+        {
+            self.afterwards.remove(at);
+        }
         self.outbox.set_thread(id);
         // Held by the turn, so that the gauge falls when the clean-up has let go and not when the answer ends.
         self.open = Some(self.hold(Open::at(&self.provider)));
-        if let Some(deletion) = deletion {
+        if let Some(reuse) = &mut self.reuse {
+            reuse.opened(id, self.account, self.deletion.is_some());
+        }
+        self.deletion = deletion.map(|deletion| {
             self.afterwards(deletion);
+            self.afterwards.len().saturating_sub(1)
+        });
+    }
+
+    /// Where this turn goes on from, in a conversation that an earlier one has opened; then it has only what is new to ask.
+    pub fn continued(&self) -> Option<Thread> {
+        self.reuse.as_ref()?.thread().cloned()
+    }
+
+    /// What else must be known to go on with the conversation of [`Turn::opened`], or to delete it
+    /// ([`Thread::more`]).
+    pub fn remembers(&mut self, more: &str) {
+        self.outbox.set_more(more);
+    }
+
+    /// The turn went well: where conversations continue, this one is not deleted.
+    pub(super) async fn keep(&mut self) {
+        let Some(reuse) = self.reuse.take() else {
+            return;
+        };
+        if reuse.keep(&self.outbox).await
+            && let Some(at) = self.deletion.take()
+            && at < self.afterwards.len()
+        {
+            self.afterwards.remove(at);
         }
     }
 
@@ -364,7 +416,7 @@ impl Turn {
     /// with `CONVERSATIONS=keep`.
     pub fn afterwards(&mut self, errand: impl Into<Errand>) {
         // With `keep` nothing is registered at all, so that nothing of it can be made by mistake.
-        if self.conversations == Conversations::Delete {
+        if self.conversations != Conversations::Keep {
             self.afterwards.push(errand.into());
         }
     }
@@ -372,6 +424,10 @@ impl Turn {
     /// Takes back the call that was registered last with [`Turn::opened`] or [`Turn::afterwards`].
     pub fn withdraw(&mut self) {
         self.outbox.forget_thread();
+        self.deletion = None;
+        if let Some(reuse) = &self.reuse {
+            reuse.deleted();
+        }
         if let Some(open) = self.open.take() {
             open.release();
         }
@@ -657,6 +713,9 @@ impl Drop for Turn {
         } else {
             std::mem::take(&mut self.on_abort)
         };
+        if let (Some(reuse), Some(_)) = (&self.reuse, self.deletion) {
+            reuse.deleted();
+        }
         // Stop calls first: a conversation is not to be deleted under a service that still writes into it.
         errands.append(&mut self.afterwards);
         // Without errands nothing has to be kept either; what is held goes with the turn.

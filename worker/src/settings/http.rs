@@ -61,6 +61,8 @@ pub struct Http {
     pub allow_anonymous: bool,
     /// `SEAL_SECRET`, else the first of the keys; a constant where neither is there.
     pub seal_secret: Secret,
+    /// `RESPONSES_TTL`: how long a response is kept for what goes on from it; zero: not at all.
+    pub responses_ttl: Duration,
     /// `MAX_BODY_BYTES`.
     pub most_body_bytes: usize,
     /// `BODY_TIMEOUT`: for a body to arrive, and a second more for each 8 KiB of it.
@@ -102,6 +104,7 @@ impl Http {
             api_keys,
             allow_anonymous,
             seal_secret,
+            responses_ttl: vars.seconds("RESPONSES_TTL", 3600.0, problems),
             most_body_bytes: vars.number("MAX_BODY_BYTES", 64 << 20, 1024, 1 << 30, problems),
             body_timeout: vars.seconds("BODY_TIMEOUT", 15.0, problems),
             most_messages: vars.number("MAX_MESSAGES", MOST_PIECES, 1, 10_000_000, problems),

@@ -18,6 +18,8 @@ pub enum Conversations {
     Delete,
     /// Leave it in the account's history.
     Keep,
+    /// Go on with it when the chat goes on; delete it when it has been idle.
+    Reuse,
 }
 
 /// Where tools and formats come from for models that may or may not have them: `TOOLS`, and a route's own `tools`.
@@ -87,6 +89,8 @@ pub struct Providers {
     pub patience: Patience,
     /// `CONVERSATIONS`.
     pub conversations: Conversations,
+    /// `CONVERSATION_TTL`: how long a conversation that may be gone on with is kept after its last answer.
+    pub conversation_ttl: Duration,
     /// `FETCH_ALLOW_HOSTS`, `FETCH_MAX_BYTES`, `FETCH_TIMEOUT`.
     pub fetch: fetch::Policy,
     /// `MODEL_ROUTES`: alias to `provider/model`, in order of preference.
@@ -124,10 +128,12 @@ impl Providers {
                 &[
                     ("delete", Conversations::Delete),
                     ("keep", Conversations::Keep),
+                    ("reuse", Conversations::Reuse),
                 ],
                 Conversations::Delete,
                 problems,
             ),
+            conversation_ttl: vars.seconds("CONVERSATION_TTL", 3600.0, problems),
             fetch: fetch::Policy {
                 // The default is that of the wire pages for attachments.
                 most_bytes: vars.number("FETCH_MAX_BYTES", 100 << 20, 1024, 1 << 30, problems),

@@ -25,8 +25,10 @@ pub enum Space {
     Credentials,
     /// What is known of accounts: rests, disabling, results of checks, by fingerprint.
     Accounts,
-    /// Upstream conversations by what was said in them so far.
+    /// Upstream conversations, by whose they are.
     Conversations,
+    /// Where in which of them what was said stands, by a hash of it.
+    Points,
     /// Answers of the Responses door, by id.
     Responses,
     /// Answers that may be given again, by what was asked.
@@ -39,11 +41,12 @@ pub enum Space {
 
 impl Space {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Keys,
         Self::Credentials,
         Self::Accounts,
         Self::Conversations,
+        Self::Points,
         Self::Responses,
         Self::Answers,
         Self::Workers,
@@ -57,6 +60,7 @@ impl Space {
             Self::Credentials => "credentials",
             Self::Accounts => "accounts",
             Self::Conversations => "conversations",
+            Self::Points => "points",
             Self::Responses => "responses",
             Self::Answers => "answers",
             Self::Workers => "workers",

@@ -224,7 +224,7 @@ impl Reader {
             response["parallel_tool_calls"].is_boolean(),
             "parallel_tool_calls",
         )?;
-        must(response["store"] == false, "store")?;
+        must(response["store"].is_boolean(), "store")?;
         must(response["truncation"] == "disabled", "truncation")?;
         must(
             (status == "failed") != response["error"].is_null(),

@@ -292,6 +292,8 @@ async fn who_speaks_another_dialect_is_heard_whole() {
             cut: hive.app.cut.subscribe(),
             caller: 1,
             client_name: "tests".into(),
+            client_id: "tests".into(),
+            conversations: None,
             marks: hive.app.marks.clone(),
             lasting: Default::default(),
         };

@@ -13,7 +13,7 @@ use futures_util::StreamExt as _;
 use hive2api_simulators::{self as simulate, Options, Running, control::Control};
 use hive2api_worker::{
     app::App,
-    process::serve,
+    process::{idle, serve},
     providers::Registry,
     settings::{Problems, Settings, Vars},
     store::Store,
@@ -79,6 +79,7 @@ impl Hive {
         let shared = Arc::clone(&app);
         let thread = std::thread::spawn(move || {
             System::new().block_on(async move {
+                actix_web::rt::spawn(idle::run(Arc::clone(&shared)));
                 let server = serve::start(shared, listener).unwrap();
                 sender.send(server.handle()).unwrap();
                 server.await.unwrap();

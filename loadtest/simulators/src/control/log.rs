@@ -118,7 +118,17 @@ impl Control {
         let mut inner = self.inner();
         inner.next_id += 1;
         let id = inner.next_id;
-        if let Some(what) = calls::broken_rule(&call.turns) {
+        let told_before = |mark: &str| {
+            let is_earlier = |known: &&Call| {
+                known.ok && known.conversation.is_some() && known.conversation == call.conversation
+            };
+            let known = inner.calls.iter().map(|(_, known)| known);
+            let earlier = known.filter(is_earlier);
+            earlier
+                .map(|known| calls::times_told(&known.turns, mark))
+                .sum()
+        };
+        if let Some(what) = calls::broken_rule(&call.turns, told_before) {
             call.violate(what);
         }
         if let Some(what) = &call.violation {

@@ -16,6 +16,8 @@ const RATIOS: [&str; 5] = ["1:1", "4:3", "3:4", "16:9", "9:16"];
 #[derive(Debug)]
 pub(super) struct Ask {
     pub(super) chat: String,
+    /// The answer that it follows; none in a new chat.
+    pub(super) parent: Option<String>,
     pub(super) model: String,
     pub(super) kind: String,
     pub(super) prompt: String,
@@ -53,6 +55,11 @@ pub(super) fn read(body: &Value, now: u64, call: &mut Call) -> Result<Ask, Strin
     let (model, chat) = (text(body, "model")?, text(body, "chat_id")?);
     let increments = body.get("incremental_output").and_then(Value::as_bool);
     let increments = increments.ok_or("incremental_output is missing or no boolean")?;
+    let parent = match body.get("parent_id") {
+        None | Some(Value::Null) => None,
+        Some(Value::String(id)) if !id.is_empty() => Some(id.clone()),
+        Some(other) => return Err(format!("parent_id is {other}")),
+    };
     let mut rest = body.clone();
     rest.remove("messages");
     let size = size(&mut rest, &kind, call)?;
@@ -60,7 +67,7 @@ pub(super) fn read(body: &Value, now: u64, call: &mut Call) -> Result<Ask, Strin
         &rest,
         "the body",
         json!({"stream": !is_video, "version": "2.1", "incremental_output": increments, "chat_id": chat,
-            "chat_mode": "normal", "model": model, "parent_id": null, "timestamp": seconds(body, now)?}),
+            "chat_mode": "normal", "model": model, "parent_id": parent, "timestamp": seconds(body, now)?}),
         call,
     )?;
     let mut plain = message.clone();
@@ -74,7 +81,7 @@ pub(super) fn read(body: &Value, now: u64, call: &mut Call) -> Result<Ask, Strin
     exactly(
         &plain,
         "the message",
-        json!({"fid": fid, "parentId": null, "childrenIds": [], "role": "user", "content": prompt, "user_action": "chat",
+        json!({"fid": fid, "parentId": parent, "childrenIds": [], "role": "user", "content": prompt, "user_action": "chat",
             "timestamp": seconds(message, now)?, "models": [model], "chat_type": kind, "sub_chat_type": kind}),
         call,
     )?;
@@ -101,6 +108,7 @@ pub(super) fn read(body: &Value, now: u64, call: &mut Call) -> Result<Ask, Strin
     }
     Ok(Ask {
         chat,
+        parent,
         model,
         search: kind == "search",
         kind,

@@ -83,8 +83,11 @@ impl Chats {
             call.violate("the chat is at work");
             return Err(refusal::busy());
         }
-        if !chat.messages.is_empty() {
-            call.violate("parent_id is null in a chat that has been asked");
+        // §4.3: null in a new chat, else the previous response's id.
+        let last = chat.messages.last().and_then(|it| it.get("id")?.as_str());
+        if ask.parent.as_deref() != last {
+            call.violate("parent_id is not the id of the chat's last answer");
+            return Err(refusal::refused(400, "Bad_Request", "parent_id"));
         }
         if ask.model == NO_MODEL {
             return Err(refusal::no_model());

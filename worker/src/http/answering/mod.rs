@@ -244,8 +244,12 @@ pub async fn answer<V: Voice>(
             .inspect_err(|error| record.fail(error))
             .map_err(|error| error.measured(overflow))?;
         let ping_interval = app.settings.http.ping_interval;
-        if let Some(model) = model_header(&route, &again.given_by(held.served())) {
+        let served = held.served();
+        if let Some(model) = model_header(&route, &again.given_by(served.clone())) {
             response.insert_header((MODEL, model));
+        }
+        if app.conversations.is_some() {
+            response.insert_header((CONVERSATION, conversation_header(&served)));
         }
         return Ok(response
             .insert_header((header::CONTENT_TYPE, "text/event-stream; charset=utf-8"))
@@ -268,6 +272,9 @@ pub async fn answer<V: Voice>(
         .map_err(|error| error.measured(overflow))?;
     if let Some(model) = model_header(&route, &again.given_by(record.served.clone())) {
         response.insert_header((MODEL, model));
+    }
+    if app.conversations.is_some() {
+        response.insert_header((CONVERSATION, conversation_header(&record.served)));
     }
     // Log line and metrics after the answer has gone out, which this task does before others run.
     actix_web::rt::spawn(async move { drop(record) });
@@ -327,6 +334,8 @@ pub(in crate::http) fn job(
         cut: app.cut.subscribe(),
         caller: caller_hash(http, caller, sign),
         client_name: Arc::clone(&caller.name),
+        client_id: Arc::clone(&caller.id),
+        conversations: app.conversations.clone(),
         marks: app.marks.clone(),
         lasting: Arc::clone(&app.lasting),
     })
@@ -334,6 +343,17 @@ pub(in crate::http) fn job(
 
 /// The response header that tells which model answers, whatever name it was asked for by (`MODEL_ROUTES`).
 pub(in crate::http) const MODEL: &str = "x-hive-model";
+
+/// The response header that tells whether the answer goes on with an upstream conversation (`CONVERSATIONS=reuse`).
+const CONVERSATION: &str = "x-hive-conversation";
+
+fn conversation_header(served: &Served) -> &'static str {
+    if served.is_continued {
+        "continued"
+    } else {
+        "new"
+    }
+}
 
 /// `provider/model`, as far as it is known and a header can hold it.
 pub(in crate::http) fn model_header(route: &Route, served: &Served) -> Option<HeaderValue> {

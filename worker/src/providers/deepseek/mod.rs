@@ -41,6 +41,7 @@ use super::{Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pace, Pool, Quota},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::Answer,
 };
@@ -131,6 +132,30 @@ impl Provider for DeepSeek {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// A question names the answer that it follows: the session's last (section 4).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
+            let caller = Caller {
+                identity: &self.identity,
+                token: &token.secret,
+                device_id: &account.device_id,
+            };
+            let deletion = wire::delete_session(caller, &thread.id).into();
+            turn.opened(&thread.id, Some(deletion));
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -167,7 +192,7 @@ impl DeepSeek {
         // After the lease: which account it is decides how long it waits.
         account.keep_pace(self.pause).await;
         // Each remedy once: what neither mends is not mended by more of it, and logins in a row close an account.
-        let (mut may_log_in, mut may_restart) = (true, true);
+        let (mut may_log_in, mut may_restart) = (true, turn.continued().is_none());
         loop {
             // In the loop: each try needs a token that has not been refused yet.
             let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
@@ -208,13 +233,20 @@ impl DeepSeek {
         prompt: &str,
         has_files: bool,
     ) -> Result<(), Refusal> {
+        let continued = turn.continued();
+        let session = async {
+            match &continued {
+                Some(thread) => Ok(thread.id.clone()),
+                None => self.create_session(turn, caller).await,
+            }
+        };
         // A proof dies after five minutes, so with files it waits for them; else both go at the same time.
         // Without files the two calls need nothing of each other (section 8).
         let (session, proof) = if has_files {
-            (self.create_session(turn, caller).await, None)
+            (session.await, None)
         } else {
             let proof = call::proof(turn, caller, wire::COMPLETION);
-            let (session, proof) = future::join(self.create_session(turn, caller), proof).await;
+            let (session, proof) = future::join(session, proof).await;
             (session, Some(proof))
         };
         // Before the proof: a challenge that could not be had leaves a session behind otherwise.
@@ -222,8 +254,10 @@ impl DeepSeek {
         // Before anything else can fail: an empty conversation stays in the history as well.
         let deletion = wire::delete_session(caller, &session_id).into();
         turn.opened(&session_id, Some(deletion));
+        let parent = continued.and_then(|thread| thread.message?.parse().ok());
         let mut question = Question {
             session_id,
+            parent,
             model: turn.model.upstream.clone(),
             thinking: ask.thinking.unwrap_or(turn.model.thinking),
             search: ask.search.unwrap_or(turn.model.search),
@@ -233,6 +267,10 @@ impl DeepSeek {
         };
         if has_files {
             self.attach(ask, turn, caller, &mut question).await?;
+        }
+        // A session stays with the model that it began with (section 4).
+        if question.parent.is_some() && question.model != turn.model.upstream {
+            return Err(Refusal::Stale);
         }
         let is_vision = question.model == models::VISION;
         // The model that sees has no search (section 4, table of models).

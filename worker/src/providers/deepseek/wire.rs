@@ -105,6 +105,8 @@ pub(super) fn challenge(caller: Caller<'_>, target_path: &str) -> Request {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) session_id: String,
+    /// The answer that it follows; `None` for the first of a session.
+    pub(super) parent: Option<i64>,
     /// `model_type`.
     pub(super) model: String,
     pub(super) thinking: bool,
@@ -135,8 +137,10 @@ impl Aside {
 
 /// `POST /chat/completion`; [`super::stream::Decoder`] reads the answer (section 4).
 pub(super) fn ask(caller: Caller<'_>, question: &Question, aside: &Aside, proof: &str) -> Request {
+    // Later questions of a session name no model (section 4).
+    let model = question.parent.is_none().then_some(&question.model);
     let body = json!({
-        "chat_session_id": question.session_id, "parent_message_id": null, "model_type": question.model,
+        "chat_session_id": question.session_id, "parent_message_id": question.parent, "model_type": model,
         "prompt": question.prompt, "ref_file_ids": question.file_ids, "thinking_enabled": question.thinking,
         "search_enabled": question.search, "source": "input", "action": null, "preempt": false,
     });

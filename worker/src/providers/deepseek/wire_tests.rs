@@ -46,6 +46,7 @@ const AGENT: &str = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.3
 fn question() -> Question {
     Question {
         session_id: "<id>".to_owned(),
+        parent: None,
         model: "default".to_owned(),
         thinking: false,
         search: false,

@@ -34,12 +34,13 @@ use self::{
     models::{Depth, Wanted},
     stream::{Decoder, Protocol, Shows},
     upload::Store,
-    wire::{Caller, File, Question},
+    wire::{Caller, File, Place, Question},
 };
 use super::{Errand, Images, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Role, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, TransportError, fetch::Attachment, linger},
 };
@@ -146,6 +147,27 @@ impl Provider for Doubao {
         Some(self)
     }
 
+    /// From its end (section 8); the older route's way is not shown, and pictures are made one at a time.
+    fn continues(&self, model: &Model) -> Continues {
+        let is_picture = matches!(models::read(&model.upstream), None | Some(Wanted::Pictures));
+        match self.protocol {
+            Protocol::Chat if !is_picture => Continues::Linear,
+            Protocol::Chat | Protocol::Samantha => Continues::No,
+        }
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            self.opened(turn, &account, &thread.id);
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -153,6 +175,16 @@ impl Provider for Doubao {
     ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
         Box::pin(self.answer(ask, turn))
     }
+}
+
+/// Where in its conversation a thread stands.
+fn placed(thread: &Thread) -> Option<Place<'_>> {
+    let (section, index) = thread.more.as_deref()?.split_once(' ')?;
+    Some(Place {
+        conversation: &thread.id,
+        section,
+        index: index.parse().ok()?,
+    })
 }
 
 impl Doubao {
@@ -168,7 +200,9 @@ impl Doubao {
         for file in &asked.files {
             files.push(upload::upload(turn, &self.store, &account, file).await?);
         }
+        let continued = turn.continued();
         let question = Question {
+            place: continued.as_ref().and_then(placed),
             bot: &asked.bot,
             depth: asked.depth,
             text: &asked.text,
@@ -186,6 +220,9 @@ impl Doubao {
             Protocol::Samantha => samantha::ask(caller, &question, turn.uuid()),
         };
         request.timeout = Some(self.patience(None, false));
+        if let Some(thread) = &continued {
+            self.opened(turn, &account, &thread.id);
+        }
         let mut answer = turn.send(request).await?;
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             let (status, retry_after) = (answer.status.as_u16(), answer.retry_after());
@@ -265,18 +302,16 @@ impl Doubao {
             };
             let fed = decoder.feed(&bytes, &mut turn.events);
             if let Some(id) = decoder.conversation_id().filter(|_| !is_registered) {
-                let deletion = self
-                    .deletes_conversations
-                    .then(|| self.deletion(turn, account, id));
-                turn.opened(id, deletion);
+                self.opened(turn, account, id);
                 is_registered = true;
             }
             turn.emit_then(fed).await?;
         }
         let ended = decoder.end(&mut turn.events);
         turn.emit_then(ended).await?;
-        if let Some(id) = decoder.message_id() {
+        if let (Some(id), Some((section, index))) = (decoder.message_id(), decoder.place()) {
             turn.answered_as(id);
+            turn.remembers(&format!("{section} {index}"));
         }
         // How the older route's are looked for, nobody has shown.
         if decoder.wants_pictures() && self.protocol == Protocol::Chat {
@@ -316,6 +351,12 @@ impl Doubao {
             }
         };
         turn.until(LOOK_EVERY, LOOK_FOR, look).await.map(drop)
+    }
+
+    fn opened(&self, turn: &mut Turn, account: &Account, id: &str) {
+        let deletes = self.deletes_conversations;
+        let deletion = deletes.then(|| self.deletion(turn, account, id));
+        turn.opened(id, deletion);
     }
 
     fn deletion(&self, turn: &Turn, account: &Account, id: &str) -> Errand {

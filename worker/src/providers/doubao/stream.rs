@@ -57,6 +57,9 @@ pub(super) struct State {
 pub(super) struct Ids {
     pub(super) conversation: String,
     pub(super) message: String,
+    pub(super) section: String,
+    /// The highest index of a message that was seen.
+    pub(super) index: Option<i64>,
 }
 
 /// How far the service is with its answer.
@@ -140,6 +143,13 @@ impl Decoder {
     /// The upstream conversation, as soon as an event has named it.
     pub fn conversation_id(&self) -> Option<&str> {
         Some(self.state.ids.conversation.as_str()).filter(|id| !id.is_empty())
+    }
+
+    /// The section of the conversation and the highest index in it that were seen: what a question names that goes on from
+    /// here (section 8).
+    pub fn place(&self) -> Option<(&str, i64)> {
+        let ids = &self.state.ids;
+        Some((ids.section.as_str(), ids.index?)).filter(|(section, _)| !section.is_empty())
     }
 
     /// The upstream id of the answer, as soon as an event has named it.
@@ -239,6 +249,7 @@ impl State {
                 let meta = unpacked(data.get("meta"));
                 self.conversation(meta.get("conversation_id"));
                 self.message(meta.get("message_id"));
+                self.section(meta.get("section_id"), meta.get("index_in_conv"));
                 let content = unpacked(data.get("content"));
                 // Appended: the first sight of a block is its beginning.
                 self.blocks(&content, Change::Append, events);
@@ -288,6 +299,10 @@ impl State {
     fn ack(&mut self, data: &Value) {
         let meta = unpacked(data.get("ack_client_meta"));
         self.conversation(meta.get("conversation_id"));
+        self.section(
+            meta.get("section_id"),
+            data.pointer("/query_list/0/message_index"),
+        );
         let limit = |name: &str| {
             let ms = number(data.get("timeout_conf")?.get(name))?;
             u64::try_from(ms)
@@ -343,6 +358,14 @@ impl State {
         if !id.is_empty() && id != "0" {
             self.ids.conversation = id;
         }
+    }
+
+    fn section(&mut self, section: Option<&Value>, index: Option<&Value>) {
+        let id = id(section);
+        if !id.is_empty() && id != "0" {
+            self.ids.section = id;
+        }
+        self.ids.index = self.ids.index.max(number(index));
     }
 
     pub(super) fn message(&mut self, value: Option<&Value>) {

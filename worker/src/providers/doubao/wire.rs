@@ -47,9 +47,20 @@ pub(super) struct File {
     pub(super) older: Value,
 }
 
+/// The end of a conversation.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place<'a> {
+    pub(super) conversation: &'a str,
+    pub(super) section: &'a str,
+    /// The highest index in it.
+    pub(super) index: i64,
+}
+
 /// What is asked.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
+    /// Where it goes on; in a new conversation without.
+    pub(super) place: Option<Place<'a>>,
     pub(super) bot: &'a str,
     pub(super) depth: Depth,
     pub(super) text: &'a str,
@@ -62,7 +73,7 @@ pub(super) struct Question<'a> {
     pub(super) unix_ms: u64,
 }
 
-/// `POST /chat/completion`: asks in a new conversation; [`super::stream::Decoder`] reads the answer (section 4.3). `ids`: for
+/// `POST /chat/completion`: asks; [`super::stream::Decoder`] reads the answer (section 4.3). `ids`: for
 /// the conversation, the message, its block and the question.
 pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -> Request {
     let [conversation, message, block, unique] = ids;
@@ -88,7 +99,9 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
     let mut body = json!({
         "client_meta": {
             "local_conversation_id": local_conversation_id(question.unix_ms, conversation),
-            "conversation_id": "", "bot_id": question.bot, "last_section_id": "", "last_message_index": null,
+            "conversation_id": question.place.map_or("", |place| place.conversation), "bot_id": question.bot,
+            "last_section_id": question.place.map_or("", |place| place.section),
+            "last_message_index": question.place.map(|place| place.index),
         },
         "messages": messages,
         "option": {
@@ -96,7 +109,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
             "answer_with_suggest": false, "tts_switch": false, "need_deep_think": depth,
             "click_clear_context": false, "from_suggest": false, "is_regen": false, "is_replace": false,
             "disable_sse_cache": false, "select_text_action": "", "resend_for_regen": false, "scene_type": 0,
-            "unique_key": unique.to_string(), "start_seq": 0, "need_create_conversation": true,
+            "unique_key": unique.to_string(), "start_seq": 0, "need_create_conversation": question.place.is_none(),
             "conversation_init_option": {"need_ack_conversation": true},
             "regen_query_id": [], "edit_query_id": [], "regen_instruction": "", "no_replace_for_regen": false,
             "message_from": 0, "shared_app_name": "",
@@ -105,7 +118,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, ids: [Uuid; 4]) -
         "ext": {
             "use_deep_think": depth.to_string(), "fp": device.fp,
             "conversation_init_option": r#"{"need_ack_conversation":true}"#,
-            "commerce_credit_config_enable": "0", "sub_conv_firstmet_type": "1",
+            "commerce_credit_config_enable": "0", "sub_conv_firstmet_type": if question.place.is_some() { "0" } else { "1" },
         },
     });
     if question.pictures {

@@ -29,6 +29,7 @@ fn caller(account: &Account) -> Caller<'_> {
 
 fn question(attachments: &[File], pictures: bool) -> Question<'_> {
     Question {
+        place: None,
         bot: "7338286299411103781",
         depth: Depth::Think,
         text: "你好",

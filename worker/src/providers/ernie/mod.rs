@@ -32,6 +32,7 @@ use super::{Errand, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     impossible::OrImpossible as _,
     settings::{Problems, Settings, Vars},
     upstream::{Answer, linger},
@@ -102,6 +103,23 @@ impl Provider for Ernie {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// A question names the answer before it (sections 6 and 8).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            turn.opened(&thread.id, Some(self.deletion(&account, &thread.id)));
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -119,7 +137,12 @@ impl Ernie {
         let model = turn.model.upstream.clone();
         // Told apart from "not said": only then the short form has a member for it (section 4).
         let is_thinking_off = ask.thinking == Some(false);
+        let continued = turn.continued();
         let question = Question {
+            goes_on: continued.as_ref().and_then(|thread| {
+                let parent = thread.message.as_deref()?;
+                Some((thread.id.as_str(), parent))
+            }),
             text: &text,
             model: &model,
             is_deep: turn.model.thinking && !is_thinking_off,
@@ -128,7 +151,7 @@ impl Ernie {
         };
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         // Each remedy once: the full form with all members first, as today's page sends it (section 4).
-        let (mut form, mut may_reopen) = (Form::Full, true);
+        let (mut form, mut may_reopen) = (Form::Full, continued.is_none());
         loop {
             let refusal = match self.ask(turn, &account, question, form).await {
                 Ok(()) => return Ok(()),
@@ -147,7 +170,7 @@ impl Ernie {
         }
     }
 
-    /// One question in a new session.
+    /// One question, in a new session or at the end of one.
     async fn ask(
         &self,
         turn: &mut Turn,
@@ -159,6 +182,11 @@ impl Ernie {
             base_url: &self.base_url,
             account,
         };
+        let mut is_registered = false;
+        if let Some((id, _)) = question.goes_on {
+            turn.opened(id, Some(self.deletion(account, id)));
+            is_registered = true;
+        }
         // The time of this very try: the service refuses one that is minutes off (section 4).
         let request = wire::ask(caller, question, form, turn.unix_ms());
         let mut answer = turn.send(request).await?;
@@ -168,7 +196,6 @@ impl Ernie {
         }
         // The variable goes along, as an error within the stream has to name it as well.
         let mut decoder = Decoder::new(&account.variable);
-        let mut is_registered = false;
         while !decoder.is_over() {
             let Some(bytes) = answer.chunk().await? else {
                 // The connection's end is judged by `end`: without `is_end` it is a broken answer.

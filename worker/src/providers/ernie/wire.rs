@@ -29,6 +29,8 @@ pub(super) struct Caller<'a> {
 /// What is asked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
+    /// The session and the answer in it that it follows; `None` for the first of a new session.
+    pub(super) goes_on: Option<(&'a str, &'a str)>,
     /// The whole conversation.
     pub(super) text: &'a str,
     /// The upstream model.
@@ -63,6 +65,9 @@ pub(super) fn ask(caller: Caller<'_>, question: Question<'_>, form: Form, unix_m
     }
 }
 
+/// The parent of a session's first question.
+const NO_PARENT: &str = "0";
+
 /// `POST /eb/session/delete`.
 pub(super) fn delete(caller: Caller<'_>, session_id: &str, unix_ms: u64) -> Request {
     let body = json!({"deviceType": "pc", "sessionId": session_id, "timestamp": unix_ms});
@@ -86,8 +91,8 @@ fn full<'a>(
         is_new_yiyan: bool,
         jt: &'a str,
         text: &'a str,
-        // Null, and not left out: the page sends every member (section 4).
-        session_id: (),
+        // Null for a new one, and not left out: the page sends every member (section 4).
+        session_id: Option<&'a str>,
         session_name: &'static str,
         plugin_ids: &'static str,
         r#type: u8,
@@ -106,8 +111,9 @@ fn full<'a>(
         is_agent_square: bool,
         no_multi_reply: bool,
         share_cont_chat: (),
-        parent_chat_id: &'static str,
+        parent_chat_id: &'a str,
     }
+    let (session_id, parent_chat_id) = question.goes_on.unzip();
     Full {
         sign: account.sign.expose(),
         timestamp: unix_ms,
@@ -115,7 +121,7 @@ fn full<'a>(
         is_new_yiyan: true,
         jt: account.jt.expose(),
         text: question.text,
-        session_id: (),
+        session_id,
         session_name: "",
         plugin_ids: "",
         // What the page sends for a chat; nothing else was seen.
@@ -134,7 +140,7 @@ fn full<'a>(
         no_multi_reply: false,
         share_cont_chat: (),
         // Section 8: a new session's first question has no parent.
-        parent_chat_id: "0",
+        parent_chat_id: parent_chat_id.unwrap_or(NO_PARENT),
     }
 }
 
@@ -151,22 +157,23 @@ fn short<'a>(
         device_type: &'static str,
         text: &'a str,
         model: &'a str,
-        session_id: &'static str,
+        session_id: &'a str,
         session_name: &'static str,
-        parent_chat_id: &'static str,
+        parent_chat_id: &'a str,
         is_new_yiyan: bool,
         #[serde(skip_serializing_if = "Option::is_none")]
         deep_thought_status: Option<u8>,
     }
+    let (session_id, parent_chat_id) = question.goes_on.unwrap_or(("", NO_PARENT));
     Short {
         sign: account.sign.expose(),
         timestamp: unix_ms,
         device_type: "pc",
         text: question.text,
         model: question.model,
-        session_id: "",
+        session_id,
         session_name: "",
-        parent_chat_id: "0",
+        parent_chat_id,
         is_new_yiyan: true,
         // Not a member of this form, but the only way to say it.
         deep_thought_status: question.is_thinking_off.then_some(OFF),
@@ -214,6 +221,7 @@ mod tests {
 
     fn question(is_thinking_off: bool) -> Question<'static> {
         Question {
+            goes_on: None,
             text: "你好 \"?\"",
             model: "EB50",
             is_deep: !is_thinking_off,

@@ -38,6 +38,7 @@ use super::{Errand, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pace, Pool, Quota, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::{Request, fetch::Attachment},
 };
@@ -225,6 +226,25 @@ impl Provider for Kimi {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// A question names the chat's last answer (section 4.2).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let (messenger, now) = (turn.messenger(), turn.unix_ms() / 1000);
+            let access = session::access(&account, &messenger, &self.hosts, now).await?;
+            turn.opened(&thread.id, self.errand(&account, &access, &thread.id));
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -369,17 +389,26 @@ impl Kimi {
             // Within the try: a file's id belongs to the token that uploaded it.
             file_ids.push(upload::upload(turn, caller, file, &account.variable).await?);
         }
+        let continued = turn.continued();
         let question = Question {
             shape,
+            goes_on: continued.as_ref().and_then(|thread| {
+                let parent = thread.message.as_deref()?;
+                Some((thread.id.as_str(), parent))
+            }),
             thinking: asked.thinking,
             search: asked.search,
             prompt: &asked.prompt,
             file_ids: &file_ids,
         };
         let variable = &account.variable;
+        let mut is_registered = false;
+        if let Some(thread) = &continued {
+            turn.opened(&thread.id, self.errand(account, access, &thread.id));
+            is_registered = true;
+        }
         let mut stream = Stream::open(self.transport, turn, caller, &question, variable).await?;
         let mut decoder = Decoder::new(variable).keeping_calls(turn.offered());
-        let mut is_registered = false;
         while !decoder.is_over() {
             // After `done` only the trailer can follow, and a live stream ends without it (section 6.1).
             let chunk = if decoder.is_done() {
@@ -397,8 +426,7 @@ impl Kimi {
             let fed = decoder.feed(&bytes, &mut turn.events);
             // Before the events go out: a client that leaves with the first of them must leave nothing behind.
             if let Some(chat_id) = decoder.chat_id().filter(|_| !is_registered) {
-                let deletion = self.deletion(account, access, chat_id);
-                turn.opened(chat_id, (!self.keeps_chats).then(|| Errand::new(deletion)));
+                turn.opened(chat_id, self.errand(account, access, chat_id));
                 is_registered = true;
             }
             turn.emit_then(fed).await?;
@@ -416,6 +444,12 @@ impl Kimi {
             stream.close().await;
         }
         Ok(())
+    }
+
+    /// The deletion of a chat; `None` where the settings leave it.
+    fn errand(&self, account: &Account, access: &Arc<Access>, chat_id: &str) -> Option<Errand> {
+        let deletion = self.deletion(account, access, chat_id);
+        (!self.keeps_chats).then(|| Errand::new(deletion))
     }
 
     /// The deletion of a chat, with the account's token of that moment: a rotation ends the older ones.

@@ -69,6 +69,8 @@ pub(super) struct Caller<'a> {
 pub(super) struct Question<'a> {
     /// How the model is asked for.
     pub(super) shape: &'a Shape,
+    /// The chat and the answer in it that it follows; `None` for the first of a new chat.
+    pub(super) goes_on: Option<(&'a str, &'a str)>,
     /// `options.thinking`.
     pub(super) thinking: bool,
     /// With the search tool.
@@ -100,6 +102,10 @@ impl Question<'_> {
             "message": {"role": "user", "blocks": blocks, "scenario": shape.scenario},
             "options": {"thinking": self.thinking},
         });
+        if let Some((chat_id, parent_id)) = self.goes_on {
+            body["chat_id"] = json!(chat_id);
+            body["message"]["parent_id"] = json!(parent_id);
+        }
         if let Some(id) = &shape.kimiplus_id {
             body["kimiplus_id"] = json!(id);
         }
@@ -373,6 +379,7 @@ mod tests {
     fn the_body_has_the_pages_form() {
         let shape = |upstream: &str| models::shapes(upstream, true, None, &[]).remove(0);
         let question = Question {
+            goes_on: None,
             shape: &shape("k2d6"),
             thinking: true,
             search: true,
@@ -406,6 +413,7 @@ mod tests {
             ),
         ] {
             let question = Question {
+                goes_on: None,
                 shape: &shape(upstream),
                 search: false,
                 file_ids: &[],

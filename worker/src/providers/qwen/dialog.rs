@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     chat::ProviderError,
-    providers::Turn,
+    conversations::Thread,
+    providers::{Errand, Turn},
     upstream::{fetch::Attachment, linger},
 };
 
@@ -32,6 +33,8 @@ pub(super) struct Dialog {
 
 /// What a turn asks.
 pub(super) struct Asked<'a> {
+    /// In which session; a new one without.
+    pub(super) goes_on: Option<&'a Thread>,
     /// The conversation as one text.
     pub(super) prompt: &'a str,
     /// The last message's pictures and documents.
@@ -45,6 +48,17 @@ pub(super) struct Asked<'a> {
 }
 
 impl Dialog {
+    /// The call that deletes a session; `None` where the settings leave it.
+    pub(super) fn deletion(&self, account: &Account, session_id: &str) -> Option<Errand> {
+        let caller = Caller {
+            base_url: &self.base_url,
+            user_agent: &self.user_agent,
+            account,
+        };
+        let deletes = self.deletes_sessions;
+        deletes.then(|| wire::delete_session(caller, session_id).into())
+    }
+
     /// One turn with a leased account.
     ///
     /// # Errors
@@ -72,6 +86,10 @@ impl Dialog {
         }
         // The files first: the question names them.
         let question = Question {
+            goes_on: asked.goes_on.and_then(|thread| {
+                let parent = thread.message.as_deref()?;
+                Some((thread.id.as_str(), parent))
+            }),
             model: asked.model,
             thinking: asked.thinking,
             search: asked.search,
@@ -80,6 +98,12 @@ impl Dialog {
             prompt: asked.prompt,
             items,
         };
+        let mut is_registered = false;
+        if let Some(thread) = asked.goes_on {
+            turn.opened(&thread.id, self.deletion(account, &thread.id));
+            turn.remembers(Generation::Dialog.word());
+            is_registered = true;
+        }
         // Not by the turn, whose error no longer tells that nobody was there from other faults.
         let sent = turn.messenger().send(wire::ask(caller, question)).await;
         let mut answer = sent.map_err(Failure::from)?;
@@ -99,7 +123,6 @@ impl Dialog {
         }
         memory.has_answered(Generation::Dialog);
         let mut decoder = Decoder::new(&account.variable);
-        let mut is_registered = false;
         let mut is_over = false;
         // The connection may stay open behind the answer, or break: that is nobody's business.
         while !decoder.is_finished() {
@@ -112,8 +135,8 @@ impl Dialog {
             // Before the events go out: a client that leaves with the first of them must leave nothing behind.
             // Once: every event names it.
             if let Some(session_id) = decoder.session_id().filter(|_| !is_registered) {
-                let delete = || wire::delete_session(caller, session_id).into();
-                turn.opened(session_id, self.deletes_sessions.then(delete));
+                turn.opened(session_id, self.deletion(account, session_id));
+                turn.remembers(Generation::Dialog.word());
                 is_registered = true;
             }
             turn.emit_then(fed).await?;

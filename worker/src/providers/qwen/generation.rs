@@ -24,6 +24,16 @@ pub(super) enum Protocol {
     Only(Generation),
 }
 
+impl Generation {
+    /// What a conversation is remembered by ([`crate::conversations::Thread::more`]).
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Chat2 => "chat2",
+            Self::Dialog => "dialog",
+        }
+    }
+}
+
 impl Protocol {
     /// Reads `QWEN_PROTOCOL`.
     pub(super) fn read(text: Option<&str>, problems: &mut Problems) -> Self {

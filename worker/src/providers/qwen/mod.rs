@@ -34,6 +34,7 @@ use crate::{
         emulate::{plan::OwnTools, turn::Taken},
         fields,
     },
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
 };
@@ -146,6 +147,27 @@ impl Provider for Qwen {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// Both generations know what stood last, and nothing of branches (sections 9 and 11.6).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let deletion = match Self::remembered(thread).0 {
+                Generation::Chat2 => chat2::deletion(&self.chat2, &account, &thread.id),
+                Generation::Dialog => self.dialog.deletion(&account, &thread.id),
+            };
+            turn.opened(&thread.id, deletion);
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -168,7 +190,11 @@ impl Qwen {
                 "The conversation holds no text and no attachment.",
             ));
         }
-        let (first, other) = self.memory.order();
+        let (first, other) = match turn.continued() {
+            // A conversation of one generation means nothing to the other.
+            Some(thread) => (Self::remembered(&thread).0, None),
+            None => self.memory.order(),
+        };
         let absent = match self.ask(first, ask, turn, &account, &prompt, &files).await {
             Err(Failure::Absent(error)) => error,
             answered => return answered.map_err(Failure::into_error),
@@ -203,9 +229,17 @@ impl Qwen {
         let thinking = ask.thinking.unwrap_or(turn.model.thinking);
         let search = ask.search.unwrap_or(turn.model.search);
         let model = turn.model.upstream.clone();
+        let thread = turn.continued();
         match generation {
             Generation::Chat2 => {
                 let asked = chat2::Asked {
+                    goes_on: thread.as_ref().and_then(|thread| {
+                        Some(chat2::GoesOn {
+                            session_id: &thread.id,
+                            parent: thread.message.as_deref()?,
+                            topic_id: Self::remembered(thread).1?,
+                        })
+                    }),
                     prompt,
                     files,
                     model: models::of_chat2(&model),
@@ -215,6 +249,7 @@ impl Qwen {
             }
             Generation::Dialog => {
                 let asked = dialog::Asked {
+                    goes_on: thread.as_ref(),
                     prompt,
                     files,
                     model: &model,
@@ -225,6 +260,17 @@ impl Qwen {
                     .answer(&self.memory, turn, account, &asked)
                     .await
             }
+        }
+    }
+
+    /// Which generation a conversation is of, and its topic where it has one.
+    fn remembered(thread: &Thread) -> (Generation, Option<&str>) {
+        let more = thread.more.as_deref().unwrap_or_default();
+        match more.split_once(' ') {
+            Some((word, topic)) if word == Generation::Chat2.word() => {
+                (Generation::Chat2, Some(topic))
+            }
+            Some(_) | None => (Generation::Dialog, None),
         }
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Caller<'a> {
 /// What a question is made of.
 #[derive(Debug)]
 pub(super) struct Question<'a> {
+    /// The session and the answer in it that it follows; `None` for the first of a new session.
+    pub(super) goes_on: Option<(&'a str, &'a str)>,
     /// The upstream model.
     pub(super) model: &'a str,
     /// `deepThink`.
@@ -48,9 +50,15 @@ pub(super) fn ask(caller: Caller<'_>, question: Question<'_>) -> Request {
     let mut contents =
         vec![json!({"role": "user", "contentType": "text", "content": question.prompt})];
     contents.extend(question.items);
+    let (session_id, parent) = question.goes_on.unwrap_or_default();
+    let action = if session_id.is_empty() {
+        "new_top"
+    } else {
+        "chat"
+    };
     let body = json!({
         "action": "next", "mode": "chat", "model": question.model, "requestId": question.request_id,
-        "sessionId": "", "sessionType": "text_chat", "parentMsgId": "", "userAction": "new_top",
+        "sessionId": session_id, "sessionType": "text_chat", "parentMsgId": parent, "userAction": action,
         "params": {
             "fileUploadBatchId": question.batch_id,
             "searchType": if question.search { "depth" } else { "" },

@@ -52,10 +52,12 @@ use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
     chat::{
-        ChatRequest, Field, ProviderError, Support,
+        ChatRequest, Field, Kind as ErrorKind, ProviderError, Support,
         emulate::{plan::OwnTools, turn::Taken},
         fields,
+        media::Makes,
     },
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, linger},
 };
@@ -221,6 +223,30 @@ impl Provider for QwenIntl {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// A question names the chat's last answer; a chat makes one answer at a time (sections 4.3 and 9).
+    fn continues(&self, model: &Model) -> Continues {
+        match model.makes {
+            Makes::Text => Continues::Linear,
+            _ => Continues::No,
+        }
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let access = login::token(&self.site, turn, &account).await?;
+            turn.opened(
+                &thread.id,
+                Some(self.deletion(&account, &access, &thread.id)),
+            );
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -344,7 +370,15 @@ impl QwenIntl {
         asked: &mut Asked,
         answer: impl AsyncFn(&mut Turn, Place<'_>, &Asked) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
-        let mut chat = None;
+        let continued = turn.continued();
+        // A chat is of one kind from its beginning.
+        if let Some(thread) = &continued
+            && thread.more.as_deref() != Some(asked.kind.word())
+        {
+            let error = ProviderError::new(ErrorKind::Protocol, "the chat is of another kind");
+            return Err(error);
+        }
+        let mut chat = continued.map(|thread| thread.id);
         let result = self.tries(turn, account, asked, &mut chat, answer).await;
         // A video's chat stays until its task is over; without a task nothing is waited for.
         // Here and not where the chat was made: only now is it known that no task will come.
@@ -366,9 +400,14 @@ impl QwenIntl {
         chat: &mut Option<String>,
         answer: impl AsyncFn(&mut Turn, Place<'_>, &Asked) -> Result<T, Refusal>,
     ) -> Result<T, ProviderError> {
-        let (mut may_renew, mut may_repeat, mut may_open_anew) = (true, true, true);
+        let (mut may_renew, mut may_repeat) = (true, true);
+        // A new chat would have to be told everything.
+        let mut may_open_anew = chat.is_none();
         let mut waits = BUSY.iter();
         let mut access = login::token(&self.site, turn, account).await?;
+        if let Some(chat_id) = chat.as_deref() {
+            self.opened(turn, account, &access, chat_id, asked.kind);
+        }
         loop {
             let made = self.ask(turn, account, &access, asked, chat, &answer);
             let refusal = match made.await {
@@ -435,10 +474,8 @@ impl QwenIntl {
                 let caller = account.caller(&self.site, Some(access));
                 let request = wire::create_chat(caller, &asked.model, asked.kind, moment());
                 let id = call::call(turn, request, &account.variable, wire::chat_id).await?;
-                // A video's chat is deleted once the task is over: until then it is at work, and nothing stops it.
-                let deletion = self.deletion(account, access, &id);
                 // Registered before the question: whatever happens from here on, the chat is known.
-                turn.opened(&id, Some(deletion).filter(|_| !asked.kind.is_video()));
+                self.opened(turn, account, access, &id, asked.kind);
                 chat.insert(id)
             }
         };
@@ -448,6 +485,21 @@ impl QwenIntl {
             chat_id,
         };
         answer(turn, place, asked).await
+    }
+
+    /// The turn is in this chat, which is deleted after it; that of a video once the task is over: until then it is at work,
+    /// and nothing stops it.
+    fn opened(
+        &self,
+        turn: &mut Turn,
+        account: &Account,
+        access: &Arc<Access>,
+        chat_id: &str,
+        kind: Kind,
+    ) {
+        let deletion = self.deletion(account, access, chat_id);
+        turn.opened(chat_id, Some(deletion).filter(|_| !kind.is_video()));
+        turn.remembers(kind.word());
     }
 
     /// An answer in words.
@@ -514,8 +566,10 @@ impl QwenIntl {
     }
 
     fn question(&self, turn: &Turn, place: Place<'_>, asked: &Asked) -> crate::upstream::Request {
+        let parent = turn.continued().and_then(|thread| thread.message);
         let question = Question {
             chat_id: place.chat_id,
+            parent: parent.as_deref(),
             model: &asked.model,
             kind: asked.kind,
             prompt: &asked.prompt,

@@ -63,6 +63,8 @@ pub(super) enum Api {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Question<'a> {
     pub(super) chat_id: &'a str,
+    /// The chat's last answer; `None` in a new chat.
+    pub(super) parent: Option<&'a str>,
     pub(super) model: &'a str,
     pub(super) kind: Kind,
     pub(super) prompt: &'a str,
@@ -83,8 +85,8 @@ struct Ask<'a> {
     chat_id: &'a str,
     chat_mode: &'a str,
     model: &'a str,
-    // `null` always: one question per chat.
-    parent_id: (),
+    // `null` in a new chat.
+    parent_id: Option<&'a str>,
     messages: [Message<'a>; 1],
     timestamp: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,7 +97,7 @@ struct Ask<'a> {
 struct Message<'a> {
     fid: String,
     #[serde(rename = "parentId")]
-    parent_id: (),
+    parent_id: Option<&'a str>,
     #[serde(rename = "childrenIds")]
     children_ids: [&'a str; 0],
     role: &'a str,
@@ -159,10 +161,10 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
         chat_id: question.chat_id,
         chat_mode: "normal",
         model: question.model,
-        parent_id: (),
+        parent_id: question.parent,
         messages: [Message {
             fid: question.fid.to_string(),
-            parent_id: (),
+            parent_id: question.parent,
             children_ids: [],
             role: "user",
             content: question.prompt,

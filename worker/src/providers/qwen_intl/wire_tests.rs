@@ -87,6 +87,7 @@ fn the_set_of_headers_is_complete() {
 
 fn question<'a>(kind: Kind, files: &'a [Value]) -> Question<'a> {
     Question {
+        parent: None,
         chat_id: "c1",
         model: "qwen3.7-plus",
         kind,

@@ -35,11 +35,14 @@ use super::{Errand, Held, Images, Messenger, Model, Provider, Turn};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool, Quota},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, Request},
 };
 
 const NAME: &str = "xinghuo";
+/// What a window of the older form is remembered by.
+const CLASSIC: &str = "classic";
 
 /// Waits between tries to open a window in place of one that was lost: the service refuses to open them too fast
 /// (section 7, five seconds in all).
@@ -130,6 +133,28 @@ impl Provider for Xinghuo {
         Some(self)
     }
 
+    /// A question names the window's last `<sid>` (sections 4.3 and 8).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let caller = Caller {
+                base_url: &self.base_url,
+                account: &account,
+                form: remembered(thread),
+            };
+            opened(turn, caller, &thread.id);
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -150,6 +175,11 @@ impl Xinghuo {
             // The settings decide, else what this account's service last answered.
             form: self.form.unwrap_or_else(|| account.form()),
         };
+        let continued = turn.continued();
+        if let Some(thread) = &continued {
+            caller.form = remembered(thread);
+            question.sid.clone_from(&thread.message);
+        }
         // Before a window is opened: it must be asked in as soon as it is there.
         upload::upload(ask, turn, caller, &mut question).await?;
         // Each once: a window that is lost twice is not mended by a third.
@@ -166,8 +196,8 @@ impl Xinghuo {
             };
             let is_about_form = refusal.window == Window::Form;
             match refusal.window {
-                // What was said cannot be taken back, so nothing is tried again.
-                _ if turn.has_output() => return Err(refusal.error),
+                // What was said cannot be taken back, and a new window would have to be told everything.
+                _ if turn.has_output() || continued.is_some() => return Err(refusal.error),
                 Window::Lost | Window::Busy if may_reopen => may_reopen = false,
                 Window::Form if may_reform && refusal.is_worth_another_form(caller) => {
                     may_reform = false;
@@ -192,6 +222,12 @@ impl Xinghuo {
         question: &Question,
         earlier: &mut Option<(String, Window)>,
     ) -> Result<(), Refusal> {
+        if let Some(thread) = turn.continued() {
+            // No blank one that anybody else could be given.
+            opened(turn, caller, &thread.id);
+            let answer = put(turn, caller, question, &thread.id).await?;
+            return listen(turn, answer, &caller.account.variable).await;
+        }
         // Until the question is asked, nobody else may open a window; nor, if it never is, before this one has
         // been deleted: they would get the same one (section 4.2).
         // Held until the question is out, or the window gone (see below).
@@ -264,14 +300,7 @@ impl Xinghuo {
                 _ => {}
             }
             if let Some(claim) = self.windows.claim(caller.account, &chat_id) {
-                let delete = wire::delete(caller, &chat_id);
-                let deletion = match caller.form {
-                    Form::Classic => Errand::from(delete),
-                    // The newer call first; the old one's path may be gone (section 8).
-                    Form::Spark => Errand::from(wire::delete_batch(caller, &chat_id))
-                        .or(wire::is_deleted, delete),
-                };
-                turn.opened(&chat_id, Some(deletion));
+                opened(turn, caller, &chat_id);
                 return Ok((chat_id, turn.hold(claim)));
             }
             // A failed turn left it blank and is about to delete it; or it wants to open one itself first, and waits
@@ -284,6 +313,32 @@ impl Xinghuo {
                 return Err(error.into());
             }
         }
+    }
+}
+
+/// The turn is in this window, which is deleted after it.
+fn opened(turn: &mut Turn, caller: Caller<'_>, chat_id: &str) {
+    let delete = wire::delete(caller, chat_id);
+    let deletion = match caller.form {
+        Form::Classic => Errand::from(delete),
+        // The newer call first; the old one's path may be gone (section 8).
+        Form::Spark => {
+            Errand::from(wire::delete_batch(caller, chat_id)).or(wire::is_deleted, delete)
+        }
+    };
+    turn.opened(chat_id, Some(deletion));
+    turn.remembers(match caller.form {
+        Form::Classic => CLASSIC,
+        Form::Spark => "spark",
+    });
+}
+
+/// The form that a window was asked in.
+fn remembered(thread: &Thread) -> Form {
+    if thread.more.as_deref() == Some(CLASSIC) {
+        Form::Classic
+    } else {
+        Form::Spark
     }
 }
 
@@ -300,6 +355,7 @@ async fn question(ask: &Arc<ChatRequest>, turn: &Turn) -> Result<Question, Provi
     }
     let bot = models::bot(&turn.model);
     Ok(Question {
+        sid: None,
         text,
         thinking: bot.is_none() && ask.thinking.unwrap_or(turn.model.thinking),
         bot,

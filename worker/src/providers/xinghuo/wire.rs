@@ -46,6 +46,8 @@ pub(super) struct Caller<'a> {
 /// What a question is made of, whatever window it is asked in.
 #[derive(Debug)]
 pub(super) struct Question {
+    /// The last line `<sid>` of the window that it goes on with; `None` for the first in a window.
+    pub(super) sid: Option<String>,
     /// Section 4.4.
     pub(super) text: String,
     /// `capabilities` is `deep_think`.
@@ -118,6 +120,10 @@ pub(super) fn ask(
         form = form.text("capabilities", "");
     }
     form = form.text("chatId", chat_id);
+    let sid = question.sid.as_deref();
+    if let Some(sid) = sid.filter(|_| is_classic) {
+        form = form.text("sid", sid);
+    }
     if !question.pictures.is_empty() {
         form = form.text("fileUrl", &question.pictures.join(","));
     }
@@ -134,8 +140,11 @@ pub(super) fn ask(
         ]);
     } else {
         let options = if question.thinking { THINKING } else { FAST };
-        // Every window is new: the whole history is in the text.
-        form = form.text("options", options).text("firstChat", "true");
+        form = form.text("options", options);
+        form = match sid {
+            Some(sid) => form.text("sid", sid),
+            None => form.text("firstChat", "true"),
+        };
     }
     request
         .header("content-type", form.content_type())

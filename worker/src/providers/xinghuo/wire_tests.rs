@@ -19,6 +19,7 @@ fn chat(messages: &Value) -> ChatRequest {
 
 fn question() -> Question {
     Question {
+        sid: None,
         text: "你好\r\n--B".to_owned(),
         thinking: false,
         bot: None,

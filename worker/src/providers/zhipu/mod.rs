@@ -41,7 +41,8 @@ use self::{
 use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
-    chat::{ChatRequest, Field, ProviderError, Support, fields},
+    chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::{Answer, fetch::Attachment, linger},
 };
@@ -184,6 +185,30 @@ impl Provider for Zhipu {
         Some(self)
     }
 
+    /// A conversation goes on from its end (section 8); drawings and videos are made one at a time.
+    fn continues(&self, model: &Model) -> Continues {
+        match models::route(&model.upstream, model.thinking).mode {
+            Mode::Think | Mode::Plain => Continues::Linear,
+            Mode::Draw | Mode::Film | Mode::Research => Continues::No,
+        }
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let renewal = account.renewal(turn.messenger(), &self.site);
+            let access = account.tokens.current(renewal).await?;
+            let assistant_id = thread.more.as_deref().unwrap_or_default();
+            let deletion = self.deletion(&account, &access, assistant_id, &thread.id);
+            turn.opened(&thread.id, deletion);
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -308,8 +333,27 @@ impl Zhipu {
         let variable = &account.variable;
         // Only what is not uploaded yet: a second try with another token goes on with what the first one left.
         upload::upload(turn, caller, variable, &asked.files, &mut asked.items).await?;
+        let continued = turn.continued();
+        let mut is_registered = false;
+        if let Some(thread) = &continued {
+            // It belongs to the assistant that began it (section 8).
+            if thread.more.as_deref() != Some(asked.route.assistant_id) {
+                return Err(ProviderError::new(
+                    Kind::Protocol,
+                    "the conversation is another assistant's",
+                )
+                .into());
+            }
+            turn.opened(
+                &thread.id,
+                self.deletion(account, access, asked.route.assistant_id, &thread.id),
+            );
+            turn.remembers(asked.route.assistant_id);
+            is_registered = true;
+        }
         let question = Question {
             route: asked.route,
+            conversation_id: continued.as_ref().map_or("", |thread| &thread.id),
             search: asked.search,
             prompt: &asked.prompt,
             ratio: asked.ratio,
@@ -322,7 +366,6 @@ impl Zhipu {
         if answer.status.as_u16() != 200 || !answer.is_event_stream().await {
             return self.whole(turn, answer, account, asked, decoder).await;
         }
-        let mut is_registered = false;
         while !decoder.is_over() {
             let Some(bytes) = answer.chunk().await.map_err(ProviderError::from)? else {
                 break;
@@ -330,8 +373,9 @@ impl Zhipu {
             let read = decoder.read(&bytes, &mut turn.events);
             // Before the events go out: a client that leaves then must leave nothing behind.
             if let Some(id) = decoder.conversation_id().filter(|_| !is_registered) {
-                let deletion = self.deletion(account, access, asked.route, id);
+                let deletion = self.deletion(account, access, asked.route.assistant_id, id);
                 turn.opened(id, deletion);
+                turn.remembers(asked.route.assistant_id);
                 is_registered = true;
             }
             turn.emit_then(read).await?;
@@ -372,8 +416,9 @@ impl Zhipu {
                 // The token of this moment, as none was handed in.
                 && let Some(access) = account.tokens.latest()
             {
-                let deletion = self.deletion(account, &access, asked.route, id);
+                let deletion = self.deletion(account, &access, asked.route.assistant_id, id);
                 turn.opened(id, deletion);
+                turn.remembers(asked.route.assistant_id);
             }
             if turn.emit_then(read).await? {
                 return Ok(());
@@ -399,12 +444,12 @@ impl Zhipu {
         &self,
         account: &Account,
         access: &Arc<Access>,
-        route: Route<'_>,
+        assistant_id: &str,
         conversation_id: &str,
     ) -> Option<Errand> {
         // Clones of the account's own: the deletion may come when the token has rotated.
         let (site, tokens) = (self.site.clone(), account.tokens.clone());
-        let (used, assistant_id) = (Arc::clone(access), route.assistant_id.to_owned());
+        let (used, assistant_id) = (Arc::clone(access), assistant_id.to_owned());
         let conversation_id = conversation_id.to_owned();
         let build = move || {
             // After a refusal there may be none; then the one that the answer came with is the best there is.

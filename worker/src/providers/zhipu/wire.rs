@@ -49,6 +49,8 @@ pub(super) struct Caller<'a> {
 pub(super) struct Question<'a> {
     /// Whom.
     pub(super) route: Route<'a>,
+    /// In which conversation; "" for a new one.
+    pub(super) conversation_id: &'a str,
     /// `is_networking`.
     pub(super) search: bool,
     /// The one text item.
@@ -120,7 +122,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
     let body = Ask {
         assistant_id: route.assistant_id,
         // There is no call that creates one, and one that the service has not made answers nothing (section 8).
-        conversation_id: "",
+        conversation_id: question.conversation_id,
         project_id: "",
         chat_type: "user_chat",
         messages: [Message {

@@ -30,6 +30,7 @@ fn asked(id: &str, thinking: bool, search: bool, items: &[Value]) -> (Request, V
     let (site, token) = (site(), Secret::new("access"));
     let model = models::find(id).unwrap();
     let question = Question {
+        conversation_id: "",
         ratio: "1:1",
         route: models::route(&model.upstream, thinking),
         search,

@@ -28,6 +28,10 @@ pub(super) struct Echo {
     pub(super) user: Option<Text>,
     pub(super) safety_identifier: Option<Text>,
     pub(super) prompt_cache_key: Option<Text>,
+    /// The response that it goes on from.
+    pub(super) previous: Option<String>,
+    /// It is kept for a while.
+    pub(super) is_kept: bool,
 }
 
 impl Echo {
@@ -57,8 +61,7 @@ impl Echo {
             max_tool_calls: self.max_tool_calls,
             model: &self.model,
             parallel_tool_calls: self.parallel_tool_calls.unwrap_or(true),
-            // A field that is always null is of the unit type, which is written so.
-            previous_response_id: (),
+            previous_response_id: self.previous.as_deref(),
             prompt_cache_key: self.prompt_cache_key.as_ref(),
             reasoning: Reasoning {
                 effort: self.effort.as_ref(),
@@ -66,7 +69,7 @@ impl Echo {
             },
             safety_identifier: self.safety_identifier.as_ref(),
             service_tier: "default",
-            store: false,
+            store: self.is_kept,
             temperature: (),
             text: Form {
                 format: Said::or(self.format.as_ref(), json!({"type": "text"})),
@@ -108,7 +111,7 @@ struct Response<'a> {
     max_tool_calls: Option<u64>,
     model: &'a str,
     parallel_tool_calls: bool,
-    previous_response_id: (),
+    previous_response_id: Option<&'a str>,
     prompt_cache_key: Option<&'a Text>,
     reasoning: Reasoning<'a>,
     safety_identifier: Option<&'a Text>,

@@ -1,9 +1,10 @@
-//! `POST /v1/responses`, the door that Codex and the newer SDKs speak, and what stands around it. A response is answered
-//! and forgotten: whatever needs a memory of it is told that there is none. Source: doors.md sections 4 to 10.
+//! `POST /v1/responses`, the door that Codex and the newer SDKs speak, and what stands around it. A response is kept for a
+//! while, for what goes on from it, unless its caller or the owner says otherwise ([`state`]). Source: doors.md sections 4 to 10.
 
 mod body;
 mod builtin;
 mod echo;
+mod state;
 mod toolbox;
 mod unwrap;
 mod voice;
@@ -13,15 +14,16 @@ use std::sync::Arc;
 use actix_web::{
     HttpRequest, HttpResponse,
     http::header,
-    web::{Data, Path, Payload},
+    web::{Data, Path, Payload, Query},
 };
 use bytes::Bytes;
+use serde::Deserialize;
 
 pub(in crate::http) use self::voice::ResponsesVoice;
 
 use crate::{
     app::App,
-    chat::{ChatRequest, Invalid},
+    chat::{ChatRequest, Invalid, aside::aside},
     http::{
         answering::{self, Question},
         auth::Principal,
@@ -40,14 +42,17 @@ pub async fn create(
     app: Data<App>,
     payload: Payload,
 ) -> Result<HttpResponse, ApiError> {
-    let (asked, admission) = answering::take_in(&http, &app, payload, body::read).await?;
+    let taken = answering::take_in(&http, &app, payload, |body, most| Ok((body, most)));
+    let ((body, most_pieces), admission) = taken.await?;
+    let (body, plan) = state::recall(&app, &caller.id, body).await?;
+    let asked = aside(body.len(), move || body::read(body, most_pieces)).await?;
     let request = Arc::new(asked.request);
     // Thinking is told where a summary of it is asked for, and in no other form: clients take a text for the answer.
     let reasoning = match asked.echo.summary {
         Some(_) => ReasoningFormat::Field,
         None => ReasoningFormat::Hidden,
     };
-    let voice = ResponsesVoice::new(asked.echo, asked.toolbox);
+    let voice = ResponsesVoice::new(asked.echo, asked.toolbox).planned(plan);
     let question = Question {
         request,
         more: Vec::new(),
@@ -80,12 +85,74 @@ pub(super) fn read_for_chat(
     })
 }
 
-/// A response that was answered before, and whatever can be asked of it: none is kept.
+/// `GET /v1/responses/{id}`: a response that was answered before.
 ///
 /// # Errors
-/// 401; 404 `response_not_found`.
-pub async fn stored(_: Principal, id: Path<String>) -> Result<HttpResponse, ApiError> {
-    Err(ApiError::response_not_found(&id))
+/// 401; 404 `response_not_found`, also for another caller's; 503 where the store does not answer.
+pub async fn stored(
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    let response = state::response(&app, &caller.id, &id).await?;
+    Ok(HttpResponse::Ok()
+        .content_type("application/json")
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .body(response))
+}
+
+/// `DELETE /v1/responses/{id}`.
+///
+/// # Errors
+/// As [`stored`].
+pub async fn forget(
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    Ok(HttpResponse::Ok().json(state::forget(&app, &caller.id, &id).await?))
+}
+
+/// Which of a list's items are wanted.
+#[derive(Debug, Default, Deserialize)]
+pub struct Wanted {
+    /// `asc`, or what is usual: the newest first.
+    order: Option<String>,
+    /// How many.
+    limit: Option<usize>,
+    /// The item behind which they begin.
+    after: Option<String>,
+}
+
+/// `GET /v1/responses/{id}/input_items`: what it answers.
+///
+/// # Errors
+/// As [`stored`].
+pub async fn input_items(
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+    wanted: Query<Wanted>,
+) -> Result<HttpResponse, ApiError> {
+    let items = state::input_items(&app, &caller.id, &id, &wanted).await?;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(items))
+}
+
+/// `POST /v1/responses/{id}/cancel`: nothing is answered in the background, so there is nothing to cancel.
+///
+/// # Errors
+/// As [`stored`]; 400 for one that is there.
+pub async fn cancel(
+    caller: Principal,
+    app: Data<App>,
+    id: Path<String>,
+) -> Result<HttpResponse, ApiError> {
+    state::response(&app, &caller.id, &id).await?;
+    Err(ApiError::bad_request(
+        "Only background responses can be cancelled, and this one is complete.".to_owned(),
+    ))
 }
 
 /// `POST /v1/responses/compact`, which only the service's own clients ask for.

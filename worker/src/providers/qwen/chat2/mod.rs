@@ -36,7 +36,7 @@ use super::{
 };
 use crate::{
     chat::ChatEvent,
-    providers::{Messenger, Turn},
+    providers::{Errand, Messenger, Turn},
     upstream::fetch::Attachment,
 };
 
@@ -101,8 +101,21 @@ pub(super) struct Settings {
     pub(super) repeats: Repeats,
 }
 
+/// The session that a question goes on with.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GoesOn<'a> {
+    /// 32 hex.
+    pub(super) session_id: &'a str,
+    /// The id of the request before.
+    pub(super) parent: &'a str,
+    /// 32 hex.
+    pub(super) topic_id: &'a str,
+}
+
 /// What a turn asks.
 pub(super) struct Asked<'a> {
+    /// In which session; a new one without.
+    pub(super) goes_on: Option<GoesOn<'a>>,
     /// The conversation as one text.
     pub(super) prompt: &'a str,
     /// The last message's pictures.
@@ -167,11 +180,16 @@ async fn ask(
     let client = contact.client(account);
     // Without hyphens: `req_id` and its kin are 32 digits (section 11.6).
     let hex = |turn: &Turn| turn.uuid().simple().to_string();
-    let session_id = hex(turn);
+    let request_id = hex(turn);
+    let (session_id, topic_id) = match asked.goes_on {
+        Some(goes_on) => (goes_on.session_id.to_owned(), goes_on.topic_id.to_owned()),
+        None => (hex(turn), hex(turn)),
+    };
     let question = Question {
-        request_id: &hex(turn),
+        request_id: &request_id,
+        parent: asked.goes_on.map(|goes_on| goes_on.parent),
         session_id: &session_id,
-        topic_id: &hex(turn),
+        topic_id: &topic_id,
         model: asked.model,
         is_deep: asked.is_deep,
         prompt: asked.prompt,
@@ -185,9 +203,9 @@ async fn ask(
     };
     let request = wire::ask(client, &seal, &question);
     // The session is ours to name, so it can be deleted from now on, whatever comes of it (section 11.10).
-    let deletes = settings.deletes_sessions;
-    let deletion = deletes.then(|| wire::delete_session(client, &session_id).into());
+    let deletion = deletion(settings, account, &session_id);
     turn.opened(&session_id, deletion);
+    turn.remembers(&format!("{} {topic_id}", Generation::Chat2.word()));
     // By the messenger: the turn's own error no longer tells that nobody was there.
     let sent = contact.messenger.send(request).await.map_err(Failure::from);
     let mut answer = match sent {
@@ -223,6 +241,8 @@ async fn ask(
         // Suspects are only taken at the beginning: what is held back then has not been sent.
         Decoder::new(&account.remedy()).answering(asked.prompt, settings.repeats.suspect());
     let read = read(turn, answer, &mut decoder, &settings.repeats).await;
+    // The next question's parent is this one's request (section 11.6).
+    turn.answered_as(&request_id);
     let keyring = &account.standing.keyring;
     let is_streak = match &read {
         Ok(()) => {
@@ -276,16 +296,22 @@ async fn read(
             "the service rewrote what it had said"
         );
     }
-    // After the end: a later event may name another one.
-    if let Some(message) = decoder.message_id() {
-        turn.answered_as(message);
-    }
     turn.emit().await?;
     // A body that has not ended is read to its end, so that the connection is free again.
     if !is_over {
         crate::upstream::linger::let_end(answer).await;
     }
     Ok(())
+}
+
+/// The call that deletes a session; `None` where the settings leave it.
+pub(super) fn deletion(settings: &Settings, account: &Account, session_id: &str) -> Option<Errand> {
+    let client = Client {
+        hosts: &settings.hosts,
+        account,
+    };
+    let deletes = settings.deletes_sessions;
+    deletes.then(|| wire::delete_session(client, session_id).into())
 }
 
 /// Nobody has taken the question: there is no session to delete.

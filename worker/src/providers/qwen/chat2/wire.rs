@@ -129,6 +129,8 @@ pub(super) fn signed_post(
 pub(super) struct Question<'a> {
     /// 32 hex, new for every attempt.
     pub(super) request_id: &'a str,
+    /// The request before in the same session; `None` for the first.
+    pub(super) parent: Option<&'a str>,
     /// 32 hex.
     pub(super) session_id: &'a str,
     /// 32 hex.
@@ -203,11 +205,14 @@ pub(super) fn ask(client: Client<'_>, seal: &Seal<'_>, question: &Question<'_>) 
     messages.extend(serde_json::value::to_raw_value(&text));
     let body = Ask {
         req_id: question.request_id,
-        parent_req_id: "0",
+        parent_req_id: question.parent.unwrap_or("0"),
         messages,
         scene: "chat",
         sub_scene: "",
-        scene_param: "first_turn",
+        scene_param: match question.parent {
+            Some(_) => "continue_chat",
+            None => "first_turn",
+        },
         session_id: question.session_id,
         biz_id: "ai_qwen",
         topic_id: question.topic_id,

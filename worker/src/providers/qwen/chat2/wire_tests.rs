@@ -33,6 +33,7 @@ fn body(request: &Request) -> String {
 }
 
 const QUESTION: Question<'_> = Question {
+    parent: None,
     request_id: "0123456789abcdef0123456789abcdef",
     session_id: "fedcba9876543210fedcba9876543210",
     topic_id: "00112233445566778899aabbccddeeff",

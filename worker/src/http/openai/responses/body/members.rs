@@ -283,6 +283,8 @@ impl Body<'_> {
             user: self.user,
             safety_identifier: self.safety_identifier.clone(),
             prompt_cache_key: self.prompt_cache_key.clone(),
+            previous: None,
+            is_kept: false,
         };
         let request = ChatRequest {
             tools,

@@ -34,7 +34,11 @@ use self::{
     outputs::{Outputs, Status},
     thought::Thought,
 };
-use super::{echo::Echo, toolbox::Toolbox};
+use super::{
+    echo::Echo,
+    state::{Keeper, Plan},
+    toolbox::Toolbox,
+};
 use crate::{
     chat::{FinishReason, Kind, ToolCallDelta, Usage},
     http::{
@@ -70,6 +74,8 @@ pub(in crate::http) struct ResponsesVoice {
     chars: usize,
     bytes: usize,
     end: Option<FinishReason>,
+    /// Keeps the response when it is told.
+    keeper: Option<Keeper>,
 }
 
 /// The item that is being said.
@@ -103,6 +109,29 @@ impl ResponsesVoice {
             chars: 0,
             bytes: 0,
             end: None,
+            keeper: None,
+        }
+    }
+
+    /// What it goes on from, and what becomes of it when it is told.
+    #[must_use]
+    pub(in crate::http) fn planned(mut self, plan: Plan) -> Self {
+        self.echo.previous = plan.previous;
+        self.echo.is_kept = plan.keeper.is_some();
+        self.keeper = plan.keeper;
+        self
+    }
+
+    /// The response as it ends is kept, with all that a stream does not repeat, where it is to be and not too long.
+    fn keep(&mut self, state: &State<'_>) {
+        let Some(keeper) = self.keeper.take() else {
+            return;
+        };
+        self.echo.is_kept = keeper.takes(self.outputs.json().len());
+        if self.echo.is_kept {
+            let (echo, outputs) = (&self.echo, self.outputs.json());
+            let response = echo.response(&self.id, self.created, outputs, state, true);
+            keeper.keep(&self.id, response);
         }
     }
 
@@ -391,6 +420,7 @@ impl Voice for ResponsesVoice {
             Some(_) => "response.incomplete",
             None => "response.completed",
         };
+        self.keep(&state);
         self.tell(out, kind, &state);
     }
 
@@ -442,6 +472,7 @@ impl Voice for ResponsesVoice {
         self.end(out, whole.finish.unwrap_or(FinishReason::Stop));
         debug_assert!(nowhere.is_empty(), "an answer in one piece has events");
         let state = State::of(self.end.unwrap_or(FinishReason::Stop), usage);
+        self.keep(&state);
         let (echo, outputs) = (&self.echo, self.outputs.json());
         echo.response(&self.id, self.created, outputs, &state, true)
             .into_bytes()
