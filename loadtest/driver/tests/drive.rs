@@ -287,7 +287,7 @@ fn what_a_gateway_loses_repeats_or_refuses_is_seen() {
     );
     assert!(!is_well);
     assert!(
-        results["load"]["failures"]["a stream without [DONE]"].as_u64() > Some(0),
+        results["load"]["failures"]["a stream without an end"].as_u64() > Some(0),
         "{results}"
     );
 }

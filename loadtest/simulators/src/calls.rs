@@ -300,14 +300,17 @@ mod tests {
                 turn("user", &format!("{AGAIN}{fact}{end}\n\n{line}")),
             ]
         };
-        assert_eq!(broken_rule(&chat("<calls-zz", "it ended", SEND)), None);
+        assert_eq!(
+            broken_rule(&chat("<calls-zz", "it ended", SEND), |_| 0),
+            None
+        );
         for broken in [
             chat("", "it ended", SEND),
             chat("x", "", SEND),
             chat("x", &"long ".repeat(41), SEND),
             chat("x", "it ended", ". Stop it!"),
         ] {
-            assert!(broken_rule(&broken).is_some(), "{broken:?}");
+            assert!(broken_rule(&broken, |_| 0).is_some(), "{broken:?}");
         }
     }
 }

@@ -206,7 +206,7 @@ mod tests {
             .messages
             .remove(1);
         let point = Point::after(ASKER, &asked, &heard);
-        assert_eq!(Point::before(ASKER, &next), Some((point.clone(), 2)));
+        assert_eq!(Point::before(ASKER, &next), Some((point, 2)));
         // And the turn behind it, whose point is told from another split.
         let second = Point::after(ASKER, &next, &answer("done"));
         let mut third = result;

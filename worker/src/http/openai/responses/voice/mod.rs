@@ -115,7 +115,7 @@ impl ResponsesVoice {
 
     /// What it goes on from, and what becomes of it when it is told.
     #[must_use]
-    pub(in crate::http) fn planned(mut self, plan: Plan) -> Self {
+    pub(super) fn planned(mut self, plan: Plan) -> Self {
         self.echo.previous = plan.previous;
         self.echo.is_kept = plan.keeper.is_some();
         self.keeper = plan.keeper;
