@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use md5::{Digest as _, Md5};
+use rand::distr::{Alphanumeric, SampleString as _};
 
 use super::{json::Json, text::Text};
 
@@ -10,6 +11,17 @@ use super::{json::Json, text::Text};
 const MOST_NAME_CHARS: usize = 64;
 /// What is left of a longer one; the rest tells it from others that begin alike.
 const NAME_HASH_CHARS: usize = 6;
+
+/// Letters and digits of a call's id behind its prefix.
+const ID_CHARS: usize = 24;
+
+/// An id for a call whose model gave none: `call_` and random letters and digits, never a number that counts, since workers
+/// restart and turns repeat. Source: tools.md section 11.
+pub(crate) fn new_id() -> String {
+    let mut id = String::from("call_");
+    Alphanumeric.append_string(&mut rand::rng(), &mut id, ID_CHARS);
+    id
+}
 
 /// Something that the caller runs for the model.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -119,8 +119,12 @@ impl Control {
         inner.next_id += 1;
         let id = inner.next_id;
         let told_before = |mark: &str| {
+            // Questions alone: what a conversation was opened with is told again with the first of them in the log.
             let is_earlier = |known: &&Call| {
-                known.ok && known.conversation.is_some() && known.conversation == call.conversation
+                known.ok
+                    && known.prompt.is_some()
+                    && known.conversation.is_some()
+                    && known.conversation == call.conversation
             };
             let known = inner.calls.iter().map(|(_, known)| known);
             let earlier = known.filter(is_earlier);

@@ -1,14 +1,13 @@
 //! From event to piece: what becomes of an answer before any door says it. Thinking takes the form that was asked for,
 //! pictures become Markdown, sources are kept for the end, calls get ids, tokens are counted.
 
-use uuid::Uuid;
-
 use super::{calls::Queue, sources::Sources, voice::Piece};
 use crate::{
     chat::{
         ChatEvent, FinishReason, Usage,
         reasoning::{INLINE, THINK_TAGS, Weaver},
         tokens::Tally,
+        tools,
     },
     settings::ReasoningFormat,
 };
@@ -122,7 +121,7 @@ impl Follower {
             ChatEvent::ToolCall(mut call) => {
                 // Clients answer a call by its id, so one that comes without is given one.
                 if call.name.is_some() && call.id.is_none() {
-                    call.id = Some(format!("call_{}", Uuid::new_v4().simple()));
+                    call.id = Some(tools::new_id());
                 }
                 let close = self.close();
                 if !close.is_empty() {

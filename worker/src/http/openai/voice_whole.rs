@@ -84,7 +84,7 @@ pub(super) fn render(
     serde_json::to_vec(&completion).or_impossible("our own types with string keys serialise")
 }
 
-fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choice {
+fn choice(index: usize, mut whole: Whole, sources: &[Source], calls: &Calls) -> Choice {
     let (mut content, mut reasoning_content) = (String::new(), String::new());
     let mut tool_calls = Vec::new();
     for item in whole.items {
@@ -95,7 +95,9 @@ fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choi
             Item::Call(call) => tool_calls.push(calls.whole(&call)),
         }
     }
-    let is_only_calls = content.is_empty() && !tool_calls.is_empty();
+    let refusal = whole.extra.remove("refusal").unwrap_or_default();
+    let has_said_else = !tool_calls.is_empty() || refusal.as_str().is_some_and(|it| !it.is_empty());
+    let is_null = content.is_empty() && has_said_else;
     let mut function_call = None;
     if calls.is_older_form() {
         // It has a place for one; the others of the round are lost to such a caller, as at OpenAI.
@@ -116,9 +118,9 @@ fn choice(index: usize, whole: Whole, sources: &[Source], calls: &Calls) -> Choi
         index,
         message: Message {
             role: "assistant",
-            // Null beside calls alone, as the API has it; an answer of nothing at all is an empty text.
-            content: (!is_only_calls).then_some(content),
-            refusal: members.remove("refusal").unwrap_or_default(),
+            // Null beside calls or a refusal alone, as the API has it; an answer of nothing at all is an empty text.
+            content: (!is_null).then_some(content),
+            refusal,
             reasoning_content,
             tool_calls,
             function_call,

@@ -3,13 +3,13 @@
 
 use bytes::BytesMut;
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::{
     events::{Delta, Events},
     outputs::{Outputs, Seat, Status, quoted},
 };
 use crate::{
+    chat::tools,
     http::openai::responses::{
         builtin::{self, Builtin},
         toolbox::{Origin, Place, Toolbox},
@@ -63,9 +63,7 @@ impl Call {
     ) -> Self {
         let name = begun.name.unwrap_or_default();
         // The engine gives ids to calls that come without; a client could not answer one that has none.
-        let call_id = begun
-            .id
-            .unwrap_or_else(|| format!("call_{}", Uuid::new_v4().simple()));
+        let call_id = begun.id.unwrap_or_else(tools::new_id);
         let form = match toolbox.origin(&name) {
             Origin::Function(place) => Form::Function(Item::open(
                 Kind::Function,
