@@ -111,7 +111,7 @@ impl Grant {
 
     /// One renewal: with the newest credential; where that one is refused, with what another process has kept meanwhile,
     /// and at last with the pasted one, once each. What it brings to keep is kept before this returns. To be called by one
-    /// at a time, in a task that nobody stops; [`Rotating`] sees to both. Other workers wait meanwhile.
+    /// at a time, in a task that nobody stops; [`super::rotating::Rotating`] sees to both. Other workers wait meanwhile.
     ///
     /// # Errors
     /// The verdict on the newest credential, or what stopped the walk.

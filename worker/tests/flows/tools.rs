@@ -440,43 +440,45 @@ async fn what_the_model_cannot_be_given_is_named() {
 /// OpenAI's SDKs raise on `refusal`, Anthropic's clients read the stop reason.
 #[actix_web::test]
 async fn who_does_not_want_to_answer_in_a_form_refuses_in_every_dialect() {
-    const SORRY: &str = "I'm sorry, but I can't assist with that request.";
+    // Each in other words: one sentence for different questions would be the service's refusal, and asked again.
+    let sorry = |at: u8| format!("I'm sorry, but I can't assist with request {at}.");
     let (qwen, hive) = hive(&[]);
     let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false});
     let format = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
-    for stream in [false, true] {
-        says(&qwen, &[SORRY, SORRY]);
+    for (at, stream) in [(1, false), (3, true)] {
+        let last = sorry(at + 1);
+        says(&qwen, &[&sorry(at), &last]);
         let mut body = question(MODEL, "x");
         body["response_format"] = format.clone();
         body["stream"] = stream.into();
         let reply = hive.post(&body).await;
         if stream {
-            assert_eq!(reply.streamed("refusal"), SORRY, "{}", reply.text);
+            assert_eq!(reply.streamed("refusal"), last, "{}", reply.text);
             assert_eq!(reply.streamed("content"), "");
             assert!(reply.is_done());
         } else {
             let message = reply.message();
             assert_eq!(
                 (message["refusal"].as_str(), message["content"].is_null()),
-                (Some(SORRY), true),
+                (Some(last.as_str()), true),
                 "{}",
                 reply.text
             );
             assert_eq!(reply.finish(), "stop");
         }
     }
-    says(&qwen, &[SORRY, SORRY]);
+    says(&qwen, &[&sorry(5), &sorry(6)]);
     let body = json!({"model": MODEL, "input": "x", "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": schema}}});
     let sent = hive.request("POST", "/v1/responses").send_json(&body).await;
     let reply = Reply::read(sent.unwrap()).await;
     let item = reply.json()["output"][0].clone();
     assert_eq!(
         item["content"],
-        json!([{"type": "refusal", "refusal": SORRY}]),
+        json!([{"type": "refusal", "refusal": sorry(6)}]),
         "{}",
         reply.text
     );
-    says(&qwen, &[SORRY, SORRY]);
+    says(&qwen, &[&sorry(7), &sorry(8)]);
     let body = json!({"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "x"}],
         "output_config": {"format": {"type": "json_schema", "schema": schema}}});
     let sent = hive.request("POST", "/v1/messages").send_json(&body).await;
@@ -487,7 +489,7 @@ async fn who_does_not_want_to_answer_in_a_form_refuses_in_every_dialect() {
             answer["stop_reason"].as_str(),
             answer["content"][0]["text"].as_str()
         ),
-        (Some("refusal"), Some(SORRY)),
+        (Some("refusal"), Some(sorry(8).as_str())),
         "{}",
         reply.text
     );

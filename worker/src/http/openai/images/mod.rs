@@ -14,7 +14,7 @@
 //! `response_format: "url"` gives the service's own link where anybody can open it, and a data URL where nobody could; most
 //! links end after a while. `b64_json` works with every provider: the gateway fetches what it has to.
 //!
-//! With `stream: true` each picture is an event ([`events`]), and until it is there the stream is kept alive.
+//! With `stream: true` each picture is an event (`events`), and until it is there the stream is kept alive.
 
 mod body;
 mod draw;

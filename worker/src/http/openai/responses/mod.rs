@@ -1,5 +1,5 @@
 //! `POST /v1/responses`, the door that Codex and the newer SDKs speak, and what stands around it. A response is kept for a
-//! while, for what goes on from it, unless its caller or the owner says otherwise ([`state`]). Source: doors.md sections 4 to 10.
+//! while, for what goes on from it, unless its caller or the owner says otherwise (`state`). Source: doors.md sections 4 to 10.
 
 mod body;
 mod builtin;

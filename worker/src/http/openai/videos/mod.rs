@@ -4,7 +4,7 @@
 //! The id that a caller gets holds what is needed to ask again, sealed ([`crate::seal`]), so that every worker of the cluster
 //! answers for a video and none remembers it. An id that was changed, made up or given to another caller is unknown: 404.
 //!
-//! The list of a caller's videos is in the store ([`index`]): what a provider lists for an account would show each caller the
+//! The list of a caller's videos is in the store (`index`): what a provider lists for an account would show each caller the
 //! videos of all others. It is for looking through alone; without the store there is no list, and all else goes on.
 
 mod ask;
