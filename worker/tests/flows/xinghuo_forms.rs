@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -114,8 +114,13 @@ async fn a_service_that_changes_its_form_is_followed() {
 /// Windows too are opened in the form's way, and a refusal there says as much.
 #[actix_web::test]
 async fn a_window_that_is_not_opened_in_one_form_is_opened_in_the_other() {
-    let desk = Desk::open(|asked| match asked.path.as_str() {
-        CREATE if asked.json() == json!({}) => envelope(0, &json!({"id": 158})),
+    // Another window each time: the same one would be waited for where its deletion is still under way.
+    let windows = AtomicU64::new(158);
+    let desk = Desk::open(move |asked| match asked.path.as_str() {
+        CREATE if asked.json() == json!({}) => {
+            let id = windows.fetch_add(1, Ordering::Relaxed);
+            envelope(0, &json!({"id": id}))
+        }
         CREATE => envelope(40000, &Value::Null),
         CHAT if is_classic(asked) => Told::stream(FINE),
         _ => envelope(0, &Value::Null),
