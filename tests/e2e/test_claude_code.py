@@ -20,6 +20,8 @@ def own(tmp_path_factory):
     """A gateway of its own: some faults put an account out of use for good."""
     gateway = Gateway(tmp_path_factory.mktemp("claude"))
     gateway.environment["MODEL_ROUTES"] = json.dumps({"claude-sonnet-4-5": ["sim/sim-chat"]})
+    # Else a new worker would know of the account that the old one met refused.
+    gateway.environment["STORE_URL"] = "memory:"
     gateway.up(workers=1)
     yield gateway
     gateway.script("down")
