@@ -87,7 +87,7 @@ def total(dump):
     return int(found[1])
 
 
-def least(load, size, tries=5):
+def least(load, size, tries=8):
     """The least of several loads of a size: what the worker does every few seconds beside requests (the store, the accounts) falls into
     some of them, and would count for hundreds of pieces."""
     return min(load(size) for _ in range(tries))
@@ -125,15 +125,14 @@ DOORS = {
 }
 
 
-def requests(counted, *arguments, few=20, many=120):
-    """Instructions a request: two numbers of them, one after the other."""
+def requests(counted, *arguments, few=20, many=120, tries=1):
+    """Instructions a request: two numbers of them, one after the other. Counted once, what goes on beside requests is their share."""
 
     def load(number):
         return counted.instructions(*arguments, "-c", 1, "--requests", number)
 
     load(few)
-    brief = load(few)
-    return (load(many) - brief) / (many - few)
+    return (least(load, many, tries) - least(load, few, tries)) / (many - few)
 
 
 def beside_tools(counted, short=8, long=136, every=10):
@@ -158,7 +157,7 @@ def history(counted):
 
     def load(size):
         _, arguments = growth.history(counted.folder, size)
-        return requests(counted, *arguments, few=2, many=8)
+        return requests(counted, *arguments, few=2, many=8, tries=4)
 
     return (load(66_000) - load(2_000)) / 64
 
