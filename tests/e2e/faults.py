@@ -13,6 +13,16 @@ from edge import wait_until
 WEB_CHATS = [("qwen", "qwen-plus"), ("deepseek", "deepseek-chat"), ("kimi", "kimi")]
 
 
+# Faults that pass, amid a task, and what they are ordered with.
+PASSING = [
+    ("rate_limited_retry_after", {"times": 1, "retry_after": 1}),
+    ("overloaded", {"times": 4}),
+    ("server_error", {"times": 4}),
+    ("disconnect_after_text", {"times": 1}),
+    ("error_after_text", {"times": 1}),
+]
+
+
 def started(directory, workers, **settings):
     """A gateway whose accounts are soon well again after a fault."""
     directory.mkdir(exist_ok=True)
@@ -26,6 +36,25 @@ def notation(name, **arguments):
     """A call as a model writes it that was told of tools (the simulators' notation)."""
     values = "".join(f"[A {key}]⏎{value}⏎[/A]⏎" for key, value in arguments.items())
     return {"text": f"[B]⏎[C {name}]⏎{values}[/C]⏎[/B]", "notation": True}
+
+
+def has_done_its_task(agent, done):
+    """The agent has ended well, said so, and changed the note."""
+    assert done.returncode == 0 and "It says two." in done.stdout, done.said
+    assert (agent.work / "note.txt").read_text() == "two\n"
+
+
+def survives(agent, fault, more, first, task):
+    """The agent does its task though a fault strikes amid it: the first answer is a good one."""
+    agent.says(first)
+    if fault.endswith("after_text"):
+        # This one is lost on the way.
+        agent.says("It broke in the middle of a long sentence.")
+    agent.says(*task)
+    agent.lane.fault("slow_headers", times=1, delay_ms=1)
+    agent.lane.fault(fault, **more)
+    has_done_its_task(agent, agent.run())
+    assert len(agent.asks()) >= 4 + 1
 
 
 def questions(simulator):

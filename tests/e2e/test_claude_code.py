@@ -9,7 +9,7 @@ import httpx
 import pytest
 from clients import MODULES, environment
 from conftest import Gateway
-from faults import HOW, WEB_CHATS, Crowd, Taken, answers, notation, questions, started
+from faults import HOW, PASSING, WEB_CHATS, Crowd, Taken, answers, has_done_its_task, notation, questions, started, survives
 
 # A port that nobody listens on: whatever is asked beyond this machine fails at once.
 NOWHERE = "http://127.0.0.1:9"
@@ -202,11 +202,6 @@ FIRST = {"calls": [bash("printf 'one\\n' > note.txt")]}
 TASK = [{"calls": [bash("sed -i s/one/two/ note.txt")]}, {"calls": [bash("cat note.txt")]}, "It says two."]
 
 
-def has_done_its_task(claude, done):
-    assert done.returncode == 0 and "It says two." in done.stdout, done.said
-    assert (claude.work / "note.txt").read_text() == "two\n"
-
-
 @pytest.mark.parametrize("how", HOW, ids=["sigterm", "sigkill"])
 def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
     claude = Claude(pair, tmp_path, "openai", "sim-chat")
@@ -227,23 +222,9 @@ def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
         pair.script("scale", "2")
 
 
-@pytest.mark.parametrize(
-    ("fault", "more"),
-    [("rate_limited_retry_after", {"times": 1, "retry_after": 1}), ("overloaded", {"times": 4}), ("server_error", {"times": 4}), ("disconnect_after_text", {"times": 1}), ("error_after_text", {"times": 1})],
-    ids=lambda it: it if isinstance(it, str) else "",
-)
+@pytest.mark.parametrize(("fault", "more"), PASSING, ids=lambda it: it if isinstance(it, str) else "")
 def test_a_passing_fault_is_survived(pair, tmp_path, fault, more):
-    claude = Claude(pair, tmp_path, "openai", "sim-chat")
-    claude.says(FIRST)
-    if fault.endswith("after_text"):
-        # This one is lost on the way.
-        claude.says("It broke in the middle of a long sentence.")
-    claude.says(*TASK)
-    # Amid the task: the first answer is a good one.
-    claude.lane.fault("slow_headers", times=1, delay_ms=1)
-    claude.lane.fault(fault, **more)
-    has_done_its_task(claude, claude.run())
-    assert len(claude.asks()) >= 4 + 1
+    survives(Claude(pair, tmp_path, "openai", "sim-chat"), fault, more, FIRST, TASK)
 
 
 def test_an_overload_is_waited_out(tmp_path):

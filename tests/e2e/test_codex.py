@@ -9,7 +9,7 @@ import httpx
 import pytest
 from clients import MODULES, environment
 from conftest import Gateway
-from faults import HOW, WEB_CHATS, Crowd, Taken, answers, notation, questions, started
+from faults import HOW, PASSING, WEB_CHATS, Crowd, Taken, answers, has_done_its_task, notation, questions, started, survives
 
 MODEL = "sim-chat"
 # A port that nobody listens on: whatever is asked beyond this machine fails at once.
@@ -223,11 +223,6 @@ TASK = [call("exec_command", cmd="sed -i s/one/two/ note.txt"), call("exec_comma
 FIRST = call("exec_command", cmd="printf 'one\\n' > note.txt")
 
 
-def has_done_its_task(codex, done):
-    assert done.returncode == 0 and "It says two." in done.stdout, done.said
-    assert (codex.work / "note.txt").read_text() == "two\n"
-
-
 @pytest.mark.parametrize("how", HOW, ids=["sigterm", "sigkill"])
 def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
     codex = Codex(pair, tmp_path)
@@ -249,23 +244,9 @@ def test_a_worker_is_replaced_amid_the_task(pair, tmp_path, how):
         pair.script("scale", "2")
 
 
-@pytest.mark.parametrize(
-    ("fault", "more"),
-    [("rate_limited_retry_after", {"times": 1, "retry_after": 1}), ("overloaded", {"times": 4}), ("server_error", {"times": 4}), ("disconnect_after_text", {"times": 1}), ("error_after_text", {"times": 1})],
-    ids=lambda it: it if isinstance(it, str) else "",
-)
+@pytest.mark.parametrize(("fault", "more"), PASSING, ids=lambda it: it if isinstance(it, str) else "")
 def test_a_passing_fault_is_survived(pair, tmp_path, fault, more):
-    codex = Codex(pair, tmp_path)
-    codex.says(FIRST)
-    if fault.endswith("after_text"):
-        # This one is lost on the way.
-        codex.says("It broke in the middle of a long sentence.")
-    codex.says(*TASK)
-    # Amid the task: the first answer is a good one.
-    codex.lane.fault("slow_headers", times=1, delay_ms=1)
-    codex.lane.fault(fault, **more)
-    has_done_its_task(codex, codex.run())
-    assert len(codex.asks()) >= 4 + 1
+    survives(Codex(pair, tmp_path), fault, more, FIRST, TASK)
 
 
 def test_an_overload_is_waited_out(tmp_path):
