@@ -37,6 +37,7 @@ class Observed(Gateway):
         self.environment |= {
             "NGINX_STATUS_LISTEN": self.status,
             "MAX_STREAMS": "20",
+            "CONVERSATIONS": "reuse",
             "STALL_TIMEOUT": "1",
             "RETRY_DELAYS_MS": "50",
             "COOLDOWN_BASE_SECONDS": "1",
