@@ -16,6 +16,7 @@ use super::error::ApiError;
 use crate::{
     app::App,
     keys::{Found, KeyRecord, PREFIX},
+    providers::registry::{Candidate, Registry, Route},
     settings::{ApiKey, MASTER},
     store::now_ms,
 };
@@ -163,14 +164,36 @@ impl Principal {
             .is_some_and(|key| key.limits.are_of_tokens())
     }
 
-    /// Lets on who may use the model that a request names.
+    /// Lets on who may use the model that a request names: by that name, or because it leads to nothing that the key may not
+    /// use.
+    ///
+    /// # Errors
+    /// 403 `model_not_allowed`, also for a model that nobody knows: which ones there are is not this key's business.
+    pub fn expect_model(&self, asked: &str, registry: &Registry) -> Result<(), ApiError> {
+        match &self.key {
+            // First by the name, which needs no route.
+            Some(key) if !key.may_use(asked) => match registry.resolve(asked) {
+                Some(route) => self.expect_route(asked, &route),
+                None => Err(ApiError::model_not_allowed(asked)),
+            },
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets on who may use every model of a route, by its id or as `provider/id`.
     ///
     /// # Errors
     /// 403 `model_not_allowed`.
-    pub fn expect_model(&self, model: &str) -> Result<(), ApiError> {
-        match &self.key {
-            Some(key) if !key.may_use(model) => Err(ApiError::model_not_allowed(model)),
-            _ => Ok(()),
+    pub fn expect_route(&self, asked: &str, route: &Route) -> Result<(), ApiError> {
+        let Some(key) = &self.key else { return Ok(()) };
+        let may_use = |candidate: &Candidate| {
+            let id = &candidate.model.id;
+            key.may_use(id) || key.may_use(&format!("{}/{id}", candidate.provider.name()))
+        };
+        if route.candidates.iter().all(may_use) {
+            Ok(())
+        } else {
+            Err(ApiError::model_not_allowed(asked))
         }
     }
 }

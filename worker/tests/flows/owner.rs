@@ -146,6 +146,60 @@ async fn a_key_uses_the_models_that_it_may() {
 }
 
 #[actix_web::test]
+async fn a_pattern_names_a_provider_or_what_an_alias_leads_to() {
+    let (qwen, lane) = (simulator("qwen", 1), simulator("openai", 1));
+    let routes = r#"{"cheap":["qwen/qwen-plus"],"either":["qwen/qwen-plus","sim/sim-chat"]}"#;
+    let hive = Hive::start(&[&qwen, &lane], &[DIALOG, ("MODEL_ROUTES", routes)]);
+    let status = async |secret: &str, path: &str, body: Value| {
+        call(&hive, secret, "POST", path, body).await.0
+    };
+    for (patterns, allowed, refused) in [
+        (
+            json!(["qwen/*"]),
+            ["qwen-plus", "qwen/qwen-plus", "cheap"],
+            ["sim-chat", "either", "no-such"],
+        ),
+        (
+            json!(["qwen-plus"]),
+            ["qwen-plus", "qwen/qwen-plus", "cheap"],
+            ["qwen-max", "sim-chat", "either"],
+        ),
+        (
+            json!(["either", "sim/*"]),
+            ["either", "sim-chat", "sim/sim-chat"],
+            ["qwen-plus", "cheap", "no-such"],
+        ),
+    ] {
+        let (_, secret) = key(&hive, json!({"models": patterns})).await;
+        let (_, _, list) = call(&hive, &secret, "GET", "/v1/models", Value::Null).await;
+        let list = list["data"].to_string();
+        for (models, expected) in [(allowed, 200), (refused, 403)] {
+            for model in models {
+                let said = json!([{"role": "user", "content": "echo:hi"}]);
+                let asked = json!({"model": model, "messages": said});
+                let got = status(&secret, "/v1/chat/completions", asked).await;
+                assert_eq!(got, expected, "{patterns} {model}");
+                let is_listed = list.contains(&format!(r#""id":"{model}""#));
+                assert!(expected == 200 || !is_listed, "{patterns} {model}");
+            }
+        }
+    }
+    // Who names no model gets what there is, which may be what the key is kept from.
+    for (patterns, expected) in [
+        (json!(["qwen*"]), 403),
+        (json!(["sim/*"]), 200),
+        (json!([]), 200),
+    ] {
+        let (_, secret) = key(&hive, json!({"models": patterns})).await;
+        assert_eq!(
+            status(&secret, "/v1/moderations", json!({"input": "hi"})).await,
+            expected,
+            "{patterns}"
+        );
+    }
+}
+
+#[actix_web::test]
 async fn requests_a_minute_are_counted_over_all_workers() {
     let (qwen, shared) = (simulator("qwen", 1), Shared::new());
     let url = shared.url();

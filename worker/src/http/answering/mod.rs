@@ -201,7 +201,7 @@ pub async fn answer<V: Voice>(
         request.stream,
     );
     caller
-        .expect_model(&request.model)
+        .expect_model(&request.model, &app.registry)
         // Told to the record in each way out: its log line must not say that the client had gone.
         .inspect_err(|error| record.fail(error))?;
     let (route, job) =

@@ -48,7 +48,7 @@ pub async fn list(
 ) -> Result<HttpResponse, ApiError> {
     let mut entries = entries(&app);
     // A key that may use some models only is not told of the others, else their names would be asked for.
-    entries.retain(|entry| caller.expect_model(&entry.id).is_ok());
+    entries.retain(|entry| caller.expect_model(&entry.id, &app.registry).is_ok());
     // Only Anthropic's listing has pages, so who sets a limit means that one (conformance M3).
     if Dialect::of(&http) == Dialect::Anthropic || page.limit.is_some() {
         return Ok(HttpResponse::Ok().json(anthropic_list(&entries, &page)));
@@ -73,7 +73,7 @@ pub async fn one(
     if id.len() > MOST_MODEL_BYTES {
         return Err(Invalid::too_long_a_model().into());
     }
-    caller.expect_model(&id)?;
+    caller.expect_model(&id, &app.registry)?;
     let listed = entries(&app).into_iter().find(|entry| entry.id == *id);
     let entry = listed.or_else(|| {
         let candidate = app.registry.resolve(&id)?.candidates.into_iter().next()?;

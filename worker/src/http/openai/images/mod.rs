@@ -98,7 +98,7 @@ async fn answer(
     let mut share = app.memory.share();
     let mut asked = relay::take_in(http, app, payload, &mut share).await?;
     let model = model(app, asked.model.as_deref());
-    caller.expect_model(&model)?;
+    caller.expect_model(&model, &app.registry)?;
     if is_lanes(app, &model) {
         // Before the body is read further, since what follows depends on who answers.
         let endpoint = match door {

@@ -153,9 +153,13 @@ pub(in crate::http) async fn pass_on(
     let passed: Result<Passed, ApiError> = async {
         if let Some(model) = &model {
             // Within the block, so that its error is in the log line too.
-            caller.expect_model(model)?;
+            caller.expect_model(model, &app.registry)?;
         }
         let route = route(app, endpoint, model.as_deref())?;
+        if model.is_none() {
+            // Whoever names none gets what there is, which may be what the key is kept from.
+            caller.expect_route("", &route)?;
+        }
         let job = answering::job(http, caller, app, user.as_deref().into())?;
         let (passed, served) = media::run(&job, &route, async |candidate, turn| {
             let relay = candidate.provider.relay().ok_or_else(no_lane)?;

@@ -88,7 +88,7 @@ pub async fn create(
     let admission = Admission::new(Place::take(&app)?, share).with(reservation);
     let mut record = relay::record("video", &http, &caller, admission, Some(&model));
     let created = async {
-        caller.expect_model(&model)?;
+        caller.expect_model(&model, &app.registry)?;
         let route = app
             .registry
             .resolve(&model)
