@@ -115,11 +115,7 @@ pub trait Provider: fmt::Debug + Send + Sync {
 
     /// Asks the service about an account, apart from any turn, in the cheapest way that shows whether it takes the credential
     /// ("who am I?"): what is left of its quota, where that is said. `None` where its page knows no such call.
-    fn check(
-        &self,
-        _account: usize,
-        _messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
+    fn check(&self, _account: usize, _messenger: Messenger) -> Option<Checking<'_>> {
         None
     }
 
@@ -196,6 +192,21 @@ pub trait Provider: fmt::Debug + Send + Sync {
         ask: &'a Arc<ChatRequest>,
         turn: &'a mut Turn,
     ) -> LocalBoxFuture<'a, Result<(), ProviderError>>;
+}
+
+/// What comes of [`Provider::check`].
+pub type Checking<'a> = LocalBoxFuture<'a, Result<Option<Quota>, ProviderError>>;
+
+/// [`Provider::check`] of an account that is there, by the provider's own question.
+fn checking<'a, P, A: 'a>(
+    who_am_i: impl AsyncFnOnce(&'a P, &A, &Messenger) -> Result<Option<Quota>, ProviderError> + 'a,
+    provider: &'a P,
+    account: A,
+    messenger: Messenger,
+) -> Option<Checking<'a>> {
+    Some(Box::pin(async move {
+        who_am_i(provider, &account, &messenger).await
+    }))
 }
 
 /// A provider's constructor: reads its own variables, adds what is wrong to `problems`. A provider without an

@@ -37,9 +37,9 @@ use self::{
     refusal::Refusal,
     wire::{Aside, Caller, Question},
 };
-use super::{Messenger, Model, Provider, Turn};
+use super::{Checking, Messenger, Model, Provider, Turn, checking};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Pace, Pool, Quota},
+    accounts::{Accounts, Choice, Kept, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
     conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
@@ -112,15 +112,8 @@ impl Provider for DeepSeek {
         &[fields::THINKING, fields::SEARCH]
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -34,9 +34,9 @@ use self::{
     transport::{Stream, Transport},
     wire::{Caller, Hosts, Question},
 };
-use super::{Errand, Messenger, Model, Provider, Turn};
+use super::{Checking, Errand, Messenger, Model, Provider, Turn, checking};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Pace, Pool, Quota, rotating::HalfOpen},
+    accounts::{Accounts, Choice, Kept, Pace, Pool, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
     conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
@@ -202,15 +202,8 @@ impl Provider for Kimi {
         &[fields::THINKING, fields::SEARCH]
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -31,9 +31,9 @@ use self::{
     models::Wanted,
     prompt::Question,
 };
-use super::{Messenger, Model, Provider, Turn, turn::MOST_PROMPT_BYTES};
+use super::{Checking, Messenger, Model, Provider, Turn, checking, turn::MOST_PROMPT_BYTES};
 use crate::{
-    accounts::{Accounts, Choice, Pace, Pool, Quota},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, aside::aside, fields},
     settings::{Problems, Settings, Vars},
 };
@@ -105,15 +105,8 @@ impl Provider for Metaso {
         }
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

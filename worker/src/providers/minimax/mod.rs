@@ -39,9 +39,9 @@ use self::{
     site::{Generation, Site},
     standing::Ask,
 };
-use super::{Messenger, Model, Provider, Turn};
+use super::{Checking, Messenger, Model, Provider, Turn, checking};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
@@ -165,15 +165,8 @@ impl Provider for MiniMax {
         &[fields::THINKING]
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -48,9 +48,9 @@ use self::{
     upload::File,
     wire::{Api, Question},
 };
-use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
+use super::{Checking, Errand, Images, Messenger, Model, Provider, Turn, Videos, checking};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{
         ChatRequest, Field, Kind as ErrorKind, ProviderError, Support,
         emulate::{plan::OwnTools, turn::Taken},
@@ -191,15 +191,8 @@ impl Provider for QwenIntl {
         Some(&OWN_TOOLS)
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -31,9 +31,9 @@ use self::{
     windows::Windows,
     wire::{Caller, Created, Question},
 };
-use super::{Errand, Held, Images, Messenger, Model, Provider, Turn};
+use super::{Checking, Errand, Held, Images, Messenger, Model, Provider, Turn, checking};
 use crate::{
-    accounts::{Accounts, Choice, Pace, Pool, Quota},
+    accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
@@ -109,15 +109,8 @@ impl Provider for Xinghuo {
         &[fields::THINKING]
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {

@@ -38,9 +38,9 @@ use self::{
     stream::Decoder,
     wire::{Caller, Question, Site},
 };
-use super::{Errand, Images, Messenger, Model, Provider, Turn, Videos};
+use super::{Checking, Errand, Images, Messenger, Model, Provider, Turn, Videos, checking};
 use crate::{
-    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool, Quota},
+    accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
     conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
@@ -153,15 +153,8 @@ impl Provider for Zhipu {
         &[fields::THINKING, fields::SEARCH]
     }
 
-    fn check(
-        &self,
-        account: usize,
-        messenger: Messenger,
-    ) -> Option<LocalBoxFuture<'_, Result<Option<Quota>, ProviderError>>> {
-        let account = self.accounts.of(account)?;
-        Some(Box::pin(async move {
-            self.who_am_i(&account, &messenger).await
-        }))
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
     }
 
     fn accounts(&self) -> &dyn Accounts {
