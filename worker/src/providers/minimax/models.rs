@@ -84,7 +84,9 @@ pub(super) fn find(id: &str, offers: &[Offer]) -> Option<Model> {
     let (base, end) = id.rsplit_once('-')?;
     // Asked of `find` again, so that a model that only the service lists has the switch as well.
     let model = find(base, offers).filter(|_| end.eq_ignore_ascii_case(THINKING))?;
-    (thinks(&model.upstream, offers) == Thinks::Asked).then(|| Model {
+    // Once: what thinks already has no switch.
+    let is_switch = !model.thinking && thinks(&model.upstream, offers) == Thinks::Asked;
+    is_switch.then(|| Model {
         id: id.to_owned(),
         thinking: true,
         ..model
@@ -217,6 +219,8 @@ mod tests {
         for id in [
             "MiniMax-M9",
             "minimax-m2.5-thinking",
+            "MiniMax-M3-thinking-thinking",
+            "minimax-thinking-THINKING",
             "",
             "thinking",
             "-thinking",
