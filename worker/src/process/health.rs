@@ -102,13 +102,14 @@ async fn round(
 async fn hear(app: &App, store: &Store, seen: &mut HashMap<String, u64>) -> Result<(), StoreError> {
     let mut after = PREFIX.to_owned();
     let mut there = HashMap::new();
-    loop {
+    let mut is_last = false;
+    while !is_last {
         let page = store.list(Space::Accounts, &after, PAGE).await?;
-        let is_last = page.len() < PAGE;
+        is_last = page.len() < PAGE;
         for (key, entry) in page {
             let Some(account) = key.strip_prefix(PREFIX) else {
-                *seen = there;
-                return Ok(());
+                is_last = true;
+                break;
             };
             if seen.get(account) != Some(&entry.version)
                 && let Ok(told) = serde_json::from_slice::<Told>(&entry.value)
@@ -121,11 +122,9 @@ async fn hear(app: &App, store: &Store, seen: &mut HashMap<String, u64>) -> Resu
             there.insert(account.to_owned(), entry.version);
             after = key;
         }
-        if is_last {
-            *seen = there;
-            return Ok(());
-        }
     }
+    *seen = there;
+    Ok(())
 }
 
 /// Tells what this worker has met.

@@ -7,7 +7,10 @@ use super::{
 };
 use crate::impossible::OrImpossible as _;
 use crate::{
-    accounts::{Fingerprint, Known, Secret, pasted::credential},
+    accounts::{
+        Fingerprint, Known, Secret,
+        pasted::{self, credential},
+    },
     settings::{Problems, Vars},
 };
 
@@ -130,11 +133,7 @@ fn header(value: &str) -> String {
 fn pasted(vars: &Vars, name: &str) -> Vec<Pasted> {
     let mut found = Vec::new();
     for (number, _) in vars.numbered(name) {
-        let variable = if number == 1 && vars.get(name).is_some() {
-            name.to_owned()
-        } else {
-            format!("{name}_{number}")
-        };
+        let variable = pasted::variable(vars, name, number);
         let lines = vars
             .get(&variable)
             .or_impossible("`numbered` has found it")
