@@ -7,7 +7,7 @@ use super::serve::Sources;
 use crate::{
     app::App,
     doctor::names::{Standing, standing},
-    providers::Registry,
+    providers::{Registry, registry},
     settings::{Problems, Settings, Vars, is_credential},
 };
 
@@ -225,15 +225,9 @@ impl Watched {
     /// Whether providers take a change of a variable over: a credential, of a lane only where the lane was there when
     /// the worker began.
     fn is_renewable(&self, name: &str) -> bool {
-        let lane = name
-            .strip_prefix("OPENAI_COMPAT_")
-            // A lane is made at the start; its key alone can be renewed.
-            .and_then(|rest| rest.strip_suffix("_API_KEY"));
-        let is_there = |number| {
-            let lane = format!("OPENAI_COMPAT_{number}_BASE_URL");
-            self.started.get(&lane).is_some()
-        };
-        is_credential(name) && lane.is_none_or(is_there)
+        // A lane is made at the start; its key alone can be renewed.
+        let is_there = |address: String| self.started.get(&address).is_some();
+        is_credential(name) && registry::address_of(name).is_none_or(is_there)
     }
 }
 

@@ -139,6 +139,14 @@ impl Variable {
         self.name.replace('#', "1")
     }
 
+    /// The number that a name of this variable has: the 12 of `CN_ACCOUNT_12_COOKIE`.
+    pub fn number_in<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let (before, behind) = self.name.split_once('#')?;
+        let number = name.strip_prefix(before)?.strip_suffix(behind)?;
+        let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(number)
+    }
+
     /// One of these has to be there as well; empty where it stands alone.
     pub fn needs(&self) -> &'static [&'static str] {
         match self.role {

@@ -35,6 +35,17 @@ pub const PROVIDERS: &[&Card] = &[
     &super::openai::CARD,
 ];
 
+/// The variable with the address of the API that a key is for, where the owner gives one: such a key may be anything, as an
+/// API of one's own may want none. `None` of the credentials of services that are where they are.
+pub fn address_of(credential: &str) -> Option<String> {
+    let mut credentials = PROVIDERS.iter().flat_map(|card| card.credentials());
+    credentials.find_map(|(variable, _)| {
+        let number = variable.number_in(credential)?;
+        let address = variable.needs().first()?;
+        Some(address.replace('#', number))
+    })
+}
+
 /// A provider and the model to ask it for.
 #[derive(Clone)]
 pub struct Candidate {

@@ -1,7 +1,7 @@
 //! What stands in example files where a credential belongs. The one list: the worker does not use such a value,
 //! `scripts/up` and doctor ask the worker.
 
-use crate::accounts::pasted::credential;
+use crate::{accounts::pasted::credential, providers::registry};
 
 /// Parts of the names of variables that hold something nobody else may see.
 const CREDENTIALS: &[&str] = &[
@@ -169,7 +169,7 @@ fn is_nothing(name: &str, text: &str) -> bool {
         .filter(|c| c.is_alphanumeric())
         .flat_map(char::to_lowercase)
         .collect();
-    !name.starts_with("OPENAI_COMPAT_") && NOTHING.contains(&plain.as_str())
+    registry::address_of(name).is_none() && NOTHING.contains(&plain.as_str())
 }
 
 #[cfg(test)]
@@ -252,6 +252,7 @@ mod tests {
         }
         // A server of one's own may need no key.
         assert!(!is_placeholder("OPENAI_COMPAT_1_API_KEY", "none"));
+        assert!(is_placeholder("CN_ACCOUNT_1_COOKIE", "none"));
         assert!(is_placeholder("OPENAI_COMPAT_1_API_KEY", "sk-xxxxxxxx"));
         assert!(is_placeholder("OPENAI_COMPAT_1_API_KEY", "<key>"));
         // People choose passwords.
