@@ -1,27 +1,19 @@
-//! What must be the same for an answer to be given again. All fields of a request stand here by name, so that a new one cannot
-//! be forgotten: whoever adds it decides.
+//! What must be the same for an answer to be given again: the request ([`crate::chat::digest`]), its caller and those who
+//! would answer it.
 
-use std::fmt::{self, Write as _};
+use std::fmt::Write as _;
 
 use sha3::{Digest as _, Sha3_256};
 
 use crate::{
     accounts::Secret,
-    chat::{
-        ChatRequest, Content, Message, Part,
-        normal::is_result,
-        request::{Extras, Sampling},
-        verbatim::Anew,
-    },
+    chat::{ChatRequest, Content, Part, digest::Digest, normal::is_result},
     providers::Route,
     settings::Settings,
 };
 
 /// The form of what is hashed: another one finds nothing of the older's.
 const FORM: &str = "hive2api answer 1";
-/// Members of a body that say how the answer is to come, and not what it is.
-const OF_THE_WAY: [(&str, Anew<'static>); 2] =
-    [("stream", Anew::Remove), ("stream_options", Anew::Remove)];
 
 /// Whether a question may be answered by what was said before.
 ///
@@ -76,7 +68,8 @@ impl Asker {
 
     /// What the answer is found by, in hexadecimal digits. Takes time in proportion to the request.
     pub fn key(&self, request: &ChatRequest) -> String {
-        let mut digest = Digest(Sha3_256::new());
+        let mut hash = Sha3_256::new();
+        let mut digest = Digest(|bytes: &[u8]| hash.update(bytes));
         let Self {
             secret,
             caller,
@@ -84,17 +77,8 @@ impl Asker {
             has_lane,
         } = self;
         digest.add(&(FORM, secret.expose(), caller, candidates));
-        digest.request(request);
-        if *has_lane && let Some(body) = &request.verbatim {
-            // It may say more than the fields know.
-            digest.add(&(body.dialect, &body.headers));
-            for piece in body.splice(&OF_THE_WAY) {
-                digest.0.update(&piece);
-            }
-        }
-        digest
-            .0
-            .finalize()
+        digest.request(request, *has_lane);
+        hash.finalize()
             .iter()
             .fold(String::with_capacity(64), |mut text, byte| {
                 // Writing to a String cannot fail.
@@ -104,123 +88,10 @@ impl Asker {
     }
 }
 
-/// Takes values as `Debug` writes them: texts in quotes with escapes, so that no two lists of values are written alike.
-struct Digest(Sha3_256);
-
-impl fmt::Write for Digest {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.update(text.as_bytes());
-        Ok(())
-    }
-}
-
-impl Digest {
-    fn add(&mut self, value: &dyn fmt::Debug) {
-        // It takes everything.
-        let _ = writeln!(self, "{value:?}");
-    }
-
-    fn request(&mut self, request: &ChatRequest) {
-        let ChatRequest {
-            model,
-            messages,
-            tools,
-            tool_choice,
-            parallel_tool_calls,
-            calls_as_functions,
-            format,
-            sampling,
-            thinking,
-            effort,
-            search,
-            stop,
-            max_tokens,
-            // Who asks: people behind one key are kept apart.
-            user,
-            extras,
-            // One, or it is not looked for.
-            n: _,
-            // How it comes, and what is told of it.
-            stream: _,
-            include_usage: _,
-            asked: _,
-            // Only whoever gets the body itself takes such a question.
-            odd_part: _,
-            bytes: _,
-            // See `key`.
-            verbatim: _,
-            counted: _,
-        } = request;
-        self.add(&(model, tools, tool_choice, parallel_tool_calls));
-        self.add(&(calls_as_functions, format, thinking, effort));
-        self.add(&(search, stop, max_tokens, user));
-        let Sampling {
-            temperature,
-            top_p,
-            top_k,
-            frequency_penalty,
-            presence_penalty,
-            seed,
-            logit_bias,
-            logprobs,
-            top_logprobs,
-        } = sampling;
-        self.add(&(temperature, top_p, top_k, frequency_penalty));
-        self.add(&(presence_penalty, seed, logit_bias, logprobs, top_logprobs));
-        let Extras {
-            verbosity,
-            modalities,
-            audio,
-            prediction: _,
-            search_options,
-            // The caller's books, and how fast and where it is answered.
-            metadata: _,
-            prompt_cache_key: _,
-            safety_identifier: _,
-            service_tier: _,
-            store: _,
-        } = extras;
-        self.add(&(verbosity, modalities, audio, search_options));
-        for message in messages {
-            self.message(message);
-        }
-    }
-
-    fn message(&mut self, message: &Message) {
-        let Message {
-            role,
-            content,
-            name,
-            tool_calls,
-            tool_call_id: _,
-            is_error: _,
-            reasoning,
-        } = message;
-        self.add(&(role, name, tool_calls, reasoning));
-        if is_text(content) {
-            // The same text, in one part or in several.
-            self.add(&message.text());
-        } else {
-            self.add(content);
-        }
-    }
-}
-
-/// Whether it is nothing but text.
-fn is_text(content: &Content) -> bool {
-    match content {
-        Content::Text(_) => true,
-        Content::Parts(parts) => {
-            !parts.is_empty() && parts.iter().all(|part| matches!(part, Part::Text { .. }))
-        }
-        Content::Empty => false,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::chat::{Effort, Field, Role, Text, Url, fields::Asked};
+    use crate::chat::{Effort, Field, Message, Role, Text, Url, fields::Asked};
 
     fn asker(caller: &str, candidates: &[&str]) -> Asker {
         Asker {

@@ -3,6 +3,7 @@
 
 pub mod aside;
 pub mod delta;
+pub mod digest;
 pub mod emulate;
 pub mod error;
 pub mod event;

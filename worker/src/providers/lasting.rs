@@ -12,7 +12,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
+    hash::{DefaultHasher, Hasher as _},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -21,7 +21,7 @@ use std::{
 };
 
 use super::registry::Candidate;
-use crate::chat::{ChatRequest, Content, Kind, Message, Part, ProviderError};
+use crate::chat::{ChatRequest, Kind, ProviderError, digest::Digest};
 
 /// For how long. Codex takes half a minute over its thirty tries; a person who has mended something waits no longer.
 const MEMORY: Duration = Duration::from_secs(60);
@@ -58,53 +58,14 @@ impl<'a> Subject<'a> {
 
     /// The same for a question that is asked again, also where it is streamed one time and whole the other.
     fn of(self, candidate: &Candidate) -> u64 {
-        let mut hash = DefaultHasher::new();
-        let request = self.request;
-        self.client.hash(&mut hash);
-        (candidate.provider.name(), &candidate.model.upstream).hash(&mut hash);
-        for message in &request.messages {
-            hash_message(message, &mut hash);
-        }
-        for tool in &request.tools {
-            (*tool.name).hash(&mut hash);
-        }
-        (request.thinking, request.search, request.max_tokens).hash(&mut hash);
-        // Numbers that are no integers have no hash of their own.
-        format!(
-            "{:?}{:?}{:?}",
-            request.effort, request.sampling, request.tool_choice
-        )
-        .hash(&mut hash);
+        let (mut hash, provider) = (DefaultHasher::new(), &candidate.provider);
+        let mut digest = Digest(|bytes: &[u8]| hash.write(bytes));
+        digest.add(&(self.client, provider.name(), &candidate.model.upstream));
+        let body = self.request.verbatim.as_ref();
+        let has_lane = body.is_some_and(|body| provider.takes_body_in(body.dialect));
+        digest.request(self.request, has_lane);
         hash.finish()
     }
-}
-
-fn hash_message(message: &Message, hash: &mut DefaultHasher) {
-    let parts: &[Part] = match &message.content {
-        Content::Empty => &[],
-        Content::Text(text) => {
-            (**text).hash(hash);
-            &[]
-        }
-        Content::Parts(parts) => parts,
-    };
-    for part in parts {
-        match part {
-            Part::ImageUrl { image_url, .. } => image_url.url().hash(hash),
-            Part::FileUrl { file_url } => file_url.url().hash(hash),
-            Part::File { file } => file.file_data.as_deref().hash(hash),
-            Part::Text { .. } | Part::Refusal { .. } | Part::Other { .. } => {
-                part.text().hash(hash);
-            }
-        }
-    }
-    for call in message.tool_calls.iter().flatten() {
-        let called = call.function.as_ref();
-        called
-            .map(|called| (&*called.name, &*called.arguments))
-            .hash(hash);
-    }
-    (message.role as u8, message.is_error).hash(hash);
 }
 
 impl Lasting {
@@ -219,7 +180,10 @@ mod tests {
         assert_eq!((again.kind, &*again.message), (Kind::Forbidden, "not here"));
         let streamed = question(r#","stream":true"#);
         assert!(lasting.again(&a, subject(&streamed)).is_some());
-        assert!(lasting.again(&a, subject(&other)).is_none());
+        let formed = question(r#","response_format":{"type":"json_object"}"#);
+        for other in [&other, &formed] {
+            assert!(lasting.again(&a, subject(other)).is_none());
+        }
         assert!(lasting.again(&candidate("b"), subject(&asked)).is_none());
         assert!(lasting.again(&a, Subject::new("l", &asked)).is_none());
         lasting.forget();
