@@ -197,6 +197,8 @@ pub enum Sizes {
 pub struct Draws {
     /// Most pictures of one turn; a request for more is shared among several.
     pub per_turn: u32,
+    /// Most pictures of one request: [`MOST_PICTURES`] or less.
+    pub most: u32,
     /// Most turns of one request at a time.
     pub at_once: u32,
     /// Which sizes.
@@ -215,6 +217,7 @@ impl Draws {
     /// One picture a turn, of the service's own size, from words alone; four turns of a request at a time.
     pub const PLAIN: Self = Self {
         per_turn: 1,
+        most: MOST_PICTURES,
         at_once: 4,
         sizes: Sizes::Own,
         resizes: true,

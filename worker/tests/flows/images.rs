@@ -468,6 +468,23 @@ async fn failures_say_whose_they_are() {
     done(&zhipu).await;
 }
 
+/// A service that draws one picture after the other draws four at most.
+#[actix_web::test]
+async fn more_than_a_model_draws_is_refused_before_anybody_is_asked() {
+    let intl = simulator("qwen_intl", 1);
+    let hive = Hive::start(&[&intl], &[]);
+    let body = |n: u32| json!({"model": "wanx-v1", "prompt": "a cat", "n": n});
+    let reply = draw(&hive, body(5)).await;
+    assert_eq!(
+        (reply.error().0, reply.json()["error"]["param"].as_str()),
+        (400, Some("n"))
+    );
+    assert!(reply.text.contains("draws 4 pictures at most"));
+    assert!(intl.control().calls("ask").is_empty());
+    assert_eq!(data(&draw(&hive, body(4)).await).len(), 4);
+    done(&intl).await;
+}
+
 /// The client has gone: nothing is left at the service.
 #[actix_web::test]
 async fn a_client_that_leaves_takes_its_drawing_along() {

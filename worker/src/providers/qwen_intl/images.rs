@@ -20,10 +20,11 @@ use crate::{
     upstream::Answer,
 };
 
-/// One picture a chat, and one chat after the other (section 7.4). The page says "one or more pictures" of an edit; more than
+/// One picture a chat, and four chats at most, one after the other (section 7.4). The page says "one or more pictures" of an edit; more than
 /// these nobody has tried.
 const DRAWS: Draws = Draws {
     per_turn: 1,
+    most: 4,
     at_once: 1,
     sizes: Sizes::Only(SHAPES),
     // The message of an edit has no place for it (section 4.3).
@@ -62,6 +63,7 @@ impl Images for QwenIntl {
                 files,
                 items: Vec::new(),
                 thinking: false,
+                thinking_budget: None,
                 size,
                 is_streamed: false,
                 is_submitted: Cell::default(),

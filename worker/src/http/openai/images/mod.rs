@@ -211,8 +211,8 @@ fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiE
         }
         why => ApiError::no_route(why, model),
     })?;
+    let draws = |it: &Candidate| it.provider.images().and_then(|by| by.draws(&it.model));
     let able = |what: &str, is_able: &dyn Fn(&Draws) -> bool, route: &mut Route| {
-        let draws = |it: &Candidate| it.provider.images().and_then(|by| by.draws(&it.model));
         route
             .candidates
             // Those that cannot are left out one condition after the other, so that the error names the first that
@@ -223,23 +223,28 @@ fn route(app: &App, model: &str, wanted: &Wanted) -> Result<(Route, Draws), ApiE
             None => Err(ApiError::unsupported(what, model)),
         }
     };
-    let mut first = able("model", &|_| true, &mut route)?;
+    // The most that any of them takes is looked for first, so that the message can say a number.
+    let no_more = |what: &str,
+                   verb: &str,
+                   given: usize,
+                   most: &dyn Fn(&Draws) -> usize,
+                   route: &mut Route| {
+        let known = route.candidates.iter().filter_map(draws);
+        let known = known.map(|draws| most(&draws)).max().unwrap_or_default();
+        if given > known {
+            let message = format!("The model '{model}' {verb} {known} pictures at most.");
+            return Err(ApiError::from(Invalid::field(what, message)));
+        }
+        able(what, &|draws| most(draws) >= given, route)
+    };
+    able("model", &|_| true, &mut route)?;
+    let wanted = usize::try_from(request.n).unwrap_or(usize::MAX);
+    let most = |draws: &Draws| usize::try_from(draws.most).unwrap_or(usize::MAX);
+    let mut first = no_more("n", "draws", wanted, &most, &mut route)?;
     if request.is_edit() {
         let given = request.images.len();
         able("image", &|draws| draws.inputs > 0, &mut route)?;
-        let most = route.candidates.iter().filter_map(|it| {
-            let images = it.provider.images()?;
-            Some(images.draws(&it.model)?.inputs)
-        });
-        let most = most
-            .max()
-            .or_impossible("only those were kept that take one");
-        if given > most {
-            let message = format!("The model '{model}' takes {most} pictures at most.");
-            return Err(Invalid::field("image", message).into());
-        }
-        // The most that any of them takes is told first, so that the message can say a number.
-        first = able("image", &|draws| draws.inputs >= given, &mut route)?;
+        first = no_more("image", "takes", given, &|draws| draws.inputs, &mut route)?;
     }
     if request.mask.is_some() {
         first = able("mask", &|draws| draws.mask, &mut route)?;
