@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{
+    found::Failure,
     schema::{Must, Offered},
     verdict::shortened,
 };
@@ -56,6 +57,20 @@ impl FactKind {
             Self::Nothing => "nothing",
             Self::Taken => "taken",
             Self::Format => "format",
+        }
+    }
+
+    /// What has failed where the model cannot be asked once more.
+    pub fn failure(self) -> Failure {
+        match self {
+            Self::NoCall | Self::NoWords => Failure::ChoiceNotMet,
+            Self::Format => Failure::OutputInvalid,
+            Self::Void
+            | Self::Unknown
+            | Self::Unreadable
+            | Self::Misfit
+            | Self::Nothing
+            | Self::Taken => Failure::CallInvalid,
         }
     }
 

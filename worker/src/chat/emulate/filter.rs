@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 
 use super::{
+    decoder::MOST_CALL,
     fact::{Fact, FactKind},
     found::{Call, End, Failure, Found},
     plan::{self, Asked, Means},
@@ -34,6 +35,13 @@ const REFUSAL: &str = "refusal";
 const MOST_PIECE: usize = 16 << 10;
 /// Pieces of an answer that was held: both kinds of clients see what they expect. Source: tools.md section 13.
 const ANSWER_PIECE: usize = 256;
+/// Most of an answer that a second question can quote: as much as a call may have. Of a longer one there is none.
+const MOST_RAW: usize = MOST_CALL;
+/// Most of an answer that must be JSON.
+const MOST_HELD: usize = MOST_CALL;
+/// Most that a service may say while the client is told nothing of it: a call, and room for what may stand around it. Nothing
+/// else ends a stream of blanks behind a call, or of words that do not count, before the request's time is up.
+const MOST_SILENT: usize = 2 * MOST_CALL;
 
 /// What the providers' prompts write before a turn. All of them for all: a model that writes one plays the other side,
 /// whichever service it lives at.
@@ -57,9 +65,14 @@ pub struct Emulation {
     /// What the decoder says; empty between calls.
     found: Vec<Found>,
     /// This round's answer as the service wrote it: a second question quotes it.
+    /// At most [`MOST_RAW`] of it.
     raw: String,
-    /// Bytes of thought of this round.
-    thought: usize,
+    /// The answer goes on behind `raw`: it cannot be quoted.
+    is_too_long: bool,
+    /// Bytes of this round that are not in `raw`: thoughts, and what was too long.
+    unquoted: usize,
+    /// Bytes since the client was last told anything.
+    silent: usize,
     /// The service says in its own way that the model does not want to: there is nothing to judge.
     has_refused: bool,
     /// The text that waits for its judgement, where a form is asked for.
@@ -107,7 +120,9 @@ impl Emulation {
             asked,
             found: Vec::new(),
             raw: String::new(),
-            thought: 0,
+            is_too_long: false,
+            unquoted: 0,
+            silent: 0,
             has_refused: false,
             held: String::new(),
             calls: 0,
@@ -123,7 +138,12 @@ impl Emulation {
 
     fn text(&mut self, text: String, passed: &mut Vec<ChatEvent>) {
         // All of it, calls and blanks included: a second question must show the model what it really wrote.
-        self.raw.push_str(&text);
+        if self.is_too_long || self.raw.len() + text.len() > MOST_RAW {
+            self.is_too_long = true;
+            self.unquoted += text.len();
+        } else {
+            self.raw.push_str(&text);
+        }
         match &mut self.decoder {
             Some(decoder) => {
                 decoder.text(text, &mut self.found);
@@ -148,12 +168,14 @@ impl Emulation {
         let mut found = std::mem::take(&mut self.found);
         for found in found.drain(..) {
             match found {
+                // Behind a decision nothing counts.
+                _ if !matches!(self.decided, Decided::Open) => {}
                 Found::Text(text) => self.say(text, passed),
                 Found::Reasoning(text) => passed.push(ChatEvent::Reasoning(text)),
                 Found::Call(call) => self.call(call, passed),
                 Found::Left(left) => self.count_call("none", left.label()),
                 Found::Over => self.is_cut = true,
-                Found::Again(fact) => self.decide(Decided::Again(fact)),
+                Found::Again(fact) => self.decide(self.again(fact)),
                 Found::Failed(failure) => self.decide(Decided::Failed(failure)),
             }
         }
@@ -162,6 +184,34 @@ impl Emulation {
         if self.is_cut && matches!(self.decided, Decided::Open) {
             // The rest is not waited for: whatever the service still says would be left out.
             self.conclude(FinishReason::Stop, passed);
+        }
+    }
+
+    /// The model is asked once more, where what it wrote can be quoted.
+    fn again(&self, fact: Fact) -> Decided {
+        if self.is_too_long {
+            Decided::Failed(fact.kind.failure())
+        } else {
+            Decided::Again(fact)
+        }
+    }
+
+    /// After each piece that the service has said: counts those of which the client is told nothing, and ends the round when
+    /// they are too many.
+    fn listen(&mut self, bytes: usize, is_told: bool, passed: &mut Vec<ChatEvent>) {
+        self.silent = if is_told { 0 } else { self.silent + bytes };
+        let is_endless = self.silent > MOST_SILENT || self.held.len() > MOST_HELD;
+        if !is_endless || !matches!(self.decided, Decided::Open) {
+            return;
+        }
+        if self.calls > 0 {
+            // What was delivered is the answer.
+            self.conclude(FinishReason::Stop, passed);
+            self.is_cut = true;
+        } else if self.held.is_empty() {
+            self.decide(Decided::Failed(Failure::CallInvalid));
+        } else {
+            self.decide(Decided::Failed(Failure::OutputInvalid));
         }
     }
 
@@ -238,7 +288,7 @@ impl Emulation {
                     passed.extend(pieces.map(|piece| ChatEvent::Text(piece.to_owned())));
                 }
                 Judgement::Refused(words) => passed.push(refusal(words)),
-                Judgement::Again(fact) => return self.decide_quietly(Decided::Again(fact)),
+                Judgement::Again(fact) => return self.decide_quietly(self.again(fact)),
                 Judgement::Failed(failure) => return self.decide_quietly(Decided::Failed(failure)),
             }
         }
@@ -277,7 +327,13 @@ impl Emulation {
             }
             _ => whole.clone(),
         };
-        self.raw = whole;
+        self.is_too_long = whole.len() > MOST_RAW;
+        if self.is_too_long {
+            self.unquoted += whole.len();
+            self.raw.clear();
+        } else {
+            self.raw = whole;
+        }
         if self.asked.wanted.is_some() {
             self.held = seen;
         } else if self.round == Round::First {
@@ -301,7 +357,7 @@ impl Emulation {
         self.decoder = decoder(&self.asked, &self.means, self.round);
         self.raw.clear();
         self.held.clear();
-        self.thought = 0;
+        (self.unquoted, self.silent) = (0, 0);
         self.decided = Decided::Open;
         self.is_cut = false;
         Ok(Arc::clone(&self.asked.request))
@@ -318,8 +374,8 @@ impl Emulation {
             reported => reported,
         };
         let completion = match reported.completion_tokens {
-            0 if self.original.wants_usage() => tokens::count(&self.raw) + self.thought as u64 / 4,
-            0 => (self.raw.len() + self.thought) as u64 / 4,
+            0 if self.original.wants_usage() => tokens::count(&self.raw) + self.unquoted as u64 / 4,
+            0 => (self.raw.len() + self.unquoted) as u64 / 4,
             reported => reported,
         };
         self.spent.prompt_tokens += prompt;
@@ -351,10 +407,15 @@ impl Filter for Emulation {
             }
             // Behind the decision nothing of this round counts but what it has cost.
             _ if !matches!(self.decided, Decided::Open) => {}
-            ChatEvent::Text(text) => self.text(text, passed),
+            ChatEvent::Text(text) => {
+                let (bytes, told) = (text.len(), passed.len());
+                self.text(text, passed);
+                self.listen(bytes, passed.len() > told, passed);
+            }
             ChatEvent::Reasoning(text) => {
+                let (bytes, told) = (text.len(), passed.len());
                 // Thoughts are no part of `raw`: the second question must not quote them.
-                self.thought += text.len();
+                self.unquoted += bytes;
                 match &mut self.decoder {
                     Some(decoder) => {
                         decoder.reasoning(text, &mut self.found);
@@ -362,6 +423,7 @@ impl Filter for Emulation {
                     }
                     None => passed.push(ChatEvent::Reasoning(text)),
                 }
+                self.listen(bytes, passed.len() > told, passed);
             }
             ChatEvent::Rewritten(whole) => self.rewritten(whole, passed),
             ChatEvent::Finish(reason) => self.conclude(reason, passed),
@@ -407,7 +469,7 @@ impl Filter for Emulation {
             },
             Decided::Failed(failure) => {
                 self.count_reask("failed");
-                Ending::Failed(failed(failure))
+                Ending::Failed(failed(failure, self.round))
             }
         }
     }
@@ -458,19 +520,27 @@ fn refusal(words: String) -> ChatEvent {
 }
 
 /// 502 before any output, the stream's error after it. Blames no account, quotes nothing of the model's.
-fn failed(failure: Failure) -> ProviderError {
-    let words = match failure {
-        Failure::CallInvalid => {
-            "the model wrote a tool call that cannot be carried out, and did so again when it was asked for another one"
-        }
-        Failure::ChoiceNotMet => {
-            "the model did not answer with what tool_choice asks for, and did not when it was asked again"
-        }
-        Failure::OutputInvalid => {
-            "the model did not answer with JSON in the form that was asked for, and did not when it was asked again"
-        }
+fn failed(failure: Failure, round: Round) -> ProviderError {
+    let (words, again) = match failure {
+        Failure::CallInvalid => (
+            "the model wrote a tool call that cannot be carried out",
+            ", and did so again when it was asked for another one",
+        ),
+        Failure::ChoiceNotMet => (
+            "the model did not answer with what tool_choice asks for",
+            ", and did not when it was asked again",
+        ),
+        Failure::OutputInvalid => (
+            "the model did not answer with JSON in the form that was asked for",
+            ", and did not when it was asked again",
+        ),
     };
-    ProviderError::new(Kind::Protocol, words).with_code(failure.code())
+    let again = match round {
+        // What is larger than any call may be is not asked for again.
+        Round::First => "",
+        Round::Second { .. } => again,
+    };
+    ProviderError::new(Kind::Protocol, format!("{words}{again}")).with_code(failure.code())
 }
 
 /// Pieces of at most so many bytes, of whole characters.

@@ -360,3 +360,85 @@ fn what_the_service_counts_itself_is_told() {
     turn.answers("[B][ping][/B]");
     assert_eq!(turn.usage(), usage(16, 7));
 }
+
+impl Round1 {
+    /// The service says this first, and then the same without end; how many bytes it was let say.
+    fn goes_on(&mut self, first: &str, same: &str) -> usize {
+        let first = self.written(first);
+        self.filter.apply(ChatEvent::Text(first), &mut self.passed);
+        let piece = self.written(same).repeat((64 << 10) / same.len());
+        let mut said = 0;
+        while !self.filter.is_cut() {
+            said += piece.len();
+            assert!(said <= MOST_SILENT + MOST_CALL, "it goes on for ever");
+            let piece = ChatEvent::Text(piece.clone());
+            self.filter.apply(piece, &mut self.passed);
+            let (raw, held) = (self.filter.raw.len(), self.filter.held.len());
+            assert!(raw <= MOST_RAW && held <= MOST_HELD + (64 << 10));
+        }
+        self.filter.finish(&mut self.passed);
+        said
+    }
+}
+
+fn code(ending: Ending) -> String {
+    match ending {
+        Ending::Failed(error) => error.code.unwrap(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_says_nothing_without_end_is_ended() {
+    let never = json!({"tools": tools(), "tool_choice": "none"});
+    for (more, first, same) in [
+        (json!({"tools": tools()}), "[B]", "x"),
+        (json!({"tools": tools()}), "[B]", "[B]"),
+        (json!({"tools": tools()}), "[cut]", "a<b "),
+        (never, "", "[ping]"),
+    ] {
+        let mut turn = begin(&more, None);
+        turn.goes_on(first, same);
+        assert_eq!(
+            code(turn.filter.ending()),
+            "upstream_tool_call_invalid",
+            "{first} {same}"
+        );
+        assert_eq!(turn.said(), "");
+    }
+    let form = json!({"response_format": {"type": "json_object"}});
+    let mut turn = begin(&form, None);
+    turn.goes_on("{\"a\":\"", "a");
+    assert_eq!(code(turn.filter.ending()), "structured_output_invalid");
+}
+
+#[test]
+fn a_call_that_was_delivered_is_the_answer_whatever_goes_on_behind_it() {
+    for same in [" \n", "[/B]"] {
+        let mut turn = begin(&json!({"tools": tools()}), None);
+        turn.goes_on("[B][ping]", same);
+        assert!(matches!(turn.filter.ending(), Ending::Done), "{same}");
+        assert_eq!(turn.calls().len(), 1);
+        assert_eq!(turn.end(), Some(FinishReason::ToolCalls));
+    }
+    // Neither a fence's marks nor its word are waited for as long.
+    for same in ["`", "a"] {
+        let mut turn = begin(&json!({"tools": tools()}), None);
+        assert_eq!(turn.goes_on("[B][ping][/B]\n```", same), 64 << 10);
+        assert!(matches!(turn.filter.ending(), Ending::Done), "{same}");
+    }
+}
+
+/// It is told, but there is no second question about it, which would hold all of it.
+#[test]
+fn a_long_answer_is_not_quoted() {
+    let mut turn = begin(&json!({"tools": tools(), "tool_choice": "required"}), None);
+    for _ in 0..=MOST_RAW / (64 << 10) {
+        let words = ChatEvent::Text("words".repeat(64 << 10));
+        turn.filter.apply(words, &mut turn.passed);
+        assert!(turn.filter.raw.len() <= MOST_RAW && !turn.filter.is_cut());
+    }
+    assert!(turn.said().len() > MOST_RAW);
+    let ending = turn.answers("");
+    assert_eq!(code(ending), "tool_choice_not_met");
+}

@@ -2,6 +2,7 @@
 
 use super::{
     Decoder, Flavour, Flow, Raw, State,
+    fence::MOST_FENCE,
     lex::{Lexed, Local, Own, Role, Tag, lex, own},
     probe::Probe,
     text::ProbeKind,
@@ -96,12 +97,13 @@ impl Decoder {
                 let marks = rest.iter().take_while(|byte| **byte == mark).count();
                 let word = rest.iter().skip(marks);
                 let word = word.take_while(|byte| byte.is_ascii_alphanumeric()).count();
+                let is_long = marks + word > MOST_FENCE;
                 // The word may go on, as may the marks: neither is settled before another byte is there.
-                if marks + word == rest.len() && !is_end {
+                if marks + word == rest.len() && !is_end && !is_long {
                     return self.wait(after);
                 }
                 // One or two are code within a line: words behind the calls, which end the turn.
-                if marks < 3 {
+                if marks < 3 || is_long {
                     return self.behind(out);
                 }
                 self.at += marks + word;

@@ -8,7 +8,7 @@ use super::{
 };
 
 /// Most bytes from a fence to the block that makes it vanish.
-const MOST_FENCE: usize = 80;
+pub(super) const MOST_FENCE: usize = 80;
 
 /// An open fence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
