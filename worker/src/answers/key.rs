@@ -128,6 +128,7 @@ mod tests {
             with(|it| it.sampling.seed = Some(1)),
             with(|it| it.thinking = Some(true)),
             with(|it| it.effort = Some(Effort::High)),
+            with(|it| it.thinking_budget = Some(1024)),
             with(|it| it.search = Some(false)),
             with(|it| it.stop = vec!["x".to_owned()]),
             with(|it| it.max_tokens = Some(1)),

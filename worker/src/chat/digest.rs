@@ -45,6 +45,7 @@ impl<F: FnMut(&[u8])> Digest<F> {
             sampling,
             thinking,
             effort,
+            thinking_budget,
             search,
             stop,
             max_tokens,
@@ -64,7 +65,7 @@ impl<F: FnMut(&[u8])> Digest<F> {
         } = request;
         self.add(&(model, tools, tool_choice, parallel_tool_calls));
         self.add(&(calls_as_functions, format));
-        self.add(&(thinking, effort));
+        self.add(&(thinking, effort, thinking_budget));
         self.add(&(search, stop, max_tokens, user, n));
         let Sampling {
             temperature,

@@ -14,6 +14,7 @@
 //! | `format` | `response_format` | `text.format` | `output_config.format` |
 //! | `sampling` | its members | `temperature`, `top_p`, `top_logprobs` | `temperature`, `top_p`, `top_k` |
 //! | `thinking`, `effort` | `reasoning_effort`, `enable_thinking`, `thinking` | `reasoning.effort` | `thinking.type`, `output_config.effort` |
+//! | `thinking_budget` | `thinking_budget`, `thinking.budget_tokens` | | `thinking.budget_tokens` |
 //! | `search` | `web_search_options`, `enable_search`, `use_search`, `search_type` | a `web_search` tool | a `web_search_…` tool |
 //! | `stop` | `stop` | – | `stop_sequences` |
 //! | `max_tokens` | `max_completion_tokens`, `max_tokens` | `max_output_tokens` | `max_tokens` |
@@ -202,6 +203,8 @@ pub struct ChatRequest {
     pub thinking: Option<bool>,
     /// How hard to think, where the client named a level; whether at all is in `thinking`.
     pub effort: Option<Effort>,
+    /// Most tokens of thinking, where the client named a number.
+    pub thinking_budget: Option<u64>,
     /// Web search switched on or off; `None`: as the model does by itself.
     pub search: Option<bool>,
     /// Texts at which the answer ends (they are not part of it); none is empty.
@@ -245,6 +248,7 @@ impl ChatRequest {
             sampling: Sampling::default(),
             thinking: None,
             effort: None,
+            thinking_budget: None,
             search: None,
             stop: Vec::new(),
             max_tokens: None,

@@ -84,12 +84,15 @@ async fn thinks_and_searches_when_asked() {
             found.text
         );
     }
-    let both = hive.ask("qwen3-vl-plus-thinking-search", "echo:x").await;
+    let mut body = question("qwen3-vl-plus-thinking-search", "echo:x");
+    body["thinking_budget"] = json!(4096);
+    let both = hive.post(&body).await;
     assert!(both.message()["reasoning_content"].is_string());
     let asked = intl.control().calls("ask");
     let kinds: Vec<&Value> = asked.iter().map(|call| &call.params["kind"]).collect();
     assert_eq!(kinds, ["t2t", "t2t", "search", "search", "search"]);
     assert_eq!(asked[4].params["thinking"], true);
+    assert_eq!(asked[4].params["thinking_budget"], 4096);
     calm(&intl).await;
 }
 

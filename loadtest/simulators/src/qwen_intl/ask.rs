@@ -155,8 +155,17 @@ fn features(feature: &Value, call: &mut Call) -> Result<bool, String> {
     let thinking = feature.get("thinking_enabled").and_then(Value::as_bool);
     let thinking = thinking.ok_or("thinking_enabled is missing or no boolean")?;
     let mode = if thinking { "Thinking" } else { "Fast" };
+    let mut feature = feature.clone();
+    // §4.3: may be sent along with thinking.
+    if let Some(budget) = feature.remove("thinking_budget") {
+        let budget = budget.as_u64().filter(|tokens| thinking && *tokens > 0);
+        call.note(
+            "thinking_budget",
+            budget.ok_or("thinking_budget is no number, or nobody thinks")?,
+        );
+    }
     exactly(
-        feature,
+        &feature,
         "feature_config",
         json!({"thinking_enabled": thinking, "output_schema": "phase", "research_mode": "normal", "auto_thinking": false,
             "thinking_mode": mode, "auto_search": false}),

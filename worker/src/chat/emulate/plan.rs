@@ -208,6 +208,7 @@ fn plain(
         sampling: request.sampling.clone(),
         thinking: request.thinking,
         effort: request.effort,
+        thinking_budget: request.thinking_budget,
         search: request.search,
         // Kept: each candidate and each choice counts for itself.
         stop: request.stop.clone(),

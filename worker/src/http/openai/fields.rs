@@ -43,5 +43,6 @@ pub const FIELDS: &[(&str, Field)] = &[
     ("enable_thinking", Field::Thinking),
     ("search_type", Field::Search),
     ("thinking", Field::Thinking),
+    ("thinking_budget", Field::Thinking),
     ("use_search", Field::Search),
 ];

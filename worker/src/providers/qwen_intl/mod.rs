@@ -101,6 +101,7 @@ struct Asked {
     /// What has come of the files; uploaded once, whatever else is tried again.
     items: Vec<Value>,
     thinking: bool,
+    thinking_budget: Option<u64>,
     /// One of the site's five shapes, for pictures and videos.
     size: Option<String>,
     /// The client watches it come.
@@ -345,6 +346,7 @@ impl QwenIntl {
             items: Vec::new(),
             // Sections 4.5, 4.6: thinking about a picture only takes longer.
             thinking: is_text && ask.thinking.unwrap_or(turn.model.thinking),
+            thinking_budget: ask.thinking_budget,
             size: match kind {
                 // An edit has the shape of its picture.
                 Kind::Image | Kind::Video | Kind::VideoOfImage => Some(models::ratio(None, kind)),
@@ -568,6 +570,7 @@ impl QwenIntl {
             prompt: &asked.prompt,
             files: &asked.items,
             thinking: asked.thinking,
+            thinking_budget: asked.thinking_budget,
             size: asked.size.as_deref(),
             fid: turn.uuid(),
         };

@@ -92,6 +92,7 @@ impl Videos for QwenIntl {
                 files: picture.into_iter().collect(),
                 items: Vec::new(),
                 thinking: false,
+                thinking_budget: None,
                 size: Some(models::ratio(ask.size, kind)),
                 is_streamed: false,
                 is_submitted: Cell::default(),

@@ -71,6 +71,8 @@ pub(super) struct Question<'a> {
     /// Elements of `files` ([`file()`], [`link`]).
     pub(super) files: &'a [Value],
     pub(super) thinking: bool,
+    /// Most tokens of thinking; the service has a number of its own.
+    pub(super) thinking_budget: Option<u64>,
     /// One of the site's five shapes, for pictures and videos.
     pub(super) size: Option<&'a str>,
     /// The message's own id.
@@ -134,6 +136,8 @@ struct Features<'a> {
     auto_thinking: bool,
     thinking_mode: &'a str,
     auto_search: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thinking_budget: Option<u64>,
 }
 
 /// `POST /api/v2/chats/new`; the time is in milliseconds here (section 4.2).
@@ -192,6 +196,7 @@ pub(super) fn ask(caller: Caller<'_>, question: &Question<'_>, moment: Moment) -
                 },
                 // Newer pages search with this and thinking only; the kind `search` does without (section 4.3).
                 auto_search: false,
+                thinking_budget: question.thinking_budget.filter(|_| question.thinking),
             },
         }],
         timestamp: seconds,

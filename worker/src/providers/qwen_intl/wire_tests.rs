@@ -94,6 +94,7 @@ fn question<'a>(kind: Kind, files: &'a [Value]) -> Question<'a> {
         prompt: "PROMPT",
         files,
         thinking: false,
+        thinking_budget: Some(4096),
         size: None,
         fid: Uuid::from_u128(1),
     }
@@ -141,6 +142,7 @@ fn switches_and_kinds_are_in_the_question() {
     let features = &thinking["messages"][0]["feature_config"];
     assert_eq!(features["thinking_enabled"], true);
     assert_eq!(features["thinking_mode"], "Thinking");
+    assert_eq!(features["thinking_budget"], 4096);
     assert_eq!(thinking["messages"][0]["chat_type"], "search");
     for (kind, word, in_meta) in [
         (Kind::Video, "t2v", false),

@@ -99,6 +99,8 @@ struct Thinking {
     #[serde(rename = "type")]
     kind: Text,
     #[serde(default)]
+    budget_tokens: Option<i64>,
+    #[serde(default)]
     display: Word,
 }
 
@@ -199,7 +201,7 @@ impl Body<'_> {
         // Thinking before effort: it is the member that was meant for it.
         let (thinking, is_shown) = match &self.thinking {
             None => (effort.map(Effort::is_thinking), true),
-            Some(Thinking { kind, display }) => {
+            Some(Thinking { kind, display, .. }) => {
                 let is_shown = display.0.as_deref() != Some("omitted");
                 match &**kind {
                     "enabled" => (Some(true), is_shown),
@@ -228,6 +230,9 @@ impl Body<'_> {
             },
             thinking,
             effort,
+            thinking_budget: self
+                .thinking
+                .and_then(|it| u64::try_from(it.budget_tokens?).ok().filter(|it| *it > 0)),
             search: tools.has_search.then_some(true),
             stop,
             max_tokens: self.max_tokens,

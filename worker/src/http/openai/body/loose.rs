@@ -97,18 +97,20 @@ impl<'de> Deserialize<'de> for Stop {
     }
 }
 
-/// `thinking`: an object with `type`, or a boolean.
+/// `thinking`: an object with `type` and perhaps `budget_tokens`, or a boolean.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Thinking {
     pub(super) is_on: bool,
+    pub(super) budget: Option<i64>,
 }
 
 impl<'de> Deserialize<'de> for Thinking {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
-        #[serde(field_identifier, rename_all = "lowercase")]
+        #[serde(field_identifier, rename_all = "snake_case")]
         enum Name {
             Type,
+            BudgetTokens,
             #[serde(other)]
             Other,
         }
@@ -123,11 +125,14 @@ impl<'de> Deserialize<'de> for Thinking {
             }
 
             fn visit_bool<E: de::Error>(self, is_on: bool) -> Result<Thinking, E> {
-                Ok(Thinking { is_on })
+                Ok(Thinking {
+                    is_on,
+                    budget: None,
+                })
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Thinking, A::Error> {
-                let mut kind: Option<String> = None;
+                let (mut kind, mut budget): (Option<String>, Option<Option<i64>>) = (None, None);
                 while let Some(name) = map.next_key()? {
                     match name {
                         // As every member that stands twice ([`crate::http::reading`] puts it right), so that nobody
@@ -136,6 +141,10 @@ impl<'de> Deserialize<'de> for Thinking {
                             return Err(de::Error::duplicate_field("type"));
                         }
                         Name::Type => kind = Some(map.next_value()?),
+                        Name::BudgetTokens if budget.is_some() => {
+                            return Err(de::Error::duplicate_field("budget_tokens"));
+                        }
+                        Name::BudgetTokens => budget = Some(map.next_value()?),
                         Name::Other => {
                             map.next_value::<IgnoredAny>()?;
                         }
@@ -144,6 +153,7 @@ impl<'de> Deserialize<'de> for Thinking {
                 let kind = kind.ok_or_else(|| de::Error::missing_field("type"))?;
                 Ok(Thinking {
                     is_on: kind != "disabled",
+                    budget: budget.flatten(),
                 })
             }
         }

@@ -42,6 +42,8 @@ pub(super) struct Body<'a> {
     reasoning_effort: Option<String>,
     enable_thinking: Option<bool>,
     thinking: Option<Thinking>,
+    /// As Qwen's own API has it.
+    thinking_budget: Option<i64>,
     web_search_options: Option<Passed>,
     enable_search: Option<bool>,
     use_search: Option<bool>,
@@ -152,6 +154,8 @@ impl Body<'_> {
             .map(Effort::is_thinking)
             .or(self.enable_thinking)
             .or_else(|| self.thinking.map(|thinking| thinking.is_on));
+        let budget = self.thinking_budget;
+        let budget = budget.or_else(|| self.thinking.and_then(|thinking| thinking.budget));
         let search = (self.web_search_options.is_some()
             || self.search_type.is_some_and(|kind| !kind.is_empty()))
         .then_some(true)
@@ -188,6 +192,9 @@ impl Body<'_> {
             },
             thinking,
             effort,
+            // 0 and less are words for "none" or "any", which the switch says.
+            thinking_budget: budget
+                .and_then(|tokens| u64::try_from(tokens).ok().filter(|it| *it > 0)),
             search,
             // One empty stop sequence is what some clients send for "none".
             stop: stop.into_iter().filter(|stop| !stop.is_empty()).collect(),
@@ -351,6 +358,11 @@ impl Body<'_> {
             ),
             ("search_type", Field::Search, self.search_type.is_some()),
             ("thinking", Field::Thinking, self.thinking.is_some()),
+            (
+                "thinking_budget",
+                Field::Thinking,
+                self.thinking_budget.is_some(),
+            ),
         ]
         .into_iter()
         .filter(|(.., is_set)| *is_set)

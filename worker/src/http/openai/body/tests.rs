@@ -89,6 +89,27 @@ fn thinking_has_three_spellings() {
 }
 
 #[test]
+fn a_budget_of_thinking_has_two_spellings() {
+    for (field, expected) in [
+        (r#""thinking_budget":4096"#, Some(4096)),
+        (
+            r#""thinking":{"type":"enabled","budget_tokens":2048}"#,
+            Some(2048),
+        ),
+        (
+            r#""thinking":{"type":"enabled","budget_tokens":null}"#,
+            None,
+        ),
+        (r#""enable_thinking":true,"thinking_budget":-1"#, None),
+        (r#""thinking":true"#, None),
+    ] {
+        let body =
+            format!(r#"{{"model":"m","messages":[{{"role":"user","content":"x"}}],{field}}}"#);
+        assert_eq!(parse(&body).unwrap().thinking_budget, expected, "{field}");
+    }
+}
+
+#[test]
 fn of_members_that_stand_twice_the_last_one_counts() {
     let request = parse(
             r#"{"model":"x","stream":false,"messages":[{"role":"user","content":"a","content":"b"}],"str\u0065am":true,"model":"m","max_tokens":0,"max_tokens":7,"messages":[{"role":"system","role":"user","content":[{"type":"video","type":"text","text":"hi"}]}]}"#,

@@ -142,11 +142,11 @@ fn budget(chat: &ChatRequest, max_tokens: u64) -> Option<u64> {
     if is_forced || (goes_on && !called.is_some_and(is_sealed)) {
         return None;
     }
-    let wanted = match chat.effort {
+    let wanted = chat.thinking_budget.unwrap_or(match chat.effort {
         Some(Effort::Low | Effort::Minimal) => 2048,
         Some(Effort::Medium) | None => 8192,
         Some(_) => 24_576,
-    };
+    });
     // Half of what may be said at most, and never less than the dialect takes.
     Some(wanted.min(max_tokens / 2)).filter(|budget| *budget >= LEAST_BUDGET)
 }
