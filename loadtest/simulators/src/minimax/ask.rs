@@ -60,9 +60,11 @@ pub(super) fn matrix(body: &Value, bytes: &[u8], call: &mut Call) -> Result<Ask,
     };
     let prompt = prompt(body, "text")?;
     let attachments = attachments(body.get("attachments").ok_or("attachments is missing")?)?;
-    if attachments.is_empty() && chat.is_none() {
+    if attachments.is_empty() {
+        // Added, says the page: to the end.
+        let more = chat.map_or_else(String::new, |id| format!(r#","chat_id":{id}"#));
         let written = format!(
-            r#"{{"msg_type":1,"text":{},"chat_type":2,"attachments":[],"selected_mcp_tools":[],"sub_agent_ids":[],"model_option":{{"display_name":"{model}","model_type":{}}}}}"#,
+            r#"{{"msg_type":1,"text":{},"chat_type":2,"attachments":[],"selected_mcp_tools":[],"sub_agent_ids":[],"model_option":{{"display_name":"{model}","model_type":{}}}{more}}}"#,
             json!(prompt),
             number.unwrap_or_default()
         );
@@ -257,6 +259,11 @@ pub(super) fn turns(prompt: &str) -> Result<Vec<Turn>, String> {
         }
     }
     Ok(turns)
+}
+
+/// Whether a prompt tells the service what it has answered itself.
+pub(super) fn tells_a_history(turns: &[Turn]) -> bool {
+    turns.iter().any(|turn| turn.role == "assistant")
 }
 
 #[cfg(test)]

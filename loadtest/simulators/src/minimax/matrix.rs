@@ -8,7 +8,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
-    ask::Ask,
+    ask::{self, Ask},
     refusal::{self, Refusal},
     stream::End,
 };
@@ -89,12 +89,16 @@ impl Chats {
         let Some(id) = ask.chat else {
             return Ok(());
         };
+        call.conversation = Some(id.to_string());
         let Some(chat) = self.by_id.get(&id).filter(|chat| chat.account == account) else {
             call.violate("chat_id is of no chat of this account");
             return Err(refusal::malformed());
         };
         if chat.rounds.last().is_some_and(|round| !round.is_finished()) {
             return Err(refusal::running());
+        }
+        if !chat.rounds.is_empty() && ask::tells_a_history(&call.turns) {
+            call.violate("the chat has heard all that was said in it already");
         }
         Ok(())
     }

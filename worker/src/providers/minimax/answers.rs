@@ -19,15 +19,18 @@ pub(super) fn session_id(body: &[u8]) -> Option<String> {
     Some(id).filter(|id| !id.is_empty() && id.len() <= 64 && id.chars().all(is_plain))
 }
 
-/// `chat_id` of the answer of `wire::send_message`.
-pub(super) fn chat_id(body: &[u8]) -> Option<i64> {
-    #[derive(Deserialize)]
-    struct Sent {
-        // 15 digits and sent back as a number: a float would round it (section 3).
-        chat_id: i64,
-    }
-    let sent: Sent = serde_json::from_slice(body).ok()?;
-    Some(sent.chat_id)
+/// The answer of `wire::send_message`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+pub(super) struct Sent {
+    // 15 digits and sent back as a number: a float would round it (section 3).
+    pub(super) chat_id: i64,
+    /// The question's.
+    pub(super) msg_id: Option<i64>,
+}
+
+/// The answer of `wire::send_message`.
+pub(super) fn sent(body: &[u8]) -> Option<Sent> {
+    serde_json::from_slice(body).ok()
 }
 
 /// `realUserID` of the answer of `wire::user_info`.

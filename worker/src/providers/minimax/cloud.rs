@@ -61,16 +61,22 @@ impl MiniMax {
         };
         // Before the session: one that waited for files would stand open, and be left behind where they fail.
         upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
-        let request = wire::open_session(call.caller(), generation, &agent, &model);
-        let opened = call.json(request).await?;
-        // An agent that is none is told of by what is missing (section 12.3).
-        let session = answers::session_id(&opened).ok_or_else(|| Refusal {
-            error: ProviderError::malformed("session"),
-            remedy: Remedy::Prepare,
-        })?;
+        let session = match turn.continued() {
+            Some(thread) => thread.id,
+            None => {
+                let request = wire::open_session(call.caller(), generation, &agent, &model);
+                let opened = call.json(request).await?;
+                // An agent that is none is told of by what is missing (section 12.3).
+                answers::session_id(&opened).ok_or_else(|| Refusal {
+                    error: ProviderError::malformed("session"),
+                    remedy: Remedy::Prepare,
+                })?
+            }
+        };
         let archival = self.archival(account, access, &user, generation, &session);
         // Known before the question is asked: a client that leaves from here on leaves nothing behind.
         turn.opened(&session, archival);
+        turn.remembers(generation.word());
         let answer = self
             .message(turn, &call, asked, generation, &session, &model)
             .await?;
@@ -212,7 +218,7 @@ impl MiniMax {
 
     /// What hides a session, signed anew for every try with the account's token of that moment; while it is still at work,
     /// again after a while (section 12.6).
-    fn archival(
+    pub(super) fn archival(
         &self,
         account: &Account,
         access: &Arc<Access>,

@@ -2,10 +2,8 @@
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use super::site::Generation;
+use super::site::{ALL, Generation};
 use crate::settings::Problems;
-
-const ALL: [Generation; 3] = [Generation::Cloud, Generation::Archon, Generation::Matrix];
 
 /// `MINIMAX_PROTOCOL`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +20,14 @@ impl Protocol {
         match text {
             // `auto` is worth naming: it is how a compose file says that nothing is forced.
             None | Some("auto") => Self::Auto,
-            Some("cloud") => Self::Only(Generation::Cloud),
-            Some("archon") => Self::Only(Generation::Archon),
-            Some("matrix") => Self::Only(Generation::Matrix),
-            Some(_) => {
-                problems.push("MINIMAX_PROTOCOL must be auto, cloud, archon or matrix".to_owned());
-                Self::Auto
-            }
+            Some(word) => Generation::named(word).map_or_else(
+                || {
+                    let wrong = "MINIMAX_PROTOCOL must be auto, cloud, archon or matrix";
+                    problems.push(wrong.to_owned());
+                    Self::Auto
+                },
+                Self::Only,
+            ),
         }
     }
 }
@@ -69,7 +68,7 @@ impl Memory {
         self.answered.store(generation as u8, Ordering::Relaxed);
     }
 
-    /// Whether models that the cloud generation does not list may be had elsewhere.
+    /// Whether a generation is to be asked at all: for models that the cloud one does not list, for conversations begun in it.
     pub(super) fn may_ask(&self, generation: Generation) -> bool {
         // A forced generation is not left even for a model that another one has.
         self.protocol == Protocol::Auto || self.protocol == Protocol::Only(generation)

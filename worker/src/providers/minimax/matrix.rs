@@ -49,25 +49,52 @@ impl MiniMax {
             // This generation goes by the token's own id (section 4).
             user: None,
         };
+        let chat = match turn.continued() {
+            Some(thread) => {
+                let id = thread
+                    .id
+                    .parse()
+                    .map_err(|_| ProviderError::malformed("chat"))?;
+                // Before it is asked: one that is not gone on with after all is deleted.
+                self.is_in(turn, account, access, id);
+                Some(id)
+            }
+            None => None,
+        };
         upload::upload(&call, turn, &asked.files, &mut asked.paths).await?;
         let items = upload::items(Generation::Matrix, &asked.files, &asked.paths);
-        let request = wire::send_message(call.caller(), &asked.prompt, model, &items);
+        let request = wire::send_message(call.caller(), chat, &asked.prompt, model, &items);
         let sent = call.json(request).await?;
-        let chat_id = answers::chat_id(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
+        let sent = answers::sent(&sent).ok_or_else(|| ProviderError::malformed("chat"))?;
         // Not at the turn's end: a chat exists, so this generation does, whatever becomes of the answer.
         self.memory.has_answered(Generation::Matrix);
-        turn.opened(
-            &chat_id.to_string(),
-            self.deletion(account, access, chat_id),
-        );
-        self.watch(turn, &call, chat_id).await
+        self.is_in(turn, account, access, sent.chat_id);
+        let question = match chat {
+            None => None,
+            // Section 6, step 1: without it earlier answers could be taken for this one.
+            Some(chat) if chat == sent.chat_id && sent.msg_id.is_some() => sent.msg_id,
+            Some(_) => return Err(ProviderError::malformed("chat that goes on").into()),
+        };
+        self.watch(turn, &call, sent.chat_id, question).await
+    }
+
+    fn is_in(&self, turn: &mut Turn, account: &Account, access: &Arc<Access>, chat_id: i64) {
+        let deletion = self.deletion(account, access, chat_id);
+        turn.opened(&chat_id.to_string(), deletion);
+        turn.remembers(Generation::Matrix.word());
     }
 
     /// Looks at the chat at the page's pace, the first time after one interval (section 6).
-    async fn watch(&self, turn: &mut Turn, call: &Call<'_>, chat_id: i64) -> Result<(), Refusal> {
+    async fn watch(
+        &self,
+        turn: &mut Turn,
+        call: &Call<'_>,
+        chat_id: i64,
+        question: Option<i64>,
+    ) -> Result<(), Refusal> {
         let variable = call.account.variable.as_str();
         // One for all looks: growth is told from what was passed on before.
-        let (mut growth, mut grown) = (Growth::new(variable), Instant::now());
+        let (mut growth, mut grown) = (Growth::new(variable, question), Instant::now());
         // Before the first interval, which counts as well.
         let whole = Instant::now() + self.waits.whole;
         tokio::time::sleep(self.waits.poll).await;
@@ -88,14 +115,20 @@ impl MiniMax {
             }
             Ok(None)
         };
-        match turn.until(self.waits.poll, left, look).await? {
-            Some(()) => Ok(()),
-            None => Err(late().into()),
+        let looked = turn.until(self.waits.poll, left, look).await?;
+        if let Some(answer) = growth.answer_id() {
+            turn.answered_as(&answer.to_string());
         }
+        looked.ok_or_else(|| late().into())
     }
 
     /// The deletion of a chat, signed anew for every try; while it is at work, again after a while (section 8).
-    fn deletion(&self, account: &Account, access: &Arc<Access>, chat_id: i64) -> Option<Errand> {
+    pub(super) fn deletion(
+        &self,
+        account: &Account,
+        access: &Arc<Access>,
+        chat_id: i64,
+    ) -> Option<Errand> {
         let (site, account, used) = (self.site.clone(), account.clone(), Arc::clone(access));
         let build = move || {
             // Polling may outlast a token, and so may the outbox.

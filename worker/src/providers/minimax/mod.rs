@@ -39,10 +39,11 @@ use self::{
     site::{Generation, Site},
     standing::Ask,
 };
-use super::{Checking, Messenger, Model, Provider, Turn, checking};
+use super::{Checking, Errand, Messenger, Model, Provider, Turn, checking};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
+    conversations::{Continues, Thread},
     settings::{Problems, Settings, Vars},
     upstream::fetch::Attachment,
 };
@@ -182,6 +183,26 @@ impl Provider for MiniMax {
         Box::new(move || self.accounts.replace(accounts))
     }
 
+    /// From its end, in every generation (sections 4 and 12.4).
+    fn continues(&self, _model: &Model) -> Continues {
+        Continues::Linear
+    }
+
+    fn abandon<'a>(
+        &'a self,
+        thread: &'a Thread,
+        turn: &'a mut Turn,
+    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+        Box::pin(async move {
+            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+            let renewal = account.renewal(turn.messenger(), &self.site);
+            let access = account.tokens.current(renewal).await?;
+            let removal = self.removal(thread, turn, &account, &access).await;
+            turn.opened(&thread.id, removal.map_err(|refusal| refusal.error)?);
+            Ok(())
+        })
+    }
+
     fn chat<'a>(
         &'a self,
         ask: &'a Arc<ChatRequest>,
@@ -241,8 +262,13 @@ impl MiniMax {
         access: &Arc<Access>,
         asked: &mut Asked,
     ) -> Result<(), ProviderError> {
+        let continued = turn.continued();
+        let order = match &continued {
+            Some(thread) => vec![self.began(thread)?],
+            None => self.memory.order(),
+        };
         let mut absent = None;
-        for generation in self.memory.order() {
+        for generation in order {
             let refusal = match self
                 .ask_mending(turn, account, access, asked, generation)
                 .await
@@ -253,6 +279,13 @@ impl MiniMax {
                 }
                 Err(refusal) => refusal,
             };
+            if continued.is_some() && refusal.remedy.is_of_conversation() {
+                // The account is not to blame, nor its credential: a new conversation may do.
+                return Err(ProviderError {
+                    kind: Kind::Unavailable,
+                    ..refusal.error
+                });
+            }
             // A generation that has begun to answer is there, however it ended.
             if refusal.remedy != Remedy::OtherGeneration || turn.has_output() {
                 // A model that only another generation has says nothing of this one.
@@ -311,7 +344,9 @@ impl MiniMax {
                             .expires
                             .is_none_or(|end| end > turn.unix_ms() / 1000)
                 }
-                Remedy::NewSession | Remedy::Prepare => true,
+                // One that goes on has heard what a new one would have to be told.
+                Remedy::NewSession => turn.continued().is_none(),
+                Remedy::Prepare => true,
                 Remedy::None | Remedy::OtherForm | Remedy::Wait | Remedy::OtherGeneration => false,
             };
             if !is_worth_it || tried.contains(&refusal.remedy) {
@@ -321,6 +356,47 @@ impl MiniMax {
             tried.push(refusal.remedy);
             turn.events.clear();
         }
+    }
+
+    /// The generation that a conversation was begun in, where that may be asked.
+    fn began(&self, thread: &Thread) -> Result<Generation, ProviderError> {
+        let began = thread.more.as_deref().and_then(Generation::named);
+        began
+            .filter(|generation| self.memory.may_ask(*generation))
+            .ok_or_else(|| {
+                ProviderError::new(
+                    Kind::Protocol,
+                    "the conversation was begun in a generation that is not asked any more",
+                )
+            })
+    }
+
+    /// What removes a conversation that nobody goes on with.
+    async fn removal(
+        &self,
+        thread: &Thread,
+        turn: &Turn,
+        account: &Account,
+        access: &Arc<Access>,
+    ) -> Result<Option<Errand>, Refusal> {
+        let generation = thread.more.as_deref().and_then(Generation::named);
+        // Nobody has such a conversation: nothing is to be removed.
+        let Some(generation) = generation.filter(|_| self.deletes_chats) else {
+            return Ok(None);
+        };
+        if generation == Generation::Matrix {
+            let id = thread.id.parse().ok();
+            return Ok(id.and_then(|id| self.deletion(account, access, id)));
+        }
+        let call = Call {
+            messenger: turn.messenger(),
+            site: &self.site,
+            account,
+            access,
+            user: None,
+        };
+        let user = standing::user(&call, account, Ask::Once).await?;
+        Ok(self.archival(account, access, &user, generation, &thread.id))
     }
 
     /// What the service lists, of all accounts.

@@ -35,6 +35,8 @@ pub(super) enum Look {
 #[derive(Debug)]
 pub(super) struct Growth {
     variable: String,
+    /// `msg_id` of the question, in a chat that has others before it.
+    question: Option<i64>,
     messages: Vec<Said>,
     /// The message whose text was passed on last.
     last: Option<i64>,
@@ -79,10 +81,12 @@ struct Extra {
 }
 
 impl Growth {
-    /// For one answer to the account whose credential is in `variable`.
-    pub(super) fn new(variable: &str) -> Self {
+    /// For one answer to the account whose credential is in `variable`; to this `question` of a chat that goes on, and in a new
+    /// one to whatever it holds.
+    pub(super) fn new(variable: &str, question: Option<i64>) -> Self {
         Self {
             variable: variable.to_owned(),
+            question,
             messages: Vec::new(),
             last: None,
             has_output: false,
@@ -120,12 +124,28 @@ impl Growth {
             return self.failed(ProviderError::malformed("chat detail").into(), events);
         };
         self.failures = 0;
+        let mut messages = messages.unwrap_or_default();
+        // The order of the list is not to be relied on.
+        messages.sort_by_key(|it| {
+            (
+                it.timestamp.unwrap_or_default(),
+                it.msg_id.unwrap_or_default(),
+            )
+        });
+        if let Some(question) = self.question {
+            let mut asked = messages.iter();
+            let Some(at) = asked.position(|it| it.msg_id == Some(question)) else {
+                // Not there yet: all of this, its end too, is of earlier answers.
+                return Ok(Look::Goes);
+            };
+            messages.drain(..=at);
+        }
         let status = chat.and_then(|chat| chat.chat_status);
         // Section 6, rule 6; 1 is running, and any other number is taken for it.
         let is_over = status == Some(2);
         let before = events.len();
         // Before the end is looked at: the look that says "finished" carries the last text.
-        self.grow(messages.unwrap_or_default(), is_over, events);
+        self.grow(messages, is_over, events);
         let has_grown = events.len() > before;
         self.still = if has_grown { 0 } else { self.still + 1 };
         // Where nothing says that it is at work, stillness must do; a text that was held back is said then.
@@ -175,14 +195,12 @@ impl Growth {
         Err(error.into())
     }
 
-    fn grow(&mut self, mut messages: Vec<Message>, is_over: bool, events: &mut Vec<ChatEvent>) {
-        // The order of the list is not to be relied on.
-        messages.sort_by_key(|it| {
-            (
-                it.timestamp.unwrap_or_default(),
-                it.msg_id.unwrap_or_default(),
-            )
-        });
+    /// The id of what was said last, once something was.
+    pub(super) fn answer_id(&self) -> Option<i64> {
+        self.last
+    }
+
+    fn grow(&mut self, messages: Vec<Message>, is_over: bool, events: &mut Vec<ChatEvent>) {
         let is_answer = |it: &Message| {
             // Null is no step (section 6); an empty object names none either.
             let is_step = it.tool_call.as_ref().is_some_and(|call| {

@@ -14,7 +14,7 @@ struct Said {
 }
 
 fn poll(looks: impl IntoIterator<Item = (u16, String)>) -> Said {
-    let (mut growth, mut events, mut said) = (Growth::new("V"), Vec::new(), Said::default());
+    let (mut growth, mut events, mut said) = (Growth::new("V", None), Vec::new(), Said::default());
     for (status, body) in looks {
         match growth.take(status, body.as_bytes(), &mut events) {
             Ok(Look::Over) => break,
@@ -33,6 +33,40 @@ fn poll(looks: impl IntoIterator<Item = (u16, String)>) -> Said {
         }
     }
     said
+}
+
+/// Section 6, step 1: a chat that goes on shows its earlier answers with every look, and says that it is finished until it has
+/// begun anew.
+#[test]
+fn earlier_answers_are_not_this_one() {
+    let message = |id: i64, kind: u8, text: &str| json!({"msg_id": id, "msg_type": kind, "msg_content": text, "timestamp": id, "tool_call": null});
+    let look = |status: u8, messages: &[Value]| {
+        let mut messages = messages.to_vec();
+        messages.reverse();
+        json!({"messages": messages, "chat": {"chat_status": status}, "base_resp": {"status_code": 0}}).to_string()
+    };
+    let earlier = [message(1, 1, "q"), message(2, 2, "old")];
+    let asked = [&earlier[..], &[message(3, 1, "q2")]].concat();
+    let answered = |text| [&asked[..], &[message(4, 2, text)]].concat();
+    let mut growth = Growth::new("V", Some(3));
+    let mut events = Vec::new();
+    let mut take = |body: String| {
+        let look = growth.take(200, body.as_bytes(), &mut events);
+        (
+            look.map_err(|it| it.error.kind),
+            std::mem::take(&mut events),
+        )
+    };
+    assert_eq!(take(look(2, &earlier)), (Ok(Look::Goes), vec![]));
+    assert_eq!(take(look(1, &asked)), (Ok(Look::Goes), vec![]));
+    let new = |text: &str| ChatEvent::Text(text.to_owned());
+    assert_eq!(
+        take(look(1, &answered("ne"))),
+        (Ok(Look::Grown), vec![new("ne")])
+    );
+    let end = vec![new("w"), ChatEvent::Finish(FinishReason::Stop)];
+    assert_eq!(take(look(2, &answered("new"))), (Ok(Look::Over), end));
+    assert_eq!(growth.answer_id(), Some(4));
 }
 
 fn lines(sample: &str) -> impl Iterator<Item = (u16, String)> {

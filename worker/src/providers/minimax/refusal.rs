@@ -30,6 +30,13 @@ pub(super) enum Remedy {
     OtherGeneration,
 }
 
+impl Remedy {
+    /// What was refused may be this one conversation: it is gone, broken, or at work.
+    pub(super) fn is_of_conversation(self) -> bool {
+        matches!(self, Self::NewSession | Self::Wait)
+    }
+}
+
 /// An answer that is not the one hoped for: by its status, or by what its body says under any status. `None`: a success.
 pub(super) fn refusal(status: u16, body: &[u8], variable: &str) -> Option<Refusal> {
     // The body first: a 200 may hold a refusal, and a 500 what helps against it.

@@ -14,6 +14,9 @@ pub(super) enum Generation {
     Matrix = 2,
 }
 
+/// The newest first.
+pub(super) const ALL: [Generation; 3] = [Generation::Cloud, Generation::Archon, Generation::Matrix];
+
 impl Generation {
     /// What its calls' paths begin with.
     pub(super) fn prefix(self) -> &'static str {
@@ -22,6 +25,20 @@ impl Generation {
             Self::Archon => "/archon/api/v1",
             Self::Matrix => "/matrix/api/v1",
         }
+    }
+
+    /// As `MINIMAX_PROTOCOL` and conversations that are gone on with name it.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Cloud => "cloud",
+            Self::Archon => "archon",
+            Self::Matrix => "matrix",
+        }
+    }
+
+    /// The one of this name.
+    pub(super) fn named(word: &str) -> Option<Self> {
+        ALL.into_iter().find(|generation| generation.word() == word)
     }
 }
 

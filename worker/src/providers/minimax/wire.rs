@@ -192,9 +192,10 @@ pub(super) fn archive(caller: Caller<'_>, generation: Generation, session_id: &s
     post(caller, call, text(&json!({"archived": true})))
 }
 
-/// `POST /matrix/api/v1/chat/send_msg`: opens a chat and asks in it (section 4).
+/// `POST /matrix/api/v1/chat/send_msg`: asks in a chat, which is opened where there is none yet (section 4).
 pub(super) fn send_message(
     caller: Caller<'_>,
+    chat_id: Option<i64>,
     prompt: &str,
     (display_name, model_type): Matrix,
     attachments: &[Value],
@@ -208,6 +209,8 @@ pub(super) fn send_message(
         selected_mcp_tools: [u8; 0],
         sub_agent_ids: [u8; 0],
         model_option: ModelOption<'a>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        chat_id: Option<i64>,
     }
     #[derive(Serialize)]
     struct ModelOption<'a> {
@@ -225,6 +228,7 @@ pub(super) fn send_message(
             display_name,
             model_type,
         },
+        chat_id,
     });
     let mut request = matrix(caller, "send", "send_msg", body).once();
     // As long as any question may take.

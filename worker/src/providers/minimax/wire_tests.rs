@@ -35,7 +35,8 @@ fn signed(request: &Request) -> (&str, &str) {
 fn matrix_requests_are_signed_as_the_vectors_say() {
     let (site, device) = (site(), "312345678901234567");
     let send = |prompt: &str, model| {
-        send_message(caller(&site, device, 1_767_225_600), prompt, model, &[])
+        let who = caller(&site, device, 1_767_225_600);
+        send_message(who, None, prompt, model, &[])
     };
     let hello = send("hello", ("Auto", 0));
     assert_eq!(
@@ -46,6 +47,13 @@ fn matrix_requests_are_signed_as_the_vectors_say() {
         )
     );
     assert_eq!(header(&hello, "x-timestamp"), "1767225600");
+    // Section 4: a chat goes on with one member more, a number.
+    let who = caller(&site, device, 1);
+    let more = send_message(who, Some(337_867_554_939_466), "more", ("Auto", 0), &[]);
+    assert_eq!(
+        String::from_utf8(more.body.concat()).unwrap(),
+        r#"{"msg_type":1,"text":"more","chat_type":2,"attachments":[],"selected_mcp_tools":[],"sub_agent_ids":[],"model_option":{"display_name":"Auto","model_type":0},"chat_id":337867554939466}"#
+    );
     let nasty = send("你好，«世界» 👋🏽\nline2 \"q\" \\ /", ("MiniMax-M2.5", 501));
     assert_eq!(
         signed(&nasty),
@@ -228,8 +236,11 @@ fn short_answers_are_read() {
         assert_eq!(session_id(odd.as_bytes()), None, "{odd}");
     }
     assert_eq!(
-        chat_id(br#"{"chat_id":337867554939466,"msg_id":337867385770195,"agent_pod_ip":"172.18.131.237"}"#),
-        Some(337_867_554_939_466)
+        sent(br#"{"chat_id":337867554939466,"msg_id":337867385770195,"agent_pod_ip":"172.18.131.237"}"#),
+        Some(Sent {
+            chat_id: 337_867_554_939_466,
+            msg_id: Some(337_867_385_770_195)
+        })
     );
     assert_eq!(
         real_user(

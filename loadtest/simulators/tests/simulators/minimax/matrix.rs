@@ -79,6 +79,58 @@ fn a_chat_grows_while_it_is_polled() {
     assert!(state.violations.is_empty(), "{:?}", state.violations);
 }
 
+/// Every look shows the whole chat, what was answered earlier too.
+#[test]
+fn a_chat_goes_on() {
+    let minimax = start("minimax");
+    let path = format!("{CHAT}/send_msg");
+    let on = |text: &str, chat: u64| {
+        let body = question(text);
+        let body = body.strip_suffix('}').unwrap();
+        post(&minimax, 1, &path, &format!(r#"{body},"chat_id":{chat}}}"#)).value()
+    };
+    let finish = |chat: u64| {
+        let mut looks = (0..20).map(|_| poll(&minimax, chat).value());
+        let last = looks.find(|snapshot| snapshot["chat"]["chat_status"] == 2);
+        last.unwrap()
+    };
+    let chat = send(&minimax, "echo:one");
+    assert_eq!(
+        on("echo:two", chat)["base_resp"]["status_msg"],
+        "chat is running"
+    );
+    finish(chat);
+    let sent = on("echo:two", chat);
+    assert_eq!(sent["chat_id"], chat);
+    let running = poll(&minimax, chat).value();
+    assert_eq!(
+        (
+            running["chat"]["chat_status"].as_u64(),
+            newest(&running).0.as_str()
+        ),
+        (Some(1), "one"),
+        "the earlier answer alone"
+    );
+    let snapshot = finish(chat);
+    assert_eq!(newest(&snapshot).0, "two");
+    let said = snapshot["messages"].as_array().unwrap();
+    assert!(said.iter().any(|it| it["msg_content"] == "one"), "{said:?}");
+    assert!(
+        said.iter().any(|it| it["msg_id"] == sent["msg_id"]),
+        "{said:?}"
+    );
+    let state = minimax.control().state();
+    assert!(state.violations.is_empty(), "{:?}", state.violations);
+    // What was said there is not told again.
+    on(
+        "user:echo:one\nassistant:one\nuser:echo:three\nassistant:",
+        chat,
+    );
+    let told = minimax.control().log().pop().unwrap();
+    assert!(told.violation.unwrap().contains("has heard"));
+    assert_eq!(on("hi", 7)["base_resp"]["status_code"], 2013);
+}
+
 #[test]
 fn a_chat_that_nobody_polls_runs_on_for_a_while() {
     let minimax = start("minimax");

@@ -284,8 +284,12 @@ fn streams_in_a_session() {
         (&echo["role"], &echo["msg_content"]),
         (&json!("user"), &json!(prompt))
     );
+    // Further messages go to the same session.
+    let second = asked(&minimax, &session, &message_body("echo:more", ""));
+    assert_eq!(increments(&second, "msg_content"), "more");
     let history = get(&minimax, 1, &format!("{CLOUD}/session/{session}/message")).value();
     assert_eq!(history["messages"][1]["msg_content"], said);
+    assert_eq!(history["messages"][3]["msg_content"], "more");
     let state = get(&minimax, 1, &format!("{CLOUD}/session/{session}")).value();
     assert_eq!(state["session"]["status"]["status_type"], 0);
     assert_eq!(archive(&minimax, &session).value()["success"], true);
