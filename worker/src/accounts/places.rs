@@ -19,6 +19,8 @@ use crate::store::{Claim, Claimed, Store};
 const HELD: Duration = Duration::from_secs(30);
 /// How often they are held anew.
 const HOLD_AGAIN: Duration = Duration::from_secs(10);
+/// How often a store that is gone is looked at.
+const AGAIN: Duration = Duration::from_millis(100);
 /// As many turns at a time and more are no limit that a cluster need count.
 const NO_LIMIT: usize = 1000;
 /// Idle places that a worker keeps of an account, at most.
@@ -115,6 +117,7 @@ impl Places {
     ) -> Result<(), Full> {
         if most < NO_LIMIT && company.workers() > 1 && in_flight > self.held().holders.len() {
             let holder = Uuid::new_v4().simple().to_string();
+            let was_up = company.store.is_up();
             match company
                 .store
                 .hold(&name(account), &holder, wide(most), HELD)
@@ -122,8 +125,15 @@ impl Places {
             {
                 Ok(Some(_)) => self.held().holders.push(holder),
                 Ok(None) => return Err(Full::Busy),
-                Err(_) if in_flight > company.share(most) => return Err(Full::Busy),
-                Err(_) => {}
+                Err(_) => {
+                    // It may have been taken all the same, after nobody waited any more.
+                    if was_up {
+                        release(company, account, vec![holder]);
+                    }
+                    if in_flight > company.share(most) {
+                        return Err(Full::Busy);
+                    }
+                }
             }
         }
         if pace.is_free() {
@@ -194,16 +204,7 @@ impl Places {
             let kept = kept.min(held.holders.len());
             held.holders.split_off(kept)
         };
-        if surplus.is_empty() || tokio::runtime::Handle::try_current().is_err() {
-            // Their time runs out by itself.
-            return;
-        }
-        let (store, name) = (company.store.at_leisure(), name(account));
-        actix_web::rt::spawn(async move {
-            for holder in surplus {
-                let _ = store.release(&name, &holder).await;
-            }
-        });
+        release(company, account, surplus);
     }
 
     /// Holds the places anew, and places for turns that began without: before there was another worker, or while the store was
@@ -270,6 +271,27 @@ impl Held {
             .find(|(known, ..)| *known == claim.counter);
         known.map_or(0, |(_, turns, _)| *turns)
     }
+}
+
+/// Gives places back, beside whatever else goes on; where the store is gone, as soon as it is back: else all would find the
+/// account busy then, and nobody at work on it.
+fn release(company: &Company, account: &str, holders: Vec<String>) {
+    if holders.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+        return;
+    }
+    let (store, name) = (company.store.at_leisure(), name(account));
+    actix_web::rt::spawn(async move {
+        // Then their time has run out by itself.
+        let end = Instant::now() + HELD;
+        for holder in holders {
+            while !store.is_up() || store.release(&name, &holder).await.is_err() {
+                if Instant::now() > end {
+                    return;
+                }
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    });
 }
 
 fn name(account: &str) -> String {
