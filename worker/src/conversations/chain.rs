@@ -119,11 +119,20 @@ fn feed(messages: &[Message], hash: &mut Sha3_256) {
 /// take it out.
 fn woven(message: &Message) -> Option<String> {
     let text = message.text();
-    [THINK_TAGS, INLINE].iter().find_map(|tags| {
-        let rest = text.strip_prefix(tags.open)?;
-        let (_, said) = rest.split_once(tags.close)?;
-        Some(said.to_owned())
-    })
+    let tags = [THINK_TAGS, INLINE];
+    let tags = tags.iter().find(|tags| text.contains(tags.open))?;
+    // Trimmed, as clients may have trimmed the whole where it ends with a tag.
+    let close = tags.close.trim_end();
+    let (mut said, mut rest) = (String::new(), &*text);
+    // Whoever searches between thoughts has several rounds of them.
+    while let Some((before, thoughts)) = rest.split_once(tags.open)
+        && let Some((_, behind)) = thoughts.split_once(close)
+    {
+        said.push_str(before);
+        let gap = tags.close.get(close.len()..).unwrap_or_default();
+        rest = behind.strip_prefix(gap).unwrap_or(behind);
+    }
+    Some(said + rest)
 }
 
 fn unwoven(message: &Message) -> Message {
@@ -181,6 +190,28 @@ mod tests {
             {"role": "assistant", "content": "<think>\nhm\n</think>\n\na"}, {"role": "user", "content": "and?"},
         ]));
         assert_eq!(Point::before(ASKER, &woven), Some((point, 3)));
+        // In rounds, between which something was said; and at the end, where a client has trimmed it.
+        let rounds = |text: &str| {
+            let next = said(json!([
+                {"role": "user", "content": "q"}, {"role": "assistant", "content": text}, {"role": "user", "content": "and?"},
+            ]));
+            Point::before(ASKER, &next).unwrap().0
+        };
+        let plain = rounds("I look. Found.");
+        for text in [
+            "<think>\nhm\n</think>\n\nI look. <think>\nso\n</think>\n\nFound.",
+            "I look. Found.<think>\nso\n</think>",
+            "<think:hm>I look. <think:so>Found.",
+        ] {
+            assert_eq!(rounds(text), plain, "{text}");
+        }
+        for text in [
+            "<think>\nI look. Found.",
+            "I look. <think>\nFound.",
+            "I look. Lost.<think:>",
+        ] {
+            assert_ne!(rounds(text), plain, "{text}");
+        }
         let over =
             said(json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]));
         assert_eq!(Point::before(ASKER, &over), None, "nothing new was said");

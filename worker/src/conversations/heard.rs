@@ -5,6 +5,9 @@ use crate::chat::{
     message::{FunctionCall, ToolCall},
 };
 
+/// No web chat is sent a conversation that is longer, so nobody comes back with it; and an answer may go on for hours.
+const MOST_BYTES: usize = 8 << 20;
+
 /// One answer, as it goes out.
 #[derive(Debug, Default)]
 pub struct Heard {
@@ -13,8 +16,8 @@ pub struct Heard {
     calls: Vec<(u32, String, String)>,
     /// The client gathers: it hears the corrected text, and not what was said first.
     takes_corrections: bool,
-    /// Moderation has ended it.
-    is_filtered: bool,
+    /// Nobody goes on from it: moderation has ended it, or it is too long.
+    is_lost: bool,
 }
 
 impl Heard {
@@ -28,6 +31,9 @@ impl Heard {
 
     /// The next event, as the door gets it.
     pub fn take(&mut self, event: &ChatEvent) {
+        if self.is_lost {
+            return;
+        }
         match event {
             ChatEvent::Text(text) => self.text.push_str(text),
             // As the doors write them.
@@ -35,7 +41,7 @@ impl Heard {
             ChatEvent::Video { url } => self.text.extend(["[视频](", url, ")"]),
             ChatEvent::Rewritten(text) if self.takes_corrections => self.text.clone_from(text),
             ChatEvent::ToolCall(call) => self.call(call),
-            ChatEvent::Finish(FinishReason::ContentFilter) => self.is_filtered = true,
+            ChatEvent::Finish(FinishReason::ContentFilter) => self.is_lost = true,
             ChatEvent::Reasoning(_)
             | ChatEvent::Signature(_)
             | ChatEvent::Sealed(_)
@@ -46,7 +52,14 @@ impl Heard {
             | ChatEvent::Rewritten(_)
             | ChatEvent::Extra(_)
             | ChatEvent::Unknown(_)
-            | ChatEvent::Logprobs(_) => {}
+            | ChatEvent::Logprobs(_) => return,
+        }
+        let calls = self.calls.iter().map(|(.., arguments)| arguments.len());
+        if self.text.len() + calls.sum::<usize>() > MOST_BYTES {
+            *self = Self {
+                is_lost: true,
+                ..Self::default()
+            };
         }
     }
 
@@ -65,7 +78,7 @@ impl Heard {
 
     /// The answer as the message that comes back; `None` for one that nobody goes on from.
     pub fn answer(self) -> Option<Message> {
-        if self.is_filtered || (self.text.trim().is_empty() && self.calls.is_empty()) {
+        if self.is_lost || (self.text.trim().is_empty() && self.calls.is_empty()) {
             return None;
         }
         let calls = self.calls.into_iter().map(|(_, name, arguments)| ToolCall {
@@ -139,6 +152,27 @@ mod tests {
         let events = [text("a"), ChatEvent::Rewritten("b".to_owned())];
         assert_eq!(heard(true, &events).unwrap().text(), "a");
         assert_eq!(heard(false, &events).unwrap().text(), "b");
+    }
+
+    #[test]
+    fn what_is_too_long_is_not_kept_in_memory() {
+        let mut heard = Heard::new(true);
+        let (words, arguments) = (
+            text(&"x".repeat(MOST_BYTES / 2)),
+            "1".repeat(MOST_BYTES / 4),
+        );
+        for event in [
+            &words,
+            &call(0, Some("f"), &arguments),
+            &call(0, None, &arguments),
+        ] {
+            heard.take(event);
+            assert!(!heard.is_lost);
+        }
+        heard.take(&text("y"));
+        heard.take(&words);
+        assert_eq!((heard.text.capacity(), heard.calls.len()), (0, 0));
+        assert_eq!(heard.answer(), None);
     }
 
     #[test]

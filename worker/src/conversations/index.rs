@@ -17,6 +17,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha3::{Digest as _, Sha3_256};
 use tokio::time::timeout;
@@ -272,6 +273,26 @@ enum Fate {
     Kept,
 }
 
+/// Whether a conversation stays for whoever goes on with it.
+pub enum Kept {
+    /// The store has it.
+    Yes,
+    /// The store does not.
+    No,
+    /// The store has not said so far; whether it does in the end.
+    Late(LocalBoxFuture<'static, bool>),
+}
+
+impl fmt::Debug for Kept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Yes => "Yes",
+            Self::No => "No",
+            Self::Late(_) => "Late",
+        })
+    }
+}
+
 /// A conversation in the hands of one turn. Dropping it without [`Claim::keep`] gives it up: nobody goes on with it.
 pub struct Claim {
     conversations: Arc<Conversations>,
@@ -301,8 +322,8 @@ impl Claim {
     }
 
     /// The conversation stands at `point` now, with `thread`, for whoever goes on from there. Waits for the store no longer
-    /// than [`PATIENCE`]; whether it has taken it, as far as is known by then. Where it has not, the turn deletes it.
-    pub async fn keep(mut self, point: &Point, thread: Thread) -> bool {
+    /// than [`PATIENCE`]. Where the store does not take it, the turn deletes it.
+    pub async fn keep(mut self, point: &Point, thread: Thread) -> Kept {
         let idle = self.conversations.idle;
         let record = Record {
             head: Some(point.as_str().to_owned()),
@@ -323,10 +344,10 @@ impl Claim {
         let (store, opening) = (self.conversations.store.at_leisure(), self.opening.take());
         if !store.is_up() {
             self.fate.set(Fate::Deleted);
-            return false;
+            return Kept::No;
         }
         self.fate.set(Fate::Kept);
-        let writing = actix_web::rt::spawn(async move {
+        let mut writing = actix_web::rt::spawn(async move {
             if let Some(opening) = opening {
                 let _ = opening.await;
             }
@@ -335,13 +356,13 @@ impl Claim {
             }
             Ok::<(), StoreError>(())
         });
-        match timeout(PATIENCE, writing).await {
-            Ok(Ok(Err(_))) => {
+        match timeout(PATIENCE, &mut writing).await {
+            Ok(Ok(Ok(()))) => Kept::Yes,
+            Ok(Ok(Err(_)) | Err(_)) => {
                 self.fate.set(Fate::Deleted);
-                false
+                Kept::No
             }
-            // What is late comes all the same.
-            Ok(_) | Err(_) => true,
+            Err(_) => Kept::Late(Box::pin(async move { matches!(writing.await, Ok(Ok(()))) })),
         }
     }
 }

@@ -39,7 +39,13 @@ fn thread(id: &str, message: &str) -> Thread {
 /// One conversation that stands at a point.
 async fn begin(conversations: &Arc<Conversations>, at: &str) {
     let claim = conversations.opened(owner(), Thread::new("c1"));
-    assert!(claim.keep(&point(at), thread("c1", at)).await);
+    assert!(keeps(claim, at, at).await);
+}
+
+/// Whether the store has it at this point, behind this message.
+async fn keeps(claim: Claim, at: &str, message: &str) -> bool {
+    let kept = claim.keep(&point(at), thread("c1", message)).await;
+    matches!(kept, Kept::Yes)
 }
 
 async fn claimed(found: Found) -> Claim {
@@ -68,7 +74,7 @@ async fn a_point_is_gone_on_from_once_where_the_service_does_not_branch() {
     let first = claimed(look("one").await).await;
     assert_eq!(first.thread(), &thread("c1", "one"));
     assert!(matches!(look("one").await, Found::Busy), "it is under way");
-    assert!(first.keep(&point("two"), thread("c1", "two")).await);
+    assert!(keeps(first, "two", "two").await);
     assert!(matches!(look("one").await, Found::Missed), "it has gone on");
     assert_eq!(
         claimed(look("two").await).await.thread(),
@@ -90,12 +96,12 @@ async fn where_it_branches_each_goes_on_from_its_own_parent() {
     begin(&conversations, "one").await;
     let (left, right) = (look("one").await, look("one").await);
     assert_eq!(left.thread(), right.thread());
-    assert!(left.keep(&point("left"), thread("c1", "l")).await);
-    assert!(right.keep(&point("right"), thread("c1", "r")).await);
+    assert!(keeps(left, "left", "l").await);
+    assert!(keeps(right, "right", "r").await);
     for (at, parent) in [("one", "one"), ("left", "l"), ("right", "r")] {
         let claim = look(at).await;
         assert_eq!(claim.thread(), &thread("c1", parent));
-        assert!(claim.keep(&point(at), thread("c1", parent)).await);
+        assert!(keeps(claim, at, parent).await);
     }
 }
 
@@ -176,8 +182,32 @@ async fn a_store_that_is_gone_is_missed_by_nobody() {
         .await;
     assert!(matches!(found, Found::Unavailable), "{found:?}");
     let claim = conversations.opened(owner(), Thread::new("c1"));
-    assert!(!claim.keep(&point("one"), thread("c1", "one")).await);
+    assert!(!keeps(claim, "one", "one").await);
     assert!(began.elapsed() < Duration::from_secs(1));
+}
+
+/// Whether a conversation is kept is known in the end, however late; until then nobody waits.
+#[actix_web::test]
+async fn a_store_that_is_late_is_not_waited_for() {
+    let folder = std::env::temp_dir().join(format!("hive2api-late-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("store.sqlite");
+    let store = Store::open(crate::store::Place::Sqlite(file.clone())).unwrap();
+    let conversations = Arc::new(Conversations::new(store, IDLE, IDLE));
+    let other = rusqlite::Connection::open(&file).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let began = std::time::Instant::now();
+    let claim = conversations.opened(owner(), Thread::new("c1"));
+    let kept = claim.keep(&point("one"), thread("c1", "one")).await;
+    assert!(began.elapsed() < Duration::from_secs(1));
+    let Kept::Late(kept) = kept else {
+        panic!("{kept:?}")
+    };
+    other.execute_batch("COMMIT").unwrap();
+    assert!(kept.await);
+    let found = conversations.claim(point("one"), Continues::Linear, |_| true);
+    assert_eq!(claimed(found.await).await.thread(), &thread("c1", "one"));
+    let _ = std::fs::remove_dir_all(folder);
 }
 
 #[actix_web::test]

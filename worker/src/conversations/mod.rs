@@ -11,7 +11,7 @@ pub mod index;
 
 pub use chain::{Asker, Point};
 pub use heard::Heard;
-pub use index::{Claim, Conversations, Found, Idle, Owner};
+pub use index::{Claim, Conversations, Found, Idle, Kept, Owner};
 
 use serde::{Deserialize, Serialize};
 

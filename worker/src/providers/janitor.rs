@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::LocalBoxFuture;
+
 use super::turn::Held;
 use crate::{
     metrics::METRICS,
@@ -32,6 +34,8 @@ pub struct Errand {
     otherwise: Option<Otherwise>,
     /// Whether an answer (status, body) means that it is too early.
     is_busy: Option<fn(u16, &[u8]) -> bool>,
+    /// Whether it is not to be done after all, as soon as that is known.
+    is_off: Option<LocalBoxFuture<'static, bool>>,
 }
 
 /// Another call, made once where the first was answered but is not done.
@@ -48,6 +52,7 @@ impl Errand {
             build: Box::new(build),
             otherwise: None,
             is_busy: None,
+            is_off: None,
         }
     }
 
@@ -57,6 +62,15 @@ impl Errand {
     pub fn while_busy(self, is_busy: fn(u16, &[u8]) -> bool) -> Self {
         Self {
             is_busy: Some(is_busy),
+            ..self
+        }
+    }
+
+    /// Waits until it is known whether it is off.
+    #[must_use]
+    pub(super) fn unless(self, is_off: LocalBoxFuture<'static, bool>) -> Self {
+        Self {
+            is_off: Some(is_off),
             ..self
         }
     }
@@ -125,7 +139,12 @@ impl Janitor {
     }
 }
 
-async fn clean_up(client: &Client, provider: &str, errand: Errand) {
+async fn clean_up(client: &Client, provider: &str, mut errand: Errand) {
+    if let Some(is_off) = errand.is_off.take()
+        && is_off.await
+    {
+        return;
+    }
     let mut request = (errand.build)();
     let step = request.step;
     let (mut is_elsewhere, mut was_busy) = (false, 0);

@@ -32,6 +32,22 @@ async fn errands_go_one_after_the_other() {
     );
 }
 
+/// A conversation that is kept after all is not deleted; one that is not, is.
+#[actix_web::test]
+async fn an_errand_waits_until_it_is_known_whether_it_is_off() {
+    let (service, job) = (Service::new(&[200]), job(&[]));
+    let errands = [("kept", true), ("lost", false)].map(|(path, is_off)| {
+        let known = async move {
+            tokio::task::yield_now().await;
+            is_off
+        };
+        errand(&service, "DELETE", path).unless(Box::pin(known))
+    });
+    spawn(job.janitor, &job.client, errands.into());
+    cleaned(job.janitor).await;
+    assert_eq!(service.calls(), ["DELETE /lost"]);
+}
+
 #[actix_web::test]
 async fn what_the_service_cannot_do_now_is_tried_again() {
     let (service, job) = (Service::new(&[503, 200]), job(&[]));

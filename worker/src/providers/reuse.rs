@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::{Provider, outbox::Outbox};
 use crate::{
     chat::{ChatEvent, ChatRequest, Message, Role, aside::aside},
-    conversations::{Asker, Claim, Continues, Conversations, Found, Heard, Owner, Point, Thread},
+    conversations::{
+        Asker, Claim, Continues, Conversations, Found, Heard, Kept, Owner, Point, Thread,
+    },
     metrics::METRICS,
 };
 
@@ -141,17 +143,17 @@ impl Reuse {
     }
 
     /// The turn went well: the conversation is kept for whoever goes on from here. Whether it is; else its turn deletes it.
-    pub(super) async fn keep(mut self, outbox: &Outbox) -> bool {
+    pub(super) async fn keep(mut self, outbox: &Outbox) -> Kept {
         let Some(claim) = self.claim.take() else {
-            return false;
+            return Kept::No;
         };
         claim.deleted();
         let is_at = |thread: &Thread| thread.message.is_some() && thread.id == claim.thread().id;
         let Some(thread) = outbox.thread().filter(is_at) else {
-            return false;
+            return Kept::No;
         };
         let Some(answer) = std::mem::take(&mut self.heard).answer() else {
-            return false;
+            return Kept::No;
         };
         let point = self
             .apart(move |asker, request| Point::after(asker, request, &answer))

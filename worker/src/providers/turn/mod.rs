@@ -32,7 +32,7 @@ use crate::{
         emulate::schema::Offered,
         filter::{Chain, Ending, Filter as _},
     },
-    conversations::Thread,
+    conversations::{Kept, Thread},
     impossible::OrImpossible as _,
     metrics::METRICS,
     settings::Conversations,
@@ -245,11 +245,19 @@ impl Turn {
         let Some(reuse) = self.reuse.take() else {
             return;
         };
-        if reuse.keep(&self.outbox).await
-            && let Some(at) = self.deletion.take()
-            && at < self.afterwards.len()
-        {
-            self.afterwards.remove(at);
+        let kept = reuse.keep(&self.outbox).await;
+        let deletion = self.deletion.filter(|at| *at < self.afterwards.len());
+        match (kept, deletion) {
+            (Kept::Yes, Some(at)) => {
+                self.deletion = None;
+                self.afterwards.remove(at);
+            }
+            // Nobody would ever go on with what the store has not taken, nor delete it.
+            (Kept::Late(kept), Some(at)) => {
+                let deletion = self.afterwards.remove(at);
+                self.afterwards.insert(at, deletion.unless(kept));
+            }
+            (Kept::No, _) | (_, None) => {}
         }
     }
 
