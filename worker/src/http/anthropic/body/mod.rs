@@ -3,6 +3,7 @@
 
 mod block;
 mod conversation;
+mod loose;
 mod members;
 mod tools;
 

@@ -1,22 +1,19 @@
 //! The members of the body: their types, and what they mean. Source: doors.md section 4.
 
-use std::collections::HashSet;
-
 use bytestring::ByteString;
-use serde::{Deserialize, Deserializer, de};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
     Asked, choice,
-    item::{Call, Item},
-    kit::{Kit, Source, flat},
-    tool::Given,
+    forms::{Input, Tools},
+    kit::{Kit, Source},
+    said::Said,
 };
 use crate::{
     chat::{
-        Asked as AskedFor, ChatRequest, Content, Dialect, Effort, Field, Format, Invalid, Json,
-        Message, Part, Role, Text, Verbatim,
-        message::{FunctionCall, ToolCall},
+        Asked as AskedFor, ChatRequest, Dialect, Effort, Field, Format, Invalid, Json, Message,
+        Role, Text, Verbatim,
         request::{Extras, MOST_MODEL_BYTES, Sampling},
         tools::JsonSchema,
     },
@@ -66,64 +63,6 @@ pub(super) struct Body<'a> {
     #[serde(borrow)]
     prompt: Option<&'a RawValue>,
     background: Option<bool>,
-}
-
-/// `input`: a text, or items.
-enum Input {
-    Text(Text),
-    Items(Vec<Item>),
-}
-
-impl<'de> Deserialize<'de> for Input {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct InputVisitor;
-
-        impl<'de> de::Visitor<'de> for InputVisitor {
-            type Value = Input;
-
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.write_str("a string or an array of items")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Input, E> {
-                Ok(Input::Text(Text::borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Input, E> {
-                Ok(Input::Text(text.into()))
-            }
-
-            fn visit_string<E: de::Error>(self, text: String) -> Result<Input, E> {
-                Ok(Input::Text(text.into()))
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut seq: A) -> Result<Input, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Input::Items(items))
-            }
-        }
-
-        deserializer.deserialize_any(InputVisitor)
-    }
-}
-
-/// `tools`, read, and as they are written.
-struct Tools<'a> {
-    given: Vec<Given>,
-    raw: &'a RawValue,
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Tools<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(deserializer)?;
-        // Read from what it is written as, which is kept for the echo: written anew it would differ in order and
-        // numbers.
-        let given = serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
-        Ok(Self { given, raw })
-    }
 }
 
 #[derive(Deserialize)]
@@ -471,137 +410,4 @@ fn answer_form(raw: &RawValue) -> Result<Format, Invalid> {
         })),
         Some(kind) => Format::Other { kind: kind.into() },
     })
-}
-
-/// The conversation so far.
-#[derive(Default)]
-struct Said {
-    /// Each with the place of its item, where it is one.
-    messages: Vec<(Option<usize>, Message)>,
-    /// The names that the history has called, as the model knows them.
-    called: HashSet<Text>,
-}
-
-impl Said {
-    fn take(&mut self, items: Vec<Item>, kit: &mut Kit) -> Result<(), Invalid> {
-        for (at, item) in items.into_iter().enumerate() {
-            match item {
-                Item::Message(message) => self.messages.push((Some(at), message)),
-                Item::Call(call) => self.call(at, call),
-                Item::Result(mut message, tools) => {
-                    // The tools before the result is cut: what it brings is known to the kit then.
-                    kit.take(tools, Source::Found)?;
-                    leave_out_unknown(&mut message, kit);
-                    self.messages.push((Some(at), message));
-                }
-                Item::Tools(tools) => kit.take(tools, Source::History)?,
-                Item::Thought => {}
-                Item::Dropped(kind) => kit.ignore("input", &kind),
-                Item::Refused(kind) => {
-                    let message = format!(
-                        "This gateway keeps no responses, and takes no item of type '{kind}': send what it stands for."
-                    );
-                    return Err(Invalid {
-                        code: Some("unsupported_parameter"),
-                        ..Invalid::field(&format!("input[{at}]"), message)
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Consecutive calls, and the text before them, are one message.
-    fn call(&mut self, at: usize, call: Call) {
-        let name = flat(call.namespace.as_ref(), &call.name);
-        self.called.insert(name.clone());
-        let call = ToolCall {
-            id: call.id.to_string(),
-            is_custom: call.is_custom,
-            function: Some(FunctionCall {
-                name: name.to_string(),
-                arguments: call.text,
-            }),
-        };
-        match self.messages.last_mut() {
-            // In Responses each call is an item; in chats those of one round are one message, and services refuse a
-            // call whose answer does not follow it.
-            Some((_, message)) if message.role == Role::Assistant => {
-                message.tool_calls.get_or_insert_default().push(call);
-            }
-            _ => {
-                let message = Message {
-                    content: Content::Empty,
-                    tool_calls: Some(vec![call]),
-                    ..Message::new(Role::Assistant, "")
-                };
-                self.messages.push((Some(at), message));
-            }
-        }
-    }
-
-    /// The first part that web chats cannot take. Files of the service's own are never known here; of others only those
-    /// that ask for something matter, which stand behind the last answer.
-    fn odd_part(&self) -> Result<Option<Invalid>, Invalid> {
-        let mut behind = self
-            .messages
-            .iter()
-            .rposition(|(_, message)| message.role == Role::Assistant)
-            .map_or(0, |at| at + 1);
-        for (at, message) in &self.messages {
-            let is_history = behind > 0;
-            // Counts down to nothing at the last answer, so the position need not be compared with that of an item.
-            behind = behind.saturating_sub(1);
-            let Content::Parts(parts) = &message.content else {
-                continue;
-            };
-            let kind = parts.iter().find_map(|part| match part {
-                Part::Other { kind } => Some(&**kind),
-                _ => None,
-            });
-            let Some(kind) = kind else { continue };
-            let param = format!("input[{}].content", at.unwrap_or_default());
-            // Also in the history: a picture that only the service has would leave the model blind to what was talked
-            // about.
-            if matches!(kind, "input_image" | "input_file" | "file") {
-                return Err(Invalid {
-                    code: Some("file_rejected"),
-                    ..Invalid::field(
-                        &param,
-                        "This gateway keeps no files: send the picture in 'image_url', the document in 'file_data' or its URL in 'file_url'.",
-                    )
-                });
-            }
-            if !is_history && message.role != Role::Tool {
-                return Ok(Some(Invalid {
-                    code: Some("unsupported_content"),
-                    ..Invalid::field(
-                        &param,
-                        format!(
-                            "Parts of type '{}' are not supported by this model's provider.",
-                            quoted(kind)
-                        ),
-                    )
-                }));
-            }
-        }
-        Ok(None)
-    }
-}
-
-/// What a tool has brought and nobody understands must not end a session.
-fn leave_out_unknown(message: &mut Message, kit: &mut Kit) {
-    if let Content::Parts(parts) = &mut message.content {
-        parts.retain(|part| {
-            let Part::Other { kind } = part else {
-                return true;
-            };
-            let is_file = matches!(&**kind, "input_image" | "input_file" | "file");
-            if !is_file {
-                kit.ignore("input", kind);
-            }
-            // Those of files stay: `odd_part` complains about them by the item's place.
-            is_file
-        });
-    }
 }

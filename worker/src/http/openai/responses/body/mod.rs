@@ -3,9 +3,11 @@
 //! to 6.
 
 mod choice;
+mod forms;
 mod item;
 mod kit;
 mod members;
+mod said;
 mod tool;
 
 use bytes::Bytes;
