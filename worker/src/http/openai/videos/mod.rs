@@ -8,15 +8,14 @@
 //! videos of all others. It is for looking through alone; without the store there is no list, and all else goes on.
 
 mod ask;
+mod content;
+mod create;
 mod index;
 mod job;
 mod lane;
 mod looks;
 
-use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -24,19 +23,20 @@ use actix_web::{
     web::{Data, Path, Payload, Query},
 };
 use futures_util::{StreamExt as _, stream};
-use serde::Deserialize;
 use serde_json::json;
 
-use self::{
-    ask::Wanted,
-    job::{Job, is_over},
+use self::job::{Job, is_over};
+pub use self::{
+    content::{Variant, content},
+    create::create,
+    looks::Looks,
 };
 use super::relay::{self, question};
 use crate::{
     app::App,
     chat::{
         Kind, ProviderError,
-        media::{Films, Place as File, Size, Sizes, VideoRequest, VideoState, VideoStatus},
+        media::{VideoState, VideoStatus},
     },
     http::{
         answering::{self, Admission, Record},
@@ -44,14 +44,12 @@ use crate::{
         body,
         error::ApiError,
         place::Place,
-        through,
     },
     impossible::OrImpossible as _,
     metrics::METRICS,
-    providers::{Registry, Route, Served, media},
+    providers::{Route, Served, media},
     seal::SALT_BYTES,
 };
-pub use looks::Looks;
 
 /// What ids of videos are sealed as, and begin with.
 const KIND: &str = "video";
@@ -60,177 +58,6 @@ const POLL_AFTER: (&str, &str) = ("openai-poll-after-ms", "2000");
 /// How long a list waits for looks at videos that were not over, and at how many of them at a time.
 const LOOKS: Duration = Duration::from_secs(10);
 const LOOKS_AT_ONCE: usize = 4;
-/// What OpenAI makes videos with where nobody says.
-const DEFAULT_MODEL: &str = "sora-2";
-
-/// `POST /v1/videos`, JSON or a form.
-///
-/// # Errors
-/// 400 for what cannot be asked for, 404 for a model that nobody knows, and what becomes of a provider's errors.
-pub async fn create(
-    http: HttpRequest,
-    caller: Principal,
-    app: Data<App>,
-    payload: Payload,
-) -> Result<HttpResponse, ApiError> {
-    Place::look(&app, &http)?;
-    let mut share = app.memory.share();
-    let body = body::read(&http, payload, &app.settings.http, &mut share).await?;
-    share.grow_for_body(body.len(), 0)?;
-    let content_type = question::content_type(&http);
-    let asked = question::of_whole(&content_type, body.clone(), &app)?;
-    // The JSON is read here and once more by `ask` if no lane takes it: which of them it is, the model says.
-    let model = match &asked.model {
-        Some(model) => model.clone(),
-        None => default_model(&app.registry).ok_or_else(ApiError::model_missing)?,
-    };
-    let reservation = answering::reserve(&http, &app, 0).await?;
-    let admission = Admission::new(Place::take(&app)?, share).with(reservation);
-    let mut record = relay::record("video", &http, &caller, admission, Some(&model));
-    let created = async {
-        caller.expect_model(&model, &app.registry)?;
-        let route = app
-            .registry
-            .resolve(&model)
-            .ok_or_else(|| ApiError::model_not_found(&model))?;
-        // The first candidate is what the caller means; those of the other kind cannot stand in for it.
-        let is_lane = |route: &Route| {
-            let first = route.candidates.first();
-            first.is_some_and(|first| first.provider.relay().is_some())
-        };
-        if is_lane(&route) {
-            return lane::create(&http, &caller, &app, asked, &model, &mut record.served).await;
-        }
-        let wanted = ask::read(&content_type, body, model.clone())?;
-        submit(&http, &caller, &app, wanted, &mut record).await
-    };
-    finished(created.await, record)
-}
-
-/// Writes the end of a short answer down.
-fn finished(
-    result: Result<HttpResponse, ApiError>,
-    mut record: Record,
-) -> Result<HttpResponse, ApiError> {
-    match &result {
-        Ok(_) => record.done(),
-        Err(error) => record.fail(error),
-    }
-    result
-}
-
-/// The model of whoever names none: OpenAI's own, where that leads somewhere, else the first that makes videos.
-fn default_model(registry: &Registry) -> Option<String> {
-    if registry.resolve(DEFAULT_MODEL).is_some() {
-        return Some(DEFAULT_MODEL.to_owned());
-    }
-    let configured = registry.providers().iter();
-    let mut configured = configured.filter(|provider| provider.accounts().is_configured());
-    configured.find_map(|provider| {
-        let videos = provider.videos()?;
-        // The first in the registry's order, which is the owner's.
-        let films = |model: &&crate::providers::Model| videos.films(model).is_some();
-        provider.models().iter().find(films).map(|it| it.id.clone())
-    })
-}
-
-/// Asks a provider.
-async fn submit(
-    http: &HttpRequest,
-    caller: &Principal,
-    app: &Data<App>,
-    wanted: Wanted,
-    record: &mut Record,
-) -> Result<HttpResponse, ApiError> {
-    let Wanted { ask, mut ignored } = wanted;
-    let route = app
-        .registry
-        .route_to_film(&ask.model)
-        .map_err(|why| ApiError::no_route(why, &ask.model))?;
-    let job = answering::job(http, caller, app, ask.user.as_deref().into())?;
-    let (ticket, served) = media::run(&job, &route, async |candidate, turn| {
-        let videos = candidate.provider.videos();
-        let able = videos.and_then(|videos| Some((videos, videos.films(&candidate.model)?)));
-        // Before anything is asked of the service: a wrong wish is the caller's error, not the account's.
-        let (videos, films) = able.ok_or_else(nobody_films)?;
-        let fitted = Arc::new(fitted(&ask, films)?);
-        let ticket = videos.submit(&fitted, turn).await?;
-        // What it was asked for in the end: the id holds it, as `look` of many services tells neither.
-        Ok((ticket, fitted.seconds, fitted.size, films))
-    })
-    .await;
-    record.served = served.clone();
-    if let Err(error) = &ticket {
-        METRICS.media(
-            served.provider.as_deref(),
-            "video",
-            error.kind.label(),
-            // Of no length: it never began, and the time of a video is counted from its ticket to its end.
-            Duration::ZERO,
-        );
-    }
-    let (ticket, seconds, size, films) = ticket.map_err(told)?;
-    if films.seconds.is_empty() && ask.seconds.is_some() {
-        ignored.push("seconds".to_owned());
-    }
-    if films.sizes == Sizes::Own && ask.size.is_some() {
-        ignored.push("size".to_owned());
-    }
-    let (created, millis) = now();
-    let job = Job {
-        provider: served
-            .provider
-            .as_deref()
-            .or_impossible("who has answered is known")
-            .to_owned(),
-        ticket,
-        model: ask.model.clone(),
-        created,
-        millis,
-        seconds,
-        size: size.map(|size| size.to_string()),
-    };
-    let id = sealed(app, caller, &job);
-    let mut object = job.shown(&id, &VideoState::running(VideoStatus::Queued, 0));
-    index::add(app, caller, (&id, &job), &object).await;
-    object.insert("prompt".to_owned(), json!(ask.prompt));
-    let mut response = HttpResponse::Ok();
-    response.insert_header(POLL_AFTER);
-    if !ignored.is_empty() {
-        response.insert_header(("x-hive-ignored", ignored.join(", ")));
-    }
-    Ok(no_store(&mut response).json(object))
-}
-
-/// The route leads to those who make videos only, so nobody hears this.
-fn nobody_films() -> ProviderError {
-    ProviderError::new(Kind::NotConfigured, "this model makes no videos")
-}
-
-/// What is asked of a model that does `films`: the nearest length and shape that it has; `None` where it has its own.
-fn fitted(ask: &VideoRequest, films: Films) -> Result<VideoRequest, ProviderError> {
-    if ask.input_reference.is_some() && !films.input {
-        return Err(ProviderError::bad_request(
-            "input_reference",
-            "This model makes videos from words alone.",
-        )
-        .with_code("unsupported_parameter"));
-    }
-    let near = |wanted: u32| {
-        let offered = films.seconds.iter().copied();
-        offered.min_by_key(|offered| offered.abs_diff(wanted))
-    };
-    let shape = |wanted: Size| match films.sizes {
-        Sizes::Own => None,
-        Sizes::Only(offered) => wanted.nearest(offered),
-        Sizes::Shapes | Sizes::Any => Some(wanted),
-    };
-    Ok(VideoRequest {
-        seconds: ask.seconds.and_then(near),
-        size: ask.size.and_then(shape),
-        ..ask.clone()
-    })
-}
 
 /// `GET /v1/videos/{id}`: how far it is.
 ///
@@ -357,92 +184,6 @@ async fn seen_now(
     }
 }
 
-/// The query of [`content`].
-#[derive(Debug, Deserialize)]
-pub struct Variant {
-    variant: Option<String>,
-}
-
-/// `GET /v1/videos/{id}/content`: the file, piece by piece as it comes; a `Range` is passed on.
-///
-/// # Errors
-/// 400 for a video that is not there yet, 404 for an id that is not this caller's, 416 for a range that it does not have.
-pub async fn content(
-    http: HttpRequest,
-    caller: Principal,
-    app: Data<App>,
-    id: Path<String>,
-    query: Query<Variant>,
-) -> Result<HttpResponse, ApiError> {
-    let (job, route, mut record) = back(&http, &caller, &app, &id)?;
-    if is_lane(&route) {
-        let about = (id.as_str(), &job, &route);
-        return lane::content(
-            &http,
-            &caller,
-            &app,
-            about,
-            query.variant.as_deref(),
-            record,
-        )
-        .await;
-    }
-    let opened = async {
-        if query.variant.as_deref().is_some_and(|it| it != "video") {
-            return Err(ApiError::unsupported("variant", &job.model));
-        }
-        // A look at a finished video serves for minutes, since players ask for a file in many ranges.
-        let state = match app.looks.last(&job).or_else(|| app.looks.finished(&job)) {
-            Some(state) => state,
-            None => {
-                // Whoever asks for the file has seen that it is there: by another worker, as this one has not looked, and
-                // that may have been just now.
-                tokio::time::sleep(looks::FRESH).await;
-                look(&http, &caller, &app, (&job, &route), &mut record.served).await?
-            }
-        };
-        let file = match (state.status, state.file, state.error) {
-            (VideoStatus::Completed, Some(file), _) => file,
-            // Its own error, as the status door tells it, and not "not ready": the caller would ask for ever.
-            (VideoStatus::Failed, _, Some(error)) => return Err(told(error)),
-            _ => return Err(ApiError::video_not_ready()),
-        };
-        let url = match file {
-            File::Bytes(bytes) => return Ok(Err(bytes)),
-            File::Link { url, .. } => url,
-        };
-        // Passed on, since a player that seeks would else load the whole file from the beginning.
-        let range = header_text(&http, "range");
-        let run = answering::job(&http, &caller, &app, answering::Sign::None)?;
-        let (answer, served) = media::run(&run, &route, async |candidate, turn| {
-            let videos = candidate.provider.videos().ok_or_else(nobody_films)?;
-            videos.open(&job.ticket, &url, range.as_deref(), turn).await
-        })
-        .await;
-        record.served = served;
-        let answer = answer.map_err(|error| {
-            // It may have moved: the next request looks again.
-            app.looks.forget(&job);
-            told(error)
-        })?;
-        // A store's error page under 200 is no video.
-        if answer.content_type().starts_with("text/") {
-            let error = ProviderError::malformed("video file").with_code("result_not_fetched");
-            return Err(error.into());
-        }
-        Ok(Ok(answer))
-    };
-    match opened.await.inspect_err(|error| record.fail(error))? {
-        Ok(answer) => Ok(through::respond(answer, (), record, &app)),
-        Err(bytes) => {
-            record.done();
-            let mut response = HttpResponse::Ok();
-            response.insert_header((header::CONTENT_TYPE, "video/mp4"));
-            Ok(no_store(&mut response).body(bytes))
-        }
-    }
-}
-
 /// `DELETE /v1/videos/{id}`: stopped where that can be, and deleted at the provider.
 ///
 /// # Errors
@@ -502,6 +243,23 @@ pub async fn remix(
     };
     let made = made.await;
     finished(made, record)
+}
+
+/// Writes the end of a short answer down.
+fn finished(
+    result: Result<HttpResponse, ApiError>,
+    mut record: Record,
+) -> Result<HttpResponse, ApiError> {
+    match &result {
+        Ok(_) => record.done(),
+        Err(error) => record.fail(error),
+    }
+    result
+}
+
+/// The route leads to those who make videos only, so nobody hears this.
+fn nobody_films() -> ProviderError {
+    ProviderError::new(Kind::NotConfigured, "this model makes no videos")
 }
 
 /// The way back to a video, and a place for the request.
