@@ -16,6 +16,7 @@ mod models;
 mod patch;
 pub mod pow;
 mod prompt;
+mod reader;
 mod refusal;
 mod session;
 pub mod stream;

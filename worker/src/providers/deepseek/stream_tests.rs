@@ -1,4 +1,5 @@
 use super::*;
+use crate::chat::FinishReason;
 use crate::providers::testing::decodes_however_it_is_torn;
 
 const FRAGMENTS: &str = include_str!("../../../tests/fixtures/deepseek/fragments.sse");

@@ -4,9 +4,10 @@
 use std::time::Duration;
 
 use super::{
-    Asked, Place, QwenIntl,
+    QwenIntl,
     account::moment,
     call, detail,
+    flow::{Asked, Place},
     refusal::Refusal,
     stream::{self, Decoder, Output},
     wire,

@@ -6,9 +6,10 @@ use std::{
 };
 
 use super::{
-    Asked, Place, QwenIntl,
+    QwenIntl,
     account::{Access, Account, moment},
     call,
+    flow::{Asked, Place},
     refusal::{self, Refusal, Remedy},
     site::Site,
     task::{self, Progress},

@@ -6,7 +6,8 @@ use std::{cell::Cell, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Asked, Place, QwenIntl,
+    QwenIntl,
+    flow::{Asked, Place},
     models::{self, Kind, SHAPES},
     upload,
 };

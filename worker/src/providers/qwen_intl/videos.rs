@@ -6,10 +6,11 @@ use std::{cell::Cell, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 
 use super::{
-    Asked, Place, QwenIntl,
+    QwenIntl,
     account::{Access, Account, moment},
     call,
     film::Watch,
+    flow::{Asked, Place},
     login,
     models::{self, Kind as Chat, SHAPES},
     refusal::{Refusal, Remedy},
