@@ -19,6 +19,7 @@ mod sources;
 pub mod stream;
 mod usage;
 mod wire;
+mod words;
 
 pub use card::CARD;
 
