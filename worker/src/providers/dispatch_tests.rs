@@ -5,7 +5,8 @@ use super::super::testing::{Fake, Service, Step, all, cleaned, fails, job, quest
 use super::*;
 use crate::{
     accounts::{Accounts as _, Choice},
-    chat::{FinishReason, emulate::nonce::Nonce},
+    chat::{ChatEvent, FinishReason, emulate::nonce::Nonce},
+    providers::Run,
     upstream::Request,
 };
 

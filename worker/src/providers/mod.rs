@@ -26,6 +26,7 @@ pub mod registry;
 pub mod relay;
 mod retry;
 mod reuse;
+pub mod run;
 mod said;
 #[cfg(test)]
 mod testing;
@@ -38,13 +39,14 @@ use std::{fmt, sync::Arc};
 use futures_util::future::LocalBoxFuture;
 
 pub use card::Card;
-pub use dispatch::{Job, Listener, Run};
+pub use dispatch::Job;
 pub use janitor::{Errand, Janitor};
 pub use lasting::Lasting;
 pub use media::{Images, Speech, Videos};
 pub use outbox::Served;
 pub use registry::{NoRoute, Registry, Route};
 pub use relay::Relay;
+pub use run::{Listener, Run};
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{

@@ -14,8 +14,8 @@ use futures_util::future::LocalBoxFuture;
 use tokio::sync::watch;
 
 use super::{
-    Card, Errand, Janitor, Job, Model, Provider, Route, Run, Turn, dispatch::Progress,
-    registry::Candidate,
+    Card, Errand, Janitor, Job, Model, Provider, Route, Run, Turn, registry::Candidate,
+    run::Progress,
 };
 use crate::{
     accounts::{Accounts, Choice, Pool},

@@ -5,7 +5,7 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use hive2api_worker::{
     chat::ChatEvent,
     http::openai::body,
-    providers::{Job, Run, dispatch::Progress},
+    providers::{Job, Run, run::Progress},
     upstream::Client,
 };
 use serde_json::{Value, json};

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     chat::{ChatEvent, ChatRequest, FinishReason, tokens},
     http::error::{ApiError, Overflow},
-    providers::{Run, Served, dispatch::Progress},
+    providers::{Run, Served, run::Progress},
 };
 
 /// One choice being streamed.

@@ -16,7 +16,7 @@ use super::{
 use crate::{
     chat::{ChatEvent, ChatRequest, FinishReason, Kind, ProviderError},
     http::error::ApiError,
-    providers::{Run, dispatch::Progress},
+    providers::{Run, run::Progress},
 };
 
 /// Most bytes of one choice. An answer that goes on for ever would fill the memory.

@@ -18,7 +18,7 @@ use crate::{
         anthropic::voice::MessagesVoice,
         openai::{self, responses::ResponsesVoice, voice::ChatVoice},
     },
-    providers::{Registry, dispatch::script::Script},
+    providers::{Registry, run::script::Script},
     settings::{Problems, Settings, Vars},
 };
 
