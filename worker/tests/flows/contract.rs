@@ -8,21 +8,21 @@ use hive2api_simulators::{self as simulate, Options, Running, Script};
 use serde_json::json;
 
 use crate::{
+    contract_tools::{calls_of_tools, calls_that_are_cut_off, thoughts_about_tools},
     support::{
         Hive, Reply, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled,
     },
-    tools::{says, with_tools},
 };
 
 /// A service, and how it is asked here.
 #[derive(Clone, Copy)]
-struct Service {
+pub(crate) struct Service {
     /// The provider's name, and its simulator's.
     name: &'static str,
     /// A model that answers without thinking.
-    model: &'static str,
+    pub(crate) model: &'static str,
     /// One that thinks aloud.
-    thinking: Option<&'static str>,
+    pub(crate) thinking: Option<&'static str>,
     /// One generation of the service, or all at once.
     generation: &'static str,
     /// Further settings: of several ways to speak with a service, the one that is meant.
@@ -31,13 +31,55 @@ struct Service {
     most_chars: usize,
     /// The service keeps conversations, which have to be deleted.
     keeps_conversations: bool,
+    /// Marks of the service's own, which are text where a person writes them.
+    nasty: &'static [&'static str],
+    /// The simulator's own ways to fail after some text, beside those of all.
+    breaks: &'static [&'static str],
+    /// Its ways to moderate an answer after some text: a whole answer, for that reason.
+    moderates: &'static [&'static str],
+    /// The model that is asked for streams with each of the service's oddities, and whether some of them say more in the end
+    /// than was streamed.
+    odd: Option<(&'static str, bool)>,
+    /// A question without a word is refused before anybody is asked.
+    wants_words: bool,
     /// An answer that broke off is gone on with, so that nobody sees it; the provider's own file has the tests.
     resumes: bool,
     /// An API has limits of its own, and its whole answers come in one piece.
-    is_web_chat: bool,
+    pub(crate) is_web_chat: bool,
     /// Faults come as HTTP answers.
     is_http: bool,
 }
+
+const KIMI: Service = Service {
+    name: "kimi",
+    model: "kimi",
+    thinking: Some("kimi-thinking"),
+    most_chars: 100_000,
+    nasty: &["</think> {{{ \u{E3A8}x"],
+    breaks: &[
+        "cut_off",
+        "overloaded_after_text",
+        "internal_after_text",
+        "exception_overloaded_after_text",
+    ],
+    moderates: &[
+        "exception_moderated_after_text",
+        "notification_filtered_after_text",
+    ],
+    odd: Some(("kimi-thinking-search", false)),
+    ..ANY
+};
+
+const ZHIPU: Service = Service {
+    name: "zhipu",
+    model: "glm-5-nothink",
+    thinking: Some("glm-5"),
+    nasty: &["</think> {{{ 【1】【2†so <|user|>x"],
+    breaks: &["cut_off", "bad_frame_after_text"],
+    moderates: &["moderated_after_text"],
+    odd: Some(("zhipu", true)),
+    ..ANY
+};
 
 const ANY: Service = Service {
     name: "",
@@ -47,13 +89,18 @@ const ANY: Service = Service {
     settings: &[],
     most_chars: 20_000,
     keeps_conversations: true,
+    nasty: &[],
+    breaks: &[],
+    moderates: &[],
+    odd: None,
+    wants_words: true,
     resumes: false,
     is_web_chat: true,
     is_http: true,
 };
 
 impl Service {
-    fn running(&self) -> Running {
+    pub(crate) fn running(&self) -> Running {
         let options = Options {
             generation: self.generation.to_owned(),
             ..Options::default()
@@ -61,13 +108,13 @@ impl Service {
         simulate::start(self.name, options).unwrap()
     }
 
-    fn hive(&self, service: &Running, more: &[(&str, &str)]) -> Hive {
+    pub(crate) fn hive(&self, service: &Running, more: &[(&str, &str)]) -> Hive {
         Hive::start(&[service], &[self.settings, more].concat())
     }
 }
 
 /// Forgets orders and calls, once the deletions that are still under way have arrived.
-async fn clean(service: &Running) {
+pub(crate) async fn clean(service: &Running) {
     settled(&service.control(), SOON).await;
     service.control().clear_faults();
     service.control().clear_scripts();
@@ -86,7 +133,8 @@ async fn good_days(service: Service) {
     let running = service.running();
     let hive = service.hive(&running, &[]);
     let long = "长🙂x ".repeat(service.most_chars / 5);
-    for text in NASTY.iter().copied().chain([long.trim_end()]) {
+    let own = service.nasty.iter().copied();
+    for text in NASTY.iter().copied().chain(own).chain([long.trim_end()]) {
         let ask = format!("echo:{text}");
         let whole = hive.ask(service.model, &ask).await;
         assert_eq!(whole.content(), text);
@@ -280,8 +328,10 @@ async fn faults_after_the_text(service: Service) {
         return;
     }
     let running = service.running();
-    let hive = service.hive(&running, &[("STALL_TIMEOUT", "0.5")]);
-    for fault in ["disconnect_after_text", "hang_after_text"] {
+    let any = ["disconnect_after_text", "hang_after_text"];
+    for fault in any.iter().chain(service.breaks) {
+        // Anew, as some faults let an account rest.
+        let hive = service.hive(&running, &[("STALL_TIMEOUT", "0.5")]);
         running.control().fault(fault, 0).unwrap();
         // Long enough for a service whose first sentences are held, as they may be no part of the answer (wire/flowgpt.md 6).
         let text = format!(
@@ -311,192 +361,87 @@ async fn faults_after_the_text(service: Service) {
     assert_no_violations(&running.control());
 }
 
-/// What clients rely on in a call, whatever its model's service knows of tools (conformance T1 to T7).
-async fn calls_of_tools(service: Service) {
-    if !service.is_web_chat {
-        return;
-    }
+async fn moderation_after_the_text(service: Service) {
     let running = service.running();
     let hive = service.hive(&running, &[]);
-    let body = |stream: bool| with_tools(service.model, "look", &json!({"stream": stream}));
-    let text = "Sure.⏎⏎[B]⏎[C read]⏎[A path]⏎a \"b\".rs⏎[/A]⏎[A limit]5[/A]⏎[/C]⏎[C ping][/C]⏎[/B]";
-    for write_bytes in [None, Some(1), Some(7)] {
-        let script = Script {
-            text: Some(text.to_owned()),
-            notation: true,
-            piece_chars: Some(3),
-            write_bytes,
-            times: Some(2),
-            ..Script::default()
-        };
-        running.control().script(script).unwrap();
-        let whole = hive.post(&body(false)).await;
-        let message = whole.message();
-        assert_eq!(
-            (whole.content().as_str(), whole.finish().as_str()),
-            ("Sure.", "tool_calls"),
-            "{}",
-            whole.text
-        );
-        assert_eq!(
-            message["tool_calls"][0]["function"],
-            json!({"name": "read", "arguments": "{\"path\":\"a \\\"b\\\".rs\",\"limit\":5}"})
-        );
-        assert_eq!(
-            message["tool_calls"][1]["function"],
-            json!({"name": "ping", "arguments": "{}"})
-        );
-        assert_eq!(whole.header("x-hive-emulated"), "tools");
-        let streamed = hive.post(&body(true)).await;
-        assert_eq!(streamed.streamed("content"), "Sure.", "{}", streamed.text);
-        assert!(streamed.is_done() && streamed.text.contains(r#""finish_reason":"tool_calls""#));
-        let (mut begun, mut ids) = (Vec::new(), Vec::new());
-        for chunk in streamed.chunks() {
-            let Some(calls) = chunk["choices"][0]["delta"]["tool_calls"].as_array() else {
-                continue;
-            };
-            assert_eq!(calls.len(), 1, "one call a chunk");
-            let index = calls[0]["index"].as_u64().unwrap();
-            match calls[0]["id"].as_str() {
-                Some(id) => {
-                    assert_eq!(index, begun.len() as u64);
-                    assert_eq!(
-                        (
-                            calls[0]["type"].as_str(),
-                            calls[0]["function"]["arguments"].as_str()
-                        ),
-                        (Some("function"), Some(""))
-                    );
-                    assert!(
-                        id.len() <= 40
-                            && id
-                                .bytes()
-                                .all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)),
-                        "{id}"
-                    );
-                    ids.push(id.to_owned());
-                    begun.push(String::new());
-                }
-                None => {
-                    assert_eq!(
-                        index + 1,
-                        begun.len() as u64,
-                        "calls are not woven into each other"
-                    );
-                    assert!(
-                        calls[0].get("type").is_none()
-                            && calls[0]["function"].get("name").is_none()
-                    );
-                }
-            }
-            begun[index as usize].push_str(calls[0]["function"]["arguments"].as_str().unwrap());
-        }
-        assert_eq!(begun, ["{\"path\":\"a \\\"b\\\".rs\",\"limit\":5}", "{}"]);
-        assert_ne!(ids[0], ids[1]);
+    for fault in service.moderates {
+        running.control().fault(fault, 2).unwrap();
+        let ask = "echo:one two three four five";
+        let streamed = hive.stream(service.model, ask).await;
         assert!(
-            !streamed.text.contains("call-") && !whole.text.contains("call-"),
-            "no markup leaves"
+            streamed.is_done()
+                && streamed
+                    .text
+                    .contains(r#""finish_reason":"content_filter""#),
+            "{fault}: {}",
+            streamed.text
         );
+        let whole = hive.ask(service.model, ask).await;
+        assert_eq!(whole.finish(), "content_filter", "{fault}");
+        assert_eq!(whole.content(), streamed.streamed("content"), "{fault}");
         clean(&running).await;
-        // The second turn, with the results as clients have them: in the order of completion.
-        let mut second = with_tools(service.model, "look", &json!({}));
-        let first = second["messages"][0].clone();
-        let calls = message["tool_calls"].clone();
-        second["messages"] = json!([
-            first, {"role": "assistant", "content": "Sure.", "tool_calls": calls},
-            {"role": "tool", "tool_call_id": calls[1]["id"], "content": "pong"},
-            {"role": "tool", "tool_call_id": calls[0]["id"], "content": "fn main() {}"},
-        ]);
-        let answer = hive.post(&second).await;
+    }
+    assert_no_violations(&running.control());
+}
+
+/// However the service writes its stream, it says the same.
+async fn odd_streams(service: Service) {
+    let Some((model, is_rewritten)) = service.odd else {
+        return;
+    };
+    let running = service.running();
+    let hive = service.hive(&running, &[]);
+    let text = "一二三四五六七八九十 👋🏽 {done}";
+    for quirk in running.control().known_quirks() {
+        for write_bytes in [None, Some(1), Some(7)] {
+            let script = Script {
+                text: Some(text.to_owned()),
+                reasoning: Some("想一想".to_owned()),
+                quirks: vec![(*quirk).to_owned()],
+                write_bytes,
+                times: Some(2),
+                ..Script::default()
+            };
+            running.control().script(script).unwrap();
+            let whole = hive.ask(model, "x").await.content();
+            let streamed = hive.stream(model, "x").await;
+            assert!(streamed.is_done(), "{quirk}: {}", streamed.text);
+            assert!(whole.contains(text), "{quirk}: {whole}");
+            // What was said is not taken back; a whole answer is what the service has in the end.
+            let said = streamed.streamed("content");
+            assert!(
+                whole == said || (is_rewritten && whole.contains(&said)),
+                "{quirk}: {whole} {said}"
+            );
+            let thought = streamed.streamed("reasoning_content");
+            assert!(thought.starts_with("想一想"), "{quirk}: {thought}");
+            // Marks of the services' own are in a range for private use.
+            assert!(!whole.contains('\u{E3A0}'), "{quirk}: {whole}");
+        }
+    }
+    settled(&running.control(), SOON).await;
+    assert_no_violations(&running.control());
+}
+
+async fn a_question_without_words_is_not_asked(service: Service) {
+    if !service.wants_words {
+        return;
+    }
+    let running = service.running();
+    let hive = service.hive(&running, &[]);
+    for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
+        let messages =
+            json!([{"role": "system", "content": ""}, {"role": "user", "content": empty}]);
+        let reply = hive
+            .post(&json!({"model": service.model, "messages": messages}))
+            .await;
         assert_eq!(
-            answer.content(),
-            "The first tool says: fn main() {}",
-            "{}",
-            answer.text
+            (reply.status, reply.error().1.as_str()),
+            (400, "invalid_request_error"),
+            "{messages}"
         );
     }
-    settled(&running.control(), SOON).await;
-    assert_no_violations(&running.control());
-}
-
-/// A call that is cut off is neither completed nor shown (conformance T7).
-async fn calls_that_are_cut_off(service: Service) {
-    if !service.is_web_chat {
-        return;
-    }
-    let running = service.running();
-    let hive = service.hive(&running, &[]);
-    let cut = "On it.⏎[B][C write][A path]a[/A][A content]⏎fn main() {⏎  pri";
-    says(
-        &running,
-        &[
-            cut,
-            "[B][C write][A path]a[/A][A content]⏎whole⏎[/A][/C][/B]",
-            cut,
-            cut,
-        ],
-    );
-    let mended = hive
-        .post(&with_tools(
-            service.model,
-            "write",
-            &json!({"stream": true}),
-        ))
-        .await;
-    assert_eq!(mended.streamed("content"), "On it.", "{}", mended.text);
-    assert!(
-        mended.text.contains(r#"\"content\":\"whole\""#)
-            && mended.text.contains(r#""finish_reason":"tool_calls""#),
-        "{}",
-        mended.text
-    );
-    settled(&running.control(), SOON).await;
-    let failed = hive
-        .post(&with_tools(
-            service.model,
-            "write",
-            &json!({"stream": true}),
-        ))
-        .await;
-    assert_eq!(failed.streamed("content"), "On it.", "{}", failed.text);
-    assert!(
-        failed.stream_error().is_some() && !failed.text.contains("fn main"),
-        "{}",
-        failed.text
-    );
-    settled(&running.control(), SOON).await;
-    assert_no_violations(&running.control());
-}
-
-/// Calls in the thoughts are none if the answer says something, and are promoted if it says nothing.
-async fn thoughts_about_tools(service: Service) {
-    let Some(model) = service.thinking.filter(|_| service.is_web_chat) else {
-        return;
-    };
-    let running = service.running();
-    let hive = service.hive(&running, &[]);
-    let script = Script {
-        text: Some("It is 5.".to_owned()),
-        reasoning: Some("Should I? [B][C ping][/C][/B]".to_owned()),
-        notation: true,
-        ..Script::default()
-    };
-    running.control().script(script).unwrap();
-    let reply = hive
-        .post(&with_tools(model, "look", &json!({"stream": true})))
-        .await;
-    assert_eq!(reply.streamed("content"), "It is 5.", "{}", reply.text);
-    assert!(
-        reply.streamed("reasoning_content").starts_with("Should I?"),
-        "{}",
-        reply.text
-    );
-    assert!(
-        !reply.text.contains("call") || !reply.text.contains("call-"),
-        "{}",
-        reply.text
-    );
-    clean(&running).await;
+    assert_eq!(running.control().state().conversations, 0);
     assert_no_violations(&running.control());
 }
 
@@ -510,8 +455,8 @@ macro_rules! contract {
 
             contract!(@ good_days every_split_of_the_wire choices_and_limits a_client_that_leaves
                 conversations_are_kept_when_told_so fifty_streams faults_before_the_text
-                passing_faults_are_not_seen faults_after_the_text calls_of_tools calls_that_are_cut_off
-                thoughts_about_tools);
+                passing_faults_are_not_seen faults_after_the_text moderation_after_the_text odd_streams
+                a_question_without_words_is_not_asked calls_of_tools calls_that_are_cut_off thoughts_about_tools);
         }
     )*};
     (@ $($rule:ident)*) => {$(
@@ -523,23 +468,23 @@ macro_rules! contract {
 }
 
 contract! {
-    qwen: Service { name: "qwen", model: "qwen3-max", thinking: Some("qwen3-max-thinking"), generation: "newest", ..ANY };
-    qwen_dialog: Service { name: "qwen", model: "qwen-plus", thinking: Some("qwen3-max-thinking"), generation: "oldest", settings: &[("QWEN_PROTOCOL", "dialog")], ..ANY };
-    qwen_intl: Service { name: "qwen_intl", model: "qwen3.7-plus", thinking: Some("qwen3.7-plus-thinking"), ..ANY };
-    xinghuo: Service { name: "xinghuo", model: "spark-lite", thinking: Some("spark-x1"), most_chars: 6000, ..ANY };
-    deepseek: Service { name: "deepseek", model: "deepseek-chat", thinking: Some("deepseek-reasoner"), resumes: true, ..ANY };
-    kimi: Service { name: "kimi", model: "kimi", thinking: Some("kimi-thinking"), ..ANY };
-    kimi_websocket: Service { name: "kimi", model: "kimi", thinking: Some("kimi-thinking"), settings: &[("KIMI_TRANSPORT", "websocket")], is_http: false, ..ANY };
-    langfast: Service { name: "langfast", model: "gpt-4o-mini", keeps_conversations: false, ..ANY };
+    qwen: Service { name: "qwen", model: "qwen3-max", thinking: Some("qwen3-max-thinking"), generation: "newest", wants_words: false, ..ANY };
+    qwen_dialog: Service { name: "qwen", model: "qwen-plus", thinking: Some("qwen3-max-thinking"), generation: "oldest", settings: &[("QWEN_PROTOCOL", "dialog")], wants_words: false, ..ANY };
+    qwen_intl: Service { name: "qwen_intl", model: "qwen3.7-plus", thinking: Some("qwen3.7-plus-thinking"), wants_words: false, ..ANY };
+    xinghuo: Service { name: "xinghuo", model: "spark-lite", thinking: Some("spark-x1"), most_chars: 6000, wants_words: false, ..ANY };
+    deepseek: Service { name: "deepseek", model: "deepseek-chat", thinking: Some("deepseek-reasoner"), resumes: true, wants_words: false, ..ANY };
+    kimi: KIMI;
+    kimi_websocket: Service { settings: &[("KIMI_TRANSPORT", "websocket")], is_http: false, ..KIMI };
+    langfast: Service { name: "langfast", model: "gpt-4o-mini", keeps_conversations: false, wants_words: false, ..ANY };
     doubao: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), ..ANY };
     doubao_samantha: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), generation: "samantha", settings: &[("DOUBAO_PROTOCOL", "samantha")], ..ANY };
     metaso: Service { name: "metaso", model: "metaso", thinking: Some("metaso-research"), generation: "chat", keeps_conversations: false, ..ANY };
     metaso_searchv2: Service { name: "metaso", model: "metaso", generation: "searchv2", keeps_conversations: false, ..ANY };
     minimax: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "cloud", ..ANY };
     minimax_archon: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "archon", settings: &[("MINIMAX_PROTOCOL", "archon")], ..ANY };
-    zhipu: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "increments", ..ANY };
-    zhipu_cumulative: Service { name: "zhipu", model: "glm-5-nothink", thinking: Some("glm-5"), generation: "cumulative", ..ANY };
+    zhipu: Service { generation: "increments", ..ZHIPU };
+    zhipu_cumulative: Service { generation: "cumulative", ..ZHIPU };
     ernie: Service { name: "ernie", model: "ernie-4.5-turbo", thinking: Some("ernie-x1"), ..ANY };
     flowgpt: Service { name: "flowgpt", model: "gpt-4-free", keeps_conversations: false, ..ANY };
-    openai: Service { name: "openai", model: "sim-chat", thinking: Some("sim-reasoner"), is_web_chat: false, keeps_conversations: false, ..ANY };
+    openai: Service { name: "openai", model: "sim-chat", thinking: Some("sim-reasoner"), is_web_chat: false, keeps_conversations: false, wants_words: false, ..ANY };
 }

@@ -2,18 +2,15 @@
 
 use std::time::Duration;
 
-use hive2api_simulators::{Running, Script, control::Control};
+use hive2api_simulators::{Running, control::Control};
 use serde_json::{Value, json};
 
 use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
 
-const TRANSPORTS: [&str; 2] = ["connect", "websocket"];
-
-/// What has broken other gateways: framing, braces as length bytes, everything outside the BMP, lone marks.
-const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 é\u{0301} \u{FFFD}{{{ \u{E3A8}x";
+pub(crate) const TRANSPORTS: [&str; 2] = ["connect", "websocket"];
 
 /// A worker that has only the numbered ones of the simulator's accounts: 1 an access token, 2 a refresh token.
-fn hive(kimi: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
+pub(crate) fn hive(kimi: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
     let own = if account == 1 {
         "KIMI_TOKEN".to_owned()
     } else {
@@ -31,38 +28,13 @@ fn hive(kimi: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
 }
 
 /// Forgets everything, once the deletions that are still under way have arrived.
-async fn reset(kimi: &Running) {
+pub(crate) async fn reset(kimi: &Running) {
     settled(&kimi.control(), SOON).await;
     kimi.reset();
 }
 
-fn count(control: &Control, step: &str) -> usize {
+pub(crate) fn count(control: &Control, step: &str) -> usize {
     control.calls(step).len()
-}
-
-#[actix_web::test]
-async fn answers_in_one_piece_and_streamed() {
-    let kimi = simulator("kimi", 1);
-    for transport in TRANSPORTS {
-        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
-        let long = "长🙂x ".repeat(20_000);
-        for text in [NASTY, "你好", " l\n\n\ni ", "x", long.trim_end()] {
-            let ask = format!("echo:{text}");
-            let whole = hive.ask("kimi", &ask).await;
-            assert_eq!(
-                (whole.content().as_str(), whole.finish().as_str()),
-                (text, "stop"),
-                "{transport}"
-            );
-            if text.len() < 1000 {
-                let streamed = hive.stream("Kimi-K2.6", &ask).await;
-                assert_eq!(streamed.streamed("content"), text, "{transport}");
-                assert!(streamed.is_done());
-            }
-        }
-        settled(&kimi.control(), SOON).await;
-        assert_no_violations(&kimi.control());
-    }
 }
 
 #[actix_web::test]
@@ -177,15 +149,6 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
             "system:Be brief.\nuser:one\ntwo\nassistant:<calls-d3h8>\n<call-d3h8 name=\"f\">\n</call-d3h8>\n</calls-d3h8>\nuser:<results-d3h8>\n<result-d3h8 call=\"1\" tool=\"f\">\n42\n</result-d3h8>\n</results-d3h8>\nuser:last\n"
         )
     );
-    for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
-        let reply = hive
-            .post(&json!({"model": "kimi", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": empty}]}))
-            .await;
-        assert_eq!(
-            (reply.status, reply.error().1.as_str()),
-            (400, "invalid_request_error")
-        );
-    }
     assert_eq!(count(&kimi.control(), "ask"), 1);
     assert_no_violations(&kimi.control());
 }
@@ -327,61 +290,6 @@ async fn the_same_faults_over_a_websocket() {
 }
 
 #[actix_web::test]
-async fn faults_after_the_text_are_told_in_the_stream() {
-    let kimi = simulator("kimi", 1);
-    for transport in TRANSPORTS {
-        for fault in [
-            "cut_off",
-            "disconnect_after_text",
-            "hang_after_text",
-            "overloaded_after_text",
-            "internal_after_text",
-            "exception_overloaded_after_text",
-        ] {
-            let hive = Hive::start(
-                &[&kimi],
-                &[("STALL_TIMEOUT", "0.4"), ("KIMI_TRANSPORT", transport)],
-            );
-            kimi.control().fault(fault, 1).unwrap();
-            let reply = hive
-                .stream("kimi", "pace:20 echo:one two three four five six seven")
-                .await;
-            assert!(
-                !reply.streamed("content").is_empty(),
-                "{fault}: {}",
-                reply.text
-            );
-            assert!(reply.stream_error().is_some(), "{fault}: {}", reply.text);
-            assert!(
-                !reply.is_done() && !reply.text.contains(r#""finish_reason":"stop""#),
-                "{}",
-                reply.text
-            );
-            settled(&kimi.control(), SOON).await;
-        }
-        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
-        for fault in [
-            "exception_moderated_after_text",
-            "notification_filtered_after_text",
-        ] {
-            kimi.control().fault(fault, 2).unwrap();
-            let reply = hive.stream("kimi", "echo:one two three").await;
-            assert!(
-                reply.is_done() && reply.text.contains(r#""finish_reason":"content_filter""#),
-                "{}",
-                reply.text
-            );
-            assert_eq!(
-                hive.ask("kimi", "echo:one two three").await.finish(),
-                "content_filter"
-            );
-        }
-        settled(&kimi.control(), SOON).await;
-    }
-    assert_no_violations(&kimi.control());
-}
-
-#[actix_web::test]
 async fn passing_faults_are_tried_again_and_the_client_sees_none_of_it() {
     let kimi = simulator("kimi", 1);
     let hive = Hive::start(&[&kimi], &[]);
@@ -418,177 +326,6 @@ async fn passing_faults_are_tried_again_and_the_client_sees_none_of_it() {
         settled(&kimi.control(), SOON).await;
         assert_no_violations(&kimi.control());
     }
-}
-
-#[actix_web::test]
-async fn odd_streams_decode_to_the_same_text() {
-    let kimi = simulator("kimi", 1);
-    for transport in TRANSPORTS {
-        let hive = Hive::start(&[&kimi], &[("KIMI_TRANSPORT", transport)]);
-        for quirk in kimi.control().known_quirks() {
-            for write_bytes in [None, Some(1), Some(7)] {
-                let script = Script {
-                    text: Some("一二三四五六七八九十 👋🏽 {done}".to_owned()),
-                    reasoning: Some("想一想".to_owned()),
-                    quirks: vec![(*quirk).to_owned()],
-                    write_bytes,
-                    times: Some(2),
-                    ..Script::default()
-                };
-                kimi.control().script(script).unwrap();
-                let whole = hive.ask("kimi-thinking-search", "x").await;
-                let streamed = hive.stream("kimi-thinking-search", "x").await;
-                assert!(streamed.is_done(), "{quirk}");
-                assert_eq!(whole.content(), streamed.streamed("content"), "{quirk}");
-                assert!(
-                    whole
-                        .content()
-                        .starts_with("一二三四五六七八九十 👋🏽 {done}"),
-                    "{quirk}: {}",
-                    whole.text
-                );
-                assert!(!whole.content().contains('\u{E3A0}'), "{quirk}");
-                assert_eq!(streamed.streamed("reasoning_content"), "想一想", "{quirk}");
-            }
-        }
-        settled(&kimi.control(), SOON).await;
-        assert_no_violations(&kimi.control());
-    }
-}
-
-#[actix_web::test]
-async fn one_refresh_serves_all_turns_that_wait_for_it() {
-    let kimi = simulator("kimi", 2);
-    let hive = hive(&kimi, 2, &[]);
-    let turns = |count: usize| {
-        let asks = (0..count).map(|_| hive.ask("kimi", "echo:fine"));
-        futures_util::future::join_all(asks)
-    };
-    assert!(
-        turns(10)
-            .await
-            .iter()
-            .all(|reply| reply.content() == "fine")
-    );
-    assert_eq!(
-        count(&kimi.control(), "refresh"),
-        1,
-        "{:#?}",
-        kimi.control().calls("refresh")
-    );
-    // The access token is good for later turns, and is renewed once when it is refused.
-    kimi.control().fault("unauthenticated", 1).unwrap();
-    assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
-    assert_eq!(count(&kimi.control(), "refresh"), 2);
-    kimi.control().fault("trailer_unauthenticated", 1).unwrap();
-    assert!(
-        turns(10)
-            .await
-            .iter()
-            .all(|reply| reply.content() == "fine")
-    );
-    assert_eq!(count(&kimi.control(), "refresh"), 3);
-    // Refused twice in a turn: the credential is what is wrong.
-    kimi.control().fault("unauthenticated", 2).unwrap();
-    assert_eq!(
-        hive.ask("kimi", "x").await.error().2,
-        "upstream_auth_expired"
-    );
-    settled(&kimi.control(), SOON).await;
-    assert_no_violations(&kimi.control());
-}
-
-#[actix_web::test]
-async fn a_token_about_to_end_is_renewed_before_each_turn() {
-    let kimi = simulator("kimi", 2);
-    for transport in TRANSPORTS {
-        reset(&kimi).await;
-        let hive = hive(&kimi, 2, &[("KIMI_TRANSPORT", transport)]);
-        kimi.control().fault("refresh_short_lived", 0).unwrap();
-        for round in 1..=3 {
-            assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
-            assert_eq!(count(&kimi.control(), "refresh"), round);
-        }
-        // Rotation is followed, however many turns meet the same end.
-        let asks = (0..10).map(|_| hive.ask("kimi", "echo:fine"));
-        let replies = futures_util::future::join_all(asks).await;
-        assert!(replies.iter().all(|reply| reply.content() == "fine"));
-        // Every refresh ends the older access tokens: a deletion that met one is made again with the next.
-        settled(&kimi.control(), Duration::from_secs(8)).await;
-        let violations = kimi.control().state().violations;
-        assert!(
-            violations.iter().all(|it| it.starts_with("delete:")),
-            "{violations:#?}"
-        );
-    }
-}
-
-#[actix_web::test]
-async fn refreshes_the_old_way_where_the_new_one_is_gone() {
-    let kimi = simulator("kimi", 2);
-    let alone = hive(&kimi, 2, &[]);
-    kimi.control().fault("refresh_gone", 0).unwrap();
-    assert_eq!(alone.ask("kimi", "echo:fine").await.content(), "fine");
-    reset(&kimi).await;
-    // A host that cannot be reached counts as gone.
-    let unreachable = hive(&kimi, 2, &[("KIMI_AUTH_BASE_URL", "http://127.0.0.1:9")]);
-    assert_eq!(unreachable.ask("kimi", "echo:fine").await.content(), "fine");
-    for (faults, asks) in [
-        (&["refresh_refused"][..], 0),
-        (&["refresh_gone", "rest_refresh_refused"], 0),
-    ] {
-        reset(&kimi).await;
-        for fault in faults {
-            kimi.control().fault(fault, 0).unwrap();
-        }
-        let refused = hive(&kimi, 2, &[]);
-        let reply = refused.ask("kimi", "x").await;
-        assert_eq!(reply.error().2, "upstream_auth_expired", "{}", reply.text);
-        assert!(reply.text.contains("KIMI_TOKEN"), "{}", reply.text);
-        assert_eq!(count(&kimi.control(), "ask"), asks);
-    }
-    assert_no_violations(&kimi.control());
-}
-
-#[actix_web::test]
-async fn a_renewed_file_keeps_the_rotated_tokens() {
-    let kimi = simulator("kimi", 2);
-    let env = kimi.env();
-    let token = env
-        .iter()
-        .find(|(name, _)| name == "KIMI_TOKEN_2")
-        .unwrap()
-        .1
-        .clone();
-    let hive = hive(&kimi, 2, &[]);
-    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
-    // The same token under another number: the pasted one has been rotated away, so only memory can help.
-    let vars = hive2api_worker::settings::Vars::new([("KIMI_TOKEN_5", token)]);
-    hive.app.registry.renew(&vars).unwrap();
-    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
-    assert_eq!(count(&kimi.control(), "refresh"), 1);
-    kimi.control().fault("unauthenticated", 1).unwrap();
-    assert_eq!(hive.ask("kimi", "echo:fine").await.status, 200);
-    assert_eq!(count(&kimi.control(), "refresh"), 2);
-    assert_no_violations(&kimi.control());
-}
-
-#[actix_web::test]
-async fn a_token_without_a_name_asks_whose_it_is_once() {
-    let kimi = simulator("kimi", 3);
-    let nameless = hive(&kimi, 3, &[]);
-    for _ in 0..3 {
-        let reply = nameless.ask("kimi", "echo:fine").await;
-        assert_eq!(reply.content(), "fine", "{}", reply.text);
-    }
-    assert!(count(&kimi.control(), "user") <= 1);
-    assert!(count(&kimi.control(), "register") <= 1);
-    assert_no_violations(&kimi.control());
-    reset(&kimi).await;
-    // The announcement is nobody's business.
-    kimi.control().fault("register_refused", 0).unwrap();
-    let other = hive(&kimi, 1, &[]);
-    assert_eq!(other.ask("kimi", "echo:fine").await.content(), "fine");
 }
 
 #[actix_web::test]
@@ -680,58 +417,6 @@ async fn pictures_and_documents_go_along() {
         settled(&kimi.control(), SOON).await;
         assert_no_violations(&kimi.control());
     }
-}
-
-#[actix_web::test]
-async fn mistakes_in_the_variables_are_named() {
-    let vars = hive2api_worker::settings::Vars::new([
-        ("KIMI_TRANSPORT", "carrier pigeon"),
-        ("KIMI_WS_BASE_URL", "ftp://x"),
-        ("KIMI_BASE_URL", "kimi"),
-        ("KIMI_KEEP_CHATS", "perhaps"),
-        ("KIMI_TOKEN", ","),
-        ("ALLOW_ANONYMOUS", "true"),
-    ]);
-    let mut problems = hive2api_worker::settings::Problems::default();
-    let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
-    hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
-    for name in [
-        "KIMI_TRANSPORT",
-        "KIMI_WS_BASE_URL",
-        "KIMI_BASE_URL",
-        "KIMI_KEEP_CHATS",
-        "KIMI_TOKEN",
-    ] {
-        assert!(
-            problems.errors.iter().any(|problem| problem.contains(name)),
-            "{name} in {problems:?}"
-        );
-    }
-}
-
-#[actix_web::test]
-async fn a_rotated_token_survives_a_restart() {
-    let kimi = simulator("kimi", 2);
-    let folder = std::env::temp_dir().join(format!("hive2api-kimi-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(".env.tokens").to_string_lossy().into_owned();
-    // Each worker knows the pasted token alone, which the first refresh has used up.
-    for refreshes in 1..=3 {
-        let hive = hive(&kimi, 2, &[("TOKENS_FILE", &file)]);
-        assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
-        assert_eq!(count(&kimi.control(), "refresh"), refreshes);
-    }
-    settled(&kimi.control(), SOON).await;
-    assert_no_violations(&kimi.control());
-    // Two at once share what either has rotated: the one whose token is void meanwhile takes the newer one.
-    let (one, other) = (
-        hive(&kimi, 2, &[("TOKENS_FILE", &file)]),
-        hive(&kimi, 2, &[("TOKENS_FILE", &file)]),
-    );
-    for hive in [&one, &other] {
-        assert_eq!(hive.ask("kimi", "echo:fine").await.content(), "fine");
-    }
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 /// The newest generation, each alone and one after the other under a running worker (section 4.5).

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::{Hive, KEY, Reply, SOON, assert_no_violations, settled, simulator};
+use crate::support::{Hive, Reply, SOON, assert_no_violations, settled, simulator};
 
 /// A question with room for an answer, and these members.
-fn ask(model: &str, text: &str, more: Value) -> Value {
+pub(crate) fn ask(model: &str, text: &str, more: Value) -> Value {
     let mut body = json!({"model": model, "max_tokens": 4096, "messages": [{"role": "user", "content": text}]});
     body.as_object_mut()
         .unwrap()
@@ -15,19 +15,19 @@ fn ask(model: &str, text: &str, more: Value) -> Value {
     body
 }
 
-async fn post(hive: &Hive, path: &str, body: &Value) -> Reply {
+pub(crate) async fn post(hive: &Hive, path: &str, body: &Value) -> Reply {
     let request = hive
         .request("POST", path)
         .insert_header(("anthropic-version", "2023-06-01"));
     Reply::read(request.send_body(body.to_string()).await.unwrap()).await
 }
 
-async fn send(hive: &Hive, body: &Value) -> Reply {
+pub(crate) async fn send(hive: &Hive, body: &Value) -> Reply {
     post(hive, "/v1/messages?beta=true", body).await
 }
 
 /// The events of a stream, whose names are their types.
-fn events(reply: &Reply) -> Vec<Value> {
+pub(crate) fn events(reply: &Reply) -> Vec<Value> {
     let event = |event: &str| {
         let (name, data) = event.split_once('\n').unwrap();
         let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
@@ -38,14 +38,14 @@ fn events(reply: &Reply) -> Vec<Value> {
 }
 
 /// All deltas of one kind, joined.
-fn joined(events: &[Value], member: &str) -> String {
+pub(crate) fn joined(events: &[Value], member: &str) -> String {
     events
         .iter()
         .filter_map(|event| event["delta"][member].as_str())
         .collect()
 }
 
-fn last_usage(events: &[Value]) -> Value {
+pub(crate) fn last_usage(events: &[Value]) -> Value {
     let delta = events.iter().find(|event| event["type"] == "message_delta");
     delta.unwrap()["usage"].clone()
 }
@@ -347,177 +347,6 @@ async fn what_cannot_be_done_is_refused_and_the_rest_is_not() {
 }
 
 #[actix_web::test]
-async fn tokens_are_counted_as_they_are_used() {
-    let qwen = simulator("qwen", 1);
-    // The generation that reports no usage of its own.
-    let hive = Hive::start(&[&qwen], &[("QWEN_PROTOCOL", "dialog")]);
-    let bodies = [
-        ask("qwen3-max", "echo:hi", json!({})),
-        ask(
-            "qwen3-max",
-            "echo:hi",
-            json!({"system": "be brief. ".repeat(50)}),
-        ),
-        ask(
-            "qwen3-max",
-            "echo:hi",
-            json!({"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "echo:hi"}]}),
-        ),
-    ];
-    for body in bodies {
-        let used = send(&hive, &body).await.json()["usage"]["input_tokens"].clone();
-        let asked = qwen.control().calls("ask").len();
-        let mut question = body;
-        question.as_object_mut().unwrap().remove("max_tokens");
-        let counted = post(&hive, "/v1/messages/count_tokens?beta=true", &question).await;
-        assert_eq!(
-            counted.json(),
-            json!({"input_tokens": used}),
-            "{}",
-            counted.text
-        );
-        assert_eq!(qwen.control().calls("ask").len(), asked);
-    }
-    let unknown = post(
-        &hive,
-        "/v1/messages/count_tokens",
-        &ask("nobody", "hi", json!({})),
-    )
-    .await;
-    assert_eq!(
-        (unknown.status, &unknown.json()["error"]["type"]),
-        (404, &json!("not_found_error"))
-    );
-}
-
-#[actix_web::test]
-async fn every_path_of_the_door_answers() {
-    let lane = simulator("openai", 1);
-    let routes = r#"{"claude-sonnet-4-5": ["sim/sim-chat"]}"#;
-    let hive = Hive::start(&[&lane], &[("MODEL_ROUTES", routes)]);
-    for path in [
-        "/v1/messages",
-        "/messages",
-        "/v1/v1/messages",
-        "/anthropic/v1/messages",
-        "/anthropic/messages",
-        "//v1//messages/",
-    ] {
-        let reply = post(
-            &hive,
-            path,
-            &ask("claude-sonnet-4-5", "echo:here", json!({})),
-        )
-        .await;
-        assert_eq!(
-            reply.json()["content"][0]["text"],
-            "here",
-            "{path}: {}",
-            reply.text
-        );
-        // The name is the owner's, and who answers stays visible.
-        assert_eq!(reply.json()["model"], "claude-sonnet-4-5");
-        assert_eq!(reply.header("x-hive-model"), "sim/sim-chat");
-    }
-    for path in [
-        "/v1/messages/batches",
-        "/v1/messages/x/y",
-        "/anthropic/v1/files",
-    ] {
-        let missing = hive.get(path).await;
-        assert_eq!(
-            (missing.status, &missing.json()["error"]["type"]),
-            (404, &json!("not_found_error")),
-            "{path}"
-        );
-    }
-    let files = hive
-        .request("GET", "/v1/files")
-        .insert_header(("anthropic-version", "2026-10-21"));
-    let files = Reply::read(files.send().await.unwrap()).await;
-    assert_eq!(files.json()["error"]["type"], "not_found_error");
-    let get = hive.get("/v1/messages").await;
-    assert_eq!((get.status, &get.json()["type"]), (405, &json!("error")));
-    for (method, path) in [
-        ("HEAD", "/api/hello"),
-        ("GET", "/api/hello"),
-        ("HEAD", "/"),
-        ("HEAD", "/anthropic/api/hello"),
-    ] {
-        let hello = Reply::read(hive.request(method, path).send().await.unwrap()).await;
-        assert_eq!(hello.status, 200, "{method} {path}");
-    }
-    let no_key = awc::Client::default()
-        .post(format!("{}/v1/messages", hive.url))
-        .insert_header(("x-api-key", "wrong"));
-    let no_key = Reply::read(no_key.send_body("{}").await.unwrap()).await;
-    assert_eq!(
-        (no_key.status, &no_key.json()["error"]["type"]),
-        (401, &json!("authentication_error"))
-    );
-    assert_eq!(no_key.header("x-should-retry"), "false");
-    let with_key = awc::Client::default()
-        .post(format!("{}/v1/messages", hive.url))
-        .insert_header(("x-api-key", KEY));
-    let body = ask("sim-chat", "echo:in", json!({})).to_string();
-    assert_eq!(
-        Reply::read(with_key.send_body(body).await.unwrap())
-            .await
-            .status,
-        200
-    );
-}
-
-#[actix_web::test]
-async fn models_have_pages_in_both_directions() {
-    let lane = simulator("openai", 1);
-    let routes = r#"{"claude-a": ["sim/sim-chat"], "claude-b": ["sim/sim-reasoner"]}"#;
-    let hive = Hive::start(&[&lane], &[("MODEL_ROUTES", routes)]);
-    let page = async |query: &str| {
-        let page = hive
-            .get(&format!("/anthropic/v1/models{query}"))
-            .await
-            .json();
-        let ids: Vec<String> = page["data"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|model| model["id"].as_str().unwrap().to_owned())
-            .collect();
-        assert_eq!(
-            (page["first_id"].as_str(), page["last_id"].as_str()),
-            (
-                ids.first().map(String::as_str),
-                ids.last().map(String::as_str)
-            )
-        );
-        (ids.join(" "), page["has_more"].as_bool().unwrap())
-    };
-    let first = "claude-a claude-b sim-chat sim-reasoner";
-    for query in ["", "?limit=1000"] {
-        let (all, has_more) = page(query).await;
-        assert!(all.starts_with(first) && !has_more, "{all}");
-    }
-    assert_eq!(
-        page("?limit=2").await,
-        ("claude-a claude-b".to_owned(), true)
-    );
-    let (second, _) = page("?limit=2&after_id=claude-b").await;
-    assert_eq!(second, "sim-chat sim-reasoner");
-    assert_eq!(
-        page("?limit=1&before_id=sim-chat").await,
-        ("claude-b".to_owned(), true)
-    );
-    let one = hive.get("/anthropic/v1/models/claude-a").await.json();
-    assert_eq!(
-        (&one["type"], &one["lifecycle"], &one["description"]),
-        (&json!("model"), &json!("active"), &json!("sim/sim-chat"))
-    );
-    // The same path in the other dialect.
-    assert_eq!(hive.get("/v1/models").await.json()["object"], "list");
-}
-
-#[actix_web::test]
 async fn silence_is_filled_by_pings_and_whoever_leaves_leaves_nothing() {
     let lane = simulator("openai", 1);
     let hive = Hive::start(
@@ -557,169 +386,4 @@ async fn silence_is_filled_by_pings_and_whoever_leaves_leaves_nothing() {
     assert!(first.starts_with(b"event: message_start"));
     drop(response);
     settled(&lane.control(), SOON.max(Duration::from_secs(1))).await;
-}
-
-/// A lane whose upstream speaks the dialect gets its callers' bodies as they came, and what it has sealed comes back to it.
-#[actix_web::test]
-async fn a_lane_of_the_dialect_is_asked_in_the_callers_own_words() {
-    let lane = simulator("anthropic", 1);
-    let hive = Hive::start(&[&lane], &[]);
-    let more = json!({
-        "thinking": {"type": "enabled", "budget_tokens": 2048}, "temperature": 1, "context_management": {"edits": []},
-        "tools": [{"name": "Bash", "input_schema": {"type": "object", "properties": {"command": {"type": "string"}}}}],
-    });
-    let mut body = ask("asim-chat", "think:so be it, and then?", more);
-    let post = async |body: &Value| {
-        let request = hive
-            .request("POST", "/v1/messages?beta=true")
-            .insert_header(("anthropic-version", "2026-10-21"))
-            .insert_header(("anthropic-beta", "context-management-2025-06-27,other-1"));
-        Reply::read(request.send_body(body.to_string()).await.unwrap()).await
-    };
-    let whole = post(&body).await.json();
-    let seal = whole["content"][0]["signature"].as_str().unwrap();
-    assert!(seal.starts_with("sim-seal-"), "{whole}");
-    assert_eq!(
-        (&whole["content"][1]["name"], &whole["stop_reason"]),
-        (&json!("Bash"), &json!("tool_use"))
-    );
-    body["stream"] = json!(true);
-    let streamed = events(&post(&body).await);
-    assert!(joined(&streamed, "signature").starts_with("sim-seal-"));
-    assert_eq!(
-        joined(&streamed, "thinking"),
-        whole["content"][0]["thinking"]
-    );
-    // The upstream's own counts.
-    assert_eq!(
-        last_usage(&streamed)["output_tokens"],
-        whole["usage"]["output_tokens"]
-    );
-
-    body["messages"].as_array_mut().unwrap().extend([
-        json!({"role": "assistant", "content": whole["content"]}),
-        json!({"role": "user", "content": [{"type": "tool_result", "tool_use_id": whole["content"][1]["id"], "content": "done"}]}),
-    ]);
-    let after = post(&body).await;
-    assert!(
-        !joined(&events(&after), "text").is_empty(),
-        "{}",
-        after.text
-    );
-    for call in lane.control().calls("ask") {
-        assert_eq!(
-            call.params["context_management"],
-            json!({"edits": []}),
-            "{call:?}"
-        );
-    }
-    assert_no_violations(&lane.control());
-}
-
-#[actix_web::test]
-async fn any_door_leads_to_a_lane_of_the_dialect() {
-    let lane = simulator("anthropic", 1);
-    let hive = Hive::start(&[&lane], &[]);
-    for stream in [false, true] {
-        let mut body = json!({
-            "model": "asim-reasoner", "stream": stream, "stop": ["thr"], "reasoning_effort": "low", "temperature": 0.3,
-            "messages": [{"role": "system", "content": "s"}, {"role": "user", "content": "think:hm echo:one two three"}],
-        });
-        let reply = hive.post(&body).await;
-        let (text, thought) = if stream {
-            (
-                reply.streamed("content"),
-                reply.streamed("reasoning_content"),
-            )
-        } else {
-            (
-                reply.content(),
-                reply.message()["reasoning_content"]
-                    .as_str()
-                    .unwrap()
-                    .to_owned(),
-            )
-        };
-        assert_eq!(
-            (text.as_str(), thought.as_str()),
-            ("one two ", "hm"),
-            "{}",
-            reply.text
-        );
-        body["messages"] = json!([{"role": "user", "content": "weather?"}]);
-        body["tools"] = json!([{"type": "function", "function": {"name": "weather", "parameters": {"type": "object", "properties": {"city": {"type": "string"}}}}}]);
-        body["tool_choice"] = json!("required");
-        let reply = hive.post(&body).await;
-        assert!(
-            reply.text.contains("tool_calls") && reply.text.contains("weather"),
-            "{}",
-            reply.text
-        );
-    }
-    for (fault, status, code) in [
-        ("unauthorized", 502, "upstream_auth_expired"),
-        ("forbidden", 403, "upstream_forbidden"),
-        ("rate_limited", 429, "upstream_rate_limited"),
-        ("credit_spent", 429, "upstream_rate_limited"),
-        ("bad_request", 400, ""),
-        ("too_long", 400, "context_length_exceeded"),
-        ("not_found", 404, "model_not_found"),
-        ("server_error", 502, "upstream_unavailable"),
-        ("overloaded", 502, "upstream_unavailable"),
-        ("error_before_text", 502, "upstream_unavailable"),
-        ("empty", 502, "upstream_unavailable"),
-    ] {
-        for stream in [false, true] {
-            let lane = simulator("anthropic", 1);
-            let hive = Hive::start(&[&lane], &[]);
-            lane.control().fault(fault, 9).unwrap();
-            let mut body = crate::support::question("asim-chat", "hi");
-            body["stream"] = json!(stream);
-            let refused = hive.post(&body).await.error();
-            assert_eq!(
-                (refused.0, refused.2.as_str()),
-                (status, code),
-                "{fault} {stream}"
-            );
-        }
-    }
-    for (quirk, times) in [
-        ("crlf", 1),
-        ("nameless", 1),
-        ("pings", 1),
-        ("whole_input", 1),
-    ] {
-        let script = hive2api_simulators::Script {
-            quirks: vec![quirk.to_owned()],
-            times: Some(times),
-            ..hive2api_simulators::Script::default()
-        };
-        lane.control().script(script).unwrap();
-        let reply = hive.stream("asim-chat", "echo:fine 👋").await;
-        assert_eq!(
-            (reply.streamed("content").as_str(), reply.is_done()),
-            ("fine 👋", true),
-            "{quirk}"
-        );
-    }
-    let body = json!({"model": "asim-chat", "input": "echo:by the third door", "stream": false})
-        .to_string();
-    let request = hive.request("POST", "/v1/responses").send_body(body);
-    let reply = Reply::read(request.await.unwrap()).await;
-    assert_eq!(
-        reply.json()["output"][0]["content"][0]["text"],
-        "by the third door",
-        "{}",
-        reply.text
-    );
-    let broken = {
-        lane.control().fault("error_after_text", 1).unwrap();
-        hive.stream("asim-chat", "count:9").await
-    };
-    assert!(
-        broken.stream_error().is_some() && !broken.is_done(),
-        "{}",
-        broken.text
-    );
-    assert_no_violations(&lane.control());
 }

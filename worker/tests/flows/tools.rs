@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Hive, Reply, SOON, assert_no_violations, question, settled, simulator};
 
-const MODEL: &str = "qwen-plus";
+pub(crate) const MODEL: &str = "qwen-plus";
 
 pub(crate) fn tools() -> Value {
     let tool = |name: &str, properties: Value, required: &[&str]| {
@@ -50,18 +50,18 @@ pub(crate) fn with_tools(model: &str, text: &str, more: &Value) -> Value {
 }
 
 /// What was asked upstream, question by question.
-fn prompts(running: &Running) -> Vec<String> {
+pub(crate) fn prompts(running: &Running) -> Vec<String> {
     let calls = running.control().calls("ask");
     calls.into_iter().filter_map(|call| call.prompt).collect()
 }
 
-fn hive(more: &[(&str, &str)]) -> (Running, Hive) {
+pub(crate) fn hive(more: &[(&str, &str)]) -> (Running, Hive) {
     let qwen = simulator("qwen", 1);
     let hive = Hive::start(&[&qwen], more);
     (qwen, hive)
 }
 
-fn calls(reply: &Reply) -> Vec<(String, Value)> {
+pub(crate) fn calls(reply: &Reply) -> Vec<(String, Value)> {
     let calls = reply.message()["tool_calls"].clone();
     let calls = calls.as_array().cloned().unwrap_or_default();
     calls
@@ -176,181 +176,6 @@ async fn a_second_bad_call_is_an_error_that_blames_nobody() {
 }
 
 #[actix_web::test]
-async fn the_choice_is_kept_or_it_is_an_error() {
-    let (qwen, hive) = hive(&[]);
-    let named = |name: &str| json!({"type": "function", "function": {"name": name}});
-    let ping = "[B][C ping][/C][/B]";
-    for (choice, answers, expected) in [
-        (json!("required"), vec!["No.", ping], Ok(vec!["ping"])),
-        (
-            json!("required"),
-            vec!["No.", "Still no."],
-            Err("tool_choice_not_met"),
-        ),
-        (
-            named("ping"),
-            vec!["[B][C read][A path]a[/A][/C][/B]", ping],
-            Ok(vec!["ping"]),
-        ),
-        (
-            named("ping"),
-            vec!["[B][C read][A path]a[/A][/C][/B]", "No."],
-            Err("tool_choice_not_met"),
-        ),
-        (json!("none"), vec![ping, "In words."], Ok(vec![])),
-        (
-            json!({"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [named("ping")]}}),
-            vec![ping],
-            Ok(vec!["ping"]),
-        ),
-    ] {
-        // With `none` nobody tells the model of a mark, so a script has none to write with.
-        if choice == "none" {
-            continue;
-        }
-        says(&qwen, &answers);
-        let reply = hive
-            .post(&with_tools(MODEL, "x", &json!({"tool_choice": choice})))
-            .await;
-        match expected {
-            Ok(names) => {
-                let called: Vec<String> = calls(&reply).into_iter().map(|(name, _)| name).collect();
-                assert_eq!(called, names, "{choice} {}", reply.text);
-            }
-            Err(code) => assert_eq!(
-                (reply.status, reply.error().2.as_str()),
-                (502, code),
-                "{choice} {}",
-                reply.text
-            ),
-        }
-        settled(&qwen.control(), SOON).await;
-        qwen.control().clear_scripts();
-    }
-    let refused = hive
-        .post(&with_tools(
-            MODEL,
-            "x",
-            &json!({"tool_choice": named("gone")}),
-        ))
-        .await;
-    assert_eq!(
-        (refused.status, refused.json()["error"]["param"].as_str()),
-        (400, Some("tool_choice"))
-    );
-    let mut without = question(MODEL, "x");
-    without["tool_choice"] = json!("required");
-    let refused = hive.post(&without).await;
-    assert_eq!(
-        (refused.status, refused.json()["error"]["param"].as_str()),
-        (400, Some("tool_choice")),
-        "{}",
-        refused.text
-    );
-}
-
-#[actix_web::test]
-async fn with_none_tools_are_not_told_of_and_calls_do_not_leave() {
-    let (qwen, hive) = hive(&[]);
-    let first = with_tools(MODEL, "call:[B][C ping][/C][/B]", &json!({}));
-    let reply = hive.post(&first).await;
-    let call = reply.message()["tool_calls"][0].clone();
-    let mut second = with_tools(MODEL, "x", &json!({"tool_choice": "none"}));
-    second["messages"] = json!([
-        first["messages"][0], {"role": "assistant", "content": null, "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": call["id"], "content": "pong"},
-    ]);
-    let reply = hive.post(&second).await;
-    assert_eq!(reply.content(), "The first tool says: pong");
-    let told = prompts(&qwen).pop().unwrap();
-    assert!(
-        !told.contains("# Tools")
-            && told.contains("<result-")
-            && told.contains("tool=\"ping\">\npong\n"),
-        "{told}"
-    );
-    // The history shows the mark, and a model that imitates it is not heard.
-    let mark = told
-        .split_once("<calls-")
-        .unwrap()
-        .1
-        .get(..4)
-        .unwrap()
-        .to_owned();
-    let imitated =
-        format!("<calls-{mark}><call-{mark} name=\"ping\"></call-{mark}></calls-{mark}>");
-    says(&qwen, &[&imitated, "In words."]);
-    let reply = hive.post(&second).await;
-    assert_eq!(
-        (reply.content().as_str(), reply.finish().as_str()),
-        ("In words.", "stop"),
-        "{}",
-        reply.text
-    );
-    assert!(prompts(&qwen).pop().unwrap().contains("Answer in words."));
-}
-
-#[actix_web::test]
-async fn one_call_at_a_time_where_that_is_asked_for() {
-    let (qwen, hive) = hive(&[]);
-    let two = "[B][C ping][/C][C read][A path]a[/A][/C][/B]";
-    // Equal calls are two calls, and results tell them apart. Source: tools.md section 14, 16 and 17.
-    says(&qwen, &["[B][C ping][/C][C ping][/C][/B]"]);
-    let equal = hive.post(&with_tools(MODEL, "x", &json!({}))).await;
-    let called = equal.message()["tool_calls"].clone();
-    let ids: Vec<&str> = (0..2)
-        .map(|at| called[at]["id"].as_str().unwrap())
-        .collect();
-    for id in &ids {
-        let letters = id.strip_prefix("call_").unwrap();
-        assert!(letters.len() == 24 && letters.bytes().all(|it| it.is_ascii_alphanumeric()));
-    }
-    assert_ne!(ids[0], ids[1]);
-    says(&qwen, &[two, two, two]);
-    let both = hive.post(&with_tools(MODEL, "x", &json!({}))).await;
-    assert_eq!(calls(&both).len(), 2);
-    let ids: Vec<Value> = both.message()["tool_calls"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|call| call["id"].clone())
-        .collect();
-    assert_ne!(ids[0], ids[1]);
-    let one = hive
-        .post(&with_tools(
-            MODEL,
-            "x",
-            &json!({"parallel_tool_calls": false}),
-        ))
-        .await;
-    assert_eq!(calls(&one).len(), 1);
-    // The older form knows one call, and answers with it.
-    let mut older = question(MODEL, "x");
-    let functions = tools();
-    let functions: Vec<Value> = functions
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|tool| tool["function"].clone())
-        .collect();
-    older["functions"] = functions.into();
-    let reply = hive.post(&older).await;
-    assert_eq!(
-        reply.message()["function_call"],
-        json!({"name": "ping", "arguments": "{}"}),
-        "{}",
-        reply.text
-    );
-    assert_eq!(
-        (reply.finish().as_str(), reply.header("x-hive-emulated")),
-        ("function_call", "functions")
-    );
-    assert!(reply.message().get("tool_calls").is_none());
-    settled(&qwen.control(), SOON).await;
-    assert_no_violations(&qwen.control());
-}
-
-#[actix_web::test]
 async fn what_cannot_be_offered_is_refused_with_its_place() {
     let (qwen, hive) = hive(&[]);
     let deep = "[".repeat(70) + &"]".repeat(70);
@@ -435,65 +260,6 @@ async fn what_the_model_cannot_be_given_is_named() {
         told.contains("a screenshot\n(picture: image/png, 1 KB; not shown)"),
         "{told}"
     );
-}
-
-/// OpenAI's SDKs raise on `refusal`, Anthropic's clients read the stop reason.
-#[actix_web::test]
-async fn who_does_not_want_to_answer_in_a_form_refuses_in_every_dialect() {
-    // Each in other words: one sentence for different questions would be the service's refusal, and asked again.
-    let sorry = |at: u8| format!("I'm sorry, but I can't assist with request {at}.");
-    let (qwen, hive) = hive(&[]);
-    let schema = json!({"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"], "additionalProperties": false});
-    let format = json!({"type": "json_schema", "json_schema": {"name": "n", "strict": true, "schema": schema}});
-    for (at, stream) in [(1, false), (3, true)] {
-        let last = sorry(at + 1);
-        says(&qwen, &[&sorry(at), &last]);
-        let mut body = question(MODEL, "x");
-        body["response_format"] = format.clone();
-        body["stream"] = stream.into();
-        let reply = hive.post(&body).await;
-        if stream {
-            assert_eq!(reply.streamed("refusal"), last, "{}", reply.text);
-            assert_eq!(reply.streamed("content"), "");
-            assert!(reply.is_done());
-        } else {
-            let message = reply.message();
-            assert_eq!(
-                (message["refusal"].as_str(), message["content"].is_null()),
-                (Some(last.as_str()), true),
-                "{}",
-                reply.text
-            );
-            assert_eq!(reply.finish(), "stop");
-        }
-    }
-    says(&qwen, &[&sorry(5), &sorry(6)]);
-    let body = json!({"model": MODEL, "input": "x", "text": {"format": {"type": "json_schema", "name": "n", "strict": true, "schema": schema}}});
-    let sent = hive.request("POST", "/v1/responses").send_json(&body).await;
-    let reply = Reply::read(sent.unwrap()).await;
-    let item = reply.json()["output"][0].clone();
-    assert_eq!(
-        item["content"],
-        json!([{"type": "refusal", "refusal": sorry(6)}]),
-        "{}",
-        reply.text
-    );
-    says(&qwen, &[&sorry(7), &sorry(8)]);
-    let body = json!({"model": MODEL, "max_tokens": 100, "messages": [{"role": "user", "content": "x"}],
-        "output_config": {"format": {"type": "json_schema", "schema": schema}}});
-    let sent = hive.request("POST", "/v1/messages").send_json(&body).await;
-    let reply = Reply::read(sent.unwrap()).await;
-    let answer = reply.json();
-    assert_eq!(
-        (
-            answer["stop_reason"].as_str(),
-            answer["content"][0]["text"].as_str()
-        ),
-        (Some("refusal"), Some(sorry(8).as_str())),
-        "{}",
-        reply.text
-    );
-    settled(&qwen.control(), SOON).await;
 }
 
 /// What Kimi's own site leaks is dropped, and a call of the client's in the same dress is one.
@@ -644,107 +410,4 @@ async fn models_say_where_their_tools_come_from() {
             assert_eq!(model["hive"]["tools"], word, "{setting} {model}");
         }
     }
-}
-
-#[actix_web::test]
-async fn json_is_checked_mended_or_asked_for_again() {
-    let (qwen, hive) = hive(&[]);
-    let schema = |strict: bool| json!({"type": "json_schema", "json_schema": {"name": "n", "strict": strict, "schema": {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}}});
-    let object = json!({"type": "json_object"});
-    for (format, answers, expected) in [
-        (object.clone(), vec!["{\"a\": 1}"], Ok("{\"a\": 1}")),
-        (
-            object.clone(),
-            vec!["Here you are:⏎```json⏎{\"a\":1}⏎```⏎Enjoy!"],
-            Ok("{\"a\":1}"),
-        ),
-        (
-            object.clone(),
-            vec!["{'a': True, b: 1,}"],
-            Ok("{\"a\":true,\"b\":1}"),
-        ),
-        (schema(true), vec!["{\"a\":\"1\"}"], Ok("{\"a\":1}")),
-        (
-            schema(true),
-            vec!["{\"a\":\"x\"}", "{\"a\":2}"],
-            Ok("{\"a\":2}"),
-        ),
-        (
-            schema(true),
-            vec!["{\"a\":\"x\"}", "{\"a\":\"x\"}"],
-            Err("structured_output_invalid"),
-        ),
-        (
-            schema(false),
-            vec!["{\"a\":\"x\"}", "{\"a\":\"x\"}"],
-            Ok("{\"a\":\"x\"}"),
-        ),
-        (
-            object.clone(),
-            vec!["I cannot do that.", "No."],
-            Err("structured_output_invalid"),
-        ),
-        (object.clone(), vec!["[1,2]", "{}"], Ok("{}")),
-    ] {
-        for stream in [false, true] {
-            let answers: Vec<String> = answers
-                .iter()
-                .map(|answer| answer.replace('⏎', "\n"))
-                .collect();
-            let texts: Vec<&str> = answers.iter().map(String::as_str).collect();
-            says(&qwen, &texts);
-            let mut body = question(MODEL, "x");
-            body["response_format"] = format.clone();
-            body["stream"] = stream.into();
-            let reply = hive.post(&body).await;
-            match expected {
-                Ok(text) => {
-                    let said = if stream {
-                        reply.streamed("content")
-                    } else {
-                        reply.content()
-                    };
-                    assert_eq!(said, text, "{answers:?} {}", reply.text);
-                    assert_eq!(reply.header("x-hive-emulated"), "response_format");
-                }
-                Err(code) => assert_eq!(
-                    (reply.status, reply.error().2.as_str()),
-                    (502, code),
-                    "{answers:?} {}",
-                    reply.text
-                ),
-            }
-            settled(&qwen.control(), SOON).await;
-            qwen.control().clear_scripts();
-        }
-    }
-    let told = prompts(&qwen);
-    assert!(
-        told[0].ends_with(
-            "Answer with one JSON object and nothing else: no words around it, no fence."
-        ),
-        "{}",
-        told[0]
-    );
-    assert_no_violations(&qwen.control());
-}
-
-#[actix_web::test]
-async fn tools_and_a_form_at_once() {
-    let (qwen, hive) = hive(&[]);
-    let format = json!({"response_format": {"type": "json_object"}});
-    says(&qwen, &["I look. [B][C ping][/C][/B]", "{\"a\":1}"]);
-    let called = hive.post(&with_tools(MODEL, "x", &format)).await;
-    assert_eq!(
-        (calls(&called).len(), called.message()["content"].clone()),
-        (1, Value::Null),
-        "{}",
-        called.text
-    );
-    let answered = hive.post(&with_tools(MODEL, "x", &format)).await;
-    assert_eq!(
-        (answered.content().as_str(), answered.finish().as_str()),
-        ("{\"a\":1}", "stop")
-    );
-    assert_eq!(answered.header("x-hive-emulated"), "response_format, tools");
 }

@@ -5,50 +5,18 @@ use std::time::Duration;
 use hive2api_simulators::{Running, Script, control::Control};
 use serde_json::{Value, json};
 
-use crate::support::{
-    Hive, PIXEL, Reply, SOON, assert_no_violations, question, settled, simulator,
-};
+use crate::support::{Hive, SOON, assert_no_violations, question, settled, simulator};
 
-const ERAS: [&str; 2] = ["increments", "cumulative"];
-
-/// What has broken other gateways: framing, everything outside the BMP, lone marks, what nearly is a mark of a source.
-const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 é\u{0301} \u{FFFD}{{{ 【1】【2†so <|user|>x";
+pub(crate) const ERAS: [&str; 2] = ["increments", "cumulative"];
 
 /// Forgets everything, once the deletions that are still under way have arrived.
-async fn reset(zhipu: &Running) {
+pub(crate) async fn reset(zhipu: &Running) {
     settled(&zhipu.control(), SOON).await;
     zhipu.reset();
 }
 
-fn count(control: &Control, step: &str) -> usize {
+pub(crate) fn count(control: &Control, step: &str) -> usize {
     control.calls(step).len()
-}
-
-#[actix_web::test]
-async fn answers_in_one_piece_and_streamed() {
-    let zhipu = simulator("zhipu", 1);
-    for era in ERAS {
-        reset(&zhipu).await;
-        zhipu.control().set_generation(era).unwrap();
-        let hive = Hive::start(&[&zhipu], &[]);
-        let long = "长🙂x ".repeat(5_000);
-        for text in [NASTY, "你好", " l\n\n\ni ", "x", long.trim_end()] {
-            let ask = format!("echo:{text}");
-            let whole = hive.ask("zhipu", &ask).await;
-            assert_eq!(
-                (whole.content().as_str(), whole.finish().as_str()),
-                (text, "stop"),
-                "{era}"
-            );
-            if text.len() < 1000 {
-                let streamed = hive.stream("GLM-5", &ask).await;
-                assert_eq!(streamed.streamed("content"), text, "{era}");
-                assert!(streamed.is_done());
-            }
-        }
-        settled(&zhipu.control(), SOON).await;
-        assert_no_violations(&zhipu.control());
-    }
 }
 
 #[actix_web::test]
@@ -168,15 +136,6 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
             "<|user|>\none\ntwo\n<|assistant|>\nyes ![p](https://e/p.png)\n<|user|>\n<results-d3h8>\n<result-d3h8>\n42\n</result-d3h8>\n</results-d3h8>\n<|system|>\nBe brief.\n<|user|>\nlast\n<|assistant|>\n"
         )
     );
-    for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
-        let reply = hive
-            .post(&json!({"model": "zhipu", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": empty}]}))
-            .await;
-        assert_eq!(
-            (reply.status, reply.error().1.as_str()),
-            (400, "invalid_request_error")
-        );
-    }
     assert_eq!(count(&zhipu.control(), "ask"), 1);
     assert_no_violations(&zhipu.control());
 }
@@ -267,57 +226,6 @@ async fn every_fault_is_an_honest_status() {
             assert!(violations.is_empty(), "{fault}: {violations:#?}");
         }
     }
-}
-
-#[actix_web::test]
-async fn faults_after_the_text_are_told_in_the_stream() {
-    let zhipu = simulator("zhipu", 1);
-    for era in ERAS {
-        for fault in [
-            "cut_off",
-            "bad_frame_after_text",
-            "disconnect_after_text",
-            "hang_after_text",
-        ] {
-            reset(&zhipu).await;
-            zhipu.control().set_generation(era).unwrap();
-            let hive = Hive::start(&[&zhipu], &[("STALL_TIMEOUT", "0.4")]);
-            zhipu.control().fault(fault, 1).unwrap();
-            let reply = hive
-                .stream(
-                    "glm-5-nothink",
-                    "pace:20 echo:one two three four five six seven",
-                )
-                .await;
-            assert!(
-                !reply.streamed("content").is_empty(),
-                "{fault}: {}",
-                reply.text
-            );
-            assert!(reply.stream_error().is_some(), "{fault}: {}", reply.text);
-            assert!(
-                !reply.is_done() && !reply.text.contains(r#""finish_reason":"stop""#),
-                "{}",
-                reply.text
-            );
-            settled(&zhipu.control(), SOON).await;
-        }
-        reset(&zhipu).await;
-        zhipu.control().set_generation(era).unwrap();
-        let hive = Hive::start(&[&zhipu], &[]);
-        zhipu.control().fault("moderated_after_text", 2).unwrap();
-        let reply = hive.stream("zhipu", "echo:one two three four five").await;
-        assert!(
-            reply.is_done() && reply.text.contains(r#""finish_reason":"content_filter""#),
-            "{}",
-            reply.text
-        );
-        let whole = hive.ask("zhipu", "echo:one two three four five").await;
-        assert_eq!(whole.finish(), "content_filter");
-        assert_eq!(whole.content(), reply.streamed("content"));
-        settled(&zhipu.control(), SOON).await;
-    }
-    assert_no_violations(&zhipu.control());
 }
 
 #[actix_web::test]
@@ -423,105 +331,6 @@ async fn an_account_answers_one_at_a_time() {
 }
 
 #[actix_web::test]
-async fn odd_streams_decode_to_the_same_text() {
-    let zhipu = simulator("zhipu", 1);
-    let hive = Hive::start(&[&zhipu], &[]);
-    for era in ERAS {
-        zhipu.control().set_generation(era).unwrap();
-        for quirk in zhipu.control().known_quirks() {
-            for write_bytes in [None, Some(1), Some(7)] {
-                let script = Script {
-                    text: Some("一二三四五六七八九十 👋🏽 {done}".to_owned()),
-                    reasoning: Some("想一想".to_owned()),
-                    quirks: vec![(*quirk).to_owned()],
-                    write_bytes,
-                    times: Some(2),
-                    ..Script::default()
-                };
-                zhipu.control().script(script).unwrap();
-                let whole = hive.ask("zhipu", "x").await;
-                let streamed = hive.stream("zhipu", "x").await;
-                assert!(streamed.is_done(), "{era} {quirk}");
-                // What was said is not taken back; a whole answer is what the service has in the end.
-                assert!(
-                    whole.content().contains(&streamed.streamed("content")),
-                    "{era} {quirk}: {}",
-                    whole.text
-                );
-                assert!(
-                    whole.content().contains("一二三四五六七八九十 👋🏽 {done}"),
-                    "{era} {quirk}: {}",
-                    whole.text
-                );
-                let thought = streamed.streamed("reasoning_content");
-                assert!(thought.starts_with("想一想"), "{era} {quirk}: {thought}");
-            }
-        }
-    }
-    settled(&zhipu.control(), SOON).await;
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn one_refresh_serves_all_turns_that_wait_for_it() {
-    let zhipu = simulator("zhipu", 1);
-    for era in ERAS {
-        reset(&zhipu).await;
-        zhipu.control().set_generation(era).unwrap();
-        let hive = Hive::start(&[&zhipu], &[]);
-        let asks = (0..5).map(|_| hive.ask("zhipu", "echo:fine"));
-        let replies = futures_util::future::join_all(asks).await;
-        assert!(replies.iter().all(|reply| reply.content() == "fine"));
-        assert_eq!(count(&zhipu.control(), "refresh"), 1, "{era}");
-        // Renewed once when it is refused, with the newest refresh token.
-        for refreshes in 2..=4 {
-            zhipu.control().fault("access_expired", 1).unwrap();
-            assert_eq!(hive.ask("zhipu", "echo:fine").await.content(), "fine");
-            assert_eq!(count(&zhipu.control(), "refresh"), refreshes, "{era}");
-        }
-        // Refused twice in a turn: the credential is what is wrong.
-        zhipu.control().fault("access_expired", 2).unwrap();
-        let reply = hive.ask("zhipu", "x").await;
-        assert_eq!(reply.error().2, "upstream_auth_expired");
-        settled(&zhipu.control(), SOON).await;
-        assert_no_violations(&zhipu.control());
-    }
-}
-
-#[actix_web::test]
-async fn rotated_tokens_survive_a_restart_and_the_configured_one_is_the_fallback() {
-    let zhipu = simulator("zhipu", 1);
-    zhipu.control().set_generation("increments").unwrap();
-    let folder = std::env::temp_dir().join(format!("hive2api-zhipu-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(".env.tokens").to_string_lossy().into_owned();
-    // Each worker knows the pasted token alone, which the first refresh has used up.
-    for refreshes in 1..=3 {
-        let hive = Hive::start(&[&zhipu], &[("TOKENS_FILE", &file)]);
-        assert_eq!(hive.ask("zhipu", "echo:fine").await.content(), "fine");
-        assert_eq!(count(&zhipu.control(), "refresh"), refreshes);
-        settled(&zhipu.control(), SOON).await;
-    }
-    assert_no_violations(&zhipu.control());
-    // The newest one is void, the pasted one good again.
-    let hive = Hive::start(&[&zhipu], &[("TOKENS_FILE", &file)]);
-    zhipu.control().fault("refresh_rolled_back", 1).unwrap();
-    assert_eq!(hive.ask("zhipu", "echo:fine").await.content(), "fine");
-    std::fs::remove_dir_all(&folder).unwrap();
-}
-
-#[actix_web::test]
-async fn a_token_about_to_end_is_renewed_before_each_turn() {
-    let zhipu = simulator("zhipu", 1);
-    let hive = Hive::start(&[&zhipu], &[]);
-    zhipu.control().fault("refresh_short_lived", 0).unwrap();
-    for round in 1..=3 {
-        assert_eq!(hive.ask("zhipu", "echo:fine").await.content(), "fine");
-        assert_eq!(count(&zhipu.control(), "refresh"), round);
-    }
-}
-
-#[actix_web::test]
 async fn a_client_that_leaves_stops_the_upstream_call_and_its_conversation_is_deleted() {
     let zhipu = simulator("zhipu", 1);
     let hive = Hive::start(&[&zhipu], &[("STALL_TIMEOUT", "60")]);
@@ -575,154 +384,6 @@ async fn reset_after_refused(zhipu: &Running) {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     zhipu.reset();
-}
-
-#[actix_web::test]
-async fn pictures_and_documents_go_along() {
-    let zhipu = simulator("zhipu", 1);
-    let hive = Hive::start(&[&zhipu], &[]);
-    let message = json!([
-        {"type": "text", "text": "echo:seen"},
-        {"type": "image_url", "image_url": {"url": PIXEL}},
-        {"type": "file", "file": {"filename": "notes.pdf", "file_data": "data:application/pdf;base64,JVBERi0xLjQK"}},
-        {"type": "file", "file_url": {"url": "data:text/plain;base64,aGk="}},
-    ]);
-    let body = json!({"model": "glm-4v-plus", "messages": [{"role": "user", "content": message}]});
-    let reply = hive.post(&body).await;
-    assert_eq!(reply.content(), "seen", "{}", reply.text);
-    assert_eq!(count(&zhipu.control(), "upload"), 3);
-    println!("{:?}", zhipu.control().calls("ask")[0].params);
-    // What is tried again is not uploaded again.
-    zhipu.control().fault("sign_wrong", 1).unwrap();
-    assert_eq!(hive.post(&body).await.content(), "seen");
-    assert_eq!(count(&zhipu.control(), "upload"), 6);
-    zhipu.control().fault("upload_refused", 1).unwrap();
-    let refused = hive.post(&body).await;
-    assert_eq!(
-        (refused.status, refused.error().2.as_str()),
-        (400, "file_rejected"),
-        "{}",
-        refused.text
-    );
-    // A picture alone is a question, too.
-    let alone = json!({"model": "zhipu", "messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": PIXEL}}]}]});
-    let reply = hive.post(&alone).await;
-    assert_eq!(
-        reply.status,
-        200,
-        "{} {:#?}",
-        reply.text,
-        zhipu.control().state().violations
-    );
-    settled(&zhipu.control(), SOON).await;
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn a_drawing_without_pictures_is_an_error() {
-    let zhipu = simulator("zhipu", 1);
-    for (fault, expected) in [
-        ("no_pictures", (502, "upstream_unavailable")),
-        ("no_points", (429, "upstream_rate_limited")),
-        ("empty", (502, "upstream_unavailable")),
-    ] {
-        for stream in [false, true] {
-            zhipu.reset();
-            let hive = Hive::start(&[&zhipu], &[]);
-            zhipu.control().fault(fault, 0).unwrap();
-            let mut body = question("cogview-3-plus", "a cat");
-            body["stream"] = json!(stream);
-            let error = hive.post(&body).await.error();
-            assert_eq!((error.0, error.2.as_str()), expected, "{fault}");
-            settled(&zhipu.control(), SOON).await;
-        }
-    }
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn videos_are_made_waited_for_and_deleted() {
-    let zhipu = simulator("zhipu", 1);
-    let hive = Hive::start(&[&zhipu], &[]);
-    let made = hive.ask("cogvideox", "a cat that runs").await;
-    let violations = zhipu.control().state().violations;
-    assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
-    assert!(made.content().contains("](http"), "{}", made.content());
-    assert!(made.message().get("reasoning_content").is_none());
-    // Whoever streams sees that it goes on, and has the link at the end.
-    let streamed = hive.stream("cogvideox", "a cat that runs").await;
-    let told = streamed.streamed("reasoning_content");
-    assert!(told.starts_with("The video is being made"), "{told}");
-    assert!(streamed.streamed("content").contains("](http") && streamed.is_done());
-    // From a picture.
-    let message = json!([{"type": "text", "text": "let it run"}, {"type": "image_url", "image_url": {"url": PIXEL}}]);
-    let body = json!({"model": "cogvideox", "messages": [{"role": "user", "content": message}]});
-    let made = hive.post(&body).await;
-    let violations = zhipu.control().state().violations;
-    assert_eq!(made.status, 200, "{} {violations:#?}", made.text);
-    for fault in ["video_refused", "video_failed"] {
-        zhipu.control().fault(fault, 0).unwrap();
-        let before = count(&zhipu.control(), "video");
-        let reply = hive.ask("cogvideox", "x").await;
-        assert_ne!(reply.status, 200, "{fault}: {}", reply.text);
-        if fault == "video_failed" {
-            // It has cost points by then: it is not made a second time.
-            assert_eq!(count(&zhipu.control(), "video"), before + 1);
-        }
-        zhipu.control().clear_faults();
-    }
-    assert!(count(&zhipu.control(), "video_delete") >= 2);
-    settled(&zhipu.control(), SOON).await;
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn pasted_in_any_shape() {
-    let zhipu = simulator("zhipu", 1);
-    let env = zhipu.env();
-    let token = &env
-        .iter()
-        .find(|(name, _)| name == "ZHIPU_TOKEN")
-        .unwrap()
-        .1;
-    zhipu.control().set_generation("cumulative").unwrap();
-    for pasted in [
-        format!("\"{token}\""),
-        format!("Bearer {token}"),
-        format!("acw_tc=1; chatglm_refresh_token={token}; x=y"),
-        format!("Cookie: chatglm_refresh_token={token}"),
-    ] {
-        let hive = Hive::start(&[&zhipu], &[("ZHIPU_TOKEN", &pasted)]);
-        let reply: Reply = hive.ask("zhipu", "echo:fine").await;
-        assert_eq!(reply.content(), "fine");
-    }
-    settled(&zhipu.control(), SOON).await;
-    assert_no_violations(&zhipu.control());
-}
-
-#[actix_web::test]
-async fn mistakes_in_the_variables_are_named() {
-    let vars = hive2api_worker::settings::Vars::new([
-        ("ZHIPU_BASE_URL", "zhipu"),
-        ("ZHIPU_DELETE_CONVERSATIONS", "perhaps"),
-        ("ZHIPU_MAX_CONCURRENCY", "0"),
-        ("ZHIPU_TOKEN", ","),
-        ("ALLOW_ANONYMOUS", "true"),
-    ]);
-    let mut problems = hive2api_worker::settings::Problems::default();
-    let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
-    hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
-    for name in [
-        "ZHIPU_BASE_URL",
-        "ZHIPU_DELETE_CONVERSATIONS",
-        "ZHIPU_MAX_CONCURRENCY",
-        "ZHIPU_TOKEN",
-    ] {
-        assert!(
-            problems.errors.iter().any(|problem| problem.contains(name)),
-            "{name} in {problems:?}"
-        );
-    }
 }
 
 #[actix_web::test]
