@@ -103,7 +103,8 @@ impl App {
             ledger: Ledger::default(),
             roster: Roster::new(settings.vars.clone(), store.clone(), vault.clone()),
             answers: Answers::new(&settings, store.clone()),
-            conversations: conversations(&settings, &store),
+            conversations: (settings.providers.conversations == settings::Conversations::Reuse)
+                .then(|| Arc::new(conversations(&settings, &store))),
             store,
             vault,
             marks: NonceKey::new(settings.http.api_keys.first().map(|key| key.key.expose())),
@@ -194,9 +195,7 @@ impl App {
     }
 }
 
-fn conversations(settings: &Settings, store: &Store) -> Option<Arc<Conversations>> {
-    let providers = &settings.providers;
-    let may_continue = providers.conversations == settings::Conversations::Reuse;
-    let (idle, longest) = (providers.conversation_ttl, providers.request_timeout);
-    may_continue.then(|| Arc::new(Conversations::new(store.clone(), idle, longest)))
+/// What the store has of conversations that continue, or once did.
+pub fn conversations(settings: &Settings, store: &Store) -> Conversations {
+    Conversations::new(store.clone(), settings.providers.conversation_ttl)
 }

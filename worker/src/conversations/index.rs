@@ -7,12 +7,13 @@
 //!
 //! A turn that goes on with a conversation claims it by changing its record, on condition that nobody else has done so in
 //! between: of two workers one wins. Where the service does not branch, a claim takes the head away, and whoever comes for an
-//! older point finds that the conversation has gone on without it. A record that is claimed ends when no answer can take
-//! longer, so that the conversation of a worker that died is deleted like any that nobody uses.
+//! older point finds that the conversation has gone on without it. A record that is claimed ends soon, and is written anew for
+//! as long as its turn goes on: what a worker was at when it died is deleted like any that nobody uses.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fmt::{self, Write as _},
+    rc::Rc,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +21,7 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use sha3::{Digest as _, Sha3_256};
-use tokio::time::timeout;
+use tokio::{sync::oneshot, time::timeout};
 
 use super::{Continues, Point, Thread};
 use crate::store::{Entry, Expect, PATIENCE, Put, Space, Store, StoreError, now_ms};
@@ -33,8 +34,8 @@ const KEY_BYTES: usize = 16;
 const MOST_TRIES: u32 = 6;
 /// Before the second try of a deletion; each further wait is twice as long.
 const SOON_MS: u64 = 60_000;
-/// A claim outlives the longest answer by this.
-const BEYOND: Duration = Duration::from_secs(30);
+/// How long a claim holds without a word from its worker; it is said again three times in that time.
+const HELD: Duration = Duration::from_secs(30);
 
 /// Whose an upstream conversation is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -103,16 +104,16 @@ impl Idle {
 pub struct Conversations {
     store: Store,
     idle: Duration,
-    in_flight: Duration,
+    held: Duration,
 }
 
 impl Conversations {
-    /// In `store`. A conversation is deleted when nobody has used it for `idle`; no answer takes longer than `longest`.
-    pub fn new(store: Store, idle: Duration, longest: Duration) -> Self {
+    /// In `store`. A conversation is deleted when nobody has used it for `idle`.
+    pub fn new(store: Store, idle: Duration) -> Self {
         Self {
             store,
             idle,
-            in_flight: idle.max(longest + BEYOND),
+            held: HELD,
         }
     }
 
@@ -168,20 +169,16 @@ impl Conversations {
                 return Ok(Found::Busy);
             }
             let claimed = Record { head, ..record };
-            let put = put(
-                &key,
-                &claimed,
-                self.in_flight,
-                Expect::Version(entry.version),
-            );
+            let put = put(&key, &claimed, self.held, Expect::Version(entry.version));
             if store.put(put).await?.is_some() {
+                let claimed = Rc::new(RefCell::new(claimed));
                 return Ok(Found::Claimed(Box::new(Claim {
                     conversations: Arc::clone(self),
+                    holding: Some(Holding::begin(self, &key, &claimed, false)),
                     key,
                     record: claimed,
                     thread: place.thread,
                     fate: Cell::new(Fate::Lost),
-                    opening: None,
                 })));
             }
         }
@@ -192,24 +189,19 @@ impl Conversations {
     /// not waited for.
     pub fn opened(self: &Arc<Self>, owner: Owner, thread: Thread) -> Claim {
         let key = key(&owner, &thread.id);
-        let record = Record {
+        let record = Rc::new(RefCell::new(Record {
             owner,
             thread: thread.clone(),
             head: None,
             tries: 0,
-        };
-        let put = put(&key, &record, self.in_flight, Expect::Anything);
-        let store = self.store.at_leisure();
-        let opening = actix_web::rt::spawn(async move {
-            let _ = store.put(put).await;
-        });
+        }));
         Claim {
             conversations: Arc::clone(self),
+            holding: Some(Holding::begin(self, &key, &record, true)),
             key,
             record,
             thread,
             fate: Cell::new(Fate::Lost),
-            opening: Some(opening),
         }
     }
 
@@ -297,12 +289,52 @@ impl fmt::Debug for Kept {
 pub struct Claim {
     conversations: Arc<Conversations>,
     key: String,
-    record: Record,
+    /// What its holding writes.
+    record: Rc<RefCell<Record>>,
     /// Where this turn goes on from.
     thread: Thread,
     fate: Cell<Fate>,
-    /// The first record is on its way: what follows must not overtake it.
-    opening: Option<actix_web::rt::task::JoinHandle<()>>,
+    holding: Option<Holding>,
+}
+
+/// Writes a claim's record again and again, for as long as its turn goes on.
+struct Holding {
+    stop: oneshot::Sender<()>,
+    writing: actix_web::rt::task::JoinHandle<()>,
+}
+
+impl Holding {
+    /// `is_new`: the record is not there yet.
+    fn begin(
+        conversations: &Conversations,
+        key: &str,
+        record: &Rc<RefCell<Record>>,
+        is_new: bool,
+    ) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let (store, held) = (conversations.store.at_leisure(), conversations.held);
+        let (key, record) = (key.to_owned(), Rc::clone(record));
+        let writing = actix_web::rt::spawn(async move {
+            let mut is_due = is_new;
+            loop {
+                if is_due {
+                    let put = put(&key, &*record.borrow(), held, Expect::Anything);
+                    let _ = store.put(put).await;
+                }
+                if timeout(held / 3, &mut stopped).await.is_ok() {
+                    return;
+                }
+                is_due = true;
+            }
+        });
+        Self { stop, writing }
+    }
+
+    /// What is written after this is not overtaken by it.
+    async fn end(self) {
+        let _ = self.stop.send(());
+        let _ = self.writing.await;
+    }
 }
 
 impl Claim {
@@ -312,8 +344,13 @@ impl Claim {
     }
 
     /// Whose the conversation is.
-    pub fn owner(&self) -> &Owner {
-        &self.record.owner
+    pub fn owner(&self) -> Owner {
+        self.record.borrow().owner.clone()
+    }
+
+    /// What whoever deletes it must know besides its id, should this turn's worker die.
+    pub fn remembers(&self, more: &str) {
+        self.record.borrow_mut().thread.more = Some(more.to_owned());
     }
 
     /// Its turn deletes it.
@@ -328,7 +365,7 @@ impl Claim {
         let record = Record {
             head: Some(point.as_str().to_owned()),
             thread: thread.clone(),
-            ..self.record.clone()
+            ..self.record.borrow().clone()
         };
         let place = Place {
             conversation: self.key.clone(),
@@ -341,15 +378,15 @@ impl Claim {
                 ..put(point.as_str(), &place, idle, Expect::Anything)
             },
         ];
-        let (store, opening) = (self.conversations.store.at_leisure(), self.opening.take());
+        let (store, holding) = (self.conversations.store.at_leisure(), self.holding.take());
         if !store.is_up() {
             self.fate.set(Fate::Deleted);
             return Kept::No;
         }
         self.fate.set(Fate::Kept);
         let mut writing = actix_web::rt::spawn(async move {
-            if let Some(opening) = opening {
-                let _ = opening.await;
+            if let Some(holding) = holding {
+                holding.end().await;
             }
             for put in puts {
                 store.put(put).await?;
@@ -374,11 +411,11 @@ impl Drop for Claim {
         if fate == Fate::Kept {
             return;
         }
-        let (store, opening) = (self.conversations.store.at_leisure(), self.opening.take());
-        let (key, record) = (self.key.clone(), self.record.clone());
+        let (store, holding) = (self.conversations.store.at_leisure(), self.holding.take());
+        let (key, record) = (self.key.clone(), self.record.borrow().clone());
         actix_web::rt::spawn(async move {
-            if let Some(opening) = opening {
-                let _ = opening.await;
+            if let Some(holding) = holding {
+                holding.end().await;
             }
             let _ = match fate {
                 Fate::Deleted => store

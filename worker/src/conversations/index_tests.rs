@@ -3,8 +3,7 @@ use super::*;
 const IDLE: Duration = Duration::from_secs(3600);
 
 fn conversations() -> Arc<Conversations> {
-    let longest = Duration::from_secs(600);
-    Arc::new(Conversations::new(Store::in_memory(), IDLE, longest))
+    Arc::new(Conversations::new(Store::in_memory(), IDLE))
 }
 
 fn owner() -> Owner {
@@ -157,6 +156,37 @@ async fn what_its_turn_deletes_nobody_else_does() {
     assert_eq!(found.await.unwrap(), None);
 }
 
+/// For as long as a turn goes on nobody deletes its conversation; what a worker was at when it died, somebody does.
+#[actix_web::test]
+async fn a_claim_holds_no_longer_than_its_worker() {
+    let conversations = Arc::new(Conversations {
+        held: Duration::from_millis(300),
+        ..Conversations::new(Store::in_memory(), IDLE)
+    });
+    begin(&conversations, "one").await;
+    let found = conversations.claim(point("one"), Continues::Linear, |_| true);
+    let claims = [
+        claimed(found.await).await,
+        conversations.opened(owner(), Thread::new("c2")),
+    ];
+    claims[1].remembers("an older site's");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(idle_ones(&conversations).await, 0, "they are under way");
+    for mut claim in claims {
+        claim.holding.take().unwrap().writing.abort();
+        std::mem::forget(claim);
+    }
+    tokio::time::sleep(Duration::from_millis(450)).await;
+    let idle = conversations.idle_ones(10).await.unwrap();
+    let mut threads: Vec<&Thread> = idle.iter().map(Idle::thread).collect();
+    threads.sort_by(|one, other| one.id.cmp(&other.id));
+    let known = Thread {
+        more: Some("an older site's".to_owned()),
+        ..Thread::new("c2")
+    };
+    assert_eq!(threads, [&thread("c1", "one"), &known]);
+}
+
 #[actix_web::test]
 async fn a_deletion_that_fails_is_tried_again_later_and_not_for_ever() {
     let conversations = conversations();
@@ -175,7 +205,7 @@ async fn a_store_that_is_gone_is_missed_by_nobody() {
         "/proc/nowhere/store.sqlite".into(),
     ));
     let gone = gone.unwrap();
-    let conversations = Arc::new(Conversations::new(gone, IDLE, IDLE));
+    let conversations = Arc::new(Conversations::new(gone, IDLE));
     let began = std::time::Instant::now();
     let found = conversations
         .claim(point("one"), Continues::Linear, |_| true)
@@ -193,7 +223,7 @@ async fn a_store_that_is_late_is_not_waited_for() {
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("store.sqlite");
     let store = Store::open(crate::store::Place::Sqlite(file.clone())).unwrap();
-    let conversations = Arc::new(Conversations::new(store, IDLE, IDLE));
+    let conversations = Arc::new(Conversations::new(store, IDLE));
     let other = rusqlite::Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
     let began = std::time::Instant::now();

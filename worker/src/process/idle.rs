@@ -6,9 +6,10 @@ use std::{sync::Arc, time::Duration};
 use futures_util::future::join_all;
 
 use crate::{
-    app::App,
+    app::{self, App},
     conversations::{Conversations, Idle},
     providers::{Job, dispatch},
+    settings,
     upstream::Client,
 };
 
@@ -20,16 +21,23 @@ const LOOKS: u32 = 4;
 const TURN: &str = "idle conversations";
 /// How long whoever looks is alone with it. Two that delete the same conversation do no harm.
 const LEASE: Duration = Duration::from_secs(30);
+/// Time for all turns of the cluster to say anew that they are under way.
+const ANEW: Duration = Duration::from_secs(15);
 /// Conversations of one look that are deleted together, and how often that is done; what is left waits for the next.
 const AT_ONCE: usize = 8;
 const ROUNDS: usize = 50;
 
 /// Runs for ever, on the thread that it is started on.
 pub async fn run(app: Arc<App>) {
-    let Some(conversations) = app.conversations.clone() else {
-        return;
-    };
     let settings = &app.settings;
+    let conversations = match (&app.conversations, settings.providers.conversations) {
+        (Some(conversations), _) => Arc::clone(conversations),
+        // Those of a time when they continued are not left there for ever.
+        (None, settings::Conversations::Delete) => {
+            Arc::new(app::conversations(settings, &app.store))
+        }
+        (None, settings::Conversations::Keep | settings::Conversations::Reuse) => return,
+    };
     let client = Client::with_proxies(
         settings.upstream.timeouts,
         Arc::clone(&settings.upstream.proxies),
@@ -53,9 +61,14 @@ pub async fn run(app: Arc<App>) {
         tokio::time::sleep(every).await;
         let name = &settings.worker_name;
         // One worker's turn; the others look again later.
-        if let Ok(Some(_)) = store.hold(TURN, name, 1, LEASE).await {
-            look(&app, &job, &conversations).await;
-            let _ = store.release(TURN, name).await;
+        match store.hold(TURN, name, 1, LEASE).await {
+            Ok(Some(_)) => {
+                look(&app, &job, &conversations).await;
+                let _ = store.release(TURN, name).await;
+            }
+            // While it is gone, turns that are under way cannot say so; they are to do that first.
+            Err(_) if !store.is_up() => tokio::time::sleep(ANEW).await,
+            Ok(None) | Err(_) => {}
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{Provider, outbox::Outbox};
 use crate::{
-    chat::{ChatEvent, ChatRequest, Message, Role, aside::aside},
+    chat::{ChatEvent, ChatRequest, Message, Role, aside::aside, normal},
     conversations::{
         Asker, Claim, Continues, Conversations, Found, Heard, Kept, Owner, Point, Thread,
     },
@@ -115,6 +115,13 @@ impl Reuse {
         });
     }
 
+    /// As [`super::Turn::remembers`].
+    pub(super) fn remembers(&self, more: &str) {
+        if let Some(claim) = &self.claim {
+            claim.remembers(more);
+        }
+    }
+
     /// The client hears these.
     pub(super) fn heard(&mut self, events: &[ChatEvent]) {
         for event in events {
@@ -190,7 +197,8 @@ fn told(request: &Arc<ChatRequest>, ask: &Arc<ChatRequest>) -> String {
     }
     let is_system = |message: &&Message| matches!(message.role, Role::System | Role::Developer);
     let told = ask.messages.iter().take_while(is_system);
-    told.map(|message| message.text().into_owned()).collect()
+    told.map(|message| normal::text(message).into_owned())
+        .collect()
 }
 
 /// What of a question is new in a conversation that has heard all before its last answer; `None` where that is nothing to

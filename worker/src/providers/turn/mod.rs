@@ -238,6 +238,9 @@ impl Turn {
     /// ([`Thread::more`]).
     pub fn remembers(&mut self, more: &str) {
         self.outbox.set_more(more);
+        if let Some(reuse) = &self.reuse {
+            reuse.remembers(more);
+        }
     }
 
     /// The turn went well: where conversations continue, this one is not deleted.
