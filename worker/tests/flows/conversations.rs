@@ -348,6 +348,71 @@ async fn tools_go_on(service: Service) {
     over(&running).await;
 }
 
+/// Thinking and search are of each turn: a later one is asked with them as a first one is, in the same conversation where the
+/// service lets it.
+async fn options_are_of_each_turn(service: Service) {
+    let running = service.running(1);
+    let hive = service.hive(&running, &[SHORT]);
+    let mut chat = service.chat(&[]);
+    chat.turn(&hive, "one", false).await;
+    chat.say("echo:asked");
+    for (member, value) in [
+        ("reasoning_effort", json!("high")),
+        ("web_search_options", json!({})),
+    ] {
+        let turn = async |messages: &[Value]| {
+            let mut body = json!({"model": service.model, "messages": messages});
+            body[member] = value.clone();
+            let reply = hive.post(&body).await;
+            let message = reply.message();
+            assert_eq!(reply.content(), "asked", "{}", reply.text);
+            let sources = message["annotations"].as_array().map_or(0, Vec::len);
+            let thinks = !message["reasoning_content"].is_null();
+            let conversation = reply.header("x-hive-conversation").to_owned();
+            (conversation, (thinks, sources))
+        };
+        let (first, fresh) = turn(&[json!({"role": "user", "content": "echo:asked"})]).await;
+        let (later, continued) = turn(&chat.messages).await;
+        assert_eq!(first, "new");
+        // Some chats search from their beginning or not at all.
+        let may_be_new = service.name == "qwen_intl" && member == "web_search_options";
+        assert_eq!(later, if may_be_new { "new" } else { "continued" });
+        assert_eq!(continued, fresh, "{member}");
+        chat.messages
+            .push(json!({"role": "assistant", "content": "asked"}));
+        chat.say("echo:asked");
+    }
+    over(&running).await;
+}
+
+/// Whoever changes to `CONVERSATIONS=delete` does not leave those that continued behind; whoever keeps all keeps them.
+#[actix_web::test]
+async fn what_continued_is_deleted_where_nothing_continues_any_more() {
+    for (setting, left) in [("keep", 2), ("delete", 0)] {
+        let folder = std::env::temp_dir().join(format!("hive2api-changed-{}", uuid()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let url = format!("sqlite:{}", folder.join("store.sqlite").display());
+        let kimi = Service {
+            name: "kimi",
+            model: "kimi",
+            ..ANY
+        };
+        let running = kimi.running(1);
+        let store = ("STORE_URL", &*url);
+        let mut chat = kimi.chat(&[]);
+        chat.turn(&kimi.hive(&running, &[SHORT, store]), "one", false)
+            .await;
+        let hive = kimi.hive(&running, &[SHORT, store, ("CONVERSATIONS", setting)]);
+        assert_eq!(chat.turn(&hive, "two", false).await, "", "{setting}");
+        // Longer than it may be idle, and than it is until somebody looks.
+        actix_web::rt::time::sleep(Duration::from_secs(5)).await;
+        assert_eq!(running.control().state().conversations, left, "{setting}");
+        assert_no_violations(&running.control());
+        drop(hive);
+        let _ = std::fs::remove_dir_all(folder);
+    }
+}
+
 fn uuid() -> String {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     format!("{}-{}", std::process::id(), since.unwrap().as_nanos())
@@ -363,7 +428,7 @@ macro_rules! conversations {
 
             conversations!(@ a_chat_goes_on edited_history_begins_anew branches_do_not_mix callers_do_not_share
                 a_turn_that_fails_ends_the_conversation a_conversation_that_is_gone_is_told_anew
-                a_client_that_leaves_leaves_nothing any_worker_goes_on tools_go_on);
+                a_client_that_leaves_leaves_nothing any_worker_goes_on tools_go_on options_are_of_each_turn);
         }
     )*};
     (@ $($rule:ident)*) => {$(
