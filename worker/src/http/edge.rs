@@ -21,6 +21,7 @@ use crate::{
     app::App,
     keys::{Counted, Room},
     metrics::METRICS,
+    store,
 };
 
 /// Response headers that a browser may read.
@@ -113,7 +114,9 @@ pub async fn edge<B: MessageBody + 'static>(
             request.error_response(error).map_into_right_body()
         } else {
             // Handlers' errors are responses by now; an `Err` could only come from another middleware.
-            next.call(request).await?.map_into_left_body()
+            store::in_request(next.call(request))
+                .await?
+                .map_into_left_body()
         };
         let error = response.response().error();
         // An error that is no response's yet is given its body here, where the dialect is known.

@@ -97,6 +97,31 @@ async fn a_file_that_another_holds_stops_nobody_for_long() {
     wait_until_up(&store).await;
 }
 
+#[actix_web::test]
+async fn what_ends_well_after_the_file_was_given_up_hides_nothing() {
+    let folder = Folder::new();
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    wait_until_up(&store).await;
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    other.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    // The first of them waits in vain; the others come to their turn when the file is free again.
+    let waiting = (0..9).map(|n| {
+        let store = store.at_leisure();
+        async move {
+            store
+                .remove(Space::Keys, &n.to_string(), Expect::Anything)
+                .await
+        }
+    });
+    let waiting = actix_web::rt::spawn(futures_util::future::join_all(waiting));
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    other.execute_batch("ROLLBACK").unwrap();
+    let done = waiting.await.unwrap();
+    assert!(done.iter().any(Result::is_err) && done.iter().any(Result::is_ok));
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    wait_until_up(&store).await;
+}
+
 #[test]
 fn only_its_owner_can_read_it() {
     use std::os::unix::fs::PermissionsExt as _;

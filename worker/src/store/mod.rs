@@ -14,6 +14,7 @@ mod sqlite;
 mod valkey;
 
 use std::{
+    cell::Cell,
     fmt,
     future::Future,
     rc::Rc,
@@ -34,18 +35,29 @@ pub use sealed::Vault;
 use crate::impossible::OrImpossible as _;
 use crate::metrics::METRICS;
 
-/// How long a request waits for the store, at most.
+/// How long a request waits for the store, at most: in all, however often it asks ([`in_request`]).
 pub const PATIENCE: Duration = Duration::from_millis(50);
 /// How long work waits that no request waits for.
 pub const LEISURE: Duration = Duration::from_secs(10);
+
+tokio::task_local! {
+    /// What the request that this task answers has left of [`PATIENCE`].
+    static LEFT: Cell<Duration>;
+}
+
+/// Answers a request: whatever it asks the store, one thing after the other, makes it wait no longer than [`PATIENCE`] in
+/// all. A slow store would otherwise be waited for once at each step.
+pub async fn in_request<F: Future>(answering: F) -> F::Output {
+    LEFT.scope(Cell::new(PATIENCE), answering).await
+}
 
 /// The store, as all threads share it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
     work: mpsc::Sender<Work>,
     up: Arc<Up>,
-    /// How long whoever asks through this handle waits.
-    patience: Duration,
+    /// How long whoever asks through this handle waits; `None`: as long as its request may.
+    patience: Option<Duration>,
 }
 
 impl fmt::Debug for Store {
@@ -87,7 +99,7 @@ impl Store {
         Ok(Self {
             work,
             up,
-            patience: PATIENCE,
+            patience: None,
         })
     }
 
@@ -97,22 +109,40 @@ impl Store {
         Self::open(Place::Memory).unwrap_or_else(|_| Self {
             work: mpsc::channel(1).0,
             up: Arc::default(),
-            patience: PATIENCE,
+            patience: None,
         })
     }
 
     /// For work that no request waits for.
     #[must_use]
     pub fn at_leisure(&self) -> Self {
+        self.waiting(LEISURE)
+    }
+
+    /// For what must be answered, and may take so long each time, whatever its request has waited for before.
+    #[must_use]
+    pub fn waiting(&self, patience: Duration) -> Self {
         Self {
-            patience: LEISURE,
+            patience: Some(patience),
             ..self.clone()
         }
+    }
+
+    /// How long whoever asks now may wait.
+    fn patience(&self) -> Duration {
+        let left = || LEFT.try_with(Cell::get).unwrap_or(PATIENCE);
+        self.patience.unwrap_or_else(left)
     }
 
     /// Whether it answered when it was last asked.
     pub fn is_up(&self) -> bool {
         self.up.is()
+    }
+
+    /// When the store last answered that stood here before, where another one stands in its place: a server that has begun
+    /// anew, a file that was deleted. What it does not have since was lost, and nobody has taken it away.
+    pub fn lost(&self) -> Option<Instant> {
+        self.up.lost()
     }
 
     /// Sends work to the thread and waits for what comes of it; counted by `operation`.
@@ -125,10 +155,12 @@ impl Store {
         T: Send + 'static,
         F: Future<Output = Result<T, StoreError>> + 'static,
     {
-        let started = Instant::now();
+        let (started, patience) = (Instant::now(), self.patience());
         let failed = |why: &str| Err(StoreError::Unavailable(why.to_owned()));
         // Asked before anything is made: while the store is gone each question costs a look at a flag.
-        let answer = if self.up.is() {
+        let answer = if patience.is_zero() {
+            failed("its request has waited for it long enough")
+        } else if self.up.is() {
             let (tell, told) = oneshot::channel();
             let boxed: Work = Box::new(move |engine| {
                 Box::pin(async move {
@@ -144,7 +176,7 @@ impl Store {
             if self.work.try_send(boxed).is_err() {
                 failed("too much waits for it")
             } else {
-                match tokio::time::timeout(self.patience, told).await {
+                match tokio::time::timeout(patience, told).await {
                     Ok(Ok(result)) => result,
                     Ok(Err(_)) => failed("it was closed meanwhile"),
                     Err(_) => failed("it did not answer in time"),
@@ -154,10 +186,15 @@ impl Store {
             failed("it is not there")
         };
         // Timed with the waiting in the queue, as that is what a request feels.
+        let took = started.elapsed();
         METRICS
             .store_seconds
             .with_label_values(&[operation])
-            .observe(started.elapsed().as_secs_f64());
+            .observe(took.as_secs_f64());
+        if self.patience.is_none() {
+            // Outside of a request nobody counts.
+            let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(took)));
+        }
         if answer.is_err() {
             METRICS
                 .store_errors_total
