@@ -16,7 +16,7 @@ use super::{
 };
 use uuid::Uuid;
 
-use crate::store::{Claimed, Settlement, Store, now_ms};
+use crate::store::{Claim, Claimed, PATIENCE, Settlement, Store, now_ms};
 
 /// How long the place of a stream is held without a word from its worker: so long do those of a killed worker count.
 const PLACE: Duration = Duration::from_secs(30);
@@ -201,7 +201,7 @@ impl Counts {
             .map(|window| window.claim(amount(window)))
             .collect();
         // All windows in one claim: of two claims the first would stay taken when the second is refused.
-        let used = match self.store.claim(id, claims).await {
+        let used = match self.asked_for(key).claim(id, claims).await {
             Ok(Claimed::Granted(used)) => {
                 reservation.is_in_store = true;
                 used
@@ -242,6 +242,23 @@ impl Counts {
         Ok(reservation)
     }
 
+    /// A key that is refused while nobody can say how much it has used is not refused for what its request has waited before.
+    fn asked_for(&self, key: &KeyRecord) -> Store {
+        if key.fail_closed {
+            self.store.waiting(PATIENCE)
+        } else {
+            self.store.clone()
+        }
+    }
+
+    /// Gives a place back beside whatever else goes on; where that fails its time runs out by itself.
+    fn give_back(&self, name: String, holder: String) {
+        let store = self.store.at_leisure();
+        actix_web::rt::spawn(async move {
+            let _ = store.release(&name, &holder).await;
+        });
+    }
+
     /// What this worker may still grant by itself; the windows' values as it knows them.
     fn share(
         &self,
@@ -277,7 +294,12 @@ impl Counts {
         reservation: &mut Reservation,
     ) -> Result<(), Denied> {
         let name = format!("streams:{}", key.id);
-        let held = self.store.hold(&name, &reservation.id, most, PLACE).await;
+        let store = self.asked_for(key);
+        let held = store.hold(&name, &reservation.id, most, PLACE).await;
+        if held.is_err() {
+            // It may have been taken all the same, after nobody waited any more; nobody would give it back.
+            self.give_back(name.clone(), reservation.id.clone());
+        }
         match held {
             Ok(Some(_)) => {
                 let place = (name.clone(), reservation.id.clone());
@@ -397,45 +419,57 @@ impl Drop for Reservation {
             local.held.remove(&(name.clone(), self.id.clone()));
         }
         // Nothing is known of a request that was refused or left early: what was reserved is what it took.
-        let change = self
-            .used
-            // Signed: more may have been used than was reserved.
-            .map_or(0, |used| used.cast_signed() - self.reserved.cast_signed());
+        let used = self.used.unwrap_or(self.reserved);
+        // Signed: more may have been used than was reserved.
+        let change = used.cast_signed() - self.reserved.cast_signed();
         let windows = std::mem::take(&mut self.windows);
-        if !self.is_in_store {
-            // Granted here alone, so the store hears all of it as soon as it is back.
-            let took = self.used.unwrap_or(self.reserved).cast_signed();
-            let all = windows.iter().map(|window| Settlement {
+        let settled = |amount: &dyn Fn(&Window) -> i64| -> Vec<Settlement> {
+            let settlement = |window: &Window| Settlement {
                 counter: window.counter.clone(),
                 ends_ms: window.ends_ms,
-                change: match window.counted {
-                    Counted::Requests => 1,
-                    Counted::Tokens => took,
-                },
-            });
-            counts.local().owe(all.collect());
-        }
-        let of_tokens = windows
-            .into_iter()
-            .filter(|window| window.counted == Counted::Tokens);
-        let settlements: Vec<Settlement> = of_tokens
-            .map(|window| Settlement {
-                counter: window.counter,
-                ends_ms: window.ends_ms,
-                change,
-            })
-            .collect();
-        if change != 0 {
+                change: amount(window),
+            };
+            windows.iter().map(settlement).collect()
+        };
+        // Granted here alone, so the store hears all of it.
+        let all = settled(&|window| match window.counted {
+            Counted::Requests => 1,
+            Counted::Tokens => used.cast_signed(),
+        });
+        // Requests are never settled: one is one.
+        let mut difference = settled(&|window| match window.counted {
+            Counted::Requests => 0,
+            Counted::Tokens => change,
+        });
+        difference.retain(|it| it.change != 0);
+        if !difference.is_empty() {
             let mut local = counts.local();
-            for settlement in &settlements {
+            for settlement in &difference {
                 if let Some((used, _)) = local.used.get_mut(&settlement.counter) {
                     *used = used.saturating_add_signed(change);
                 }
             }
         }
-        // Requests are never settled: one is one.
-        let is_settled = !self.is_in_store || change == 0 || settlements.is_empty();
-        if is_settled && place.is_none() {
+        let is_in_store = self.is_in_store;
+        if !is_in_store && !counts.store.is_up() {
+            counts.local().owe(all);
+            return;
+        }
+        // Not answered in time, it may have been granted all the same. Said again under its id it counts once.
+        let again: Vec<Claim> = if is_in_store {
+            Vec::new()
+        } else {
+            let claim = |window: &Window| Claim {
+                // It has been used, whatever the limit says by now.
+                most: u64::MAX,
+                ..window.claim(match window.counted {
+                    Counted::Requests => 1,
+                    Counted::Tokens => self.reserved,
+                })
+            };
+            windows.iter().map(claim).collect()
+        };
+        if place.is_none() && again.is_empty() && difference.is_empty() {
             return;
         }
         let id = std::mem::take(&mut self.id);
@@ -445,8 +479,12 @@ impl Drop for Reservation {
                 // Where that fails its time runs out by itself.
                 let _ = store.release(&name, &id).await;
             }
-            if !is_settled && store.settle(&id, settlements.clone()).await.is_err() {
-                counts.local().owe(settlements);
+            if !again.is_empty() && store.claim(&id, again).await.is_err() {
+                counts.local().owe(all);
+                return;
+            }
+            if !difference.is_empty() && store.settle(&id, difference.clone()).await.is_err() {
+                counts.local().owe(difference);
             }
         };
         // Outside of an event loop nobody is left to be served.

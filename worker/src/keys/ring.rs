@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::record::{KeyRecord, PREFIX, digest};
-use crate::store::{Space, Store};
+use crate::store::{Expect, PATIENCE, Put, Space, Store};
 
 /// How long what was read counts. So long does a key that was taken back still open at other workers.
 /// Short, as it is the time in which a withdrawn key still opens; long enough that a busy key costs one look.
@@ -32,7 +32,13 @@ pub enum Found {
 struct Cached {
     record: Option<Arc<KeyRecord>>,
     read: Instant,
+    /// When the store last had it so.
+    seen: Instant,
 }
+
+/// A key that was seen in a store so shortly before that was lost is put into the one in its place. Of one that was not, nobody
+/// knows here whether it was taken back meanwhile.
+const PUT_BACK: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
@@ -97,11 +103,17 @@ impl Keyring {
 
     /// Reads a key from the store and remembers what came of it; `None`: the store could not say.
     async fn read(&self, digest: String) -> Option<Option<Arc<KeyRecord>>> {
-        let entry = self.store.get(Space::Keys, &digest).await.ok()?;
+        // Beside what else its request may wait for the store: only the first one with a key waits here, and what it may use
+        // is to be counted all the same.
+        let store = self.store.waiting(PATIENCE);
+        let entry = store.get(Space::Keys, &digest).await.ok()?;
         // What cannot be read was written by another version; such a key opens nothing here.
         let record = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
         // `Option<Option<_>>`: that there is none is an answer of its own, and is remembered as well.
-        let record: Option<Arc<KeyRecord>> = record.map(Arc::new);
+        let mut record: Option<Arc<KeyRecord>> = record.map(Arc::new);
+        if record.is_none() {
+            record = self.put_back(&digest).await?;
+        }
         let mut cached = self.cached();
         // All of them: to find the oldest would cost more than to read those again that are in use.
         if cached.len() >= MOST_KEYS {
@@ -116,9 +128,35 @@ impl Keyring {
             Cached {
                 record: record.clone(),
                 read,
+                seen: read,
             },
         );
         Some(record)
+    }
+
+    /// A key that the store does not have any more because it has lost everything, put there again as it was known here.
+    /// `None`: the store could not be written to.
+    async fn put_back(&self, digest: &str) -> Option<Option<Arc<KeyRecord>>> {
+        let known = self.store.lost().and_then(|lost| {
+            let cached = self.cached();
+            let known = cached.get(digest)?;
+            let is_of_before = known.seen <= lost && lost < known.seen + PUT_BACK;
+            known.record.clone().filter(|_| is_of_before)
+        });
+        let Some(record) = known else {
+            return Some(None);
+        };
+        let put = Put {
+            space: Space::Keys,
+            key: digest.to_owned(),
+            value: serde_json::to_vec(&*record).ok()?,
+            ends_ms: None,
+            expect: Expect::Absent,
+            under: None,
+        };
+        // Another worker may have been quicker: then it is there as well.
+        self.store.at_leisure().put(put).await.ok()?;
+        Some(Some(record))
     }
 
     /// Forgets what is known of a key: it was changed here.
@@ -130,11 +168,10 @@ impl Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{Expect, Put};
+    use crate::store::Place;
 
-    #[actix_web::test]
-    async fn wrong_keys_push_no_good_one_out() {
-        let store = Store::in_memory();
+    /// A key that the store has.
+    async fn made(store: &Store) -> String {
         let good = format!("{PREFIX}good");
         let record = KeyRecord::new("k".to_owned(), 0);
         let put = Put {
@@ -146,12 +183,46 @@ mod tests {
             under: None,
         };
         store.put(put).await.unwrap();
+        good
+    }
+
+    #[actix_web::test]
+    async fn a_key_outlives_a_store_that_is_lost_and_not_its_own_end() {
+        let folder = std::env::temp_dir().join(format!("hive2api-ring-{}", uuid::Uuid::new_v4()));
+        let file = folder.join("hive.db");
+        let store = Store::open(Place::Sqlite(file)).unwrap().at_leisure();
+        let good = made(&store).await;
+        let ring = Arc::new(Keyring::new(store.clone()));
+        assert!(matches!(ring.find(&good, 1).await, Found::Key(_)));
+        std::fs::remove_dir_all(&folder).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while store.get(Space::Keys, &digest(&good)).await.is_err() {
+            assert!(Instant::now() < deadline, "it has not come back");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert!(store.lost().is_some());
+        assert!(ring.read(digest(&good)).await.flatten().is_some());
+        let is_there = store.get(Space::Keys, &digest(&good)).await.unwrap();
+        assert!(is_there.is_some(), "for the other workers");
+        // Taken back since, it does not come again.
+        let key = digest(&good);
+        let taken = store.remove(Space::Keys, &key, Expect::Anything);
+        assert!(taken.await.unwrap());
+        assert!(ring.read(digest(&good)).await.unwrap().is_none());
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[actix_web::test]
+    async fn wrong_keys_push_no_good_one_out() {
+        let store = Store::in_memory();
+        let good = made(&store).await;
         let ring = Arc::new(Keyring::new(store.clone()));
         assert!(matches!(ring.find(&good, 1).await, Found::Key(_)));
         for n in 0..MOST_KEYS {
             let nothing = Cached {
                 record: None,
                 read: Instant::now(),
+                seen: Instant::now(),
             };
             ring.cached().insert(n.to_string(), nothing);
         }
