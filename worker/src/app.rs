@@ -15,7 +15,10 @@ use crate::{
     budget::Memory,
     chat::emulate::nonce::NonceKey,
     conversations::Conversations,
-    http::{auth::Keys, openai::videos::Looks},
+    http::{
+        auth::Keys,
+        openai::{responses::Latest, videos::Looks},
+    },
     keys::{Counts, Keyring, Ledger},
     metrics::METRICS,
     providers::{Janitor, Lasting, Registry},
@@ -64,6 +67,8 @@ pub struct App {
     pub counts_accounts: AtomicBool,
     /// Answers that may be given again.
     pub answers: Arc<Answers>,
+    /// Responses that this worker has made or seen of late.
+    pub responses: Arc<Latest>,
     /// Makes and reads the ids of jobs that any worker answers for.
     pub sealer: Sealer,
     /// What was seen of videos a moment ago.
@@ -112,6 +117,7 @@ impl App {
             sealer: Sealer::new(settings.http.seal_secret.clone()),
             memory: Memory::new(settings.http.request_memory_bytes),
             looks: Looks::default(),
+            responses: Arc::default(),
             lasting: Arc::default(),
             settings: Arc::new(settings),
             registry,

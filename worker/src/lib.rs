@@ -34,6 +34,8 @@
 //!
 //! [`seal`] makes ids that hold what they stand for, so that any worker answers for what another one has begun.
 //!
+//! [`recent`] is what one worker remembers for a while, bounded in bytes.
+//!
 //! `impossible` is how the code says that something cannot be missing, and why.
 //!
 //! [`metrics`] has every metric in one place; whoever does something counts it there.
@@ -53,6 +55,7 @@ pub mod keys;
 pub mod metrics;
 pub mod process;
 pub mod providers;
+pub mod recent;
 pub mod roster;
 pub mod seal;
 pub mod settings;

@@ -13,7 +13,6 @@
 
 mod event;
 mod key;
-mod memory;
 mod recorder;
 
 use std::{
@@ -29,10 +28,11 @@ use serde::{Deserialize, Serialize};
 pub use key::{Asker, may_repeat};
 pub use recorder::Recorder;
 
-use self::{event::Said, memory::Memory};
+use self::event::Said;
 use crate::{
     chat::ChatEvent,
     providers::Served,
+    recent::Recent,
     settings::Settings,
     store::{Expect, Put, Space, Store, Vault, now_ms},
 };
@@ -77,7 +77,7 @@ pub struct Answers {
     lasts: Option<Duration>,
     vault: Vault,
     store: Store,
-    memory: Mutex<Memory>,
+    memory: Mutex<Recent<Answer>>,
     /// Bytes on their way to the store.
     writing: AtomicUsize,
 }
@@ -89,7 +89,7 @@ impl Answers {
             lasts: settings.store.cache_ttl,
             vault: Vault::of(settings),
             store,
-            memory: Mutex::new(Memory::new(settings.store.cache_memory_bytes)),
+            memory: Mutex::new(Recent::new(settings.store.cache_memory_bytes)),
             writing: AtomicUsize::new(0),
         })
     }
@@ -99,7 +99,7 @@ impl Answers {
         self.lasts.is_some()
     }
 
-    fn memory(&self) -> MutexGuard<'_, Memory> {
+    fn memory(&self) -> MutexGuard<'_, Recent<Answer>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -4,6 +4,7 @@
 mod body;
 mod builtin;
 mod echo;
+mod latest;
 mod state;
 mod toolbox;
 mod unwrap;
@@ -19,6 +20,7 @@ use actix_web::{
 use bytes::Bytes;
 use serde::Deserialize;
 
+pub use self::latest::Latest;
 pub(in crate::http) use self::voice::ResponsesVoice;
 
 use crate::{

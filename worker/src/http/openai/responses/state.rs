@@ -3,31 +3,42 @@
 //! that is made of caller and id, so that nobody finds another's. Source: doors.md section 4, issue "what a cluster must know
 //! together" item 8.
 //!
+//! What this worker has made or seen of late it remembers as well, sealed likewise: while the store cannot be asked chats go on
+//! from there, and what could not be written is written when it is back.
+//!
 //! ```text
 //!   body ── recall ──► the items of the response before, and its own ──► body::read, as if all had been sent
 //!                                                       └── keep: these, and the response, when it is told
 //! ```
 
-use std::{borrow::Cow, fmt, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use futures_util::future::join_all;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Value, json, value::RawValue};
 use sha3::{Digest as _, Sha3_256};
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
+use super::latest::Latest;
 use crate::{
     app::App,
     chat::{Invalid, aside::aside},
     http::error::ApiError,
-    store::{Expect, PATIENCE, Put, Space, Store, Vault, now_ms},
+    store::{Expect, Space, Store, Vault, now_ms},
 };
 
 /// Most bytes of a response and all that was said before it. What is longer is answered, and not kept.
 const MOST_BYTES: usize = 4 << 20;
 /// A response that was told this moment may still be on its way to the store: it is looked for once more after this.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
+/// How long the store is waited for where nobody else can say what was said before: without it the request has to fail.
+const NEEDED: Duration = Duration::from_secs(2);
 /// Most items of an input that refers to others: each is looked for.
 const MOST_REFERRING: usize = 1000;
 /// Items of a list: so many where nobody says how many, and so many at most.
@@ -56,6 +67,7 @@ pub(super) struct Plan {
 
 /// Keeps one response.
 pub(super) struct Keeper {
+    latest: Arc<Latest>,
     store: Store,
     vault: Vault,
     owner: String,
@@ -198,6 +210,7 @@ pub(super) async fn recall(app: &App, owner: &str, body: Bytes) -> Result<(Bytes
         body
     };
     let keeper = (is_kept && items.len() < MOST_BYTES).then(|| Keeper {
+        latest: Arc::clone(&app.responses),
         store: app.store.at_leisure(),
         vault: app.vault.clone(),
         owner: owner.to_owned(),
@@ -293,19 +306,35 @@ struct Output<'a> {
 /// What is kept under an id, for this caller.
 async fn find(app: &App, owner: &str, id: &str) -> Result<Option<Vec<u8>>, ApiError> {
     let key = key(owner, id);
-    let looking = async {
-        match app.store.get(Space::Responses, &key).await {
-            Ok(None) => {
-                sleep(ON_ITS_WAY).await;
-                app.store.get(Space::Responses, &key).await
-            }
-            found => found,
-        }
+    let known = app.responses.find(&key);
+    let store = if known.is_some() {
+        app.store.clone()
+    } else {
+        app.store.waiting(NEEDED)
     };
-    let gone = || ApiError::not_ready("the store of responses does not answer; try again later");
-    let found = timeout(PATIENCE + ON_ITS_WAY, looking).await;
-    let found = found.map_err(|_| gone())?.map_err(|_| gone())?;
-    Ok(found.and_then(|entry| app.vault.open(Space::Responses, &key, &entry.value)))
+    let mut found = store.get(Space::Responses, &key).await;
+    if known.is_none() && matches!(found, Ok(None)) {
+        sleep(ON_ITS_WAY).await;
+        found = store.get(Space::Responses, &key).await;
+    }
+    let open = |value: &[u8]| app.vault.open(Space::Responses, &key, value);
+    match (found, known) {
+        (Ok(Some(entry)), known) => {
+            let opened = open(&entry.value);
+            if known.is_none() && opened.is_some() {
+                let life = app.settings.http.responses_ttl;
+                app.responses.keep(&key, entry.value, true, life);
+            }
+            Ok(opened)
+        }
+        // It was stored, and somebody has forgotten it.
+        (Ok(None), Some(known)) if known.is_stored.load(Ordering::Relaxed) => Ok(None),
+        (_, Some(known)) => Ok(open(&known.value)),
+        (Ok(None), None) => Ok(None),
+        (Err(_), None) => Err(ApiError::not_ready(
+            "the store of responses does not answer; try again later",
+        )),
+    }
 }
 
 /// Of caller and id; neither can be read from it.
@@ -350,6 +379,7 @@ impl Keeper {
         let id = id.to_owned();
         actix_web::rt::spawn(async move {
             let Self {
+                latest,
                 store,
                 vault,
                 owner,
@@ -373,20 +403,17 @@ impl Keeper {
                 }
                 sealed
             });
-            let life = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
-            for (key, value) in sealing.await {
-                let put = Put {
-                    space: Space::Responses,
-                    key,
-                    value,
-                    ends_ms: Some(now_ms().saturating_add(life)),
-                    expect: Expect::Anything,
-                    under: None,
-                };
-                if store.put(put).await.is_err() {
-                    tracing::warn!("a response could not be kept: the store does not answer");
-                    return;
-                }
+            let sealed = sealing.await;
+            let long = u64::try_from(life.as_millis()).unwrap_or(u64::MAX);
+            let ends_ms = now_ms().saturating_add(long);
+            // All of them before the first is waited for: the caller may come back at once.
+            let mut keys = Vec::with_capacity(sealed.len());
+            for (key, value) in sealed {
+                latest.keep(&key, value, false, life);
+                keys.push(key);
+            }
+            for key in keys {
+                latest.store(&store, key, ends_ms).await;
             }
         });
     }
@@ -412,6 +439,7 @@ pub(super) async fn forget(app: &App, owner: &str, id: &str) -> Result<Value, Ap
     let removed = app.store.remove(Space::Responses, &key, Expect::Anything);
     let gone = |_| ApiError::not_ready("the store of responses does not answer; try again later");
     removed.await.map_err(gone)?;
+    app.responses.forget(&key);
     Ok(json!({"id": id, "object": "response", "deleted": true}))
 }
 

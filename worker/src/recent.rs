@@ -1,4 +1,4 @@
-//! What one worker remembers of answers: bounded in bytes, and what was not asked for for the longest time goes first. Pure.
+//! What one worker remembers by key: bounded in bytes, and what was not asked for for the longest time goes first. Pure.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -6,30 +6,29 @@ use std::{
     time::Instant,
 };
 
-use super::Answer;
-
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Memory {
+pub struct Recent<T> {
     most_bytes: usize,
     bytes: usize,
     /// Counts how often anything was looked at.
     clock: u64,
-    kept: HashMap<String, Kept>,
+    kept: HashMap<String, Kept<T>>,
     /// Keys by when they were last looked at.
     order: BTreeMap<u64, String>,
 }
 
 #[derive(Debug)]
-struct Kept {
-    answer: Arc<Answer>,
+struct Kept<T> {
+    value: Arc<T>,
     bytes: usize,
     ends: Instant,
     seen: u64,
 }
 
-impl Memory {
-    pub(super) fn new(most_bytes: usize) -> Self {
+impl<T> Recent<T> {
+    /// Of so many bytes at most.
+    pub fn new(most_bytes: usize) -> Self {
         Self {
             most_bytes,
             bytes: 0,
@@ -39,8 +38,8 @@ impl Memory {
         }
     }
 
-    /// The answer of a key, if it has not ended.
-    pub(super) fn find(&mut self, key: &str, now: Instant) -> Option<Arc<Answer>> {
+    /// What a key stands for, if it has not ended.
+    pub fn find(&mut self, key: &str, now: Instant) -> Option<Arc<T>> {
         let kept = self.kept.get_mut(key)?;
         if kept.ends <= now {
             self.forget(key);
@@ -51,11 +50,11 @@ impl Memory {
             self.order.insert(self.clock, key);
         }
         kept.seen = self.clock;
-        Some(Arc::clone(&kept.answer))
+        Some(Arc::clone(&kept.value))
     }
 
-    /// Keeps an answer of so many bytes, and makes room for it.
-    pub(super) fn keep(&mut self, key: &str, answer: Arc<Answer>, bytes: usize, ends: Instant) {
+    /// Keeps something of so many bytes, and makes room for it.
+    pub fn keep(&mut self, key: &str, value: Arc<T>, bytes: usize, ends: Instant) {
         self.forget(key);
         let bytes = bytes + key.len() * 2;
         if bytes > self.most_bytes {
@@ -70,7 +69,7 @@ impl Memory {
         self.bytes += bytes;
         self.order.insert(self.clock, key.to_owned());
         let kept = Kept {
-            answer,
+            value,
             bytes,
             ends,
             seen: self.clock,
@@ -78,7 +77,8 @@ impl Memory {
         self.kept.insert(key.to_owned(), kept);
     }
 
-    fn forget(&mut self, key: &str) {
+    /// Takes out what a key stands for.
+    pub fn forget(&mut self, key: &str) {
         if let Some(gone) = self.kept.remove(key) {
             self.bytes -= gone.bytes;
             self.order.remove(&gone.seen);
@@ -92,17 +92,13 @@ mod tests {
 
     use super::*;
 
-    fn answer() -> Arc<Answer> {
-        Arc::new(Answer {
-            provider: None,
-            model: None,
-            events: Vec::new(),
-        })
+    fn answer() -> Arc<()> {
+        Arc::default()
     }
 
     #[test]
     fn the_longest_unasked_goes_first_and_the_bound_holds() {
-        let (mut memory, now) = (Memory::new(1000), Instant::now());
+        let (mut memory, now) = (Recent::new(1000), Instant::now());
         let later = now + Duration::from_secs(9);
         for key in ["a", "b", "c"] {
             memory.keep(key, answer(), 300, later);
@@ -127,7 +123,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_anew_counts_once_and_ends() {
-        let (mut memory, now) = (Memory::new(1000), Instant::now());
+        let (mut memory, now) = (Recent::new(1000), Instant::now());
         let later = now + Duration::from_secs(9);
         for _ in 0..9 {
             memory.keep("a", answer(), 400, later);
