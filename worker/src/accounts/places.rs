@@ -160,7 +160,14 @@ impl Places {
             if granted.is_err() && held.next.is_some_and(|next| next > now) {
                 return Err(Full::Busy);
             }
-            held.next = Some(now + pace.interval);
+            // While nobody can say when another worker asks, each asks in its turn.
+            let turns = if granted.is_err() {
+                company.workers()
+            } else {
+                1
+            };
+            let turns = u32::try_from(turns).unwrap_or(u32::MAX);
+            held.next = Some(now + pace.interval.saturating_mul(turns));
         }
         let claims = pace.claims(account);
         if claims.is_empty() {

@@ -27,8 +27,8 @@ const PAGE: usize = 1000;
 const STAYS_MS: u64 = 600_000;
 /// A probe that comes so soon is given to one worker now.
 const SOON: Duration = Duration::from_secs(2 * EVERY.as_secs());
-/// How long that worker has for it; so long do the others wait.
-const PROBE: Duration = Duration::from_secs(60);
+/// How long that worker has for it without another word; so long do the others wait for one that was killed.
+const PROBE: Duration = Duration::from_secs(30);
 /// Who counts the accounts, and for how long without another word.
 const COUNTER: &str = "accounts";
 const COUNTS: Duration = Duration::from_secs(30);
@@ -134,23 +134,28 @@ async fn tell(app: &App, store: &Store) -> Result<(), StoreError> {
         let accounts = provider.accounts();
         for (account, standing) in accounts.news() {
             // Where one could not be written the others are not tried: they keep their news as well.
-            if result.is_ok() {
-                result = write(store, provider.name(), &account, standing).await;
-            }
-            if result.is_err() {
+            let is_told = match result {
+                Ok(()) => write(store, provider.name(), &account, standing).await,
+                Err(_) => Ok(false),
+            };
+            if !matches!(is_told, Ok(true)) {
                 accounts.untold(&account);
+            }
+            if result.is_ok() {
+                result = is_told.map(drop);
             }
         }
     }
     result
 }
 
+/// Whether it needs to be told no more.
 async fn write(
     store: &Store,
     provider: &str,
     account: &Fingerprint,
     standing: Standing,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let key = format!("{PREFIX}{account}");
     let ends = [standing.rests_until_ms, standing.probe_ms];
     let ends = ends.into_iter().flatten().max().unwrap_or_default();
@@ -160,7 +165,7 @@ async fn write(
         && let Ok(known) = serde_json::from_slice::<Told>(&known.value)
         && known.standing.since_ms > standing.since_ms
     {
-        return Ok(());
+        return Ok(true);
     }
     let told = Told {
         provider: provider.to_owned(),
@@ -175,7 +180,7 @@ async fn write(
         under: None,
     };
     // Whoever came between has told the same account's affairs; in the next round the later word wins.
-    store.put(put).await.map(drop)
+    Ok(store.put(put).await?.is_some())
 }
 
 /// A disabled account is tried by one worker, not by each: that which has the probe's lease.

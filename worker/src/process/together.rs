@@ -1,7 +1,10 @@
 //! What a worker does for its cluster beside answering: it says that it lives and hears who else does, keeps the places of its
 //! streams, writes what was used, and, where it is its turn, sweeps the store.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use actix_web::rt::{self, task::JoinHandle};
 
@@ -14,6 +17,8 @@ use crate::{
 
 /// How often a worker says that it lives.
 const SAY: Duration = Duration::from_secs(10);
+/// How often it looks who else does: soon after one has come its turns count with those of the others.
+const HEAR: Duration = Duration::from_secs(1);
 /// How long one that says nothing counts.
 const COUNTS_MS: u64 = 30_000;
 /// Most workers that are heard of.
@@ -22,8 +27,9 @@ const MOST_WORKERS: usize = 10_000;
 const SWEEP: Duration = Duration::from_secs(60);
 /// How long whoever sweeps is alone with it.
 const SWEEPS: Duration = Duration::from_secs(300);
-/// Steps of one sweep; what is left waits for the next.
-const STEPS: usize = 100;
+/// Steps of one sweep; what is left waits for the next. As many as its turn has time for, since what many requests have left
+/// behind must not grow faster than it is taken away.
+const STEPS: usize = 2000;
 /// Between two steps others have their turn.
 const PAUSE: Duration = Duration::from_millis(100);
 /// How long single requests are kept.
@@ -62,6 +68,7 @@ impl Together {
                 tracing::warn!("what was used last could not be written to the store");
             }
             app.counts.settle_owed(&store).await;
+            app.responses.catch_up(&store).await;
             // So that the others do not count with it for another half a minute.
             let _ = store.remove(Space::Workers, name, Expect::Anything).await;
             health::leave(app, &store).await;
@@ -72,25 +79,36 @@ impl Together {
 
 async fn live(app: Arc<App>) {
     let store = app.store.at_leisure();
+    let mut said: Option<Instant> = None;
     loop {
-        let said = store.put(Put {
-            space: Space::Workers,
-            key: app.settings.worker_name.clone(),
-            value: Vec::new(),
-            // Three times as long as the interval: one word that is lost does not change the count.
-            ends_ms: Some(now_ms() + COUNTS_MS),
-            expect: Expect::Anything,
-            under: None,
-        });
+        if said.is_none_or(|said| said.elapsed() >= SAY) {
+            let put = Put {
+                space: Space::Workers,
+                key: app.settings.worker_name.clone(),
+                value: Vec::new(),
+                // Three times as long as the interval: one word that is lost does not change the count.
+                ends_ms: Some(now_ms() + COUNTS_MS),
+                expect: Expect::Anything,
+                under: None,
+            };
+            if store.put(put).await.is_ok() {
+                said = Some(Instant::now());
+            }
+        }
         // While the store is gone the others are taken to be as many as before.
-        if said.await.is_ok()
-            && let Ok(workers) = store.list(Space::Workers, "", MOST_WORKERS).await
-        {
+        if let Ok(workers) = store.list(Space::Workers, "", MOST_WORKERS).await {
+            if !workers
+                .iter()
+                .any(|(name, _)| *name == app.settings.worker_name)
+            {
+                // A store that was lost, and is empty.
+                said = None;
+            }
             let workers = u64::try_from(workers.len()).unwrap_or(u64::MAX);
             app.counts.set_workers(workers);
             app.company.set_workers(workers);
         }
-        tokio::time::sleep(SAY).await;
+        tokio::time::sleep(HEAR).await;
     }
 }
 
@@ -100,6 +118,7 @@ async fn write(app: Arc<App>) {
         tokio::time::sleep(EVERY).await;
         app.ledger.flush(&store).await;
         app.counts.settle_owed(&store).await;
+        app.responses.catch_up(&store).await;
     }
 }
 
