@@ -121,6 +121,12 @@ pub trait Provider: fmt::Debug + Send + Sync {
         None
     }
 
+    /// What stands for `#` in its card's variables, where several providers share the card and it is one of them; elsewhere
+    /// that is the number of an account.
+    fn lane(&self) -> Option<usize> {
+        None
+    }
+
     /// What it passes requests on with, where it is an API of the doors' own dialect.
     fn relay(&self) -> Option<&dyn Relay> {
         None

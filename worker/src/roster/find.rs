@@ -62,7 +62,8 @@ impl Search<'_> {
         };
         let variable = provider.card().bare();
         let variable = variable.ok_or("This provider has no credential.")?;
-        let values = BTreeMap::from([(variable.to_owned(), text.trim().to_owned())]);
+        let name = of_lane(provider, variable);
+        let values = BTreeMap::from([(name, text.trim().to_owned())]);
         Ok((Arc::clone(provider), values))
     }
 
@@ -87,7 +88,7 @@ impl Search<'_> {
                 for (name, value) in card.found_in(&request) {
                     let values = found.entry(at).or_default();
                     values
-                        .entry(name.to_owned())
+                        .entry(of_lane(provider, name))
                         .or_insert_with(|| value.to_owned());
                 }
             }
@@ -125,12 +126,15 @@ impl Search<'_> {
         for provider in self.meant()? {
             let card = provider.card();
             let own = |name: &str| {
+                let known = card
+                    .account_variables()
+                    .map(|known| of_lane(provider, known));
                 let is_it = |known: &str| known == name || known.replace('#', "1") == name;
-                card.account_variables().find(|known| is_it(known))
+                known.into_iter().find(|known| is_it(known))
             };
             let found: Option<BTreeMap<String, String>> = values
                 .iter()
-                .map(|(name, value)| Some((own(name)?.to_owned(), value.clone())))
+                .map(|(name, value)| Some((own(name)?, value.clone())))
                 .collect();
             if let Some(found) = found.filter(|found| !found.is_empty()) {
                 return Ok((Arc::clone(provider), found));
@@ -138,4 +142,13 @@ impl Search<'_> {
         }
         Err("`values` names variables that no single provider has for its accounts.".to_owned())
     }
+}
+
+/// A variable's name as this provider has it.
+fn of_lane(provider: &Arc<dyn Provider>, name: &str) -> String {
+    let lane = provider.lane();
+    lane.map_or_else(
+        || name.to_owned(),
+        |lane| name.replace('#', &lane.to_string()),
+    )
 }

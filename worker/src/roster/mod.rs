@@ -7,9 +7,10 @@ pub mod checks;
 pub mod find;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
@@ -86,6 +87,10 @@ pub struct Roster {
     base: Mutex<Vars>,
     /// By fingerprint.
     added: Mutex<BTreeMap<String, Added>>,
+    /// Held by whoever tries an account out: another one would take its number, and its place in the provider's pool.
+    trial: tokio::sync::Mutex<()>,
+    /// The loss of the store after which all of them were put back.
+    put_back: Mutex<Option<Instant>>,
     /// What services said, by fingerprint.
     checks: Mutex<HashMap<String, Check>>,
 }
@@ -98,6 +103,8 @@ impl Roster {
             vault,
             base: Mutex::new(base),
             added: Mutex::default(),
+            trial: tokio::sync::Mutex::default(),
+            put_back: Mutex::default(),
             checks: Mutex::default(),
         }
     }
@@ -146,6 +153,11 @@ impl Roster {
     /// What its service last said of an account.
     pub fn check_of(&self, account: &str) -> Option<Check> {
         lock(&self.checks).get(account).cloned()
+    }
+
+    /// Waits until nobody else of this worker tries an account out. To be held from [`Roster::try_out`] to [`Roster::keep`].
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.trial.lock().await
     }
 
     /// Takes an account into use on this worker alone, to see whether it is one: that of `values` (the card's variables).
@@ -204,9 +216,25 @@ impl Roster {
     ///
     /// # Errors
     /// The store's.
-    pub async fn keep(&self, account: &str, added: Added) -> Result<bool, StoreError> {
+    pub async fn keep(
+        &self,
+        registry: &Registry,
+        account: &str,
+        added: Added,
+    ) -> Result<bool, StoreError> {
+        let is_kept = self.write(account, &added).await?;
+        if is_kept {
+            self.added().insert(account.to_owned(), added);
+            // Who has read the settings anew meanwhile knew nothing of it.
+            self.read_anew(registry);
+        }
+        Ok(is_kept)
+    }
+
+    /// Writes an account that was added into the store; whether nobody else has.
+    async fn write(&self, account: &str, added: &Added) -> Result<bool, StoreError> {
         let key = format!("{PREFIX}{account}");
-        let value = serde_json::to_vec(&added).or_impossible("texts and numbers serialise");
+        let value = serde_json::to_vec(added).or_impossible("texts and numbers serialise");
         let put = Put {
             space: Space::Credentials,
             value: self.vault.seal(Space::Credentials, &key, &value),
@@ -215,11 +243,21 @@ impl Roster {
             expect: Expect::Absent,
             under: None,
         };
-        let is_kept = self.store.at_leisure().put(put).await?.is_some();
-        if is_kept {
-            self.added().insert(account.to_owned(), added);
+        Ok(self.store.at_leisure().put(put).await?.is_some())
+    }
+
+    /// Puts the accounts that were added into a store that has lost them.
+    async fn put_back(&self) -> Result<(), StoreError> {
+        let lost = self.store.lost();
+        if lost == *lock(&self.put_back) {
+            return Ok(());
         }
-        Ok(is_kept)
+        let added = self.added().clone();
+        for (account, added) in &added {
+            self.write(account, added).await?;
+        }
+        *lock(&self.put_back) = lost;
+        Ok(())
     }
 
     /// Removes an account that was added, with what renewals have made of it.
@@ -259,6 +297,11 @@ impl Roster {
         registry: &Registry,
         seen: &mut BTreeMap<String, u64>,
     ) -> Result<bool, StoreError> {
+        // One that is tried out must not be pushed out of the pool; the news can wait.
+        let Ok(_alone) = self.trial.try_lock() else {
+            return Ok(false);
+        };
+        self.put_back().await?;
         let store = self.store.at_leisure();
         let (mut there, mut entries) = (BTreeMap::new(), Vec::new());
         let mut after = PREFIX.to_owned();
@@ -280,7 +323,7 @@ impl Roster {
         if there == *seen && self.added().len() == there.len() {
             return Ok(false);
         }
-        let added: BTreeMap<String, Added> = entries
+        let mut added: BTreeMap<String, Added> = entries
             .iter()
             .filter_map(|(key, entry)| {
                 let opened = self.vault.open(Space::Credentials, key, &entry.value)?;
@@ -288,6 +331,7 @@ impl Roster {
                 Some((key.strip_prefix(PREFIX)?.to_owned(), added))
             })
             .collect();
+        part(&mut added);
         let is_news = *self.added() != added;
         *self.added() = added;
         if is_news {
@@ -302,7 +346,54 @@ impl Roster {
     }
 }
 
+/// Gives numbers of their own to accounts that were added on several workers at once: of two with the same number one would
+/// hide the other. All workers come to the same.
+fn part(added: &mut BTreeMap<String, Added>) {
+    let mut in_turn: Vec<(&String, &mut Added)> = added.iter_mut().collect();
+    in_turn.sort_by_key(|(account, it)| (it.added_ms, (*account).clone()));
+    let mut taken: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+    for (_, it) in in_turn {
+        let taken = taken.entry(it.provider.clone()).or_default();
+        if !taken.insert(it.number)
+            && let Some(last) = taken.last().copied()
+        {
+            it.number = last + 1;
+            taken.insert(it.number);
+        }
+    }
+}
+
 /// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_that_were_added_at_once_have_numbers_of_their_own() {
+        let one = |provider: &str, number, added_ms| Added {
+            provider: provider.to_owned(),
+            number,
+            values: BTreeMap::new(),
+            note: None,
+            added_ms,
+        };
+        let mut added: BTreeMap<String, Added> = [
+            ("a", one("kimi", 1001, 5)),
+            ("b", one("kimi", 1001, 4)),
+            ("c", one("kimi", 1002, 6)),
+            ("d", one("qwen", 1001, 7)),
+        ]
+        .map(|(account, it)| (account.to_owned(), it))
+        .into();
+        part(&mut added);
+        let numbers: Vec<usize> = added.values().map(|it| it.number).collect();
+        assert_eq!(numbers, [1002, 1001, 1003, 1001]);
+        let before = added.clone();
+        part(&mut added);
+        assert_eq!(added, before);
+    }
 }

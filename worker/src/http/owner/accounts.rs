@@ -177,6 +177,7 @@ pub(super) async fn add(
             "A note has at most {MOST_NOTE} bytes."
         )));
     }
+    let _alone = app.roster.alone().await;
     let tried = app.roster.try_out(&provider, values, note);
     let (listed, added) = tried.map_err(|why| match why {
         NotAdded::Unfit(problems) => ApiError::no_credential(format!(
@@ -201,7 +202,7 @@ pub(super) async fn add(
             provider.card().title
         )));
     }
-    let kept = app.roster.keep(&id, added).await;
+    let kept = app.roster.keep(&app.registry, &id, added).await;
     if !matches!(kept, Ok(true)) {
         app.roster.give_up(&provider);
     }

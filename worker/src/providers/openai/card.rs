@@ -1,6 +1,6 @@
 //! What a lane of any OpenAI-compatible API states about itself (an API of the dialect that the doors speak).
 
-use crate::providers::card::{Card, Variable};
+use crate::providers::card::{Card, Place, Variable};
 
 /// See [`Card`].
 pub const CARD: Card = Card {
@@ -18,5 +18,8 @@ pub const CARD: Card = Card {
         Variable::option_with("OPENAI_COMPAT_#_MODELS", &["OPENAI_COMPAT_#_BASE_URL"]),
         Variable::option_with("OPENAI_COMPAT_#_KIND", &["OPENAI_COMPAT_#_BASE_URL"]),
     ],
-    copied: &[],
+    copied: &[
+        ("OPENAI_COMPAT_#_API_KEY", Place::Header("authorization")),
+        ("OPENAI_COMPAT_#_API_KEY", Place::Header("x-api-key")),
+    ],
 };

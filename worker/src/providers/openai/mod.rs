@@ -210,6 +210,10 @@ impl Provider for OpenAi {
         Some(self)
     }
 
+    fn lane(&self) -> Option<usize> {
+        Some(self.number)
+    }
+
     fn renew<'a>(&'a self, vars: &Vars, problems: &mut Problems) -> Box<dyn FnOnce() + 'a> {
         let accounts = account::accounts(vars, self.number, problems);
         Box::new(move || self.accounts.replace(accounts))
