@@ -3,7 +3,7 @@
 
 mod loose;
 mod member;
-mod tidy;
+pub(super) mod tidy;
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -13,8 +13,6 @@ use crate::chat::{Invalid, text};
 
 pub(super) use loose::{Passed, Word};
 pub(super) use member::Member;
-#[cfg(fuzzing)]
-pub(super) use tidy::tidied;
 
 /// Most characters of the caller's that an error repeats.
 const MOST_QUOTED: usize = 100;

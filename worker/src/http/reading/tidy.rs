@@ -55,7 +55,7 @@ fn half(bytes: &[u8], at: usize) -> Option<Half> {
 }
 
 /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
-pub(super) fn tidied(body: &str) -> Option<String> {
+pub(in crate::http) fn tidied(body: &str) -> Option<String> {
     // From here on brackets match and strings end.
     serde_json::from_str::<&RawValue>(body).ok()?;
     let mut tidy = Tidy {

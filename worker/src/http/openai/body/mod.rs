@@ -48,7 +48,7 @@ impl Form for ChatForm {
 pub mod fuzz {
     /// The body put right; `None` when there is nothing to put right, or the body is no JSON.
     pub fn tidied(body: &str) -> Option<String> {
-        crate::http::reading::tidied(body)
+        crate::http::reading::tidy::tidied(body)
     }
 }
 
