@@ -161,6 +161,20 @@ fn numbered(
     })
 }
 
+/// The settings of the lane of this number, with a key for each account.
+fn lane<const N: usize>(
+    number: usize,
+    accounts: usize,
+    key: impl Fn(usize) -> String,
+    settings: [(&str, String); N],
+) -> Vec<(String, String)> {
+    let keys: Vec<_> = (1..=accounts).map(key).collect();
+    let settings = settings.into_iter().chain([("API_KEY", keys.join(","))]);
+    settings
+        .map(|(name, value)| (format!("OPENAI_COMPAT_{number}_{name}"), value))
+        .collect()
+}
+
 /// A provider's service as a plain function; the sockets and the clock are the server's.
 trait Simulator: Send + Sync {
     /// The faults that this service knows, besides the shared ones of `faults`.

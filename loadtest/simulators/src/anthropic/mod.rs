@@ -16,6 +16,7 @@ use self::{
 use super::{
     ACCOUNTS, Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    lane,
     prompt::{Answer, Question},
     reply::Act,
 };
@@ -62,18 +63,17 @@ impl Simulator for Anthropic {
     }
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
-        let keys: Vec<_> = (1..=accounts).map(key).collect();
-        let settings = [
-            ("NAME", "asim".to_owned()),
-            ("KIND", "anthropic".to_owned()),
-            ("BASE_URL", self.base.clone()),
-            ("API_KEY", keys.join(",")),
-            ("MODELS", ask::MODELS.join(",")),
-        ];
-        settings
-            .into_iter()
-            .map(|(name, value)| (format!("OPENAI_COMPAT_4_{name}"), value))
-            .collect()
+        lane(
+            4,
+            accounts,
+            key,
+            [
+                ("NAME", "asim".to_owned()),
+                ("KIND", "anthropic".to_owned()),
+                ("BASE_URL", self.base.clone()),
+                ("MODELS", ask::MODELS.join(",")),
+            ],
+        )
     }
 
     fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply {

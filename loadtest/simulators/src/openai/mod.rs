@@ -16,6 +16,7 @@ use self::{
 use super::{
     ACCOUNTS, Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    lane,
     prompt::{Answer, Question},
     reply::Act,
 };
@@ -71,17 +72,16 @@ impl Simulator for OpenAi {
     }
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
-        let keys: Vec<_> = (1..=accounts).map(key).collect();
-        let settings = [
-            ("NAME", "sim".to_owned()),
-            ("BASE_URL", format!("{}/v1", self.base)),
-            ("API_KEY", keys.join(",")),
-            ("MODELS", models().collect::<Vec<_>>().join(",")),
-        ];
-        settings
-            .into_iter()
-            .map(|(name, value)| (format!("OPENAI_COMPAT_1_{name}"), value))
-            .collect()
+        lane(
+            1,
+            accounts,
+            key,
+            [
+                ("NAME", "sim".to_owned()),
+                ("BASE_URL", format!("{}/v1", self.base)),
+                ("MODELS", models().collect::<Vec<_>>().join(",")),
+            ],
+        )
     }
 
     fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply {

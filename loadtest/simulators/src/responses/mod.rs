@@ -13,6 +13,7 @@ use self::{
 use super::{
     ACCOUNTS, Call, Control, Reply, Request, Simulator,
     faults::{ASK, Fault},
+    lane,
     openai::refusal::{self, Refusal},
     prompt::{Answer, Question},
     reply::Act,
@@ -62,18 +63,17 @@ impl Simulator for Responses {
     }
 
     fn env(&self, accounts: usize, _control: &Control) -> Vec<(String, String)> {
-        let keys: Vec<_> = (1..=accounts).map(key).collect();
-        let settings = [
-            ("NAME", "rsim".to_owned()),
-            ("KIND", "responses".to_owned()),
-            ("BASE_URL", format!("{}/v1", self.base)),
-            ("API_KEY", keys.join(",")),
-            ("MODELS", ask::MODELS.join(",")),
-        ];
-        settings
-            .into_iter()
-            .map(|(name, value)| (format!("OPENAI_COMPAT_3_{name}"), value))
-            .collect()
+        lane(
+            3,
+            accounts,
+            key,
+            [
+                ("NAME", "rsim".to_owned()),
+                ("KIND", "responses".to_owned()),
+                ("BASE_URL", format!("{}/v1", self.base)),
+                ("MODELS", ask::MODELS.join(",")),
+            ],
+        )
     }
 
     fn reply(&self, request: &Request, call: &mut Call, control: &Control) -> Reply {
