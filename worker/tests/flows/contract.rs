@@ -70,6 +70,21 @@ const KIMI: Service = Service {
     ..ANY
 };
 
+const MINIMAX: Service = Service {
+    name: "minimax",
+    model: "minimax",
+    thinking: Some("MiniMax-M3-thinking"),
+    nasty: &["</think> {{{ user:x", "haha"],
+    breaks: &[
+        "cut_off",
+        "error_record_after_text",
+        "error_finish_after_text",
+        "bad_record_after_text",
+    ],
+    moderates: &["moderated_after_text"],
+    ..ANY
+};
+
 const ZHIPU: Service = Service {
     name: "zhipu",
     model: "glm-5-nothink",
@@ -480,8 +495,8 @@ contract! {
     doubao_samantha: Service { name: "doubao", model: "doubao", thinking: Some("doubao-thinking"), generation: "samantha", settings: &[("DOUBAO_PROTOCOL", "samantha")], ..ANY };
     metaso: Service { name: "metaso", model: "metaso", thinking: Some("metaso-research"), generation: "chat", keeps_conversations: false, ..ANY };
     metaso_searchv2: Service { name: "metaso", model: "metaso", generation: "searchv2", keeps_conversations: false, ..ANY };
-    minimax: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "cloud", ..ANY };
-    minimax_archon: Service { name: "minimax", model: "minimax", thinking: Some("MiniMax-M3-thinking"), generation: "archon", settings: &[("MINIMAX_PROTOCOL", "archon")], ..ANY };
+    minimax: Service { generation: "cloud", ..MINIMAX };
+    minimax_archon: Service { generation: "archon", settings: &[("MINIMAX_PROTOCOL", "archon")], ..MINIMAX };
     zhipu: Service { generation: "increments", ..ZHIPU };
     zhipu_cumulative: Service { generation: "cumulative", ..ZHIPU };
     ernie: Service { name: "ernie", model: "ernie-4.5-turbo", thinking: Some("ernie-x1"), ..ANY };

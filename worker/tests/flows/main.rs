@@ -33,6 +33,8 @@ mod messages_lane;
 mod messages_paths;
 mod metaso;
 mod minimax;
+mod minimax_accounts;
+mod minimax_conversations;
 mod openai;
 mod owner;
 mod places;

@@ -9,172 +9,25 @@ use crate::support::{
     Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
 };
 
-const GENERATIONS: [&str; 3] = ["cloud", "archon", "matrix"];
+pub(crate) const GENERATIONS: [&str; 3] = ["cloud", "archon", "matrix"];
 /// Polls follow each other sooner than the page's half second, so that tests do not take theirs.
-const FAST: (&str, &str) = ("MINIMAX_POLL_INTERVAL_MS", "20");
+pub(crate) const FAST: (&str, &str) = ("MINIMAX_POLL_INTERVAL_MS", "20");
 
 /// What has broken other gateways: framing, everything outside the BMP, lone marks.
 const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 é\u{0301} \u{FFFD}{{{ user:x";
 
 /// Forgets everything, once the deletions that are still under way have arrived.
-async fn reset(minimax: &Running) {
+pub(crate) async fn reset(minimax: &Running) {
     settled(&minimax.control(), SOON).await;
     minimax.reset();
 }
 
-fn count(control: &Control, step: &str) -> usize {
+pub(crate) fn count(control: &Control, step: &str) -> usize {
     control.calls(step).len()
 }
 
-/// In time for what is deleted when it has been idle.
-const IDLE: Duration = Duration::from_secs(10);
-
-/// The second question of a chat meets each of the ways in which a conversation can refuse it: nobody sees more of that than
-/// the header, the account goes on being used, and what is not gone on with is removed. Also where nothing is removed.
-#[actix_web::test]
-async fn a_conversation_that_does_not_go_on_is_told_anew() {
-    let minimax = simulator("minimax", 1);
-    for generation in GENERATIONS {
-        for fault in [
-            "busy",
-            "chat_running",
-            "session_invalid",
-            "sandbox",
-            "empty",
-            "malformed",
-            "unavailable_1000",
-        ] {
-            reset(&minimax).await;
-            minimax.control().set_generation(generation).unwrap();
-            let settings = [FAST, ("CONVERSATIONS", "reuse"), ("CONVERSATION_TTL", "1")];
-            let hive = Hive::start(&[&minimax], &settings);
-            let mut body = question("minimax", "echo:one");
-            let mut say = |answer: &str, next: &str| {
-                let messages = body["messages"].as_array_mut().unwrap();
-                messages.push(json!({"role": "assistant", "content": answer}));
-                messages.push(json!({"role": "user", "content": next}));
-                body.clone()
-            };
-            hive.post(&question("minimax", "echo:one")).await;
-            minimax.control().fault(fault, 1).unwrap();
-            let second = hive.post(&say("one", "echo:two")).await;
-            assert_eq!(
-                (
-                    second.content().as_str(),
-                    second.header("x-hive-conversation")
-                ),
-                ("two", "new"),
-                "{generation} {fault}: {}",
-                second.text
-            );
-            let third = hive.post(&say("two", "echo:three")).await;
-            assert_eq!(
-                third.header("x-hive-conversation"),
-                "continued",
-                "{generation} {fault}"
-            );
-            let calls = minimax.control().calls("ask");
-            assert_eq!(calls.len(), 4, "{generation} {fault}");
-            assert_eq!(calls[1].prompt.as_deref(), Some("echo:two"));
-            assert_eq!(calls[1].conversation, calls[0].conversation);
-            assert_ne!(calls[2].conversation, calls[0].conversation);
-            settled(&minimax.control(), IDLE).await;
-            assert_no_violations(&minimax.control());
-        }
-    }
-}
-
-/// `MINIMAX_DELETE_CHAT=false` holds for conversations that nobody goes on with, too.
-#[actix_web::test]
-async fn what_is_kept_is_kept_when_it_is_idle() {
-    let minimax = simulator("minimax", 1);
-    for generation in GENERATIONS {
-        minimax.reset();
-        minimax.control().set_generation(generation).unwrap();
-        let settings = [
-            FAST,
-            ("CONVERSATIONS", "reuse"),
-            ("CONVERSATION_TTL", "1"),
-            ("MINIMAX_DELETE_CHAT", "false"),
-        ];
-        let hive = Hive::start(&[&minimax], &settings);
-        hive.ask("minimax", "echo:one").await;
-        actix_web::rt::time::sleep(Duration::from_secs(3)).await;
-        let state = minimax.control().state();
-        assert_eq!((state.created, state.deleted), (1, 0), "{generation}");
-        let removals = count(&minimax.control(), "archive") + count(&minimax.control(), "delete");
-        assert_eq!(removals, 0, "{generation}");
-    }
-}
-
-/// A conversation is gone on with, and removed, in the generation that it was begun in, which a worker that starts anew may not
-/// ask any more.
-#[actix_web::test]
-async fn conversations_stay_in_their_generation() {
-    let folder = std::env::temp_dir().join(format!("hive2api-minimax-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let url = format!("sqlite:{}", folder.join("store.sqlite").display());
-    let minimax = simulator("minimax", 1);
-    let start = |protocol: &str, idle: &str| {
-        let settings = [
-            FAST,
-            ("CONVERSATIONS", "reuse"),
-            ("CONVERSATION_TTL", idle),
-            ("STORE_URL", &url),
-            ("MINIMAX_PROTOCOL", protocol),
-        ];
-        Hive::start(&[&minimax], &settings)
-    };
-    let next = json!({"model": "minimax", "messages": [
-        {"role": "user", "content": "echo:one"}, {"role": "assistant", "content": "one"}, {"role": "user", "content": "echo:two"},
-    ]});
-    start("matrix", "60").ask("minimax", "echo:one").await;
-    // It answers in all of them; `auto` would ask the cloud one.
-    let second = start("auto", "60").post(&next).await;
-    assert_eq!(
-        (
-            second.content().as_str(),
-            second.header("x-hive-conversation")
-        ),
-        ("two", "continued")
-    );
-    assert_eq!(
-        minimax.control().calls("ask")[1].params["generation"],
-        "matrix"
-    );
-    let mut third = next.clone();
-    let messages = third["messages"].as_array_mut().unwrap();
-    messages.push(json!({"role": "assistant", "content": "two"}));
-    messages.push(json!({"role": "user", "content": "echo:three"}));
-    let hive = start("cloud", "2");
-    let third = hive.post(&third).await;
-    assert_eq!(
-        (
-            third.content().as_str(),
-            third.header("x-hive-conversation")
-        ),
-        ("three", "new")
-    );
-    assert_eq!(
-        minimax.control().calls("ask")[2].params["generation"],
-        "cloud"
-    );
-    // Both, each in its own words.
-    settled(&minimax.control(), IDLE).await;
-    assert_eq!(
-        (
-            count(&minimax.control(), "delete"),
-            count(&minimax.control(), "archive")
-        ),
-        (1, 1)
-    );
-    assert_no_violations(&minimax.control());
-    drop(hive);
-    let _ = std::fs::remove_dir_all(folder);
-}
-
 /// A worker that has only the numbered one of the simulator's accounts.
-fn hive(minimax: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
+pub(crate) fn hive(minimax: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
     let own = if account == 1 {
         "MINIMAX_TOKEN".to_owned()
     } else {
@@ -192,31 +45,39 @@ fn hive(minimax: &Running, account: usize, more: &[(&str, &str)]) -> Hive {
     Hive::start(&[minimax], &vars)
 }
 
+/// What is polled for does not stop and fail as streams do, so the contract's own rules do not ask for it.
 #[actix_web::test]
-async fn answers_in_one_piece_and_streamed() {
+async fn the_polled_generation_answers_in_one_piece_and_streamed() {
     let minimax = simulator("minimax", 1);
-    for generation in GENERATIONS {
-        reset(&minimax).await;
-        minimax.control().set_generation(generation).unwrap();
-        let hive = Hive::start(&[&minimax], &[FAST]);
-        let long = "长🙂x ".repeat(2_000);
-        for text in [NASTY, "你好", " l\n\n\ni ", "x", "haha", long.trim_end()] {
-            let ask = format!("echo:{text}");
-            let whole = hive.ask("minimax", &ask).await;
-            assert_eq!(
-                (whole.content().as_str(), whole.finish().as_str()),
-                (text, "stop"),
-                "{generation}"
-            );
-            if text.len() < 1000 {
-                let streamed = hive.stream("MINIMAX-Auto", &ask).await;
-                assert_eq!(streamed.streamed("content"), text, "{generation}");
-                assert!(streamed.is_done());
-            }
+    minimax.control().set_generation("matrix").unwrap();
+    let hive = Hive::start(&[&minimax], &[FAST]);
+    let long = "长🙂x ".repeat(2_000);
+    for text in [NASTY, "你好", " l\n\n\ni ", "x", "haha", long.trim_end()] {
+        let ask = format!("echo:{text}");
+        let whole = hive.ask("minimax", &ask).await;
+        assert_eq!(
+            (whole.content().as_str(), whole.finish().as_str()),
+            (text, "stop"),
+            "{text}"
+        );
+        if text.len() < 1000 {
+            let streamed = hive.stream("MINIMAX-Auto", &ask).await;
+            assert_eq!(streamed.streamed("content"), text, "{text}");
+            assert!(streamed.is_done());
         }
-        settled(&minimax.control(), SOON).await;
-        assert_no_violations(&minimax.control());
     }
+    settled(&minimax.control(), SOON).await;
+    assert_no_violations(&minimax.control());
+}
+
+#[actix_web::test]
+async fn many_polled_streams_do_not_mix() {
+    let minimax = simulator("minimax", 2);
+    minimax.control().set_generation("matrix").unwrap();
+    let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "20")]);
+    fifty_streams_do_not_mix(&hive, "minimax", "").await;
+    settled(&minimax.control(), SOON).await;
+    assert_no_violations(&minimax.control());
 }
 
 #[actix_web::test]
@@ -369,15 +230,6 @@ async fn the_whole_history_and_the_system_prompt_arrive() {
             ),
             "{generation}"
         );
-        for empty in [json!(""), json!(" \n"), json!([]), json!(null)] {
-            let reply = hive
-                .post(&json!({"model": "minimax", "messages": [{"role": "system", "content": ""}, {"role": "user", "content": empty}]}))
-                .await;
-            assert_eq!(
-                (reply.status, reply.error().1.as_str()),
-                (400, "invalid_request_error")
-            );
-        }
         settled(&minimax.control(), SOON).await;
         assert_no_violations(&minimax.control());
     }
@@ -481,70 +333,38 @@ async fn every_fault_is_an_honest_status() {
 }
 
 #[actix_web::test]
-async fn faults_after_the_text_are_told_in_the_stream() {
+async fn polls_that_fail_after_the_text_are_told_in_the_stream() {
     let minimax = simulator("minimax", 1);
-    for generation in ["cloud", "archon", "matrix"] {
-        minimax.control().set_generation(generation).unwrap();
-        let faults = if generation == "matrix" {
-            ["cut_off", "poll_stalls"].as_slice()
-        } else {
-            &[
-                "cut_off",
-                "error_record_after_text",
-                "error_finish_after_text",
-                "bad_record_after_text",
-                "disconnect_after_text",
-                "hang_after_text",
-            ]
-        };
-        for fault in faults {
-            reset(&minimax).await;
-            minimax.control().set_generation(generation).unwrap();
-            let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "0.4")]);
-            if *fault != "poll_stalls" {
-                minimax.control().fault(fault, 1).unwrap();
+    for fault in ["cut_off", "poll_stalls"] {
+        reset(&minimax).await;
+        minimax.control().set_generation("matrix").unwrap();
+        let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "0.4")]);
+        if fault == "cut_off" {
+            minimax.control().fault(fault, 1).unwrap();
+        }
+        let ask = hive.stream(
+            "minimax",
+            "pace:60 echo:one two three four five six seven eight",
+        );
+        let stall = async {
+            if fault == "poll_stalls" {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                minimax.control().fault(fault, 0).unwrap();
             }
-            let ask = async {
-                hive.stream(
-                    "minimax",
-                    "pace:60 echo:one two three four five six seven eight",
-                )
-                .await
-            };
-            let stall = async {
-                if *fault == "poll_stalls" {
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    minimax.control().fault(fault, 0).unwrap();
-                }
-            };
-            let (reply, ()) = futures_util::future::join(ask, stall).await;
-            assert!(
-                !reply.streamed("content").is_empty(),
-                "{generation} {fault}: {}",
-                reply.text
-            );
-            assert!(reply.stream_error().is_some(), "{fault}: {}", reply.text);
-            assert!(
-                !reply.is_done() && !reply.text.contains(r#""finish_reason":"stop""#),
-                "{}",
-                reply.text
-            );
-            minimax.control().clear_faults();
-            settled(&minimax.control(), Duration::from_secs(8)).await;
-        }
-        if generation != "matrix" {
-            let hive = Hive::start(&[&minimax], &[]);
-            minimax.control().fault("moderated_after_text", 2).unwrap();
-            let reply = hive.stream("minimax", "echo:one two three four").await;
-            assert!(
-                reply.is_done() && reply.text.contains(r#""finish_reason":"content_filter""#),
-                "{}",
-                reply.text
-            );
-            let whole = hive.ask("minimax", "echo:one two three four").await;
-            assert_eq!(whole.finish(), "content_filter");
-            settled(&minimax.control(), SOON).await;
-        }
+        };
+        let (reply, ()) = futures_util::future::join(ask, stall).await;
+        assert!(
+            !reply.streamed("content").is_empty(),
+            "{fault}: {}",
+            reply.text
+        );
+        assert!(
+            reply.stream_error().is_some() && !reply.is_done(),
+            "{fault}: {}",
+            reply.text
+        );
+        minimax.control().clear_faults();
+        settled(&minimax.control(), Duration::from_secs(8)).await;
     }
     assert_no_violations(&minimax.control());
 }
@@ -607,66 +427,6 @@ async fn what_can_be_mended_is_mended_and_the_client_sees_none_of_it() {
 }
 
 #[actix_web::test]
-async fn an_account_is_prepared_once_and_its_id_asked_for_once() {
-    let minimax = simulator("minimax", 3);
-    for (account, asked) in [(1, 1), (2, 0), (3, 1)] {
-        reset(&minimax).await;
-        minimax.control().set_generation("cloud").unwrap();
-        let hive = hive(&minimax, account, &[("MINIMAX_MAX_CONCURRENCY", "5")]);
-        let asks = (0..5).map(|_| hive.ask("minimax", "echo:fine"));
-        let replies = futures_util::future::join_all(asks).await;
-        for reply in &replies {
-            assert_eq!(reply.status, 200, "{account}: {}", reply.text);
-        }
-        assert_eq!(hive.ask("minimax", "echo:fine").await.content(), "fine");
-        assert_eq!(count(&minimax.control(), "user_info"), asked, "{account}");
-        for step in ["config", "agent", "connections"] {
-            assert_eq!(count(&minimax.control(), step), 1, "{account} {step}");
-        }
-        settled(&minimax.control(), SOON).await;
-        assert_no_violations(&minimax.control());
-    }
-    // Only the other form of the signature is good.
-    reset(&minimax).await;
-    minimax.control().fault("op_ticket", 0).unwrap();
-    let hive = hive(&minimax, 1, &[]);
-    assert_eq!(hive.ask("minimax", "echo:fine").await.content(), "fine");
-    assert_eq!(count(&minimax.control(), "user_info"), 2);
-}
-
-#[actix_web::test]
-async fn a_token_near_its_end_is_renewed_once_and_kept() {
-    let minimax = simulator("minimax", 3);
-    let folder = std::env::temp_dir().join(format!("hive2api-minimax-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let file = folder.join(".env.tokens").to_string_lossy().into_owned();
-    // Account 3 has five days left.
-    let kept = [("TOKENS_FILE", file.as_str())];
-    let first = hive(&minimax, 3, &kept);
-    for _ in 0..3 {
-        let reply = first.ask("minimax", "echo:fine").await;
-        assert_eq!(reply.content(), "fine", "{}", reply.text);
-    }
-    assert_eq!(count(&minimax.control(), "renewal"), 1);
-    drop(first);
-    // The next worker goes on with the new one.
-    let second = hive(&minimax, 3, &kept);
-    assert_eq!(second.ask("minimax", "echo:fine").await.content(), "fine");
-    assert_eq!(count(&minimax.control(), "renewal"), 1);
-    settled(&minimax.control(), SOON).await;
-    assert_no_violations(&minimax.control());
-    std::fs::remove_dir_all(&folder).unwrap();
-    // A renewal that fails costs nobody a token that holds, and is not tried with every turn.
-    reset(&minimax).await;
-    minimax.control().fault("renewal_refused", 0).unwrap();
-    let hive = hive(&minimax, 3, &[]);
-    for _ in 0..3 {
-        assert_eq!(hive.ask("minimax", "echo:fine").await.content(), "fine");
-    }
-    println!("renewals: {}", count(&minimax.control(), "renewal"));
-}
-
-#[actix_web::test]
 async fn odd_streams_decode_to_the_same_text() {
     let minimax = simulator("minimax", 1);
     for generation in ["cloud", "matrix"] {
@@ -713,57 +473,6 @@ async fn odd_streams_decode_to_the_same_text() {
 }
 
 #[actix_web::test]
-async fn a_client_that_leaves_stops_the_upstream_call_and_its_session_goes() {
-    let minimax = simulator("minimax", 1);
-    for generation in GENERATIONS {
-        reset(&minimax).await;
-        minimax.control().set_generation(generation).unwrap();
-        let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "60")]);
-        hive.stream_and_leave("minimax", "pace:20 count:10000")
-            .await;
-        let within = if generation == "matrix" {
-            // A chat that is at work is deleted as soon as it may be.
-            Duration::from_secs(8)
-        } else {
-            SOON
-        };
-        let polls = || count(&minimax.control(), "poll");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        let before = polls();
-        tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(polls(), before, "nobody polls any more");
-        settled(&minimax.control(), within).await;
-        assert_eq!(minimax.control().state().deleted, 1, "{generation}");
-        assert_no_violations(&minimax.control());
-    }
-}
-
-#[actix_web::test]
-async fn what_is_at_work_is_deleted_later_and_kept_when_told_so() {
-    let minimax = simulator("minimax", 1);
-    for (generation, fault) in [("cloud", "archive_busy"), ("matrix", "delete_running")] {
-        reset(&minimax).await;
-        minimax.control().set_generation(generation).unwrap();
-        let hive = Hive::start(&[&minimax], &[FAST]);
-        minimax.control().fault(fault, 1).unwrap();
-        assert_eq!(hive.ask("minimax", "echo:fine").await.content(), "fine");
-        settled(&minimax.control(), Duration::from_secs(5)).await;
-        assert_eq!(minimax.control().state().deleted, 1, "{generation}");
-        assert_no_violations(&minimax.control());
-        for keep in [("MINIMAX_DELETE_CHAT", "false"), ("CONVERSATIONS", "keep")] {
-            minimax.reset();
-            minimax.control().set_generation(generation).unwrap();
-            let hive = Hive::start(&[&minimax], &[FAST, keep]);
-            hive.ask("minimax", "hello").await;
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            let state = minimax.control().state();
-            assert_eq!((state.conversations, state.deleted), (1, 0), "{keep:?}");
-        }
-        minimax.reset();
-    }
-}
-
-#[actix_web::test]
 async fn pictures_and_documents_go_along() {
     let minimax = simulator("minimax", 1);
     for generation in GENERATIONS {
@@ -804,116 +513,5 @@ async fn pictures_and_documents_go_along() {
         assert_eq!(reply.status, 200, "{generation} {}", reply.text);
         settled(&minimax.control(), SOON).await;
         assert_no_violations(&minimax.control());
-    }
-}
-
-#[actix_web::test]
-async fn the_services_own_list_is_read_apart_from_turns() {
-    let minimax = simulator("minimax", 1);
-    minimax.control().set_generation("cloud").unwrap();
-    let hive = Hive::start(&[&minimax], &[]);
-    let provider = hive.app.registry.providers();
-    let provider = provider.iter().find(|it| it.name() == "minimax").unwrap();
-    minimax.control().fault("config_refused", 0).unwrap();
-    provider.upkeep(messenger(), 0).await;
-    assert!(provider.discovered().is_empty());
-    minimax.control().clear_faults();
-    provider.upkeep(messenger(), 0).await;
-    let found: Vec<String> = provider.discovered().into_iter().map(|it| it.id).collect();
-    println!("{found:?}");
-    let listed = hive.get("/v1/models").await.text;
-    for id in &found {
-        assert!(listed.contains(id.as_str()), "{id}");
-        assert_eq!(hive.ask(id, "echo:fine").await.content(), "fine", "{id}");
-    }
-    settled(&minimax.control(), SOON).await;
-    assert_no_violations(&minimax.control());
-}
-
-fn messenger() -> hive2api_worker::providers::Messenger {
-    use hive2api_worker::upstream::{Client, Proxies, Timeouts};
-    let timeouts = Timeouts {
-        connect: Duration::from_secs(2),
-        stall: Duration::from_secs(5),
-    };
-    let client = Client::with_proxies(timeouts, std::sync::Arc::new(Proxies::default()));
-    hive2api_worker::providers::Messenger::new("minimax", client)
-}
-
-#[actix_web::test]
-async fn the_stream_host_may_be_away() {
-    let minimax = simulator("minimax", 1);
-    minimax.control().set_generation("cloud").unwrap();
-    let hive = Hive::start(
-        &[&minimax],
-        &[("MINIMAX_STREAM_BASE_URL", "http://127.0.0.1:9")],
-    );
-    assert_eq!(hive.ask("minimax", "echo:fine").await.content(), "fine");
-    settled(&minimax.control(), SOON).await;
-    assert_no_violations(&minimax.control());
-}
-
-#[actix_web::test]
-async fn another_account_takes_over() {
-    let minimax = simulator("minimax", 2);
-    minimax.control().set_generation("cloud").unwrap();
-    for fault in [
-        "busy",
-        "rate_limited",
-        "quota_2056",
-        "odd_user",
-        "verification",
-    ] {
-        reset(&minimax).await;
-        let hive = Hive::start(&[&minimax], &[]);
-        minimax.control().fault(fault, 1).unwrap();
-        assert_eq!(
-            hive.ask("minimax", "echo:fine").await.content(),
-            "fine",
-            "{fault}"
-        );
-        // Before this worker is gone, who cleans up.
-        settled(&minimax.control(), Duration::from_secs(8)).await;
-    }
-    assert_no_violations(&minimax.control());
-}
-
-#[actix_web::test]
-async fn many_streams_do_not_mix() {
-    let minimax = simulator("minimax", 2);
-    for generation in GENERATIONS {
-        reset(&minimax).await;
-        minimax.control().set_generation(generation).unwrap();
-        let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "20")]);
-        fifty_streams_do_not_mix(&hive, "minimax", "").await;
-        settled(&minimax.control(), SOON).await;
-    }
-    assert_no_violations(&minimax.control());
-}
-
-#[actix_web::test]
-async fn mistakes_in_the_variables_are_named() {
-    let names = [
-        ("MINIMAX_BASE_URL", "minimax"),
-        ("MINIMAX_STREAM_BASE_URL", "ftp://x"),
-        ("MINIMAX_PROTOCOL", "carrier pigeon"),
-        ("MINIMAX_DELETE_CHAT", "perhaps"),
-        ("MINIMAX_MAX_CONCURRENCY", "0"),
-        ("MINIMAX_POLL_INTERVAL_MS", "soon"),
-        ("MINIMAX_TIMEOUT_S", "-1"),
-        ("MINIMAX_STALL_TIMEOUT_S", "x"),
-        ("MINIMAX_TOKEN", ","),
-    ];
-    let vars = hive2api_worker::settings::Vars::new(
-        names.into_iter().chain([("ALLOW_ANONYMOUS", "true")]),
-    );
-    let mut problems = hive2api_worker::settings::Problems::default();
-    let settings = hive2api_worker::settings::Settings::read(&vars, &mut problems);
-    hive2api_worker::providers::Registry::new(&vars, &settings, &mut problems);
-    for (name, _) in names {
-        assert!(
-            problems.errors.iter().any(|problem| problem.contains(name)),
-            "{name} in {problems:?}"
-        );
     }
 }
