@@ -8,8 +8,8 @@ type Events = Vec<(Vec<u8>, Vec<u8>)>;
 fn read(bytes: &[u8], at_once: usize) -> Events {
     let (mut sse, mut events) = (Sse::default(), Events::new());
     for piece in bytes.chunks(at_once) {
-        sse.push(piece).expect("these are few bytes");
-        while let Some(event) = sse.next() {
+        let mut came = sse.read(piece).expect("these are few bytes");
+        while let Some(event) = came.next() {
             events.push((event.name.to_vec(), event.data.to_vec()));
         }
     }

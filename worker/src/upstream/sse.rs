@@ -23,8 +23,23 @@ pub struct Event<'a> {
 /// Cuts a byte stream into events.
 #[derive(Debug, Default)]
 pub struct Sse {
-    buffer: Vec<u8>,
-    /// Start of the first line that has not been read. `read <= searched <= buffer.len()`.
+    /// What has come of an event that is not whole. Events that come whole are read where they lie, without a copy.
+    kept: Vec<u8>,
+    lines: Lines,
+}
+
+/// The events that have come with some bytes. Dropping it keeps what is left of them.
+#[derive(Debug)]
+pub struct Events<'a> {
+    sse: &'a mut Sse,
+    /// What is read; empty where it had to be joined to what was kept.
+    bytes: &'a [u8],
+}
+
+/// How far the text has been read: what was kept, or what has come.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Start of the first line that has not been read. `read <= searched <= text.len()`.
     read: usize,
     /// Up to here there is no line end: a line that comes byte by byte is not searched from its start each time.
     searched: usize,
@@ -38,7 +53,7 @@ pub struct Sse {
     is_after_cr: bool,
 }
 
-/// The data of the event being read. One line, which is what services send, stays where it is in the buffer.
+/// The data of the event being read. One line, which is what services send, stays where it is in the text.
 #[derive(Debug, Default)]
 enum Data {
     #[default]
@@ -53,76 +68,105 @@ enum Data {
 pub struct TooLarge;
 
 impl Sse {
-    /// Takes the next bytes.
+    /// Takes the next bytes, whose events are to be read.
     ///
     /// # Errors
     /// [`TooLarge`] when a single event outgrows the limit.
-    pub fn push(&mut self, bytes: &[u8]) -> Result<(), TooLarge> {
-        self.forget_last();
-        // All before the first line that still counts: it may be the one that the event's data points at.
-        let done = match &self.data {
-            Data::Line(line) => line.start,
-            Data::None | Data::Lines(_) => self.read,
-        };
-        if done > 0 {
-            self.buffer.drain(..done);
-            self.searched -= done;
-            self.read -= done;
-            if let Data::Line(line) = &mut self.data {
-                *line = 0..line.end - done;
-            }
-        }
-        let joined = if let Data::Lines(lines) = &self.data {
+    pub fn read<'a>(&'a mut self, bytes: &'a [u8]) -> Result<Events<'a>, TooLarge> {
+        let joined = if let Data::Lines(lines) = &self.lines.data {
             lines.len()
         } else {
             0
         };
         // Judged by what is kept: a line that is still torn, and lines that were joined before it.
-        if self.buffer.len() + joined + bytes.len() > MOST_EVENT_BYTES {
+        if self.kept.len() + joined + bytes.len() > MOST_EVENT_BYTES {
             return Err(TooLarge);
         }
-        self.buffer.extend_from_slice(bytes);
-        Ok(())
+        if self.kept.is_empty() {
+            return Ok(Events { sse: self, bytes });
+        }
+        self.kept.extend_from_slice(bytes);
+        Ok(Events {
+            sse: self,
+            bytes: &[],
+        })
     }
 
+    /// The stream is over: an event whose closing blank line is missing.
+    pub fn finish(&mut self) -> Option<Event<'_>> {
+        let (text, lines) = (self.kept.as_slice(), &mut self.lines);
+        lines.finish(text).then(|| lines.event(text))
+    }
+}
+
+impl Events<'_> {
     /// The next complete event.
     #[expect(
         clippy::should_implement_trait,
         reason = "the event borrows from the decoder, which Iterator cannot say"
     )]
     pub fn next(&mut self) -> Option<Event<'_>> {
+        let Sse { kept, lines } = &mut *self.sse;
+        let text = if self.bytes.is_empty() {
+            kept.as_slice()
+        } else {
+            self.bytes
+        };
+        lines.next(text).then(|| lines.event(text))
+    }
+}
+
+impl Drop for Events<'_> {
+    fn drop(&mut self) {
+        let Sse { kept, lines } = &mut *self.sse;
+        let done = lines.settle();
+        if self.bytes.is_empty() {
+            kept.drain(..done);
+        } else {
+            let left = self.bytes.get(done..);
+            kept.extend_from_slice(left.or_impossible("what is dealt with is a part of what came"));
+        }
+    }
+}
+
+impl Lines {
+    /// Reads up to the end of the next event; whether there is one.
+    fn next(&mut self, text: &[u8]) -> bool {
         self.forget_last();
         // One byte order mark, at the very beginning; a later one is text.
-        if !self.begin() {
-            return None;
+        if !self.begin(text) {
+            return false;
         }
-        while let Some(offset) = memchr::memchr2(b'\n', b'\r', self.buffer.get(self.searched..)?) {
+        while let Some(offset) =
+            memchr::memchr2(b'\n', b'\r', text.get(self.searched..).unwrap_or_default())
+        {
             let end = self.searched + offset;
-            let after = self.after_line_end(end);
+            let after = self.after_line_end(text, end);
             // Before the line is taken, so that a line is never searched twice, whatever becomes of it.
             self.searched = after;
             let start = std::mem::replace(&mut self.read, after);
-            if self.take_line(start, end) {
-                return Some(self.hand_out());
+            if self.take_line(text, start, end) {
+                self.is_handed_out = true;
+                return true;
             }
         }
-        self.searched = self.buffer.len();
-        None
+        self.searched = text.len();
+        false
     }
 
     /// Leaves out a byte order mark, and the LF of a CRLF that was torn; `false` when more must come first.
-    fn begin(&mut self) -> bool {
-        if self.is_after_cr && self.read < self.buffer.len() {
+    fn begin(&mut self, text: &[u8]) -> bool {
+        if self.is_after_cr && self.read < text.len() {
             self.is_after_cr = false;
-            if self.buffer.get(self.read) == Some(&b'\n') {
+            if text.get(self.read) == Some(&b'\n') {
                 self.read += 1;
                 self.searched = self.searched.max(self.read);
             }
         }
         if !self.has_begun {
-            if self.buffer.starts_with(BYTE_ORDER_MARK) {
+            if text.starts_with(BYTE_ORDER_MARK) {
                 (self.read, self.searched) = (BYTE_ORDER_MARK.len(), BYTE_ORDER_MARK.len());
-            } else if BYTE_ORDER_MARK.starts_with(&self.buffer) {
+            } else if BYTE_ORDER_MARK.starts_with(text) {
                 return false;
             }
             self.has_begun = true;
@@ -131,11 +175,11 @@ impl Sse {
     }
 
     /// Where the next line begins after one that ends at `end`.
-    fn after_line_end(&mut self, end: usize) -> usize {
-        if self.buffer.get(end) == Some(&b'\n') {
+    fn after_line_end(&mut self, text: &[u8], end: usize) -> usize {
+        if text.get(end) == Some(&b'\n') {
             return end + 1;
         }
-        match self.buffer.get(end + 1) {
+        match text.get(end + 1) {
             Some(b'\n') => end + 2,
             Some(_) => end + 1,
             // Whether an LF belongs to it is not known yet. The line counts now: its event may be the last for a while.
@@ -146,17 +190,31 @@ impl Sse {
         }
     }
 
-    /// The stream is over: an event whose closing blank line is missing.
-    pub fn finish(&mut self) -> Option<Event<'_>> {
+    /// Takes what is left as the last line, and says whether there is an event then.
+    fn finish(&mut self, text: &[u8]) -> bool {
         self.forget_last();
-        let (start, end) = (self.read, self.buffer.len());
+        let (start, end) = (self.read, text.len());
         (self.read, self.searched) = (end, end);
         // Services leave out the last blank line; browsers would drop the event, and with it an answer's end.
-        if self.take_line(start, end) || self.has_data() {
-            Some(self.hand_out())
-        } else {
-            None
+        self.is_handed_out = self.take_line(text, start, end) || self.has_data();
+        self.is_handed_out
+    }
+
+    /// How much of the text is dealt with: all before the first line that still counts, which may be the one that the
+    /// event's data points at. From now on places are counted from there.
+    fn settle(&mut self) -> usize {
+        self.forget_last();
+        let done = match &self.data {
+            Data::Line(line) => line.start,
+            Data::None | Data::Lines(_) => self.read,
+        };
+        // A reader that has stopped early has not searched all.
+        self.searched -= done;
+        self.read -= done;
+        if let Data::Line(line) = &mut self.data {
+            *line = 0..line.end - done;
         }
+        done
     }
 
     fn forget_last(&mut self) {
@@ -171,27 +229,21 @@ impl Sse {
         !matches!(self.data, Data::None)
     }
 
-    fn hand_out(&mut self) -> Event<'_> {
-        self.is_handed_out = true;
+    /// The event that was read.
+    fn event<'a>(&'a self, text: &'a [u8]) -> Event<'a> {
         Event {
             name: &self.name,
             data: match &self.data {
                 Data::None => &[],
-                Data::Line(line) => self
-                    .buffer
-                    .get(line.clone())
-                    .or_impossible("the buffer is kept for as long as a line in it counts"),
+                Data::Line(line) => part(text, line.clone()),
                 Data::Lines(lines) => lines,
             },
         }
     }
 
     /// Reads one line; `true` when it was the blank line that ends an event with data.
-    fn take_line(&mut self, start: usize, end: usize) -> bool {
-        let line = self
-            .buffer
-            .get(start..end)
-            .or_impossible("a line is a part of the buffer it was found in");
+    fn take_line(&mut self, text: &[u8], start: usize, end: usize) -> bool {
+        let line = part(text, start..end);
         if line.is_empty() {
             // Data without a character, and without a name, is how some services keep a connection alive.
             let is_blank = match &self.data {
@@ -210,13 +262,7 @@ impl Sse {
             let end = start + line.len();
             self.data = match std::mem::take(&mut self.data) {
                 Data::None => Data::Line(end - data.len()..end),
-                Data::Line(first) => {
-                    let first = self
-                        .buffer
-                        .get(first)
-                        .or_impossible("the buffer is kept for as long as a line in it counts");
-                    Data::Lines([first, data].join(&b'\n'))
-                }
+                Data::Line(first) => Data::Lines([part(text, first), data].join(&b'\n')),
                 Data::Lines(mut lines) => {
                     lines.push(b'\n');
                     lines.extend_from_slice(data);
@@ -229,6 +275,12 @@ impl Sse {
         }
         false
     }
+}
+
+/// A line, or a part of one.
+fn part(text: &[u8], range: Range<usize>) -> &[u8] {
+    text.get(range)
+        .or_impossible("a text is kept for as long as a line in it counts")
 }
 
 /// The value of a field line, less one space after the colon; comments and other fields are none. A line that is the
@@ -257,8 +309,8 @@ mod tests {
             )
         };
         for piece in pieces {
-            sse.push(piece).unwrap();
-            while let Some(event) = sse.next() {
+            let mut read = sse.read(piece).unwrap();
+            while let Some(event) = read.next() {
                 events.push(own(event));
             }
         }
@@ -316,6 +368,21 @@ mod tests {
         }
     }
 
+    /// Services send an event at a time; one that repeats a long answer is not worth a copy.
+    #[test]
+    fn what_comes_whole_is_read_where_it_lies() {
+        let mut sse = Sse::default();
+        for piece in ["data: torn", "\n\n", "data: whole\n\ndata: too\n\n"] {
+            let bytes = piece.as_bytes();
+            let mut came = sse.read(bytes).unwrap();
+            while let Some(event) = came.next() {
+                let lies_there = bytes.as_ptr_range().contains(&event.data.as_ptr());
+                assert_eq!(lies_there, event.data != b"torn", "{event:?}");
+            }
+        }
+        assert_eq!(sse.kept, b"");
+    }
+
     /// Only one mark, only at the head.
     #[test]
     fn a_byte_order_mark_elsewhere_is_no_mark() {
@@ -330,9 +397,11 @@ mod tests {
     fn an_endless_event_is_refused() {
         let mut sse = Sse::default();
         let refused = (0..40).any(|_| {
-            let result = sse.push(&[b'x'; 1 << 20]);
-            while sse.next().is_some() {}
-            result.is_err()
+            let Ok(mut read) = sse.read(&[b'x'; 1 << 20]) else {
+                return true;
+            };
+            while read.next().is_some() {}
+            false
         });
         assert!(refused);
     }

@@ -42,9 +42,9 @@ impl Decoder {
     /// # Errors
     /// A refusal that the stream itself reports (section 7).
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
+        let mut came = self.sse.read(bytes)?;
         // The reader keeps the events of this chunk apart until the markers are looked for.
-        while let Some(event) = self.sse.next() {
+        while let Some(event) = came.next() {
             let read = self.reader.event(event.name, event.data, &mut self.said);
             self.reader.pass(&mut self.said, events);
             // After what came before it was passed on.

@@ -101,8 +101,8 @@ impl Decoder {
     /// # Errors
     /// An error that the stream itself reports (section 7), or a stream that is none.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
-        while let Some(event) = self.sse.next() {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.state.event(self.protocol, event, events)?;
         }
         Ok(())

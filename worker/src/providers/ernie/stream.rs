@@ -100,8 +100,8 @@ impl Decoder {
         bytes: &[u8],
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
-        self.sse.push(bytes)?;
-        while let Some(event) = self.sse.next() {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.answer.take(event.name, event.data, events)?;
         }
         Ok(())

@@ -113,8 +113,8 @@ impl Decoder {
     /// # Errors
     /// An error that the stream itself reports (section 7), or an end without an answer.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
-        while let Some(event) = self.sse.next() {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.answer.data(event.data, events)?;
         }
         Ok(())

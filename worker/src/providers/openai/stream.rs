@@ -96,11 +96,12 @@ impl Decoder {
             return Ok(());
         }
         // Behind the end a stream may break as it likes.
-        if let Err(error) = self.sse.push(bytes) {
-            return self.answer.unless_finished(error.into());
-        }
+        let mut came = match self.sse.read(bytes) {
+            Ok(came) => came,
+            Err(error) => return self.answer.unless_finished(error.into()),
+        };
         // Up to the end: what follows `[DONE]` is of nobody's answer.
-        while let Some(event) = self.sse.next() {
+        while let Some(event) = came.next() {
             self.answer.event(event.name, event.data, events)?;
             if self.answer.is_done {
                 break;

@@ -136,9 +136,8 @@ impl Decoder {
     /// # Errors
     /// An error that the stream itself reports (section 8), or a stream that is none.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
         let before = events.len();
-        let read = self.read(events);
+        let read = self.read(bytes, events);
         // Also of what came before an error.
         self.refusals.feed(events, before)?;
         read
@@ -160,8 +159,9 @@ impl Decoder {
         self.answer.is_finished
     }
 
-    fn read(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        while let Some(event) = self.sse.next() {
+    fn read(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.answer.data(event.data, events)?;
         }
         Ok(())

@@ -149,8 +149,8 @@ impl Decoder {
         events: &mut Vec<ChatEvent>,
     ) -> Result<(), Refusal> {
         // The decoder's own bound: a line without an end is refused there.
-        self.sse.push(bytes)?;
-        while let Some(event) = self.sse.next() {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.answer.data(event.data, events)?;
         }
         Ok(())

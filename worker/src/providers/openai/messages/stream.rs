@@ -96,11 +96,12 @@ impl Decoder {
         if self.answer.is_done {
             return Ok(());
         }
-        if let Err(error) = self.sse.push(bytes) {
+        let mut came = match self.sse.read(bytes) {
+            Ok(came) => came,
             // A stream that breaks behind its end is over, not broken (see [`Transcript::unless_finished`]).
-            return self.answer.unless_finished(error.into());
-        }
-        while let Some(event) = self.sse.next() {
+            Err(error) => return self.answer.unless_finished(error.into()),
+        };
+        while let Some(event) = came.next() {
             if let Err(error) = self.answer.event(event.data, events) {
                 return self.answer.unless_finished(error);
             }

@@ -93,9 +93,9 @@ impl Decoder {
         if self.answer.is_finished {
             return Ok(());
         }
-        self.sse.push(bytes)?;
+        let mut came = self.sse.read(bytes)?;
         // What follows the end is of nobody's answer.
-        while let Some(event) = self.sse.next() {
+        while let Some(event) = came.next() {
             self.answer.event(event.data, events)?;
             if self.answer.is_finished {
                 break;

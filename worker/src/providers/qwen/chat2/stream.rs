@@ -149,10 +149,9 @@ impl Decoder {
     /// # Errors
     /// An error that the stream itself reports (section 11.9), or a stream that is none.
     pub fn feed(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        self.sse.push(bytes)?;
         // Of these events alone: what was passed on before is not looked at again.
         let before = events.len();
-        let read = self.read(events);
+        let read = self.read(bytes, events);
         // Also of what came before an error.
         self.refusals.feed(events, before)?;
         read
@@ -190,8 +189,9 @@ impl Decoder {
         self.answer.text.sent.sent()
     }
 
-    fn read(&mut self, events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
-        while let Some(event) = self.sse.next() {
+    fn read(&mut self, bytes: &[u8], events: &mut Vec<ChatEvent>) -> Result<(), ProviderError> {
+        let mut came = self.sse.read(bytes)?;
+        while let Some(event) = came.next() {
             self.answer.event(event, events)?;
         }
         Ok(())
