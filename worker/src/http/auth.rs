@@ -1,11 +1,14 @@
-//! Who may come in. Keys are compared by their SHA3-256 digests in constant time, and every key is compared, so
+//! Who may come in. Keys are compared by their SHA-256 digests in constant time, and every key is compared, so
 //! that neither content nor position shows in the time taken. Source: design.md section 2 step 2, conformance H2.
 
 use actix_web::{
-    FromRequest, HttpMessage as _, HttpRequest, dev::Payload, http::header::HeaderMap, web::Data,
+    FromRequest, HttpMessage as _, HttpRequest,
+    dev::Payload,
+    http::header::{self, HeaderMap, HeaderName},
+    web::Data,
 };
 use futures_util::future::{Either, LocalBoxFuture};
-use sha3::{Digest as _, Sha3_256};
+use ring::digest::{Digest, SHA256};
 use std::{
     future::{Ready, ready},
     sync::{Arc, PoisonError, RwLock},
@@ -22,7 +25,11 @@ use crate::{
 };
 
 /// Headers that may hold a bare key, besides `Authorization`.
-const KEY_HEADERS: [&str; 3] = ["x-api-key", "api-key", "x-goog-api-key"];
+static KEY_HEADERS: [HeaderName; 3] = [
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+];
 
 /// The keys that open the door.
 #[derive(Debug)]
@@ -33,7 +40,7 @@ pub struct Keys {
 }
 
 /// Names and digests.
-type Digests = Vec<(Arc<str>, [u8; 32])>;
+type Digests = Vec<(Arc<str>, Digest)>;
 
 impl Keys {
     /// Digests of the keys.
@@ -53,7 +60,7 @@ impl Keys {
     #[cfg(test)]
     pub(crate) fn opens(&self, key: &str) -> bool {
         let mut headers = HeaderMap::new();
-        let name = actix_web::http::header::AUTHORIZATION;
+        let name = header::AUTHORIZATION;
         headers.insert(name, format!("Bearer {key}").parse().unwrap());
         self.find(&headers).is_some()
     }
@@ -66,7 +73,7 @@ impl Keys {
             let presented = digest(presented);
             // No early end, so that neither the key nor its place shows in the time taken.
             for (name, known) in keys.iter() {
-                if bool::from(known.ct_eq(&presented)) {
+                if bool::from(known.as_ref().ct_eq(presented.as_ref())) {
                     found = Some(Arc::clone(name));
                 }
             }
@@ -81,15 +88,16 @@ fn digests(keys: &[ApiKey]) -> Digests {
         .collect()
 }
 
-fn digest(key: &str) -> [u8; 32] {
-    Sha3_256::digest(key).into()
+/// Made with every request, and by instructions that processors have for it.
+fn digest(key: &str) -> Digest {
+    ring::digest::digest(&SHA256, key.as_bytes())
 }
 
 /// Every key that a request presents: `Authorization` in all the shapes that clients write (scheme in any case,
 /// doubled, or absent), and the bare-key headers.
 fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let authorization = headers
-        .get_all("authorization")
+        .get_all(&header::AUTHORIZATION)
         .filter_map(|value| value.to_str().ok())
         .map(|value| {
             // In a loop: a scheme may stand there twice.
@@ -103,7 +111,7 @@ fn presented(headers: &HeaderMap) -> impl Iterator<Item = &str> {
         });
     let bare = KEY_HEADERS
         .iter()
-        .flat_map(|name| headers.get_all(*name))
+        .flat_map(|name| headers.get_all(name))
         .filter_map(|value| value.to_str().ok())
         .map(str::trim);
     authorization
@@ -257,7 +265,7 @@ impl FromRequest for Principal {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::http::header::{HeaderName, HeaderValue};
+    use actix_web::http::header::HeaderValue;
 
     use super::*;
     use crate::accounts::Secret;
@@ -302,8 +310,8 @@ mod tests {
                 "{value:?}"
             );
         }
-        for name in KEY_HEADERS {
-            assert_eq!(find(&[(name, "sk-2")]).as_deref(), Some("bob"));
+        for name in &KEY_HEADERS {
+            assert_eq!(find(&[(name.as_str(), "sk-2")]).as_deref(), Some("bob"));
         }
         assert_eq!(
             find(&[("authorization", "Bearer wrong"), ("x-api-key", "sk-2")]).as_deref(),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actix_web::{HttpRequest, web::Payload};
+use actix_web::{HttpRequest, http::header, web::Payload};
 use bytes::{Bytes, BytesMut};
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 use tokio::time::{Instant, timeout_at};
@@ -40,7 +40,7 @@ pub(super) async fn read(
     if declared.is_some_and(|length| length > most) {
         return Err(ApiError::too_large(most));
     }
-    let packed = headers.get_all("content-encoding");
+    let packed = headers.get_all(&header::CONTENT_ENCODING);
     let encodings = unpack::encodings(packed.map(|value| value.as_bytes()))?;
     // On trust only so far: a declared length is a stranger's number.
     let mut body = BytesMut::with_capacity(declared.unwrap_or(0).min(ROOM_ON_TRUST));
@@ -148,7 +148,7 @@ impl Incoming {
 
 /// How long the body is by its head.
 fn declared(request: &HttpRequest) -> Option<usize> {
-    let length = request.headers().get("content-length")?;
+    let length = request.headers().get(&header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 

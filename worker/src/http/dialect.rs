@@ -7,7 +7,10 @@
 
 use actix_web::{
     HttpRequest, HttpResponse,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderName},
+    },
 };
 use serde_json::{Value, json};
 
@@ -16,6 +19,14 @@ use super::{
     place,
 };
 use crate::chat::Kind;
+
+/// The header that only callers of Anthropic's send.
+static VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+/// Anthropic's name of a request's id, and the gateway's own.
+static ID_HEADERS: [HeaderName; 2] = [
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-request-id"),
+];
 
 /// A dialect that clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +42,7 @@ pub enum Dialect {
 impl Dialect {
     /// The dialect that a request is answered in.
     pub fn of(request: &HttpRequest) -> Self {
-        if request.headers().contains_key("anthropic-version") {
+        if request.headers().contains_key(&VERSION) {
             // A header says what the path does not: a client that names it speaks the dialect.
             return Self::Anthropic;
         }
@@ -45,11 +56,12 @@ impl Dialect {
     }
 
     /// The headers that tell a request's id.
-    pub fn id_headers(self) -> &'static [&'static str] {
+    pub fn id_headers(self) -> &'static [HeaderName] {
+        let [_, own] = &ID_HEADERS;
         match self {
-            Self::OpenAi | Self::Responses => &["x-request-id"],
+            Self::OpenAi | Self::Responses => std::slice::from_ref(own),
             // Whoever looks for the gateway's own header finds it at every door.
-            Self::Anthropic => &["request-id", "x-request-id"],
+            Self::Anthropic => &ID_HEADERS,
         }
     }
 
@@ -83,7 +95,7 @@ impl Dialect {
         request_id: &str,
     ) -> HttpResponse {
         // Nginx asks the next worker only after 503, so this one keeps it.
-        let is_behind_nginx = request.headers().contains_key(place::STICKY);
+        let is_behind_nginx = request.headers().contains_key(&place::STICKY);
         let mut response = HttpResponse::build(self.status(error, is_behind_nginx));
         if let Some(wait) = error.retry_after {
             // Whole seconds, rounded up; SDKs of both kinds read this form.
@@ -201,7 +213,7 @@ mod tests {
     ) -> (u16, String, String, Value) {
         let mut request = TestRequest::default();
         if behind_nginx {
-            request = request.insert_header((place::STICKY, "key"));
+            request = request.insert_header((place::STICKY.clone(), "key"));
         }
         let response = dialect.error_response(error, &request.to_http_request(), "r1");
         let header = |name: &str| {

@@ -51,11 +51,14 @@ const PROCESSING_MS: HeaderName = HeaderName::from_static("openai-processing-ms"
 /// Asked every few seconds by machines: counting them would drown the rest.
 const PROBES: [&str; 4] = ["/health", "/ready", "/metrics", "/admin/key"];
 /// Where nginx offers a refused chat to the other workers; it says in this header when that makes sense.
-const ELSEWHERE: (&str, &str) = ("x-hive-elsewhere", "@elsewhere");
+static ELSEWHERE: HeaderName = HeaderName::from_static("x-hive-elsewhere");
+const PLACE_ELSEWHERE: &str = "@elsewhere";
 /// Longest header line and all of them together, as nginx has them (`large_client_header_buffers 3 32k`, and a little
 /// for what nginx adds).
 const MOST_HEADER_BYTES: usize = 32 << 10;
 const MOST_HEADERS_BYTES: usize = 100 << 10;
+/// The request header with the caller's id, or nginx's.
+static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// What ids of our own begin with.
 const REQUEST_ID_PREFIX: &str = "req_";
 /// Longest request id of a caller that is taken over.
@@ -129,13 +132,15 @@ pub async fn edge<B: MessageBody + 'static>(
             None => response,
         }
     };
-    let (elsewhere, place) = ELSEWHERE;
-    let asked_elsewhere = response.request().headers().get(elsewhere);
-    if is_refused && asked_elsewhere.is_some_and(|asked| asked == place) {
+    // Looked for only then: nearly no answer is a refusal.
+    if is_refused
+        && let Some(asked) = response.request().headers().get(&ELSEWHERE)
+        && asked == PLACE_ELSEWHERE
+    {
         let name = HeaderName::from_static("x-accel-redirect");
         response
             .headers_mut()
-            .insert(name, HeaderValue::from_static(place));
+            .insert(name, HeaderValue::from_static(PLACE_ELSEWHERE));
     }
 
     if !PROBES.contains(&response.request().path()) {
@@ -166,7 +171,7 @@ pub async fn edge<B: MessageBody + 'static>(
     let headers = response.headers_mut();
     if let Ok(id) = HeaderValue::from_str(&id) {
         for name in dialect.id_headers() {
-            headers.insert(HeaderName::from_static(name), id.clone());
+            headers.insert(name.clone(), id.clone());
         }
     }
     if let Some(worker) = worker {
@@ -250,7 +255,7 @@ fn are_too_large(headers: &HeaderMap) -> bool {
 
 /// The caller's id if it is short and printable, else a new one.
 fn request_id(headers: &HeaderMap) -> String {
-    let theirs = headers.get("x-request-id").and_then(|id| id.to_str().ok());
+    let theirs = headers.get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let is_sound = |id: &&str| {
         !id.is_empty()
             && id.len() <= MOST_ID_CHARS

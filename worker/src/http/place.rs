@@ -5,7 +5,7 @@
 
 use std::sync::atomic::Ordering;
 
-use actix_web::{HttpRequest, web::Data};
+use actix_web::{HttpRequest, http::header::HeaderName, web::Data};
 
 use super::error::ApiError;
 use crate::{
@@ -14,7 +14,8 @@ use crate::{
 };
 
 /// The request header by which nginx says what decided for this worker.
-pub(super) const STICKY: &str = "x-hive-sticky";
+pub(super) static STICKY: HeaderName = HeaderName::from_static("x-hive-sticky");
+
 /// One chat's place, from when its body has been read to the end of its answer; free again when dropped.
 #[derive(Debug)]
 pub struct Place(Data<App>);
@@ -72,7 +73,7 @@ impl Drop for Place {
 
 /// Which sign of the request has led nginx here; `none` without nginx, or where a client that came past it invented one.
 fn sign(http: &HttpRequest) -> &'static str {
-    let said = http.headers().get(STICKY);
+    let said = http.headers().get(&STICKY);
     SIGNS
         .into_iter()
         // A client that came past nginx may write what it likes there.
@@ -91,7 +92,7 @@ mod tests {
         let said = |value: &str| {
             sign(
                 &TestRequest::default()
-                    .insert_header((STICKY, value))
+                    .insert_header((STICKY.clone(), value))
                     .to_http_request(),
             )
         };

@@ -1,6 +1,6 @@
 //! An answer that was given before, in the place of one that would be asked for anew ([`crate::answers`]).
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use actix_web::{
     HttpRequest,
@@ -87,8 +87,9 @@ impl Again {
     }
 
     /// Who has given the answer, now or before.
-    pub(super) fn given_by(&self, now: Served) -> Served {
-        self.found.as_ref().map_or(now, |answer| answer.given_by())
+    pub(super) fn given_by<'a>(&self, now: &'a Served) -> Cow<'a, Served> {
+        let before = self.found.as_ref().map(|answer| answer.given_by());
+        before.map_or(Cow::Borrowed(now), Cow::Owned)
     }
 }
 

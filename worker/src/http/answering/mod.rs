@@ -27,7 +27,7 @@ use std::{
 
 use actix_web::{
     HttpMessage as _, HttpRequest, HttpResponse,
-    http::header::{self, HeaderValue},
+    http::header::{self, HeaderName, HeaderValue},
     web::{Data, Payload},
 };
 use bytes::Bytes;
@@ -245,7 +245,7 @@ pub async fn answer<V: Voice>(
             .map_err(|error| error.measured(overflow))?;
         let ping_interval = app.settings.http.ping_interval;
         let served = held.served();
-        if let Some(model) = model_header(&route, &again.given_by(served.clone())) {
+        if let Some(model) = model_header(&route, &again.given_by(&served)) {
             response.insert_header((MODEL, model));
         }
         if app.conversations.is_some() {
@@ -270,7 +270,7 @@ pub async fn answer<V: Voice>(
         .await
         .inspect_err(|error| record.fail(error))
         .map_err(|error| error.measured(overflow))?;
-    if let Some(model) = model_header(&route, &again.given_by(record.served.clone())) {
+    if let Some(model) = model_header(&route, &again.given_by(&record.served)) {
         response.insert_header((MODEL, model));
     }
     if app.conversations.is_some() {
@@ -383,29 +383,29 @@ fn list_header<T: Borrow<str>>(names: impl Iterator<Item = T>) -> Option<HeaderV
 }
 
 /// Headers in which clients name their session: nginx goes by the same ones (`$hive_client_session` in nginx.conf), in this
-/// order. Source: doors-captured.md.
-const SESSION_HEADERS: [&str; 10] = [
-    "x-session-id",
-    "x-claude-code-session-id",
+/// order. Source: doors-captured.md. Names that are read already: to read one costs more than to look for it.
+static SESSION_HEADERS: [HeaderName; 10] = [
+    HeaderName::from_static("x-session-id"),
+    HeaderName::from_static("x-claude-code-session-id"),
     // Codex, and pi with an underscore.
-    "session-id",
-    "session_id",
-    "thread-id",
-    "conversation_id",
-    "x-opencode-session",
-    "x-session-affinity",
-    "x-openwebui-chat-id",
-    "x-litellm-session-id",
+    HeaderName::from_static("session-id"),
+    HeaderName::from_static("session_id"),
+    HeaderName::from_static("thread-id"),
+    HeaderName::from_static("conversation_id"),
+    HeaderName::from_static("x-opencode-session"),
+    HeaderName::from_static("x-session-affinity"),
+    HeaderName::from_static("x-openwebui-chat-id"),
+    HeaderName::from_static("x-litellm-session-id"),
 ];
 
 /// What keeps one caller on one account, the first sign that is there: session, cookie, the session in the body, the user,
 /// the beginning of the chat, the key.
 fn caller_hash(http: &HttpRequest, caller: &Principal, sign: Sign<'_>) -> u64 {
-    let header = |name: &str| http.headers().get(name).map(HeaderValue::as_bytes);
+    let header = |name: &HeaderName| http.headers().get(name).map(HeaderValue::as_bytes);
     let mut hash = DefaultHasher::new();
     // A browser's session is nearest to a conversation; a key may be shared by many people.
-    let told = SESSION_HEADERS.into_iter().find_map(header);
-    if let Some(value) = told.or_else(|| header("cookie")) {
+    let told = SESSION_HEADERS.iter().find_map(header);
+    if let Some(value) = told.or_else(|| header(&header::COOKIE)) {
         value.hash(&mut hash);
         return hash.finish();
     }
