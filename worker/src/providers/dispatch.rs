@@ -326,8 +326,7 @@ pub(super) fn turn(
         outbox: Rc::clone(outbox),
         chain: Chain::default(),
         passed: Vec::new(),
-        // A copy a turn, as its time-out and its bound are lowered for single files.
-        fetch: Rc::new(job.settings.providers.fetch.clone()),
+        fetch: Arc::clone(&job.settings.providers.fetch),
         attached: RefCell::new(Attached::new(job.memory.share())),
         conversations: job.settings.providers.conversations,
         janitor: job.janitor,

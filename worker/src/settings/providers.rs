@@ -1,6 +1,6 @@
 //! What the providers and the dispatcher read.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use serde::Deserialize;
 
@@ -91,8 +91,8 @@ pub struct Providers {
     pub conversations: Conversations,
     /// `CONVERSATION_TTL`: how long a conversation that may be gone on with is kept after its last answer.
     pub conversation_ttl: Duration,
-    /// `FETCH_ALLOW_HOSTS`, `FETCH_MAX_BYTES`, `FETCH_TIMEOUT`.
-    pub fetch: fetch::Policy,
+    /// `FETCH_ALLOW_HOSTS`, `FETCH_MAX_BYTES`, `FETCH_TIMEOUT`. Every turn has it at hand, and few need it.
+    pub fetch: Arc<fetch::Policy>,
     /// `MODEL_ROUTES`: alias to `provider/model`, in order of preference.
     pub model_routes: BTreeMap<String, Vec<Target>>,
     /// `TOOLS`.
@@ -134,13 +134,13 @@ impl Providers {
                 problems,
             ),
             conversation_ttl: vars.seconds("CONVERSATION_TTL", 3600.0, problems),
-            fetch: fetch::Policy {
+            fetch: Arc::new(fetch::Policy {
                 // The default is that of the wire pages for attachments.
                 most_bytes: vars.number("FETCH_MAX_BYTES", 100 << 20, 1024, 1 << 30, problems),
                 timeout: vars.seconds("FETCH_TIMEOUT", 60.0, problems),
                 allowed_hosts: hosts(texts.fetch_allow_hosts.as_deref()),
                 own_hosts: vars.own_hosts(),
-            },
+            }),
             tools: vars.choice(
                 "TOOLS",
                 &[

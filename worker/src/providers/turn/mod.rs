@@ -58,7 +58,7 @@ pub struct Turn {
     pub(super) chain: Chain,
     /// On the way from `events` through `chain` to the outbox; empty between calls.
     pub(super) passed: Vec<ChatEvent>,
-    pub(super) fetch: Rc<fetch::Policy>,
+    pub(super) fetch: Arc<fetch::Policy>,
     /// A cell, because [`Turn::attachments`] is called while parts of the turn are lent out; borrowed between awaits only.
     pub(super) attached: RefCell<Attached>,
     pub(super) conversations: Conversations,

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     impossible::OrImpossible as _,
-    upstream::{Request, Rest, TransportError, proxy::Proxies, socket},
+    upstream::{Request, Rest, TransportError, proxy::Proxies},
 };
 
 /// Requests that one thread may have under way to all providers together.
@@ -117,6 +117,7 @@ impl Pool {
         if !matches!(url.scheme_str(), Some("http" | "https")) || url.host().is_none() {
             return Err(TransportError::BadUrl);
         }
+        let origin = origin(&request.url, &url);
         let head = written(request, &url, rest.as_ref());
         // Before the connection is opened, so that waiting costs no socket.
         let permit = Arc::clone(&self.places).acquire_owned().await;
@@ -125,12 +126,12 @@ impl Pool {
         // A pinned address must be the one that is asked. What is uploaded while it comes cannot be sent twice, so it
         // does not go out on a connection that may be dead.
         let may_wait = request.address.is_none() && rest.is_none();
-        let mut used = may_wait.then(|| self.take(&url)).flatten();
+        let mut used = may_wait.then(|| self.take(origin)).flatten();
         loop {
             let is_used = used.is_some();
             let connection = match used.take() {
                 Some(connection) => connection,
-                None => self.open(&url, request).await?,
+                None => self.open(&url, origin, request).await?,
             };
             // Pieces are shared, so that a second try copies nothing.
             let upload = Upload::new(head.clone(), &request.body, rest.clone());
@@ -150,21 +151,26 @@ impl Pool {
         }
     }
 
-    async fn open(&self, url: &Uri, request: &Request) -> Result<Connection, TransportError> {
+    async fn open(
+        &self,
+        url: &Uri,
+        origin: &str,
+        request: &Request,
+    ) -> Result<Connection, TransportError> {
         let opening = Wire::open(url, request.address, &self.proxies, &self.tls);
         let wire = tokio::time::timeout(self.connect, opening)
             .await
             .map_err(|_| TransportError::Timeout)?
             .map_err(|_| TransportError::Connect)?;
         // A pinned address is not what the name stands for, and must not serve others.
-        let origin = request.address.is_none().then(|| origin(url).into());
+        let origin = request.address.is_none().then(|| origin.into());
         Ok(Connection::new(wire, origin))
     }
 
     /// A connection that was used before, and on which nothing has been said since.
-    fn take(&self, url: &Uri) -> Option<Connection> {
+    fn take(&self, origin: &str) -> Option<Connection> {
         let mut all = self.idle.borrow_mut();
-        let idle = all.get_mut(&*origin(url))?;
+        let idle = all.get_mut(origin)?;
         let now = Instant::now();
         // The last one first: the others may then grow old.
         while let Some(mut last) = idle.pop() {
@@ -217,16 +223,18 @@ async fn sweep(pool: Weak<Pool>) {
     }
 }
 
-/// Scheme, host and port: what connections are known by.
-fn origin(url: &Uri) -> String {
+/// Scheme, host and port as the URL has them: what connections are known by.
+fn origin<'a>(written: &'a str, url: &Uri) -> &'a str {
     let scheme = url
         .scheme_str()
         .or_impossible("a URL without a scheme was refused");
-    format!(
-        "{scheme}://{}:{}",
-        url.host().or_impossible("a URL without a host was refused"),
-        socket::port(url)
-    )
+    let authority = url
+        .authority()
+        .map(|authority| authority.as_str())
+        .or_impossible("a URL without a host was refused");
+    written
+        .get(..scheme.len() + "://".len() + authority.len())
+        .or_impossible("a URL begins with its scheme and authority")
 }
 
 /// The request's head, as it goes out.
