@@ -12,7 +12,9 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    Connection, OptionalExtension as _, Transaction, TransactionBehavior, config::DbConfig, params,
+};
 
 use super::{
     engine::{
@@ -86,6 +88,11 @@ impl SqliteStore {
         // With WAL this loses nothing but the last moments, and those only when the machine itself falls.
         connection
             .pragma_update(None, "synchronous", "NORMAL")
+            .map_err(unavailable)?;
+        // A statement that was prepared stays so. By itself SQLite would plan it anew for each new value, which costs many
+        // times what it does.
+        connection
+            .set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)
             .map_err(unavailable)?;
         // Behind the mode: the step's transaction is one under WAL already.
         schema::migrate(&mut connection)?;
