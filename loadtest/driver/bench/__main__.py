@@ -13,6 +13,7 @@ from pathlib import Path
 import gates
 import growth
 import instructions
+import stored
 import verdict
 from driver import Driver
 from gateways import Cluster, Emulator, Nginx, Peer, Worker
@@ -34,6 +35,7 @@ def arguments():
     parser.add_argument("--gates", action="store_true")
     parser.add_argument("--growth", action="store_true")
     parser.add_argument("--instructions", action="store_true")
+    parser.add_argument("--store", action="store_true")
     parser.add_argument("--emulator-port", type=int, default=0)
     return parser.parse_args()
 
@@ -127,6 +129,9 @@ def result(setup, options):
     if options.instructions:
         rows, text = instructions.measured(setup, explain=True)
         return "\n".join([verdict.table(rows), *text]), {"rows": verdict.as_json(rows)}, True
+    if options.store:
+        rows, problems = stored.measured(setup, options)
+        return verdict.table(rows, "to memory"), {"rows": verdict.as_json(rows), "problems": problems}, not problems
     if options.gates:
         rows, problems = gates.measured(setup)
     else:

@@ -122,7 +122,7 @@ class Nginx(Gateway):
 class Worker(Gateway):
     """One worker as it ships: key, accounts, metrics, request ids, JSON logs to a file."""
 
-    def __init__(self, bin, emulator, folder, name="worker", command=(), key=None):
+    def __init__(self, bin, emulator, folder, name="worker", command=(), key=None, store=None):
         port = free_port()
         super().__init__(name, f"http://127.0.0.1:{port}")
         self.bin, self.emulator, self.folder, self.port = bin, emulator, folder, port
@@ -150,6 +150,8 @@ class Worker(Gateway):
             "QWEN_MAX_CONCURRENCY": "1000",
             "NO_PROXY": "127.0.0.1",
         }
+        if store:
+            env["STORE_URL"] = store
         process = Process(f"{name}-{port}", [*command, bin / "hive2api-worker"], folder, env)
         process.wait_port(port, 120 if command else 30)
         self.parts = [process]

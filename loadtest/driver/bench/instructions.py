@@ -1,13 +1,18 @@
 """How many instructions the worker needs, by callgrind: a figure that little noise touches.
 
-Two loads of different length run in one process; their difference is free of start and set-up.
+Two loads of different length run in one process; their difference is free of start and set-up. Threads are counted apart: what the
+worker does every few seconds beside requests (the store's rounds, the accounts', memory) has threads of its own, and would be
+hundreds of pieces' worth where it falls into one load and not into the other.
 """
 
 import json
 import os
 import re
+import statistics
 import subprocess
+import time
 from collections import Counter
+from pathlib import Path
 
 import growth
 from gateways import Worker
@@ -20,44 +25,91 @@ PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required"
 TOOLS = [{"type": "function", "function": {"name": name, "description": f"To {name} a file.", "parameters": PATH}} for name in ("read", "write", "list")]
 
 
+# Threads that work beside requests, by their names; the main thread is a third.
+BESIDE = ("store", "allocator")
+
+
 class Counted:
     """A worker under callgrind."""
 
-    def __init__(self, setup):
-        # The costliest functions of the last load of each count.
-        self.tops = {}
-        self.driver, self.folder, self.dumps = setup.driver, setup.folder, 0
-        out = self.folder / "callgrind"
-        command = ["valgrind", "--tool=callgrind", "-q", f"--callgrind-out-file={out}"]
-        self.worker = setup.add(Worker(setup.bins, setup.emulator, self.folder, "callgrind", command))
+    def __init__(self, setup, name="callgrind", store=None):
+        self.driver, self.name, self.dumps = setup.driver, name, 0
+        # Its own, so that no other worker's word in the store is read by this one.
+        self.folder = setup.folder / name
+        self.folder.mkdir()
+        out = self.folder / "dump"
+        command = ["valgrind", "--tool=callgrind", "-q", "--separate-threads=yes", f"--callgrind-out-file={out}"]
+        self.worker = setup.add(Worker(setup.bins, setup.emulator, self.folder, name, command, store=store))
+        self.beside = self.threads_beside()
+        # The vocabulary is loaded beside the first requests; the first answer that needs it waits for it.
+        self.load("--mode", "json", "--prompt", "load:pieces=1", "-c", 1, "--requests", 1, cumulative=True)
 
     def instructions(self, *arguments, **options):
-        """What one load costs."""
+        """What one load costs, on the threads that answer."""
         self.dump()
+        self.load(*arguments, **options)
+        return sum(cost for thread, cost in self.dump().items() if thread not in self.beside)
+
+    def load(self, *arguments, **options):
         common = ("--warmup", 0, "--duration", 120)
         figures = self.driver.run(self.worker, *arguments, *common, **options)
         if figures.errors:
             raise Failed(f"errors under callgrind: {figures.what_failed()}")
-        return self.dump()
+
+    def all_of(self, load, seconds=4):
+        """What a load costs on all threads, until what it has left to write is written; less what so many seconds cost at rest."""
+        self.dump()
+        started = time.monotonic()
+        load()
+        time.sleep(seconds)
+        busy = self.dump().total()
+        time.sleep(time.monotonic() - started)
+        return busy - self.dump().total()
 
     def dump(self):
-        """The instructions since the last dump, which resets them."""
-        command = ["vgdb", f"--pid={self.worker.pids[0]}", "dump"]
+        """The instructions of each thread since the last dump, which resets them."""
+        self.tell("dump")
+        self.dumps += 1
+        return Counter({thread: total(file.read_text(errors="replace")) for thread, file in self.files()})
+
+    def files(self):
+        """The last dump's: one a thread."""
+        found = {int(file.suffix.rpartition("-")[2]): file for file in self.folder.glob(f"dump.{self.dumps}-*")}
+        if not found:
+            raise Failed("callgrind has written nothing")
+        return found.items()
+
+    def threads_beside(self):
+        """The numbers of the threads that work beside requests."""
+        (process,) = self.worker.pids
+        listed = numbered(self.tell("v.info", "scheduler"))
+        names = {thread: Path(f"/proc/{process}/task/{task}/comm").read_text().strip() for thread, task in listed.items()}
+        if missing := set(BESIDE) - set(names.values()):
+            raise Failed(f"no thread is called {', '.join(missing)}; there are {names}")
+        return {thread for thread, name in names.items() if name in BESIDE or listed[thread] == process}
+
+    def tell(self, *words):
+        command = ["vgdb", f"--pid={self.worker.pids[0]}", *words]
         # Valgrind's pipe is named after the HOST of its environment, which is a setting of the worker.
         env = {**os.environ, "HOST": "127.0.0.1"}
         said = subprocess.run(command, capture_output=True, text=True, timeout=120, env=env)
-        self.dumps += 1
-        file = self.folder / f"callgrind.{self.dumps}"
-        if said.returncode or not file.exists():
+        if said.returncode:
             raise Failed(f"vgdb: {said.stdout}{said.stderr}")
-        return total(file.read_text(errors="replace"))
-
+        return said.stdout
 
     def top(self, lines=12):
-        """The functions that the last load spent most in."""
-        costs = own_costs((self.folder / f"callgrind.{self.dumps}").read_text(errors="replace"))
-        whole = sum(costs.values())
+        """The functions that the last load spent most in, beside none of the threads that are not counted."""
+        costs = Counter()
+        for thread, file in self.files():
+            if thread not in self.beside:
+                costs += own_costs(file.read_text(errors="replace"))
+        whole = costs.total()
         return [f"{100 * cost / whole:>6.1f} %  {name}" for name, cost in costs.most_common(lines)]
+
+
+def numbered(said):
+    """The system's number of each of Valgrind's threads."""
+    return {int(thread): int(task) for thread, task in re.findall(r"^Thread (\d+): .*\(lwpid (\d+)\)", said, re.MULTILINE)}
 
 
 def own_costs(dump):
@@ -87,10 +139,9 @@ def total(dump):
     return int(found[1])
 
 
-def least(load, size, tries=8):
-    """The least of several loads of a size: what the worker does every few seconds beside requests (the store, the accounts) falls into
-    some of them, and would count for hundreds of pieces."""
-    return min(load(size) for _ in range(tries))
+def usual(load, size, tries=3):
+    """The median of several loads of a size: on a busy machine a wake-up comes twice, or two pieces come as one."""
+    return statistics.median(load(size) for _ in range(tries))
 
 
 def pieces(counted, short, long, every, streams=1, **options):
@@ -101,10 +152,10 @@ def pieces(counted, short, long, every, streams=1, **options):
         return counted.instructions("--prompt", prompt, "-c", streams, "--requests", streams, **options)
 
     load(short)
-    return (least(load, long) - least(load, short)) / (streams * (long - short))
+    return (usual(load, long) - usual(load, short)) / (streams * (long - short))
 
 
-def pieces_at(counted, door, short=10, long=60, every=20, streams=4):
+def pieces_at(counted, door, short=10, long=60, every=50, streams=4):
     """As `pieces`, at another door than chat completions."""
 
     def load(pieces):
@@ -115,7 +166,7 @@ def pieces_at(counted, door, short=10, long=60, every=20, streams=4):
         return counted.instructions("--path", path, "--body", file, "-c", streams, "--requests", streams)
 
     load(short)
-    return (least(load, long) - least(load, short)) / (streams * (long - short))
+    return (usual(load, long) - usual(load, short)) / (streams * (long - short))
 
 
 # Path, and the members of a question.
@@ -125,17 +176,17 @@ DOORS = {
 }
 
 
-def requests(counted, *arguments, few=20, many=120, tries=1):
-    """Instructions a request: two numbers of them, one after the other. Counted once, what goes on beside requests is their share."""
+def requests(counted, *arguments, few=20, many=120):
+    """Instructions a request: two numbers of them, one after the other."""
 
     def load(number):
         return counted.instructions(*arguments, "-c", 1, "--requests", number)
 
     load(few)
-    return (least(load, many, tries) - least(load, few, tries)) / (many - few)
+    return (usual(load, many) - usual(load, few)) / (many - few)
 
 
-def beside_tools(counted, short=8, long=136, every=10):
+def beside_tools(counted, short=8, long=136, every=15):
     """What a piece costs where the gateway looks for calls in it and there is none, in per cent of one without tools."""
 
     def a_piece(tools):
@@ -147,7 +198,7 @@ def beside_tools(counted, short=8, long=136, every=10):
             return counted.instructions("--body", file, "-c", 1, "--requests", 1, cumulative=True)
 
         load(short)
-        return (least(load, long) - least(load, short)) / (long - short)
+        return (usual(load, long) - usual(load, short)) / (long - short)
 
     return 100 * a_piece({"tools": TOOLS}) / a_piece({})
 
@@ -157,9 +208,13 @@ def history(counted):
 
     def load(size):
         _, arguments = growth.history(counted.folder, size)
-        return requests(counted, *arguments, few=2, many=8, tries=4)
+        return requests(counted, *arguments, few=2, many=8)
 
     return (load(66_000) - load(2_000)) / 64
+
+
+def a_piece(counted):
+    return pieces(counted, 10, 60, 50, streams=4)
 
 
 # Name, title, and how it is counted.
@@ -167,20 +222,32 @@ COUNTS = (
     ("ir_request", "instructions per JSON request", lambda to: requests(to, "--mode", "json")),
     ("ir_history", "instructions per kB of history", history),
     ("ir_stream", "instructions per stream of one piece", lambda to: requests(to, "--prompt", "load:pieces=1")),
-    ("ir_piece", "instructions per spaced piece", lambda to: pieces(to, 10, 60, 20, streams=4)),
+    ("ir_piece", "instructions per spaced piece", a_piece),
     ("ir_piece_responses", "instructions per spaced piece at Responses", lambda to: pieces_at(to, "responses")),
     ("ir_piece_messages", "instructions per spaced piece at Messages", lambda to: pieces_at(to, "messages")),
     ("ir_cumulative", "instructions per cumulative piece, 1 to 64", lambda to: pieces(to, 1, 64, 20, cumulative=True)),
-    ("ir_cumulative512", "instructions per cumulative piece, 448 to 512", lambda to: pieces(to, 448, 512, 5, cumulative=True)),
+    ("ir_cumulative512", "instructions per cumulative piece, 448 to 512", lambda to: pieces(to, 448, 512, 10, cumulative=True)),
     ("ir_tools", "a piece beside tools, % of one without", beside_tools),
+)
+
+
+def a_request(counted, number=1000):
+    """A JSON request on all threads: what the store's thread and the main one do for each of a batch is in it."""
+    load = ("--mode", "json", "--prompt", "load:pieces=1", "-c", 1)
+    counted.load(*load, "--requests", 20)
+    return counted.all_of(lambda: counted.load(*load, "--requests", number)) / number
+
+
+# Of a worker whose store is a file, as it is by itself, to one whose store is its own memory.
+OF_THE_STORE = (
+    ("store_request", "a JSON request with a store on disk, to none", a_request),
+    ("store_piece", "a spaced piece with a store on disk, to none", a_piece),
 )
 
 
 def measured(setup, explain=False):
     """One row a count; and what the loads spent most in, where that is asked for."""
     counted, rows, text = Counted(setup), [], []
-    # The vocabulary is loaded beside the first requests; the first answer that needs it waits for it.
-    counted.instructions("--mode", "json", "--prompt", "load:pieces=1", "-c", 1, "--requests", 1, cumulative=True)
     for name, title, count in COUNTS:
         rows.append(Row(name, title, "worker", "", round(count(counted))))
         if name.startswith("ir_piece_"):
@@ -188,4 +255,7 @@ def measured(setup, explain=False):
             rows[-1].ratio = rows[-1].value / next(row.value for row in rows if row.name == "ir_piece")
         if explain:
             text += ["", title, *counted.top()]
+    bare = Counted(setup, "callgrind-memory", store="memory:")
+    for name, title, count in OF_THE_STORE:
+        rows.append(Row(name, title, "worker", "×", count(counted) / count(bare)))
     return rows, text

@@ -109,7 +109,7 @@ class Gates(unittest.TestCase):
         spec = importlib.util.spec_from_file_location("bench", Path(__file__).with_name("__main__.py"))
         bench = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(bench)
-        asked = argparse.Namespace(growth=False, instructions=False, gates=True, markdown=False)
+        asked = argparse.Namespace(growth=False, instructions=False, store=False, gates=True, markdown=False)
         for value, is_well in ((gates.LIMITS["calls_piece"], True), (99, False)):
             row = verdict.Row("calls_piece", "", "worker", "", value)
             gates.judge(row)
@@ -119,7 +119,8 @@ class Gates(unittest.TestCase):
             self.assertFalse(bench.result(None, asked)[2])
 
     def test_every_count_of_instructions_has_a_limit(self):
-        self.assertLessEqual({name for name, _, _ in instructions.COUNTS}, set(gates.LIMITS))
+        counts = (*instructions.COUNTS, *instructions.OF_THE_STORE)
+        self.assertLessEqual({name for name, _, _ in counts}, set(gates.LIMITS))
 
 
 class Reading(unittest.TestCase):
@@ -140,6 +141,10 @@ class Reading(unittest.TestCase):
         self.assertEqual(instructions.total("events: Ir\nsummary: 4711\n"), 4711)
         with self.assertRaises(processes.Failed):
             instructions.total("events: Ir\n")
+
+    def test_valgrind_tells_the_systems_number_of_a_thread(self):
+        said = "sched status:\n\nThread 1: status = VgTs_WaitSys syscall 232 (lwpid 900)\n==900==  at 0x1\n\nThread 12: status = VgTs_Yielding (lwpid 917)\n"
+        self.assertEqual(instructions.numbered(said), {1: 900, 12: 917})
 
     def test_a_function_costs_what_its_own_lines_cost(self):
         dump = "fn=(1) outer\n26 4\n-1 8\ncfn=(2) inner\ncalls=2 +6\n* 30\n+1 2\n\nfn=(2)\n7 25\n* 5\n"

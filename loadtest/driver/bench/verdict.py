@@ -90,9 +90,9 @@ def number(value):
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
 
 
-def table(all_rows):
+def table(all_rows, compared="to nginx"):
     """Everything, for people."""
-    lines = [f"{'':<46}{'':<12}{'':>14}{'to nginx':>10}{'target':>10}"]
+    lines = [f"{'':<46}{'':<12}{'':>14}{compared:>10}{'target':>10}"]
     last = None
     for one in all_rows:
         title = one.title if one.name != last else ""

@@ -5,6 +5,7 @@
 
 use std::{
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
@@ -20,13 +21,15 @@ const SAME: u64 = 1 << 20;
 /// Watches memory and the number of running requests for as long as the process lives, on a thread of its own, and
 /// calls `give_back` there whenever it is worth it.
 pub fn watch(app: Arc<App>, give_back: fn()) {
-    std::thread::spawn(move || {
+    // By its name it is told from the threads that answer (loadtest/driver/bench).
+    let thread = thread::Builder::new().name("allocator".to_owned());
+    let watching = thread.spawn(move || {
         let Some(least) = resident_bytes() else {
             return;
         };
         let mut watch = Watch::new(least);
         loop {
-            std::thread::sleep(LOOK);
+            thread::sleep(LOOK);
             let running = app.in_flight.load(Ordering::Relaxed);
             // Nothing read is nothing to give back; the next look may read again.
             let resident = resident_bytes().unwrap_or_default();
@@ -36,6 +39,9 @@ pub fn watch(app: Arc<App>, give_back: fn()) {
             }
         }
     });
+    if let Err(error) = watching {
+        tracing::warn!(%error, "no thread to give memory back to the system from");
+    }
 }
 
 /// When to give back.
