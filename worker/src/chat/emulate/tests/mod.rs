@@ -1,6 +1,5 @@
 //! The decoder as a whole: answers in, events out, at every split.
 
-mod bench;
 mod broken;
 mod format;
 mod model;
