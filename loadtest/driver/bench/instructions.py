@@ -56,8 +56,9 @@ class Counted:
         if figures.errors:
             raise Failed(f"errors under callgrind: {figures.what_failed()}")
 
-    def all_of(self, load, seconds=4):
-        """What a load costs on all threads, until what it has left to write is written; less what so many seconds cost at rest."""
+    def all_of(self, load, seconds=7):
+        """What a load costs on all threads, until what it has left to write is written (every three seconds, by a thread that is slow
+        here); less what as many seconds cost at rest."""
         self.dump()
         started = time.monotonic()
         load()
@@ -238,10 +239,15 @@ def a_request(counted, number=1000):
     return counted.all_of(lambda: counted.load(*load, "--requests", number)) / number
 
 
+def a_lone_piece(counted):
+    """Of one stream, each piece of which wakes the worker: what a busy machine makes of several at once is in no ratio then."""
+    return pieces(counted, 10, 110, 40)
+
+
 # Of a worker whose store is a file, as it is by itself, to one whose store is its own memory.
 OF_THE_STORE = (
     ("store_request", "a JSON request with a store on disk, to none", a_request),
-    ("store_piece", "a spaced piece with a store on disk, to none", a_piece),
+    ("store_piece", "a spaced piece with a store on disk, to none", a_lone_piece),
 )
 
 
