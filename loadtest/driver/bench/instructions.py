@@ -16,17 +16,13 @@ from pathlib import Path
 
 import growth
 from gateways import Worker
-from processes import Failed
+from processes import BESIDE, Failed
 from verdict import Row
 
 
 # Of a model whose tools the gateway has.
 PATH = {"type": "object", "properties": {"path": {"type": "string"}}, "required": ["path"]}
 TOOLS = [{"type": "function", "function": {"name": name, "description": f"To {name} a file.", "parameters": PATH}} for name in ("read", "write", "list")]
-
-
-# Threads that work beside requests, by their names; the main thread is a third.
-BESIDE = ("store", "allocator")
 
 
 class Counted:

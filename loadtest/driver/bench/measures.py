@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Callable
 
 import verdict
-from processes import Failed, descendants, pinned
+from processes import Failed, answering, descendants, pinned
 
 SPACED = "load:pieces=1000000,every=20ms"
 # Streams that a spaced measure has open.
@@ -147,18 +147,19 @@ class Bench:
 
 
 class Strace:
-    """Counts the system calls of a gateway's processes from entering to leaving."""
+    """Counts the system calls of the threads that answer from entering to leaving."""
 
     def __init__(self, gateway):
-        self.pids = sorted({one for pid in gateway.pids for one in descendants(pid)})
+        processes = sorted({one for pid in gateway.pids for one in descendants(pid)})
+        self.threads = [thread for process in processes for thread in answering(process)]
 
     def __enter__(self):
         # Attaching to a process that is no child wants root on most systems.
         self.rights = [] if os.geteuid() == 0 else ["sudo", "-n"]
-        command = [*self.rights, "strace", "-c", "-f", "-q", *(word for pid in self.pids for word in ("-p", str(pid)))]
+        command = [*self.rights, "strace", "-c", "-q", *(word for thread in self.threads for word in ("-p", str(thread)))]
         self.tracer = subprocess.Popen(pinned("1", command), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         for _ in range(200):
-            if all(tracer_of(pid) for pid in self.pids):
+            if all(tracer_of(thread) for thread in self.threads):
                 return self
             time.sleep(0.05)
         self.end()
@@ -173,10 +174,10 @@ class Strace:
         return self.tracer.communicate(timeout=30)[1]
 
 
-def tracer_of(pid):
-    """Who traces every thread of a process; 0 while one is not traced."""
-    statuses = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/status")]
-    return min(int(re.search(r"^TracerPid:\s*(\d+)", status, re.MULTILINE)[1]) for status in statuses)
+def tracer_of(thread):
+    """Who traces a thread; 0 while nobody does."""
+    status = Path(f"/proc/{thread}/status").read_text()
+    return int(re.search(r"^TracerPid:\s*(\d+)", status, re.MULTILINE)[1])
 
 
 def total_calls(table):

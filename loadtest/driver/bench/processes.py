@@ -120,6 +120,17 @@ def descendants(pid):
     return found
 
 
+# Threads of a worker that work beside requests, every few seconds; its main thread is a third.
+BESIDE = ("store", "allocator")
+
+
+def answering(pid):
+    """The threads of a process that answer, by the system's numbers."""
+    threads = sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda it: int(it.name))
+    named = {int(it.name): (it / "comm").read_text().strip() for it in threads}
+    return [thread for thread, name in named.items() if name not in BESIDE and (thread != pid or len(named) == 1)]
+
+
 def parent_of(stat):
     """The parent in a line of /proc/PID/stat, whose name may hold blanks and brackets."""
     return int(stat.rpartition(") ")[2].split()[1])
