@@ -24,7 +24,7 @@ use sha3::{Digest as _, Sha3_256};
 use tokio::{sync::oneshot, time::timeout};
 
 use super::{Continues, Point, Thread};
-use crate::store::{Entry, Expect, PATIENCE, Put, Space, Store, StoreError, now_ms};
+use crate::store::{self, Entry, Expect, Put, Space, Store, StoreError, now_ms};
 
 /// How often a claim is tried again that another turn of the same conversation was quicker with.
 const MOST_CLAIMS: usize = 4;
@@ -122,7 +122,8 @@ impl Conversations {
         self.idle
     }
 
-    /// Looks for a conversation at this point, and takes it if its owner `can_begin`. Within [`PATIENCE`].
+    /// Looks for a conversation at this point, and takes it if its owner `can_begin`. Within what the request may
+    /// still wait for the store ([`store::PATIENCE`]).
     pub async fn claim(
         self: &Arc<Self>,
         point: Point,
@@ -133,9 +134,9 @@ impl Conversations {
         // A task of its own: what is taken when nobody waits any more is given up there.
         let looking =
             actix_web::rt::spawn(async move { this.look(&point, continues, can_begin).await });
-        match timeout(PATIENCE, looking).await {
-            Ok(Ok(Ok(found))) => found,
-            Ok(Ok(Err(_)) | Err(_)) | Err(_) => Found::Unavailable,
+        match store::within_request(looking).await {
+            Some(Ok(Ok(found))) => found,
+            Some(Ok(Err(_)) | Err(_)) | None => Found::Unavailable,
         }
     }
 
@@ -359,7 +360,7 @@ impl Claim {
     }
 
     /// The conversation stands at `point` now, with `thread`, for whoever goes on from there. Waits for the store no longer
-    /// than [`PATIENCE`]. Where the store does not take it, the turn deletes it.
+    /// than the request may. Where the store does not take it, the turn deletes it.
     pub async fn keep(mut self, point: &Point, thread: Thread) -> Kept {
         let idle = self.conversations.idle;
         let record = Record {
@@ -393,13 +394,13 @@ impl Claim {
             }
             Ok::<(), StoreError>(())
         });
-        match timeout(PATIENCE, &mut writing).await {
-            Ok(Ok(Ok(()))) => Kept::Yes,
-            Ok(Ok(Err(_)) | Err(_)) => {
+        match store::within_request(&mut writing).await {
+            Some(Ok(Ok(()))) => Kept::Yes,
+            Some(Ok(Err(_)) | Err(_)) => {
                 self.fate.set(Fate::Deleted);
                 Kept::No
             }
-            Err(_) => Kept::Late(Box::pin(async move { matches!(writing.await, Ok(Ok(()))) })),
+            None => Kept::Late(Box::pin(async move { matches!(writing.await, Ok(Ok(()))) })),
         }
     }
 }

@@ -201,9 +201,7 @@ async fn a_deletion_that_fails_is_tried_again_later_and_not_for_ever() {
 
 #[actix_web::test]
 async fn a_store_that_is_gone_is_missed_by_nobody() {
-    let gone = Store::open(crate::store::Place::Sqlite(
-        "/proc/nowhere/store.sqlite".into(),
-    ));
+    let gone = Store::open(store::Place::Sqlite("/proc/nowhere/store.sqlite".into()));
     let gone = gone.unwrap();
     let conversations = Arc::new(Conversations::new(gone, IDLE));
     let began = std::time::Instant::now();
@@ -222,7 +220,7 @@ async fn a_store_that_is_late_is_not_waited_for() {
     let folder = std::env::temp_dir().join(format!("hive2api-late-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let file = folder.join("store.sqlite");
-    let store = Store::open(crate::store::Place::Sqlite(file.clone())).unwrap();
+    let store = Store::open(store::Place::Sqlite(file.clone())).unwrap();
     let conversations = Arc::new(Conversations::new(store, IDLE));
     let other = rusqlite::Connection::open(&file).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();

@@ -7,11 +7,12 @@ use std::{
 };
 
 use super::{
-    Expect, Place, Put, Space, Store, StoreError,
+    Expect, PATIENCE, Place, Put, Space, Store, StoreError,
     contract::{Folder, server::Server},
+    in_request, within_request,
 };
 
-/// [`super::PATIENCE`], and what a busy machine adds.
+/// [`PATIENCE`], and what a busy machine adds.
 const SOON: Duration = Duration::from_millis(150);
 
 async fn put(store: &Store) -> Result<Option<u64>, StoreError> {
@@ -173,4 +174,15 @@ fn an_address_that_is_none_is_refused() {
     let place = Place::Valkey(crate::accounts::Secret::new("redis://[".to_owned()));
     let refused = Store::open(place).unwrap_err();
     assert!(matches!(refused, StoreError::Unfit(_)), "{refused}");
+}
+
+#[actix_web::test]
+async fn a_request_waits_so_long_in_all() {
+    let began = Instant::now();
+    let slow = || within_request(tokio::time::sleep(PATIENCE * 3 / 5));
+    let waited = in_request(async { [slow().await, slow().await, slow().await] }).await;
+    assert_eq!(waited, [Some(()), None, None]);
+    assert!(began.elapsed() < PATIENCE * 3 / 2, "{:?}", began.elapsed());
+    // What no request waits for is waited for each time.
+    assert_eq!([slow().await, slow().await], [Some(()), Some(())]);
 }

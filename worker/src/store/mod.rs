@@ -51,6 +51,25 @@ pub async fn in_request<F: Future>(answering: F) -> F::Output {
     LEFT.scope(Cell::new(PATIENCE), answering).await
 }
 
+/// What a request has left to wait for the store; outside of one [`PATIENCE`].
+fn left() -> Duration {
+    LEFT.try_with(Cell::get).unwrap_or(PATIENCE)
+}
+
+/// Waited so long; outside of a request nobody counts.
+fn spent(took: Duration) {
+    let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(took)));
+}
+
+/// Waits for several questions in a task of their own, no longer than the request that asks may still wait; `None`: it may not
+/// wait until they are answered.
+pub async fn within_request<F: Future>(asking: F) -> Option<F::Output> {
+    let started = Instant::now();
+    let answer = tokio::time::timeout(left(), asking).await;
+    spent(started.elapsed());
+    answer.ok()
+}
+
 /// The store, as all threads share it. Cheap to clone.
 #[derive(Clone)]
 pub struct Store {
@@ -130,7 +149,6 @@ impl Store {
 
     /// How long whoever asks now may wait.
     fn patience(&self) -> Duration {
-        let left = || LEFT.try_with(Cell::get).unwrap_or(PATIENCE);
         self.patience.unwrap_or_else(left)
     }
 
@@ -192,8 +210,7 @@ impl Store {
             .with_label_values(&[operation])
             .observe(took.as_secs_f64());
         if self.patience.is_none() {
-            // Outside of a request nobody counts.
-            let _ = LEFT.try_with(|left| left.set(left.get().saturating_sub(took)));
+            spent(took);
         }
         if answer.is_err() {
             METRICS
