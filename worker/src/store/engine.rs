@@ -504,7 +504,7 @@ mod tests {
     fn lines_of_earlier_versions_are_read_as_well() {
         let one = r#"{"request":"r","at_ms":61000,"key":"k","provider":"p","model":"m","outcome":"ok","prompt_tokens":1,"completion_tokens":2,"reasoning_tokens":0,"first_ms":null}"#;
         let [line] = unpacked(one).try_into().unwrap();
-        assert_eq!(unpacked(&format!("[{one}]")), [line.clone()]);
+        assert_eq!(unpacked(&format!("[{one}]")), std::slice::from_ref(&line));
         assert_eq!(
             (&*line.key, &*line.outcome, line.at_ms),
             ("k", "ok", 61_000)
