@@ -12,7 +12,7 @@
 
 use std::{
     collections::HashMap,
-    hash::{DefaultHasher, Hasher as _},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -38,6 +38,8 @@ pub struct Lasting {
 
 #[derive(Debug)]
 struct Refused {
+    /// [`Subject::asker`] of the question.
+    asker: u64,
     error: ProviderError,
     times: u32,
     until: Instant,
@@ -54,6 +56,14 @@ impl<'a> Subject<'a> {
     /// `client`: the name of the caller's key.
     pub(super) fn new(client: &'a str, request: &'a ChatRequest) -> Self {
         Self { client, request }
+    }
+
+    /// Who asks whom: told apart without reading the question, which may be long.
+    fn asker(self, candidate: &Candidate) -> u64 {
+        let mut hash = DefaultHasher::new();
+        let asked = (candidate.provider.name(), &candidate.model.upstream);
+        (self.client, asked).hash(&mut hash);
+        hash.finish()
     }
 
     /// The same for a question that is asked again, also where it is streamed one time and whole the other.
@@ -78,11 +88,18 @@ impl Lasting {
         if !self.has_any.load(Ordering::Relaxed) {
             return None;
         }
-        let now = Instant::now();
+        let (now, asker) = (Instant::now(), subject.asker(candidate));
+        let is_known = {
+            let mut known = self.lock();
+            known.retain(|_, refused| refused.until > now);
+            self.has_any.store(!known.is_empty(), Ordering::Relaxed);
+            known.values().any(|refused| refused.asker == asker)
+        };
+        if !is_known {
+            return None;
+        }
         let subject = subject.of(candidate);
-        let mut known = self.lock();
-        known.retain(|_, refused| refused.until > now);
-        self.has_any.store(!known.is_empty(), Ordering::Relaxed);
+        let known = self.lock();
         let refused = known.get(&subject)?;
         // Whoever heeds it asks no more.
         (refused.times >= tries(&refused.error)?).then(|| refused.error.clone().lasting())
@@ -98,7 +115,7 @@ impl Lasting {
         if tries(error).is_none() {
             return;
         }
-        let subject = subject.of(candidate);
+        let (asker, subject) = (subject.asker(candidate), subject.of(candidate));
         let mut known = self.lock();
         let has_room = known.len() < MOST;
         match known.get_mut(&subject) {
@@ -110,6 +127,7 @@ impl Lasting {
             }
             None if has_room => {
                 let refused = Refused {
+                    asker,
                     error: error.clone(),
                     times: 1,
                     until: Instant::now() + MEMORY,
