@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use sha3::{Digest as _, Sha3_256};
+
 use super::session::Session;
 use crate::{
     accounts::{
@@ -65,13 +67,8 @@ pub(super) fn accounts(
         // By the pasted token, not by its number: a session goes on under another number.
         let known = known.iter().find(|session| session.tokens.is_of(&token));
         known.cloned().unwrap_or_else(|| {
-            let session = Session::new(
-                Secret::new(token),
-                kept.clone(),
-                pace.clone(),
-                // Random once for a session: the ids must stay the same for it (section 4.1).
-                rand::random(),
-            );
+            let digits = digits(&token);
+            let session = Session::new(Secret::new(token), kept.clone(), pace.clone(), digits);
             Arc::new(session)
         })
     };
@@ -85,6 +82,19 @@ pub(super) fn accounts(
             (number, account)
         })
         .collect()
+}
+
+/// What the ids of a token that carries none are made of (section 4.1: random digits, fixed for the token). Of the token: one
+/// account is one device to the service, whichever worker asks, also after a restart.
+fn digits(token: &str) -> u128 {
+    let mut hash = Sha3_256::new();
+    hash.update("hive2api kimi device");
+    hash.update(token);
+    let bytes = hash.finalize();
+    bytes
+        .iter()
+        .take(16)
+        .fold(0, |digits, byte| digits << 8 | u128::from(*byte))
 }
 
 /// What a token can be used for.
@@ -114,6 +124,15 @@ mod tests {
     const ACCESS: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1c2VyLWNlbnRlciIsImV4cCI6NDEwMjQ0NDgwMCwidHlwIjoiYWNjZXNzIiwiYXBwX2lkIjoia2ltaSIsInN1YiI6InUxIiwic3NpZCI6IjE3MzEwIiwiZGV2aWNlX2lkIjoiNzUwMCJ9.c2ln";
     const REFRESH: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJpc3MiOiJ1c2VyLWNlbnRlciIsImV4cCI6NDEwMjQ0NDgwMCwidHlwIjoicmVmcmVzaCIsImFwcF9pZCI6ImtpbWkiLCJzdWIiOiJ1fj8-MSIsInNzaWQiOiIxNzMxMSIsImRldmljZV9pZCI6Ijc1MDEifQ.c2ln";
     const OTHER: &str = "eyJhbGciOiJIUzUxMiIsInR5cCI6IkpXVCJ9.eyJ0eXAiOiJhY2Nlc3MiLCJhcHBfaWQiOiJvdGhlciIsInN1YiI6IngifQ.c2ln";
+
+    #[test]
+    fn a_token_is_one_device_to_every_worker() {
+        assert_eq!(digits(OTHER), digits(OTHER));
+        assert_ne!(digits(OTHER), digits(ACCESS));
+        // From token to token the last digits differ as well, which the ids are made of.
+        let last = |token| digits(token) % 1_000_000_000_000_000_000;
+        assert_ne!(last("a"), last("b"));
+    }
 
     fn read(vars: &Vars, known: &[Arc<Session>], problems: &mut Problems) -> Vec<(usize, Account)> {
         let place = (&Kept::default(), &HalfOpen::default());

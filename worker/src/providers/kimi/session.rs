@@ -59,7 +59,7 @@ struct Spare {
 }
 
 impl Spare {
-    /// Those of the pasted token, which a renewed one may lack; else made of `random`.
+    /// Those of the pasted token, which a renewed one may lack; else made of `random` digits.
     fn new(pasted: Option<&Claims>, random: u128) -> Self {
         // 19 digits; devices begin with 7, sessions with 17.
         // 39 digits: `random` is 128 bits, whose largest number has as many.
