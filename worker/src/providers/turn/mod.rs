@@ -69,7 +69,7 @@ pub struct Turn {
     pub(super) is_pinned: bool,
     /// The account of the first question, where this is the second one of an answer.
     pub(super) again_on: Option<usize>,
-    /// It came beside the account's turns ([`Choice::Beside`]), and how it goes says little of the account.
+    /// It came beside the account's turns ([`crate::accounts::Choice::Beside`]), and how it goes says little of the account.
     pub(super) is_beside: bool,
     /// It has come to delete something, and asks nothing.
     pub(super) is_errand: bool,
