@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -26,6 +26,25 @@ pub struct Latest {
     known: Mutex<Recent<Sealed>>,
     /// What the store does not have yet, the oldest first: key and end.
     owed: Mutex<VecDeque<(String, u64)>>,
+    /// Those that are being sealed, and are not `known` yet.
+    sealing: AtomicUsize,
+}
+
+/// Says for its life that something is about to be known.
+#[derive(Debug)]
+pub(super) struct Coming(Arc<Latest>);
+
+impl Coming {
+    pub(super) fn new(latest: &Arc<Latest>) -> Self {
+        latest.sealing.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(latest))
+    }
+}
+
+impl Drop for Coming {
+    fn drop(&mut self) {
+        self.0.sealing.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Something sealed, and whether the store has had it.
@@ -40,11 +59,17 @@ impl Default for Latest {
         Self {
             known: Mutex::new(Recent::new(MOST_BYTES)),
             owed: Mutex::default(),
+            sealing: AtomicUsize::new(0),
         }
     }
 }
 
 impl Latest {
+    /// Whether something is about to be known.
+    pub(super) fn is_sealing(&self) -> bool {
+        self.sealing.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn find(&self, key: &str) -> Option<Arc<Sealed>> {
         self.known().find(key, Instant::now())
     }

@@ -25,7 +25,7 @@ use serde_json::{Value, json, value::RawValue};
 use sha3::{Digest as _, Sha3_256};
 use tokio::time::sleep;
 
-use super::latest::Latest;
+use super::latest::{Coming, Latest};
 use crate::{
     app::App,
     chat::{Invalid, aside::aside},
@@ -37,6 +37,8 @@ use crate::{
 const MOST_BYTES: usize = 4 << 20;
 /// A response that was told this moment may still be on its way to the store: it is looked for once more after this.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
+/// How often, while this worker is still sealing some.
+const MOST_LOOKS: usize = 50;
 /// How long the store is waited for where nobody else can say what was said before: without it the request has to fail.
 const NEEDED: Duration = Duration::from_secs(2);
 /// Most items of an input that refers to others: each is looked for.
@@ -306,16 +308,25 @@ struct Output<'a> {
 /// What is kept under an id, for this caller.
 async fn find(app: &App, owner: &str, id: &str) -> Result<Option<Vec<u8>>, ApiError> {
     let key = key(owner, id);
-    let known = app.responses.find(&key);
+    let mut known = app.responses.find(&key);
     let store = if known.is_some() {
         app.store.clone()
     } else {
         app.store.waiting(NEEDED)
     };
     let mut found = store.get(Space::Responses, &key).await;
-    if known.is_none() && matches!(found, Ok(None)) {
+    for _ in 0..MOST_LOOKS {
+        if known.is_some() || !matches!(found, Ok(None)) {
+            break;
+        }
         sleep(ON_ITS_WAY).await;
+        // Asked before the look: what was being sealed then is known now.
+        let is_sealing = app.responses.is_sealing();
+        known = app.responses.find(&key);
         found = store.get(Space::Responses, &key).await;
+        if !is_sealing {
+            break;
+        }
     }
     let open = |value: &[u8]| app.vault.open(Space::Responses, &key, value);
     match (found, known) {
@@ -377,6 +388,8 @@ impl Keeper {
     /// Keeps the response, told as JSON, and each of its items for those who refer to it; nobody waits for it.
     pub(super) fn keep(self, id: &str, response: String) {
         let id = id.to_owned();
+        // From now on, not from when the task begins: whoever hears the response may refer to it at once.
+        let coming = Coming::new(&self.latest);
         actix_web::rt::spawn(async move {
             let Self {
                 latest,
@@ -412,6 +425,7 @@ impl Keeper {
                 latest.keep(&key, value, false, life);
                 keys.push(key);
             }
+            drop(coming);
             for key in keys {
                 latest.store(&store, key, ends_ms).await;
             }
