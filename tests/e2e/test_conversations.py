@@ -555,6 +555,7 @@ def test_what_a_killed_worker_leaves(wrecks, at):
     wreck.waiting.join()
     assert wreck.free and wreck.free < 33, (wreck.free, wreck.refusals)
     for service, chat in wreck.amid.items():
-        [deletion] = wait_until(lambda: wreck.deleted(service, chat), 10)  # noqa: B023
+        # Held for 30 s from the last word of its worker, then swept.
+        [deletion] = wait_until(lambda: wreck.deleted(service, chat), 60)  # noqa: B023
         [asked, *_] = [call for call in wreck.cluster.simulators[service].log() if call["step"] == "ask" and chat.word in call["prompt"]]
         assert deletion["at_ms"] - asked["at_ms"] < 40_000
