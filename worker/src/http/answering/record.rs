@@ -7,7 +7,10 @@ use prometheus::IntGauge;
 use super::Admission;
 use crate::{
     chat::Usage,
-    http::{auth::Principal, error::ApiError},
+    http::{
+        auth::Principal,
+        error::{ApiError, plain},
+    },
     metrics::METRICS,
     providers::Served,
     store::{UsageLine, now_ms},
@@ -49,11 +52,7 @@ impl Record {
         is_stream: bool,
     ) -> Self {
         // A log line is no place for whatever a client sends as a model.
-        let model = model
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(100)
-            .collect();
+        let model = plain(model, 100);
         Self {
             name,
             request_id,

@@ -201,14 +201,15 @@ impl From<ProviderError> for ApiError {
     }
 }
 
+/// What a client has sent, as it may stand in an error or a log line: so many characters at most, none that controls a terminal.
+pub(in crate::http) fn plain(text: &str, most: usize) -> String {
+    let shown = text.chars().filter(|c| !c.is_control());
+    shown.take(most).collect()
+}
+
 /// What an extractor complains of: 400, in few words, as its own may repeat whatever was sent.
 pub(super) fn in_openais_form(error: &impl fmt::Display, what: &str) -> ApiError {
-    let words: String = error
-        .to_string()
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(150)
-        .collect();
+    let words = plain(&error.to_string(), 150);
     ApiError::bad_request(format!("{what}: {words}."))
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actix_web::http::StatusCode;
 
-use super::ApiError;
+use super::{ApiError, plain};
 use crate::{
     chat::{Kind, ProviderError, media::Makes},
     keys::{Counted, Denied},
@@ -40,25 +40,35 @@ impl ApiError {
         }
     }
 
-    /// 404: nobody knows the model.
-    pub fn model_not_found(id: &str) -> Self {
-        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
-        let message =
-            format!("The model '{id}' does not exist here; GET /v1/models lists the models.");
+    /// Where the model that was asked for is to blame.
+    fn of_model(
+        status: StatusCode,
+        kind: &'static str,
+        code: &str,
+        message: impl Into<String>,
+    ) -> Self {
         Self {
             param: Some("model".to_owned()),
-            ..Self::new(
-                StatusCode::NOT_FOUND,
-                "invalid_request_error",
-                "model_not_found",
-                message,
-            )
+            ..Self::new(status, kind, code, message)
         }
+    }
+
+    /// 404: nobody knows the model.
+    pub fn model_not_found(id: &str) -> Self {
+        let id = plain(id, 100);
+        let message =
+            format!("The model '{id}' does not exist here; GET /v1/models lists the models.");
+        Self::of_model(
+            StatusCode::NOT_FOUND,
+            "invalid_request_error",
+            "model_not_found",
+            message,
+        )
     }
 
     /// 404: this response is not kept, or not for this caller.
     pub fn response_not_found(id: &str) -> Self {
-        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let id = plain(id, 100);
         let message = format!(
             "Response with id '{id}' not found: it was not kept, or no longer, or is not yours."
         );
@@ -96,7 +106,7 @@ impl ApiError {
 
     /// 400: a model that is there, and makes nothing of the kind.
     pub fn unable(what: Makes, id: &str) -> Self {
-        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let id = plain(id, 100);
         let what = match what {
             Makes::Text => "answers no chats",
             Makes::Image => "makes no pictures",
@@ -106,15 +116,12 @@ impl ApiError {
         let message = format!(
             "The model '{id}' {what}; GET /v1/models says what each model can be asked at (hive.endpoints)."
         );
-        Self {
-            param: Some("model".to_owned()),
-            ..Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request_error",
-                "model_not_supported",
-                message,
-            )
-        }
+        Self::of_model(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "model_not_supported",
+            message,
+        )
     }
 
     /// 413: the body is larger than `MAX_BODY_BYTES`.
@@ -129,7 +136,7 @@ impl ApiError {
 
     /// 415: the body is packed in a way that is not understood.
     pub fn unsupported_encoding(name: &str) -> Self {
-        let name: String = name.chars().filter(|c| !c.is_control()).take(40).collect();
+        let name = plain(name, 40);
         let message = format!(
             "The content encoding '{name}' is not supported; send the body plain or in gzip, deflate, br or zstd."
         );
@@ -143,32 +150,26 @@ impl ApiError {
 
     /// 400: a request that says no model, where one is needed.
     pub fn model_missing() -> Self {
-        Self {
-            param: Some("model".to_owned()),
-            ..Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request_error",
-                "missing_required_parameter",
-                "You must provide a model; GET /v1/models lists the models.",
-            )
-        }
+        Self::of_model(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "missing_required_parameter",
+            "You must provide a model; GET /v1/models lists the models.",
+        )
     }
 
     /// 400: a model that is there, and is no API's that could do this (`does`: "makes embeddings").
     pub fn no_lane(does: &str, id: &str) -> Self {
-        let id: String = id.chars().filter(|c| !c.is_control()).take(100).collect();
+        let id = plain(id, 100);
         let message = format!(
             "The model '{id}' is none that {does}: only models of an API (OPENAI_COMPAT_n_MODELS) do that here."
         );
-        Self {
-            param: Some("model".to_owned()),
-            ..Self::new(
-                StatusCode::BAD_REQUEST,
-                "invalid_request_error",
-                "model_not_supported",
-                message,
-            )
-        }
+        Self::of_model(
+            StatusCode::BAD_REQUEST,
+            "invalid_request_error",
+            "model_not_supported",
+            message,
+        )
     }
 
     /// 404: an id that is none of this caller's videos. Whether it is somebody else's, was changed or made up, nobody is told.
@@ -264,23 +265,16 @@ impl ApiError {
 
     /// 403: a model that the caller's key may not use.
     pub fn model_not_allowed(model: &str) -> Self {
-        let model: String = model
-            .chars()
-            .filter(|c| !c.is_control())
-            .take(100)
-            .collect();
+        let model = plain(model, 100);
         let message = format!(
             "This key may not use the model '{model}'; GET /v1/models lists those that it may use."
         );
-        Self {
-            param: Some("model".to_owned()),
-            ..Self::new(
-                StatusCode::FORBIDDEN,
-                "permission_error",
-                "model_not_allowed",
-                message,
-            )
-        }
+        Self::of_model(
+            StatusCode::FORBIDDEN,
+            "permission_error",
+            "model_not_allowed",
+            message,
+        )
     }
 
     /// 404: no such thing of the owner's.
