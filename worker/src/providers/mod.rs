@@ -50,7 +50,7 @@ pub use run::{Listener, Run};
 pub use turn::{Held, Messenger, Turn};
 
 use crate::{
-    accounts::{Accounts, Quota},
+    accounts::{Accounts, Choice, Known, Pool, Quota},
     chat::{
         ChatRequest, Dialect, Field, ProviderError, Support, emulate::plan::OwnTools, media::Makes,
     },
@@ -177,16 +177,11 @@ pub trait Provider: fmt::Debug + Send + Sync {
         Continues::No
     }
 
-    /// Has a conversation deleted that nobody goes on with any more: leases its account, which the turn knows, and registers
-    /// the deletion with [`Turn::opened`], as [`Provider::chat`] does.
+    /// Has a conversation deleted that nobody goes on with any more.
     ///
     /// # Errors
     /// Why the account cannot be had.
-    fn abandon<'a>(
-        &'a self,
-        _thread: &'a Thread,
-        _turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
+    fn abandon<'a>(&'a self, _thread: &'a Thread, _turn: &'a mut Turn) -> Abandoning<'a> {
         Box::pin(std::future::ready(Ok(())))
     }
 
@@ -215,6 +210,25 @@ fn checking<'a, P, A: 'a>(
     Some(Box::pin(async move {
         who_am_i(provider, &account, &messenger).await
     }))
+}
+
+/// What comes of [`Provider::abandon`].
+pub type Abandoning<'a> = LocalBoxFuture<'a, Result<(), ProviderError>>;
+
+/// [`Provider::abandon`]: leases the conversation's account, which the turn knows, and leaves to the turn's clean-up what
+/// `deletion` makes of it.
+fn abandoning<'a, C: Known + PartialEq>(
+    pool: &'a Pool<C>,
+    thread: &'a Thread,
+    turn: &'a mut Turn,
+    deletion: impl AsyncFnOnce(&Turn, &C) -> Result<Option<Errand>, ProviderError> + 'a,
+) -> Abandoning<'a> {
+    Box::pin(async move {
+        let account = turn.lease(pool, Choice::Any(turn.caller)).await?;
+        let deletion = deletion(turn, &account).await?;
+        turn.opened(&thread.id, deletion);
+        Ok(())
+    })
 }
 
 /// A provider's constructor: reads its own variables, adds what is wrong to `problems`. A provider without an

@@ -38,7 +38,7 @@ use self::{
     refusal::Refusal,
     wire::{Aside, Caller, Question},
 };
-use super::{Checking, Messenger, Model, Provider, Turn, checking};
+use super::{Abandoning, Checking, Messenger, Model, Provider, Turn, abandoning, checking};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
@@ -131,22 +131,15 @@ impl Provider for DeepSeek {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-            let token = login::token(&self.identity, turn, &account, self.checks_device).await?;
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
+            let token = login::token(&self.identity, turn, account, self.checks_device).await?;
             let caller = Caller {
                 identity: &self.identity,
                 token: &token.secret,
                 device_id: &account.device_id,
             };
-            let deletion = wire::delete_session(caller, &thread.id).into();
-            turn.opened(&thread.id, Some(deletion));
-            Ok(())
+            Ok(Some(wire::delete_session(caller, &thread.id).into()))
         })
     }
 

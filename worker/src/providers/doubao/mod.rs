@@ -36,7 +36,7 @@ use self::{
     upload::Store,
     wire::{Caller, File, Place, Question},
 };
-use super::{Errand, Images, Model, Provider, Turn};
+use super::{Abandoning, Errand, Images, Model, Provider, Turn, abandoning};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Role, Support, fields},
@@ -156,15 +156,9 @@ impl Provider for Doubao {
         }
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-            self.opened(turn, &account, &thread.id);
-            Ok(())
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
+            Ok(self.deletion(turn, account, &thread.id))
         })
     }
 
@@ -354,15 +348,17 @@ impl Doubao {
     }
 
     fn opened(&self, turn: &mut Turn, account: &Account, id: &str) {
-        let deletes = self.deletes_conversations;
-        let deletion = deletes.then(|| self.deletion(turn, account, id));
+        let deletion = self.deletion(turn, account, id);
         turn.opened(id, deletion);
     }
 
-    fn deletion(&self, turn: &Turn, account: &Account, id: &str) -> Errand {
-        let delete = wire::delete(self.caller(turn, account), id, turn.uuid());
-        let older = wire::delete_older(self.caller(turn, account), id);
-        Errand::from(delete).or(wire::is_deleted, older)
+    /// The deletion of a conversation; `None` where the settings leave it.
+    fn deletion(&self, turn: &Turn, account: &Account, id: &str) -> Option<Errand> {
+        self.deletes_conversations.then(|| {
+            let delete = wire::delete(self.caller(turn, account), id, turn.uuid());
+            let older = wire::delete_older(self.caller(turn, account), id);
+            Errand::from(delete).or(wire::is_deleted, older)
+        })
     }
 
     /// How long the service may be silent now: what it says itself, and no longer than the owner lets any service.

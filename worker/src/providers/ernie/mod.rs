@@ -28,7 +28,7 @@ use self::{
     stream::Decoder,
     wire::{Caller, Form, Question},
 };
-use super::{Errand, Model, Provider, Turn};
+use super::{Abandoning, Errand, Model, Provider, Turn, abandoning};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, ProviderError, Support, fields},
@@ -108,15 +108,9 @@ impl Provider for Ernie {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-            turn.opened(&thread.id, Some(self.deletion(&account, &thread.id)));
-            Ok(())
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |_, account| {
+            Ok(Some(self.deletion(account, &thread.id)))
         })
     }
 

@@ -34,7 +34,7 @@ use self::{
     transport::{Stream, Transport},
     wire::{Caller, Hosts, Question},
 };
-use super::{Checking, Errand, Messenger, Model, Provider, Turn, checking};
+use super::{Abandoning, Checking, Errand, Messenger, Model, Provider, Turn, abandoning, checking};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pace, Pool, rotating::HalfOpen},
     chat::{ChatRequest, Effort, Field, Kind, ProviderError, Support, fields},
@@ -224,17 +224,11 @@ impl Provider for Kimi {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
             let (messenger, now) = (turn.messenger(), turn.unix_ms() / 1000);
-            let access = session::access(&account, &messenger, &self.hosts, now).await?;
-            turn.opened(&thread.id, self.errand(&account, &access, &thread.id));
-            Ok(())
+            let access = session::access(account, &messenger, &self.hosts, now).await?;
+            Ok(self.errand(account, &access, &thread.id))
         })
     }
 

@@ -39,7 +39,7 @@ use self::{
     site::{Generation, Site},
     standing::Ask,
 };
-use super::{Checking, Errand, Messenger, Model, Provider, Turn, checking};
+use super::{Abandoning, Checking, Errand, Messenger, Model, Provider, Turn, abandoning, checking};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
@@ -188,18 +188,12 @@ impl Provider for MiniMax {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
             let renewal = account.renewal(turn.messenger(), &self.site);
             let access = account.tokens.current(renewal).await?;
-            let removal = self.removal(thread, turn, &account, &access).await;
-            turn.opened(&thread.id, removal.map_err(|refusal| refusal.error)?);
-            Ok(())
+            let removal = self.removal(thread, turn, account, &access).await;
+            removal.map_err(|refusal| refusal.error)
         })
     }
 

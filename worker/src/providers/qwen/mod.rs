@@ -26,7 +26,7 @@ use self::{
     generation::{Failure, Generation, Memory, Protocol},
     route::{AccountMap, Policy},
 };
-use super::{Model, Provider, Turn};
+use super::{Abandoning, Model, Provider, Turn, abandoning};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{
@@ -152,19 +152,12 @@ impl Provider for Qwen {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-            let deletion = match Self::remembered(thread).0 {
-                Generation::Chat2 => chat2::deletion(&self.chat2, &account, &thread.id),
-                Generation::Dialog => self.dialog.deletion(&account, &thread.id),
-            };
-            turn.opened(&thread.id, deletion);
-            Ok(())
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |_, account| {
+            Ok(match Self::remembered(thread).0 {
+                Generation::Chat2 => chat2::deletion(&self.chat2, account, &thread.id),
+                Generation::Dialog => self.dialog.deletion(account, &thread.id),
+            })
         })
     }
 

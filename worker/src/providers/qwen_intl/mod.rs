@@ -42,7 +42,9 @@ use self::{
     upload::File,
     wire::Api,
 };
-use super::{Checking, Images, Messenger, Model, Provider, Turn, Videos, checking};
+use super::{
+    Abandoning, Checking, Images, Messenger, Model, Provider, Turn, Videos, abandoning, checking,
+};
 use crate::{
     accounts::{Accounts, Choice, Kept, Pace, Patience, Pool},
     chat::{
@@ -186,19 +188,10 @@ impl Provider for QwenIntl {
         }
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
-            let access = login::token(&self.site, turn, &account).await?;
-            turn.opened(
-                &thread.id,
-                Some(self.deletion(&account, &access, &thread.id)),
-            );
-            Ok(())
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
+            let access = login::token(&self.site, turn, account).await?;
+            Ok(Some(self.deletion(account, &access, &thread.id)))
         })
     }
 

@@ -31,7 +31,10 @@ use self::{
     windows::Windows,
     wire::{Caller, Created, Question},
 };
-use super::{Checking, Errand, Held, Images, Messenger, Model, Provider, Turn, checking};
+use super::{
+    Abandoning, Checking, Errand, Held, Images, Messenger, Model, Provider, Turn, abandoning,
+    checking,
+};
 use crate::{
     accounts::{Accounts, Choice, Pace, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
@@ -131,20 +134,14 @@ impl Provider for Xinghuo {
         Continues::Linear
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |_, account| {
             let caller = Caller {
                 base_url: &self.base_url,
-                account: &account,
+                account,
                 form: remembered(thread),
             };
-            opened(turn, caller, &thread.id);
-            Ok(())
+            Ok(Some(deletion(caller, &thread.id)))
         })
     }
 
@@ -311,19 +308,22 @@ impl Xinghuo {
 
 /// The turn is in this window, which is deleted after it.
 fn opened(turn: &mut Turn, caller: Caller<'_>, chat_id: &str) {
+    turn.opened(chat_id, Some(deletion(caller, chat_id)));
+    turn.remembers(match caller.form {
+        Form::Classic => CLASSIC,
+        Form::Spark => "spark",
+    });
+}
+
+fn deletion(caller: Caller<'_>, chat_id: &str) -> Errand {
     let delete = wire::delete(caller, chat_id);
-    let deletion = match caller.form {
+    match caller.form {
         Form::Classic => Errand::from(delete),
         // The newer call first; the old one's path may be gone (section 8).
         Form::Spark => {
             Errand::from(wire::delete_batch(caller, chat_id)).or(wire::is_deleted, delete)
         }
-    };
-    turn.opened(chat_id, Some(deletion));
-    turn.remembers(match caller.form {
-        Form::Classic => CLASSIC,
-        Form::Spark => "spark",
-    });
+    }
 }
 
 /// The form that a window was asked in.

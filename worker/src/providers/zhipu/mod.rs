@@ -38,7 +38,10 @@ use self::{
     stream::Decoder,
     wire::{Caller, Question, Site},
 };
-use super::{Checking, Errand, Images, Messenger, Model, Provider, Turn, Videos, checking};
+use super::{
+    Abandoning, Checking, Errand, Images, Messenger, Model, Provider, Turn, Videos, abandoning,
+    checking,
+};
 use crate::{
     accounts::{Accounts, Choice, Kept, Lease, Pace, Patience, Pool},
     chat::{ChatRequest, Field, Kind, ProviderError, Support, fields},
@@ -186,19 +189,12 @@ impl Provider for Zhipu {
         }
     }
 
-    fn abandon<'a>(
-        &'a self,
-        thread: &'a Thread,
-        turn: &'a mut Turn,
-    ) -> LocalBoxFuture<'a, Result<(), ProviderError>> {
-        Box::pin(async move {
-            let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
+    fn abandon<'a>(&'a self, thread: &'a Thread, turn: &'a mut Turn) -> Abandoning<'a> {
+        abandoning(&self.accounts, thread, turn, async |turn, account| {
             let renewal = account.renewal(turn.messenger(), &self.site);
             let access = account.tokens.current(renewal).await?;
             let assistant_id = thread.more.as_deref().unwrap_or_default();
-            let deletion = self.deletion(&account, &access, assistant_id, &thread.id);
-            turn.opened(&thread.id, deletion);
-            Ok(())
+            Ok(self.deletion(account, &access, assistant_id, &thread.id))
         })
     }
 
