@@ -79,6 +79,12 @@ fn document() -> Value {
     };
     let media = media::paths(errors);
     let probe = |summary: &str, ok: &str| json!({"get": {"tags": ["operation"], "summary": summary, "security": [], "responses": {"200": {"description": ok}}}});
+    let response = json!({"name": "id", "in": "path", "required": true, "schema": {"type": "string"},
+        "description": "As POST /v1/responses gave it to this key; any other one is a 404"});
+    let kept = |ok: &str| {
+        json!({"200": {"description": ok, "content": {"application/json": {"schema": {"type": "object"}}}},
+        "401": error("The gateway's key is missing or wrong"), "404": error("No such response is kept for this key"), "503": error("The store does not answer")})
+    };
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -122,13 +128,27 @@ fn document() -> Value {
             }},
             "/v1/responses": {"post": {
                 "tags": ["chat"], "summary": "Create a response",
-                "description": "For Codex and the newer SDKs: `input` as a text or as items, tools of all types (what cannot be offered is named in `X-Hive-Ignored`, never refused), thinking as a summary where `reasoning.summary` asks for one. With `stream: true` the answer is events from `response.created` to `response.completed`, `response.incomplete` or `response.failed`, with `keepalive` in silences. Nothing is kept: `previous_response_id`, `conversation`, `prompt`, `background` and items of type `item_reference` are 400 `unsupported_parameter`, and `GET /v1/responses/{id}` is 404.",
+                "description": "For Codex and the newer SDKs: `input` as a text or as items, tools of all types (what cannot be offered is named in `X-Hive-Ignored`, never refused), thinking as a summary where `reasoning.summary` asks for one. With `stream: true` the answer is events from `response.created` to `response.completed`, `response.incomplete` or `response.failed`, with `keepalive` in silences. A response is kept for `RESPONSES_TTL` (an hour), unless `store` is false: `previous_response_id` goes on from it, and an `item_reference` stands for an item of it; with one that is not kept the request is 400. `conversation`, `prompt` and `background` are 400 `unsupported_parameter`.",
                 "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["model", "input"], "properties": {
                     "model": {"type": "string"}, "input": {"type": ["string", "array"]}, "instructions": {"type": ["string", "null"]}, "stream": {"type": "boolean"},
                     "tools": {"type": "array", "items": {"type": "object"}}, "tool_choice": {}, "reasoning": {"type": "object"}, "text": {"type": "object"}, "max_output_tokens": {"type": "integer"}}},
                     "example": {"model": "qwen3-max", "stream": true, "input": "你好"}}}},
                 "responses": errors(json!({"200": {"description": "The response, or the stream of its events", "content": {
                     "application/json": {"schema": {"type": "object"}}, "text/event-stream": {"schema": {"type": "string"}}}}})),
+            }},
+            "/v1/responses/{id}": {
+                "get": {"tags": ["chat"], "summary": "A response that is kept", "parameters": [response],
+                    "responses": kept("The response")},
+                "delete": {"tags": ["chat"], "summary": "Forget a response", "parameters": [response],
+                    "responses": kept("It is forgotten")},
+            },
+            "/v1/responses/{id}/input_items": {"get": {
+                "tags": ["chat"], "summary": "What a response answers, a page at a time",
+                "parameters": [response,
+                    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20}},
+                    {"name": "order", "in": "query", "schema": {"enum": ["desc", "asc"]}},
+                    {"name": "after", "in": "query", "schema": {"type": "string"}, "description": "The last id of the page before"}],
+                "responses": kept("The page: `data`, `first_id`, `last_id`, `has_more`"),
             }},
             "/v1/models": {"get": {
                 "tags": ["models"], "summary": "List the models",

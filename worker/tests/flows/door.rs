@@ -313,6 +313,7 @@ async fn h11_probes_answer() {
     );
     let description = hive.get("/openapi.json").await.json();
     assert!(description["paths"]["/v1/chat/completions"]["post"].is_object());
+    assert!(description["paths"]["/v1/responses/{id}"]["delete"].is_object());
     let words = description["info"]["description"].as_str().unwrap();
     let line = words.lines().find(|line| line.starts_with("| qwen |"));
     assert!(

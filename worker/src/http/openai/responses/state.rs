@@ -37,7 +37,7 @@ use crate::{
 const MOST_BYTES: usize = 4 << 20;
 /// A response that was told this moment may still be on its way to the store: it is looked for once more after this.
 const ON_ITS_WAY: Duration = Duration::from_millis(20);
-/// How often, while this worker is still sealing some.
+/// How often it is looked for while this worker is still sealing some.
 const MOST_LOOKS: usize = 50;
 /// How long the store is waited for where nobody else can say what was said before: without it the request has to fail.
 const NEEDED: Duration = Duration::from_secs(2);
@@ -308,44 +308,56 @@ struct Output<'a> {
 /// What is kept under an id, for this caller.
 async fn find(app: &App, owner: &str, id: &str) -> Result<Option<Vec<u8>>, ApiError> {
     let key = key(owner, id);
-    let mut known = app.responses.find(&key);
-    let store = if known.is_some() {
-        app.store.clone()
-    } else {
-        app.store.waiting(NEEDED)
-    };
-    let mut found = store.get(Space::Responses, &key).await;
-    for _ in 0..MOST_LOOKS {
-        if known.is_some() || !matches!(found, Ok(None)) {
-            break;
-        }
-        sleep(ON_ITS_WAY).await;
-        // Asked before the look: what was being sealed then is known now.
+    for at in 0..MOST_LOOKS {
+        // Asked before the look: what is being sealed now is known at the next one.
         let is_sealing = app.responses.is_sealing();
-        known = app.responses.find(&key);
-        found = store.get(Space::Responses, &key).await;
-        if !is_sealing {
-            break;
+        match look(app, &key).await? {
+            Look::Found(kept) => return Ok(Some(kept)),
+            Look::Gone => return Ok(None),
+            // Twice, since another worker's may be on its way to the store.
+            Look::Unknown if at > 0 && !is_sealing => return Ok(None),
+            Look::Unknown => sleep(ON_ITS_WAY).await,
         }
     }
-    let open = |value: &[u8]| app.vault.open(Space::Responses, &key, value);
-    match (found, known) {
-        (Ok(Some(entry)), known) => {
-            let opened = open(&entry.value);
-            if known.is_none() && opened.is_some() {
-                let life = app.settings.http.responses_ttl;
-                app.responses.keep(&key, entry.value, true, life);
-            }
-            Ok(opened)
-        }
+    Ok(None)
+}
+
+/// What a look for something kept comes to.
+enum Look {
+    Found(Vec<u8>),
+    /// It was there, and has been forgotten or cannot be read.
+    Gone,
+    /// Neither this worker nor the store knows of it yet.
+    Unknown,
+}
+
+async fn look(app: &App, key: &str) -> Result<Look, ApiError> {
+    let open = |sealed: &[u8]| app.vault.open(Space::Responses, key, sealed);
+    let known = app.responses.find(key);
+    let store = match known {
+        Some(_) => app.store.clone(),
+        None => app.store.waiting(NEEDED),
+    };
+    let opened = match (store.get(Space::Responses, key).await, known) {
         // It was stored, and somebody has forgotten it.
-        (Ok(None), Some(known)) if known.is_stored.load(Ordering::Relaxed) => Ok(None),
-        (_, Some(known)) => Ok(open(&known.value)),
-        (Ok(None), None) => Ok(None),
-        (Err(_), None) => Err(ApiError::not_ready(
-            "the store of responses does not answer; try again later",
-        )),
-    }
+        (Ok(None), Some(known)) if known.is_stored.load(Ordering::Relaxed) => None,
+        (_, Some(known)) => open(&known.value),
+        (Ok(Some(entry)), None) => {
+            let opened = open(&entry.value);
+            if opened.is_some() {
+                let life = app.settings.http.responses_ttl;
+                app.responses.keep(key, entry.value, true, life);
+            }
+            opened
+        }
+        (Ok(None), None) => return Ok(Look::Unknown),
+        (Err(_), None) => {
+            return Err(ApiError::not_ready(
+                "the store of responses does not answer; try again later",
+            ));
+        }
+    };
+    Ok(opened.map_or(Look::Gone, Look::Found))
 }
 
 /// Of caller and id; neither can be read from it.

@@ -25,7 +25,7 @@ pub(super) enum Item {
     Thought,
     /// Of a type that has no effect.
     Dropped(Text),
-    /// Of a type that needs a memory of earlier responses.
+    /// Of a type that nothing can be made of here: why, and what to send in its place.
     Refused(&'static str),
 }
 
@@ -129,8 +129,13 @@ impl Members<'_> {
                 Item::Result(self.result(output)?, Vec::new())
             }
             "reasoning" => Item::Thought,
-            "item_reference" => Item::Refused("item_reference"),
-            "compaction_trigger" => Item::Refused("compaction_trigger"),
+            // One that could be looked up stands here no more (`state`).
+            "item_reference" => Item::Refused(
+                "There is no item here that this 'item_reference' could stand for: send the item itself.",
+            ),
+            "compaction_trigger" => Item::Refused(
+                "This gateway compacts no conversation, so it takes no 'compaction_trigger': ask the model for a summary, and go on from that.",
+            ),
             _ => Item::Dropped(kind),
         })
     }

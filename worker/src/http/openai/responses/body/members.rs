@@ -265,15 +265,16 @@ impl Body<'_> {
         })
     }
 
-    /// The gateway keeps nothing that was said: what continues an earlier response is told so, in the code that clients
-    /// fall back on the whole history after.
+    /// What asks for a memory that is not there is told so, in the code that clients fall back on the whole history after. A
+    /// response that is kept has been put in the place of its id before (`state`); at the doors of other dialects, or with
+    /// `RESPONSES_TTL=0`, there is none.
     fn needs_no_memory(&self) -> Result<(), Invalid> {
         let is_set = |raw: Option<&RawValue>| raw.is_some();
         for (param, is_asked_for, why) in [
             (
                 "previous_response_id",
                 is_set(self.previous_response_id),
-                "This gateway keeps no responses: send the whole conversation in 'input'.",
+                "There is no response here to go on from: send the whole conversation in 'input'.",
             ),
             (
                 "conversation",

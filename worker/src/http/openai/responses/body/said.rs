@@ -38,13 +38,10 @@ impl Said {
                 Item::Tools(tools) => kit.take(tools, Source::History)?,
                 Item::Thought => {}
                 Item::Dropped(kind) => kit.ignore("input", &kind),
-                Item::Refused(kind) => {
-                    let message = format!(
-                        "This gateway keeps no responses, and takes no item of type '{kind}': send what it stands for."
-                    );
+                Item::Refused(why) => {
                     return Err(Invalid {
                         code: Some("unsupported_parameter"),
-                        ..Invalid::field(&format!("input[{at}]"), message)
+                        ..Invalid::field(&format!("input[{at}]"), why)
                     });
                 }
             }

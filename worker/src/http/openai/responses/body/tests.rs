@@ -106,16 +106,24 @@ fn what_needs_a_memory_is_told_so() {
             (Some(param.to_owned()), code)
         );
     }
-    for item in [
-        json!({"type": "item_reference", "id": "msg_1"}),
-        json!({"id": "msg_1"}),
-        json!({"type": "compaction_trigger"}),
+    for (item, instead) in [
+        (
+            json!({"type": "item_reference", "id": "msg_1"}),
+            "send the item itself",
+        ),
+        (json!({"id": "msg_1"}), "send the item itself"),
+        (
+            json!({"type": "compaction_trigger"}),
+            "ask the model for a summary",
+        ),
     ] {
         let input = json!([{"role": "user", "content": "a"}, item]);
+        let refused = try_read(&json!({"model": "m", "input": input})).unwrap_err();
         assert_eq!(
-            refused(json!({"input": input})),
-            (Some("input[1]".to_owned()), code)
+            (refused.param.as_deref(), refused.code),
+            (Some("input[1]"), code)
         );
+        assert!(refused.message.contains(instead), "{}", refused.message);
     }
     for part in [
         json!({"type": "input_image", "file_id": "f"}),
