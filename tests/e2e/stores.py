@@ -159,6 +159,13 @@ class Server:
     def url(self, port=None):
         return f"redis://:{PASSWORD}@127.0.0.1:{port or self.port}"
 
+    def empty(self):
+        """Takes all that is in it, as its owner may; it goes on answering."""
+        with socket.create_connection(("127.0.0.1", self.port), 10) as connection:
+            connection.sendall(f"AUTH {PASSWORD}\r\nFLUSHALL\r\nQUIT\r\n".encode())
+            said = b"".join(iter(lambda: connection.recv(100), b""))
+        assert said == b"+OK\r\n" * 3, said
+
     def end(self):
         self.child.terminate()
         self.child.wait(10)

@@ -142,6 +142,51 @@ def test_a_slow_server_is_waited_for_once_a_request_and_one_that_lost_all_is_fil
         assert len(gone) <= 2, gone
 
 
+def test_a_server_that_is_emptied_while_it_answers(pack, server, play):
+    """No connection breaks, so that nothing is seen of it but that it has lost what was in it."""
+    simulators = play("openai", "kimi")
+    token = simulators.settings.pop("KIMI_TOKEN")
+
+    def start(number):
+        return pack.start(number, STORE_URL=server.url(), **simulators.settings)
+
+    def added(url):
+        return [account["id"] for account in httpx.get(f"{url}/v1/accounts", headers=headers()).json()["data"] if account["provider"] == "kimi"]
+
+    async def run():
+        urls = await asyncio.to_thread(start, 2)
+        key = await asyncio.to_thread(make_key, urls[0], name="ann", limits={"requests_per_minute": 1_000_000})
+        for url in urls:
+            await asyncio.to_thread(introduce, url, key["key"])
+        answer = httpx.post(f"{urls[0]}/v1/accounts", headers=headers(), json={"provider": "kimi", "credential": token}, timeout=60)
+        assert answer.status_code == 201, answer.text
+        account = [answer.json()["id"]]
+        await asyncio.to_thread(wait_until, lambda: [added(url) for url in urls] == [account, account], 20)
+        async with Callers(urls, key["key"]) as callers:
+            # At several moments of the rhythms in which it is asked.
+            for pause in (1.3, 7.7, 6.1, 8.4):
+                await asyncio.sleep(pause)
+                await asyncio.to_thread(server.empty)
+                end = time.monotonic() + 5
+                while time.monotonic() < end:
+                    assert [await asyncio.to_thread(added, url) for url in urls] == [account, account]
+            await asyncio.sleep(3)
+        assert set(callers.statuses) == {200}, callers.wrong[:3]
+        # It is all there again for whoever comes.
+        [late] = await asyncio.to_thread(start, 1)
+        await asyncio.to_thread(introduce, late, key["key"])
+        await asyncio.to_thread(wait_until, lambda: added(late) == account, 20)
+        # Taken back since, the key does not come again.
+        httpx.delete(f"{urls[0]}/v1/keys/{key['id']}", headers=headers(), timeout=30).raise_for_status()
+        for url in [*urls, late]:
+            await asyncio.to_thread(wait_until, lambda: httpx.get(f"{url}/v1/models", headers=headers(key["key"])).status_code == 401, 20)
+
+    asyncio.run(run())
+    for _, _, log in pack.workers[:2]:
+        said = log.read_text()
+        assert said.count("has lost what was in it") == 4 and "the store is gone" not in said, said[-2000:]
+
+
 def test_what_was_used_is_counted_whatever_happens(pack, place, request):
     """Four workers; the store away for a while; one of them killed, the others ended: no more is missing than the killed one's last seconds."""
     urls = pack.start(4, STORE_URL=place)

@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::record::{KeyRecord, PREFIX, digest};
-use crate::store::{Expect, PATIENCE, Put, Space, Store};
+use crate::store::{Expect, Loss, PATIENCE, Put, Space, Store};
 
 /// How long what was read counts. So long does a key that was taken back still open at other workers.
 /// Short, as it is the time in which a withdrawn key still opens; long enough that a busy key costs one look.
@@ -106,15 +106,18 @@ impl Keyring {
         // Beside what else its request may wait for the store: only the first one with a key waits here, and what it may use
         // is to be counted all the same.
         let store = self.store.waiting(PATIENCE);
-        // Before it is asked: by our clock it must not have been seen after the store answered last.
-        let seen = Instant::now();
+        // Before it is asked: by our clock it must not have been seen after the store was found to be another one.
+        let asked = Instant::now();
         let entry = store.get(Space::Keys, &digest).await.ok()?;
         // What cannot be read was written by another version; such a key opens nothing here.
         let record = entry.and_then(|entry| serde_json::from_slice(&entry.value).ok());
         // `Option<Option<_>>`: that there is none is an answer of its own, and is remembered as well.
         let mut record: Option<Arc<KeyRecord>> = record.map(Arc::new);
+        let mut seen = asked;
         if record.is_none() {
-            record = self.put_back(&digest).await?;
+            record = self.put_back(&store, &digest).await?;
+            // There again: gone once more, it was taken back.
+            seen = Instant::now();
         }
         let mut cached = self.cached();
         // All of them: to find the oldest would cost more than to read those again that are in use.
@@ -136,17 +139,21 @@ impl Keyring {
     }
 
     /// A key that the store does not have any more because it has lost everything, put there again as it was known here.
-    /// `None`: the store could not be written to.
-    async fn put_back(&self, digest: &str) -> Option<Option<Arc<KeyRecord>>> {
-        let known = self.store.lost().and_then(|lost| {
-            let cached = self.cached();
-            let known = cached.get(digest)?;
-            let is_of_before = known.seen <= lost && lost < known.seen + PUT_BACK;
-            known.record.clone().filter(|_| is_of_before)
+    /// `None`: the store could not be asked or written to.
+    async fn put_back(&self, store: &Store, digest: &str) -> Option<Option<Arc<KeyRecord>>> {
+        let known = self.cached().get(digest).and_then(|known| {
+            let record = known.record.clone()?;
+            Some((record, known.seen))
         });
-        let Some(record) = known else {
+        let Some((record, seen)) = known else {
             return Some(None);
         };
+        // As of now: that it was taken back is believed of no store but the one that had it.
+        let lost = store.lost_by_now().await.ok()?;
+        let is_lost = |lost: &Loss| seen <= lost.noticed && lost.seen < seen + PUT_BACK;
+        if !lost.as_ref().is_some_and(is_lost) {
+            return Some(None);
+        }
         let put = Put {
             space: Space::Keys,
             key: digest.to_owned(),
@@ -211,6 +218,25 @@ mod tests {
         assert!(taken.await.unwrap());
         assert!(ring.read(digest(&good)).await.unwrap().is_none());
         std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[actix_web::test]
+    async fn a_key_outlives_a_store_that_is_emptied_before_anybody_has_noticed() {
+        let store = Store::in_memory();
+        let good = made(&store).await;
+        let key = digest(&good);
+        let ring = Arc::new(Keyring::new(store.clone()));
+        // Known from the store as it was, and read once more after the store was last looked at.
+        for _ in 0..2 {
+            assert!(ring.read(key.clone()).await.flatten().is_some());
+        }
+        crate::store::empty(&store).await;
+        assert!(ring.read(key.clone()).await.flatten().is_some());
+        assert!(store.get(Space::Keys, &key).await.unwrap().is_some());
+        // Taken back since, it does not come again.
+        let taken = store.remove(Space::Keys, &key, Expect::Anything);
+        assert!(taken.await.unwrap());
+        assert!(ring.read(key).await.unwrap().is_none());
     }
 
     #[actix_web::test]

@@ -10,7 +10,6 @@ use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
 use serde::{Deserialize, Serialize};
@@ -21,7 +20,7 @@ use crate::{
     impossible::OrImpossible as _,
     providers::{Provider, Registry},
     settings::{Problems, Vars},
-    store::{Expect, Put, Space, Store, StoreError, Vault, now_ms},
+    store::{Entry, Expect, Loss, Put, Space, Store, StoreError, Vault, now_ms},
 };
 
 /// Before the fingerprint, among the entries of [`Space::Credentials`].
@@ -90,7 +89,7 @@ pub struct Roster {
     /// Held by whoever tries an account out: another one would take its number, and its place in the provider's pool.
     trial: tokio::sync::Mutex<()>,
     /// The loss of the store after which all of them were put back.
-    put_back: Mutex<Option<Instant>>,
+    put_back: Mutex<Option<Loss>>,
     /// What services said, by fingerprint.
     checks: Mutex<HashMap<String, Check>>,
 }
@@ -246,18 +245,17 @@ impl Roster {
         Ok(self.store.at_leisure().put(put).await?.is_some())
     }
 
-    /// Puts the accounts that were added into a store that has lost them.
-    async fn put_back(&self) -> Result<(), StoreError> {
-        let lost = self.store.lost();
+    /// Puts the accounts that were added into a store that has lost them; whether it had to.
+    async fn put_back(&self, lost: Option<Loss>) -> Result<bool, StoreError> {
         if lost == *lock(&self.put_back) {
-            return Ok(());
+            return Ok(false);
         }
         let added = self.added().clone();
         for (account, added) in &added {
             self.write(account, added).await?;
         }
         *lock(&self.put_back) = lost;
-        Ok(())
+        Ok(true)
     }
 
     /// Removes an account that was added, with what renewals have made of it.
@@ -287,6 +285,27 @@ impl Roster {
         }
     }
 
+    /// The accounts that were added, as they lie in the store.
+    async fn entries(&self) -> Result<BTreeMap<String, Entry>, StoreError> {
+        let store = self.store.at_leisure();
+        let mut entries = BTreeMap::new();
+        let mut after = PREFIX.to_owned();
+        loop {
+            let page = store.list(Space::Credentials, &after, PAGE).await?;
+            let is_last = page.len() < PAGE;
+            for (key, entry) in page {
+                let Some(account) = key.strip_prefix(PREFIX) else {
+                    return Ok(entries);
+                };
+                entries.insert(account.to_owned(), entry);
+                after.clone_from(&key);
+            }
+            if is_last {
+                return Ok(entries);
+            }
+        }
+    }
+
     /// Takes over which accounts other workers have added and removed; whether any did. `seen`: the versions of the last
     /// time.
     ///
@@ -301,34 +320,29 @@ impl Roster {
         let Ok(_alone) = self.trial.try_lock() else {
             return Ok(false);
         };
-        self.put_back().await?;
-        let store = self.store.at_leisure();
-        let (mut there, mut entries) = (BTreeMap::new(), Vec::new());
-        let mut after = PREFIX.to_owned();
-        'pages: loop {
-            let page = store.list(Space::Credentials, &after, PAGE).await?;
-            let is_last = page.len() < PAGE;
-            for (key, entry) in page {
-                let Some(account) = key.strip_prefix(PREFIX) else {
-                    break 'pages;
-                };
-                there.insert(account.to_owned(), entry.version);
-                after.clone_from(&key);
-                entries.push((key, entry));
-            }
-            if is_last {
-                break;
+        self.put_back(self.store.lost()).await?;
+        let mut entries = self.entries().await?;
+        let is_there = |account: &String| entries.contains_key(account);
+        if !self.added().keys().all(is_there) {
+            // Removed, if it is the store that had them.
+            let lost = self.store.at_leisure().lost_by_now().await?;
+            if self.put_back(lost).await? {
+                entries = self.entries().await?;
             }
         }
+        let there: BTreeMap<String, u64> = entries
+            .iter()
+            .map(|(account, entry)| (account.clone(), entry.version))
+            .collect();
         if there == *seen && self.added().len() == there.len() {
             return Ok(false);
         }
         let mut added: BTreeMap<String, Added> = entries
-            .iter()
-            .filter_map(|(key, entry)| {
-                let opened = self.vault.open(Space::Credentials, key, &entry.value)?;
-                let added = serde_json::from_slice(&opened).ok()?;
-                Some((key.strip_prefix(PREFIX)?.to_owned(), added))
+            .into_iter()
+            .filter_map(|(account, entry)| {
+                let key = format!("{PREFIX}{account}");
+                let opened = self.vault.open(Space::Credentials, &key, &entry.value)?;
+                Some((account, serde_json::from_slice(&opened).ok()?))
             })
             .collect();
         part(&mut added);
@@ -371,6 +385,52 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{app::App, settings::Settings};
+
+    fn worker(store: &Store) -> App {
+        let vars = Vars::new([("API_MASTER_KEY", "sk-1")]);
+        let mut problems = Problems::default();
+        let settings = Settings::read(&vars, &mut problems);
+        let registry = Registry::new(&vars, &settings, &mut problems);
+        assert!(problems.errors.is_empty(), "{problems:?}");
+        App::with_store(settings, registry, store.clone())
+    }
+
+    #[actix_web::test]
+    async fn accounts_outlive_a_store_that_is_emptied_before_anybody_has_noticed() {
+        let store = Store::in_memory();
+        let (one, other) = (worker(&store), worker(&store));
+        let (mut seen, mut of_other) = (BTreeMap::new(), BTreeMap::new());
+        let mut providers = one.registry.providers().iter();
+        let kimi = providers.find(|it| it.name() == "kimi").unwrap();
+        let values = BTreeMap::from([("KIMI_TOKEN".to_owned(), "a-token".to_owned())]);
+        let (listed, added) = one.roster.try_out(kimi, values, None).unwrap();
+        let account = listed.fingerprint.as_str();
+        assert!(
+            one.roster
+                .keep(&one.registry, account, added)
+                .await
+                .unwrap()
+        );
+        one.roster.follow(&one.registry, &mut seen).await.unwrap();
+        crate::store::empty(&store).await;
+        assert!(!one.roster.follow(&one.registry, &mut seen).await.unwrap());
+        assert!(one.roster.find(account).is_some());
+        assert!(
+            other
+                .roster
+                .follow(&other.registry, &mut of_other)
+                .await
+                .unwrap()
+        );
+        assert!(other.roster.find(account).is_some());
+        // Removed since, it does not come again.
+        let removed = other.roster.remove(&other.registry, account);
+        removed.await.unwrap();
+        one.roster.follow(&one.registry, &mut seen).await.unwrap();
+        assert!(one.roster.find(account).is_none());
+        assert!(one.roster.entries().await.unwrap().is_empty());
+    }
 
     #[test]
     fn accounts_that_were_added_at_once_have_numbers_of_their_own() {

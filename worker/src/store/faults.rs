@@ -169,6 +169,72 @@ async fn a_server_that_was_gone_is_found_again() {
     wait_until_up(&late).await;
 }
 
+/// It is noticed by itself, and at once by whoever asks; the store answers all the while.
+async fn is_noticed(store: &Store, emptied: impl Fn()) {
+    put(store).await.unwrap();
+    for by_itself in [true, false] {
+        let (before, known) = (Instant::now(), store.lost());
+        emptied();
+        while by_itself && store.lost() == known {
+            assert!(before.elapsed() < Duration::from_secs(10), "not noticed");
+            put(store).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let lost = store.lost_by_now().await.unwrap().unwrap();
+        assert_ne!(Some(lost), known);
+        assert!(before < lost.noticed && lost.seen < lost.noticed);
+        assert!(before < lost.seen + Duration::from_secs(5), "seen long ago");
+        // Once, and not again.
+        tokio::time::sleep(Duration::from_millis(1200)).await;
+        assert_eq!(store.lost_by_now().await.unwrap(), Some(lost));
+    }
+}
+
+#[actix_web::test]
+#[ignore = "needs a Valkey or Redis server: scripts/test installs one"]
+async fn a_server_that_is_emptied_while_it_answers_has_lost_everything() {
+    let server = Server::start();
+    let store = Store::open(server.place()).unwrap();
+    is_noticed(&store, || server.empty()).await;
+}
+
+#[actix_web::test]
+async fn a_file_that_is_emptied_while_it_is_open_has_lost_everything() {
+    let folder = Folder::new();
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    let other = rusqlite::Connection::open(folder.file()).unwrap();
+    is_noticed(&store, || {
+        other.execute("DELETE FROM entries", ()).unwrap();
+    })
+    .await;
+}
+
+#[actix_web::test]
+async fn a_file_that_is_replaced_while_it_is_open_has_lost_everything() {
+    let (folder, other) = (Folder::new(), Folder::new());
+    let store = Store::open(Place::Sqlite(folder.file())).unwrap();
+    put(&store).await.unwrap();
+    let another = Store::open(Place::Sqlite(other.file())).unwrap();
+    put(&another).await.unwrap();
+    drop(another);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    let beside = |folder: &Folder, end: &str| folder.file().with_extension(format!("db{end}"));
+    while beside(&other, "-wal").exists() {
+        assert!(Instant::now() < deadline, "its thread has not ended");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // As whoever restores a file does: what lies beside the old one is a part of that.
+    for end in ["-wal", "-shm"] {
+        fs::remove_file(beside(&folder, end)).unwrap();
+    }
+    fs::rename(other.file(), folder.file()).unwrap();
+    while store.lost().is_none() {
+        assert!(Instant::now() < deadline, "not noticed, though nobody asks");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    wait_until_up(&store).await;
+}
+
 #[test]
 fn an_address_that_is_none_is_refused() {
     let place = Place::Valkey(crate::accounts::Secret::new("redis://[".to_owned()));

@@ -10,7 +10,7 @@
 use std::{
     rc::Rc,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
         mpsc as std_mpsc,
     },
@@ -22,7 +22,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::{
     sync::mpsc,
     task::{LocalSet, spawn_local},
-    time::sleep,
+    time::{MissedTickBehavior, interval},
 };
 use uuid::Uuid;
 
@@ -34,8 +34,8 @@ use super::{
 use crate::metrics::METRICS;
 
 /// Under which key a store has a name of its own.
-const NAME: &str = "store";
-/// How often a store that is gone is looked for.
+pub(super) const NAME: &str = "store";
+/// How often a store that is gone is looked for, and one that is there asked whether it is still the same.
 const LOOK: Duration = Duration::from_secs(1);
 /// Work that may wait. What comes beyond is refused: it would be answered too late anyway.
 pub(super) const MOST_WAITING: usize = 4096;
@@ -46,17 +46,48 @@ pub(super) type Work = Box<dyn FnOnce(Rc<Opened>) -> LocalBoxFuture<'static, Hea
 /// What a piece of work has found out about the store.
 pub(super) type Health = Result<(), StoreError>;
 
-/// Whether the store answers, as all threads see it.
+/// All that a store had is gone: another one stands in its place, or somebody has emptied it. Whatever is not there since was
+/// not taken away by anybody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// When the lost one was last seen.
+    pub seen: Instant,
+    /// When it was missed. What was written or read after `seen` and before this may have been of either.
+    pub noticed: Instant,
+}
+
+/// The store that stands there.
+#[derive(Debug)]
+struct Known {
+    name: Vec<u8>,
+    /// When we got to know it.
+    since: Instant,
+    /// When it was last asked for its name.
+    seen: Instant,
+    /// Of the one before it.
+    lost: Option<Loss>,
+}
+
+/// Whether the store answers, and which one it is, as all threads see it.
 #[derive(Debug, Default)]
 pub(super) struct Up {
+    /// For the log.
+    described: String,
     is: AtomicBool,
     /// Why it is gone, as far as the log has said it: each reason is said once until the store is back.
     said: Mutex<Vec<StoreError>>,
-    /// See [`super::Store::lost`].
-    lost: Mutex<Option<Instant>>,
+    known: Mutex<Option<Known>>,
 }
 
 impl Up {
+    /// Of the store that is looked for there.
+    pub(super) fn of(place: &Place) -> Self {
+        Self {
+            described: place.described(),
+            ..Self::default()
+        }
+    }
+
     /// Whether it is worth asking.
     pub(super) fn is(&self) -> bool {
         // Only a hint: whoever sees an old value asks in vain, or not at all, once.
@@ -64,45 +95,69 @@ impl Up {
     }
 
     /// See [`super::Store::lost`].
-    pub(super) fn lost(&self) -> Option<Instant> {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(super) fn lost(&self) -> Option<Loss> {
+        lock(&self.known).as_ref().and_then(|known| known.lost)
     }
 
-    /// Another store stands in the place of the one that answered last then.
-    fn lose(&self, place: &Place, answered: Instant) {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered);
-        tracing::warn!(
-            store = place.described(),
-            "the store has lost what was in it: keys and added accounts that this worker knows are put back"
-        );
+    /// What the store answered that was asked for its name at `asked`.
+    fn meet(&self, name: Vec<u8>, asked: Instant) {
+        let mut known = lock(&self.known);
+        let seen = match &mut *known {
+            Some(known) if known.name == name => {
+                known.seen = known.seen.max(asked);
+                return;
+            }
+            // Of the store before this one, and heard late.
+            Some(known) if asked < known.since => return,
+            Some(known) => Some(known.seen),
+            None => None,
+        };
+        let since = Instant::now();
+        let lost = seen.map(|seen| Loss {
+            seen,
+            noticed: since,
+        });
+        *known = Some(Known {
+            name,
+            since,
+            seen: asked,
+            lost,
+        });
+        if lost.is_some() {
+            tracing::warn!(
+                store = self.described,
+                "the store has lost what was in it: keys and added accounts that this worker knows are put back"
+            );
+        }
     }
 
     /// As [`Up::set`], without a word.
     fn begin(&self, health: &Health) {
         self.is.store(health.is_ok(), Ordering::Relaxed);
         METRICS.store_up.set(health.is_ok().into());
-        self.said().extend(health.as_ref().err().cloned());
+        lock(&self.said).extend(health.as_ref().err().cloned());
     }
 
-    fn said(&self) -> std::sync::MutexGuard<'_, Vec<StoreError>> {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set(&self, place: &Place, health: &Health) {
+    fn set(&self, health: &Health) {
         let was = self.is.swap(health.is_ok(), Ordering::Relaxed);
         METRICS.store_up.set(health.is_ok().into());
         match health {
             Ok(()) if !was => {
-                self.said().clear();
-                tracing::info!(store = place.described(), "the store answers");
+                lock(&self.said).clear();
+                tracing::info!(store = self.described, "the store answers");
             }
-            Err(error) if !self.said().contains(error) => {
-                self.said().push(error.clone());
-                tracing::warn!(store = place.described(), %error, "the store is gone: what is known here goes on without it");
+            Err(error) if !lock(&self.said).contains(error) => {
+                lock(&self.said).push(error.clone());
+                tracing::warn!(store = self.described, %error, "the store is gone: what is known here goes on without it");
             }
             _ => {}
         }
     }
+}
+
+/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the thread; what the first opening came to is told. The thread ends when nobody can send any more.
@@ -133,14 +188,11 @@ async fn keep(
     tell: std_mpsc::SyncSender<Health>,
 ) {
     let mut first = Opened::open(place).await;
-    let mut known = None;
-    if let Ok(engine) = &first {
-        match try_out(engine).await {
-            Ok(identity) => known = Some(identity),
-            Err(error) => first = Err(error),
-        }
+    if let Ok(engine) = &first
+        && let Err(error) = try_out(engine, up).await
+    {
+        first = Err(error);
     }
-    let mut answered = Instant::now();
     // Told as a copy, since the store itself stays here.
     let health = first.as_ref().map(drop).map_err(Clone::clone);
     // The start has its own words for a store that is not there.
@@ -153,6 +205,9 @@ async fn keep(
     // seem to be there while nothing is open.
     let (found, mut finding) = mpsc::unbounded_channel::<(u64, Health)>();
     let mut opening = 0;
+    let mut looks = interval(LOOK);
+    // A store that was slow to be looked at is not looked at many times at once.
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             next = work.recv() => {
@@ -172,10 +227,7 @@ async fn keep(
                 if of != opening {
                     continue;
                 }
-                up.set(place, &health);
-                if health.is_ok() {
-                    answered = Instant::now();
-                }
+                up.set(&health);
                 // A server's connection finds back by itself; a file that was deleted or damaged is another one and has
                 // to be opened.
                 if health.is_err() && opened.as_ref().is_some_and(|engine| !engine.reconnects()) {
@@ -183,51 +235,67 @@ async fn keep(
                     opening += 1;
                 }
             }
-            // Only while it is down: a store that is used tells its health with every answer.
-            () = sleep(LOOK), if !up.is() => {
+            _ = looks.tick() => {
+                // Beside this loop, as all that is asked of an open store.
+                if let Some(engine) = opened.as_ref().filter(|_| up.is()) {
+                    let (engine, up, found) = (Rc::clone(engine), Arc::clone(up), found.clone());
+                    spawn_local(async move {
+                        let _ = found.send((opening, look(&engine, &up).await));
+                    });
+                    continue;
+                }
                 let engine = match opened.take() {
                     Some(engine) => Ok(engine),
                     None => Opened::open(place).await.map(Rc::new),
                 };
-                let found = match &engine {
-                    Ok(engine) => try_out(engine).await,
+                let health = match &engine {
+                    // Before anybody asks it: what is not there was not taken away.
+                    Ok(engine) => try_out(engine, up).await,
                     Err(error) => Err(error.clone()),
                 };
-                let health = found.as_ref().map(drop).map_err(Clone::clone);
-                if let Ok(identity) = found {
-                    // Before anybody asks it: what is not there was not taken away.
-                    if known.as_ref().is_some_and(|known| *known != identity) {
-                        up.lose(place, answered);
-                    }
-                    known = Some(identity);
-                    answered = Instant::now();
-                }
-                up.set(place, &health);
+                up.set(&health);
                 opened = engine.ok().filter(|engine| health.is_ok() || engine.reconnects());
             }
         }
     }
 }
 
-/// The store's own name, if it can be written to: a full disk, a file that is read-only and a server without memory are read
-/// from as ever, and would come and go with every question.
-async fn try_out(engine: &Opened) -> Result<Vec<u8>, StoreError> {
+/// Whether it can be written to: a full disk, a file that is read-only and a server without memory are read from as ever, and
+/// would come and go with every question. And which store it is.
+async fn try_out(engine: &Opened, up: &Up) -> Health {
     let now = now_ms();
-    let put = |key: &str, value: Vec<u8>, ends_ms, expect| Put {
-        // Found by their keys alone, which nobody else has.
+    let ends = Some(now.saturating_add(MS_A_MINUTE));
+    let trial = put("try", Vec::new(), ends, Expect::Anything);
+    engine.put(&trial, now).await?;
+    look(engine, up).await
+}
+
+/// Looks which store it is, by the name of its own that each has.
+pub(super) async fn look(engine: &Opened, up: &Up) -> Health {
+    let asked = Instant::now();
+    let now = now_ms();
+    let mut found = engine.get(Space::Points, NAME, now).await?;
+    if found.is_none() {
+        let name = Uuid::new_v4().as_bytes().to_vec();
+        let named = put(NAME, name, None, Expect::Absent);
+        // Another worker may have been quicker: its name is read then.
+        engine.put(&named, now).await?;
+        found = engine.get(Space::Points, NAME, now).await?;
+    }
+    if let Some(entry) = found {
+        up.meet(entry.value, asked);
+    }
+    Ok(())
+}
+
+/// An entry that is found by its key alone, which nobody else has.
+fn put(key: &str, value: Vec<u8>, ends_ms: Option<u64>, expect: Expect) -> Put {
+    Put {
         space: Space::Points,
         key: key.to_owned(),
         value,
         ends_ms,
         expect,
         under: None,
-    };
-    let ends = Some(now.saturating_add(MS_A_MINUTE));
-    let trial = put("try", Vec::new(), ends, Expect::Anything);
-    engine.put(&trial, now).await?;
-    let name = Uuid::new_v4().as_bytes().to_vec();
-    let named = put(NAME, name.clone(), None, Expect::Absent);
-    engine.put(&named, now).await?;
-    let found = engine.get(Space::Points, NAME, now).await?;
-    Ok(found.map_or(name, |entry| entry.value))
+    }
 }

@@ -28,6 +28,7 @@ pub use engine::{
     Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep, Usage,
     UsageBatch, UsageKey, UsageLine,
 };
+pub use keeper::Loss;
 use keeper::{Up, Work};
 pub use opened::{Opened, Place};
 pub use sealed::Vault;
@@ -100,7 +101,7 @@ impl Store {
     /// [`StoreError::Newer`] and [`StoreError::Unfit`], which time does not mend; that the thread cannot be started.
     pub fn open(place: Place) -> Result<Self, StoreError> {
         let (work, waiting) = mpsc::channel(keeper::MOST_WAITING);
-        let up = Arc::new(Up::default());
+        let up = Arc::new(Up::of(&place));
         let described = place.described();
         let told = keeper::start(place, Arc::clone(&up), waiting)
             .map_err(|error| StoreError::Unavailable(error.kind().to_string()))?;
@@ -157,10 +158,23 @@ impl Store {
         self.up.is()
     }
 
-    /// When the store last answered that stood here before, where another one stands in its place: a server that has begun
-    /// anew, a file that was deleted. What it does not have since was lost, and nobody has taken it away.
-    pub fn lost(&self) -> Option<Instant> {
+    /// The loss of what was in the store before, where another one stands in its place or it was emptied: a server that has begun
+    /// anew, a file that was deleted. Noticed within a second or two; see [`Store::lost_by_now`].
+    pub fn lost(&self) -> Option<Loss> {
         self.up.lost()
+    }
+
+    /// [`Store::lost`] as of this moment: for whoever misses what was there before, and would take it to be removed.
+    ///
+    /// # Errors
+    /// As [`Store::get`].
+    pub async fn lost_by_now(&self) -> Result<Option<Loss>, StoreError> {
+        let up = Arc::clone(&self.up);
+        self.ask("name", move |engine, _| async move {
+            keeper::look(&engine, &up).await
+        })
+        .await?;
+        Ok(self.lost())
     }
 
     /// Sends work to the thread and waits for what comes of it; counted by `operation`.
@@ -397,6 +411,23 @@ impl Store {
         })
         .await
     }
+}
+
+/// Takes what can be listed and the store's name, as its owner may while workers use it.
+#[cfg(test)]
+pub(crate) async fn empty(store: &Store) {
+    for space in Space::ALL.into_iter().filter(|space| space.is_listed()) {
+        while let Ok(page) = store.list(space, "", 100).await {
+            if page.is_empty() {
+                break;
+            }
+            for (key, _) in page {
+                store.remove(space, &key, Expect::Anything).await.unwrap();
+            }
+        }
+    }
+    let name = store.remove(Space::Points, keeper::NAME, Expect::Anything);
+    assert!(name.await.unwrap());
 }
 
 #[cfg(test)]

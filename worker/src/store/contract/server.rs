@@ -1,6 +1,7 @@
 //! A server of the tests' own.
 
 use std::{
+    io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -65,6 +66,15 @@ impl Server {
     /// Ends [`Server::stop`].
     pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
+    }
+
+    /// Takes all that is in it, as its owner may; it goes on answering.
+    pub(crate) fn empty(&self) {
+        let mut connection = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
+        write!(connection, "AUTH \"{PASSWORD}\"\r\nFLUSHALL\r\nQUIT\r\n").unwrap();
+        let mut said = String::new();
+        connection.read_to_string(&mut said).unwrap();
+        assert_eq!(said, "+OK\r\n".repeat(3));
     }
 
     fn signal(&self, signal: Signal) {
