@@ -20,7 +20,10 @@ use super::{
     setup::Setup,
 };
 use crate::{
-    providers::{Card, registry::PROVIDERS},
+    providers::{
+        Card,
+        registry::{self, PROVIDERS},
+    },
     upstream::{Client, Request, Timeouts},
 };
 
@@ -112,12 +115,10 @@ fn targets(setup: &Setup) -> Vec<Target> {
             place,
         })
     });
-    let lanes = setup.variables.iter().filter_map(|(name, (url, place))| {
-        let number = name
-            .strip_prefix("OPENAI_COMPAT_")?
-            .strip_suffix("_BASE_URL")?;
+    let lanes = setup.variables.keys().filter_map(|name| {
+        let (number, address) = registry::lane_of(name)?;
+        let (url, place) = setup.variables.get(&address)?.clone();
         let provider = format!("lane {number}");
-        let (url, place) = (url.clone(), place.clone());
         Some(Target {
             provider,
             url,

@@ -8,12 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use super::{Model, Provider, card::Card};
+use super::{
+    Model, Provider,
+    card::{Card, Variable},
+};
 use crate::{
     chat::{
         Asked, ChatRequest, Field, Invalid, Message, Part, Support, Tool, fields, media::Makes,
         normal, tools::ToolKind,
     },
+    impossible::OrImpossible as _,
     settings::{Problems, Settings, Target, Tools, Vars, problems},
 };
 
@@ -38,12 +42,29 @@ pub const PROVIDERS: &[&Card] = &[
 /// The variable with the address of the API that a key is for, where the owner gives one: such a key may be anything, as an
 /// API of one's own may want none. `None` of the credentials of services that are where they are.
 pub fn address_of(credential: &str) -> Option<String> {
-    let mut credentials = PROVIDERS.iter().flat_map(|card| card.credentials());
-    credentials.find_map(|(variable, _)| {
-        let number = variable.number_in(credential)?;
-        let address = variable.needs().first()?;
-        Some(address.replace('#', number))
+    let (_, address) = lane_of(credential)?;
+    Some(address)
+}
+
+/// As [`address_of`], behind the number of the API's lane.
+pub fn lane_of(credential: &str) -> Option<(&str, String)> {
+    api_keys().find_map(|(key, address)| {
+        let number = key.number_in(credential)?;
+        Some((number, address.replace('#', number)))
     })
+}
+
+/// What the owner sets for an API, `n` for its number: named where a caller is told that only an API can do something.
+pub fn api_variable() -> String {
+    let first = api_keys().next();
+    let named = first.map(|(_, address)| address.replace('#', "n"));
+    named.or_impossible("one card is that of APIs")
+}
+
+/// The keys of APIs that are where their owner says, each with the variable of that address.
+fn api_keys() -> impl Iterator<Item = (&'static Variable, &'static str)> {
+    let credentials = PROVIDERS.iter().flat_map(|card| card.credentials());
+    credentials.filter_map(|(key, _)| Some((key, *key.needs().first()?)))
 }
 
 /// A provider and the model to ask it for.

@@ -2,14 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::http::openai::relay::ENDPOINTS;
+use crate::{http::openai::relay::ENDPOINTS, providers::registry};
 
 /// The paths. `errors` adds the answers that every door has.
 pub(super) fn paths(errors: impl Fn(Value) -> Value) -> Map<String, Value> {
     let mut paths = videos(&errors);
     for endpoint in ENDPOINTS {
         let description = format!(
-            "Passed on to the OpenAI-compatible API that the model leads to (`OPENAI_COMPAT_n_…`), as JSON or as a form, and back as it comes. {}",
+            "Passed on to the OpenAI-compatible API that the model leads to (`{}`), as JSON or as a form, and back as it comes. {}",
+            registry::api_variable(),
             if endpoint.is_model_optional {
                 "Without a model the first of them answers."
             } else {

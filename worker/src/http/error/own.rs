@@ -8,7 +8,7 @@ use super::{ApiError, plain};
 use crate::{
     chat::{Kind, ProviderError, media::Makes},
     keys::{Counted, Denied},
-    providers::NoRoute,
+    providers::{NoRoute, registry},
     store::StoreError,
 };
 
@@ -162,7 +162,8 @@ impl ApiError {
     pub fn no_lane(does: &str, id: &str) -> Self {
         let id = plain(id, 100);
         let message = format!(
-            "The model '{id}' is none that {does}: only models of an API (OPENAI_COMPAT_n_MODELS) do that here."
+            "The model '{id}' is none that {does}: only models of an API ({}) do that here.",
+            registry::api_variable()
         );
         Self::of_model(
             StatusCode::BAD_REQUEST,
