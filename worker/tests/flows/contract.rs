@@ -10,7 +10,8 @@ use serde_json::json;
 use crate::{
     contract_tools::{calls_of_tools, calls_that_are_cut_off, thoughts_about_tools},
     support::{
-        Hive, Reply, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled,
+        Hive, Reply, SOON, assert_no_violations, fifty_streams_do_not_mix, odd_script, question,
+        settled,
     },
 };
 
@@ -409,14 +410,7 @@ async fn odd_streams(service: Service) {
     let text = "一二三四五六七八九十 👋🏽 {done}";
     for quirk in running.control().known_quirks() {
         for write_bytes in [None, Some(1), Some(7)] {
-            let script = Script {
-                text: Some(text.to_owned()),
-                reasoning: Some("想一想".to_owned()),
-                quirks: vec![(*quirk).to_owned()],
-                write_bytes,
-                times: Some(2),
-                ..Script::default()
-            };
+            let script = odd_script(text, quirk, write_bytes);
             running.control().script(script).unwrap();
             let whole = hive.ask(model, "x").await.content();
             let streamed = hive.stream(model, "x").await;

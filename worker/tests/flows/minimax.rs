@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use hive2api_simulators::{Running, Script, control::Control};
+use hive2api_simulators::{Running, control::Control};
 use serde_json::json;
 
 use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, odd_script, question,
+    settled, simulator,
 };
 
 pub(crate) const GENERATIONS: [&str; 3] = ["cloud", "archon", "matrix"];
@@ -435,14 +436,7 @@ async fn odd_streams_decode_to_the_same_text() {
         let hive = Hive::start(&[&minimax], &[FAST, ("STALL_TIMEOUT", "10")]);
         for quirk in minimax.control().known_quirks() {
             for write_bytes in [None, Some(1)] {
-                let script = Script {
-                    text: Some("一二三四五六七八九十 👋🏽 {done}".to_owned()),
-                    reasoning: Some("想一想".to_owned()),
-                    quirks: vec![(*quirk).to_owned()],
-                    write_bytes,
-                    times: Some(2),
-                    ..Script::default()
-                };
+                let script = odd_script("一二三四五六七八九十 👋🏽 {done}", quirk, write_bytes);
                 minimax.control().script(script).unwrap();
                 let whole = hive.ask("MiniMax-M2.5", "x").await;
                 let streamed = hive.stream("MiniMax-M2.5", "x").await;

@@ -1,9 +1,10 @@
 //! Qwen, wire/qwen.md.
 
-use hive2api_simulators::Script;
 use serde_json::json;
 
-use crate::support::{Hive, PIXEL, SOON, assert_no_violations, question, settled, simulator};
+use crate::support::{
+    Hive, PIXEL, SOON, assert_no_violations, odd_script, question, settled, simulator,
+};
 
 /// The older generation alone.
 const DIALOG: (&str, &str) = ("QWEN_PROTOCOL", "dialog");
@@ -335,14 +336,7 @@ async fn odd_streams_decode_to_the_same_text() {
     let hive = Hive::start(&[&qwen], &[DIALOG]);
     for quirk in qwen.control().known_quirks() {
         for write_bytes in [None, Some(1), Some(7)] {
-            let script = Script {
-                text: Some("一二三四五六七八九十 👋🏽 done".to_owned()),
-                reasoning: Some("想一想".to_owned()),
-                quirks: vec![(*quirk).to_owned()],
-                write_bytes,
-                times: Some(2),
-                ..Script::default()
-            };
+            let script = odd_script("一二三四五六七八九十 👋🏽 done", quirk, write_bytes);
             qwen.control().script(script).unwrap();
             let whole = hive.ask("qwen3-max-thinking", "x").await;
             assert_eq!(whole.content(), "一二三四五六七八九十 👋🏽 done", "{quirk}");

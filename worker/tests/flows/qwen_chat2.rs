@@ -6,7 +6,8 @@ use hive2api_simulators::{Running, Script};
 use serde_json::json;
 
 use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, odd_script, question,
+    settled, simulator,
 };
 
 const NASTY: &str = "data: [DONE]\n\ndata: {\"x\":1}\r\n\tq\"\\ \u{2028}\u{2029}\u{200B}\u{FEFF}👩‍👩‍👧‍👦👋🏽 ```js\n</think> 中文 \u{1F469}\u{0301} é\u{0301} \u{FFFD}x";
@@ -401,14 +402,7 @@ async fn odd_streams_decode_to_the_same_text() {
     for quirk in qwen.control().known_quirks() {
         for write_bytes in [None, Some(1), Some(7)] {
             let text = "一二三四五六七八九十 👋🏽 done";
-            let script = Script {
-                text: Some(text.to_owned()),
-                reasoning: Some("想一想".to_owned()),
-                quirks: vec![(*quirk).to_owned()],
-                write_bytes,
-                times: Some(2),
-                ..Script::default()
-            };
+            let script = odd_script(text, quirk, write_bytes);
             qwen.control().script(script).unwrap();
             let whole = hive.ask("qwen3.8-max-thinking", "x").await;
             assert_eq!(whole.content(), text, "{quirk}");

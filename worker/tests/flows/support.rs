@@ -10,7 +10,7 @@ use std::{
 
 use actix_web::{dev::ServerHandle, http::header::HeaderMap, rt::System};
 use futures_util::StreamExt as _;
-use hive2api_simulators::{self as simulate, Options, Running, control::Control};
+use hive2api_simulators::{self as simulate, Options, Running, Script, control::Control};
 use hive2api_worker::{
     app::App,
     process::{idle, serve},
@@ -39,6 +39,18 @@ pub(crate) fn simulator(name: &str, accounts: usize) -> Running {
         ..Options::default()
     };
     simulate::start(name, options).unwrap()
+}
+
+/// What a service says twice, with a thought before it, in one of its odd ways and so many bytes at once.
+pub(crate) fn odd_script(text: &str, quirk: &str, write_bytes: Option<usize>) -> Script {
+    Script {
+        text: Some(text.to_owned()),
+        reasoning: Some("想一想".to_owned()),
+        quirks: vec![quirk.to_owned()],
+        write_bytes,
+        times: Some(2),
+        ..Script::default()
+    }
 }
 
 /// A worker on a free port, stopped when dropped.

@@ -6,7 +6,8 @@ use hive2api_simulators::{Script, control::Order};
 use serde_json::json;
 
 use crate::support::{
-    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, question, settled, simulator,
+    Hive, PIXEL, SOON, assert_no_violations, fifty_streams_do_not_mix, odd_script, question,
+    settled, simulator,
 };
 
 /// What has broken other gateways: everything that looks like this service's own framing, and everything outside
@@ -457,14 +458,7 @@ async fn odd_streams_decode_to_the_same_text() {
     let hive = Hive::start(&[&xinghuo], &[]);
     for quirk in xinghuo.control().known_quirks() {
         for write_bytes in [None, Some(1), Some(7)] {
-            let script = Script {
-                text: Some("一二三四五六七八九十 👋🏽 done".to_owned()),
-                reasoning: Some("想一想".to_owned()),
-                quirks: vec![(*quirk).to_owned()],
-                write_bytes,
-                times: Some(2),
-                ..Script::default()
-            };
+            let script = odd_script("一二三四五六七八九十 👋🏽 done", quirk, write_bytes);
             xinghuo.control().script(script).unwrap();
             let whole = hive.ask("spark-x1", "x").await;
             assert_eq!(whole.content(), "一二三四五六七八九十 👋🏽 done", "{quirk}");
