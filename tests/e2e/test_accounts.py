@@ -224,3 +224,35 @@ def test_an_account_that_one_worker_is_given_all_of_them_use(pack, place, play):
         assert httpx.delete(f"{urls[n % 4]}/v1/accounts/{account}", headers=headers(), timeout=60).status_code == 200
     wait_until(lambda: all(numbers(url, "kimi") == [] for url in urls), SECONDS)
     assert statuses(all_at_once(urls, "kimi", 1)) == {503: 4}
+
+
+def sign_ups(simulators):
+    calls = httpx.get(f"{simulators.url('LANGFAST_BASE_URL')}/__sim/log").json()
+    calls = calls["calls"] if isinstance(calls, dict) else calls
+    return sum(call["step"] == "signup" for call in calls)
+
+
+def test_guests_outlive_their_workers_and_are_no_more_than_the_cluster_may_have(pack, place, play):
+    simulators = play("langfast")
+    settings = {"STORE_URL": place, "MIN_CREDENTIALS": "1", "MAX_CREDENTIALS": "4", **simulators.settings}
+    urls = together(pack.start(2, **settings))
+    assert statuses(all_at_once(urls, "gpt-4o-mini", 4)) == {200: 8}
+    wait_until(lambda: counted(urls, "langfast", "ready") == sign_ups(simulators) <= 4, SECONDS)
+    first = sign_ups(simulators)
+    assert first >= 2, "each worker has one at least"
+
+    # Told to end, they leave their guests to those who come.
+    pack.end(signal.SIGTERM)
+    urls = together(pack.start(2, **settings))
+    assert statuses(all_at_once(urls, "gpt-4o-mini", 1)) == {200: 2}
+    assert sign_ups(simulators) == first
+
+    # Killed, they hold them for half a minute more.
+    wait_until(lambda: counted(urls, "langfast", "ready") == 2, SECONDS)
+    pack.end(signal.SIGKILL)
+    time.sleep(31)
+    urls = pack.start(2, **settings)
+    for _ in range(2):
+        assert statuses(all_at_once(urls, "gpt-4o-mini", 1)) == {200: 2}
+    assert sign_ups(simulators) == first
+    assert simulators.state("LANGFAST_BASE_URL")["violations"] == []

@@ -165,15 +165,20 @@ impl App {
         }
         for provider in self.registry.providers() {
             METRICS.expect_shapes(provider.name());
-            if !counts_accounts {
-                continue;
-            }
+            let census = if counts_accounts {
+                provider.accounts().census()
+            } else {
+                provider.accounts().census_apart()
+            };
             let Census {
                 ready,
                 cooling,
                 disabled,
                 in_flight: _,
-            } = provider.accounts().census();
+            } = census;
+            if !counts_accounts && census == Census::default() {
+                continue;
+            }
             for (state, count) in [
                 ("ready", ready),
                 ("cooling", cooling),

@@ -1,6 +1,9 @@
 //! A pool of guests: credentials that the service gives to anybody, so the pool gets them itself, keeps them fresh
 //! and uses each as long as it is good. Guests are signed up when a turn finds none, and topped up in the background
-//! while there is traffic; without traffic nothing is called. Source: wire/langfast.md section 2, pool rules.
+//! while there is traffic; without traffic nothing is called. Where there is a store, guests lie there as well, so that they
+//! outlive their worker (`kept`). Source: wire/langfast.md section 2, pool rules; design.md section 13.
+
+mod kept;
 
 use std::{
     fmt,
@@ -12,9 +15,11 @@ use std::{
 use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
+use self::kept::Carry;
 use super::{
-    Accounts, Census, Company, Patience,
+    Accounts, Census, Company, Kept, Pace, Patience,
     guestbook::{Book, Company as Wanted, Due, Found},
+    places::Places,
 };
 pub use super::{guest::Issued, guestbook::Allowance};
 use crate::chat::{Kind, ProviderError};
@@ -45,6 +50,12 @@ pub struct Guests<C> {
     changed: Notify,
     /// The provider's name, and the workers that share its budget of sign-ups.
     company: OnceLock<(String, Company)>,
+    /// How guests are carried from one worker to another; without it each keeps its own to itself.
+    carry: Option<(Kept, Carry<C>)>,
+    /// Held by whoever writes to the store.
+    keeping: tokio::sync::Mutex<()>,
+    /// The owner's own credential is every worker's: while answers cannot be told apart, one turn of all has it.
+    own: Places,
 }
 
 impl<C: Send + Sync + 'static> Guests<C> {
@@ -54,7 +65,25 @@ impl<C: Send + Sync + 'static> Guests<C> {
             book: Mutex::new(Book::new(allowance, patience)),
             changed: Notify::new(),
             company: OnceLock::new(),
+            carry: None,
+            keeping: tokio::sync::Mutex::default(),
+            own: Places::default(),
         }
+    }
+
+    /// Lets guests outlive their worker, in the store that `kept` leads to: `write` makes a text of a credential (`None`: of
+    /// this one it cannot), `read` a credential of that (`None`: it is of no use here).
+    #[must_use]
+    pub fn carrying(
+        mut self,
+        kept: Kept,
+        write: impl Fn(&C) -> Option<String> + Send + Sync + 'static,
+        read: impl Fn(&str) -> Option<C> + Send + Sync + 'static,
+    ) -> Self {
+        let (write, read) = (Box::new(write), Box::new(read));
+        self.carry = Some((kept, Carry { write, read }));
+        self.book().has_room = true;
+        self
     }
 
     /// Says whether guests can be had; forgets what was refused before.
@@ -85,6 +114,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
     ) -> Result<GuestLease<C>, ProviderError> {
         let started = tokio::time::Instant::now();
         let mut waiting = None;
+        let mut tried = tried.to_vec();
         loop {
             // Registered before the look, so that a guest that comes in between is not missed.
             let changed = self.changed.notified();
@@ -93,17 +123,24 @@ impl<C: Send + Sync + 'static> Guests<C> {
             } else {
                 Wanted::Shared
             };
-            let found = self.book().find(tried, company, Instant::now());
+            let found = self.book().find(&tried, company, Instant::now());
+            let mut is_elsewhere = false;
             match found {
                 Found::Guest(number, credential) => {
-                    // Before the calls: whoever has a guest is no reason to sign up another.
-                    drop(waiting);
-                    self.make_calls(issuer);
-                    return Ok(GuestLease {
+                    let lease = GuestLease {
                         guests: Arc::clone(self),
                         number,
                         credential,
-                    });
+                    };
+                    if self.admits(number).await {
+                        // Before the calls: whoever has a guest is no reason to sign up another.
+                        drop(waiting);
+                        self.make_calls(issuer);
+                        return Ok(lease);
+                    }
+                    // Another worker's turn has it: any other is better.
+                    is_elsewhere = true;
+                    tried.push(number);
                 }
                 Found::None(error) => return Err(error),
                 Found::Soon => {}
@@ -118,8 +155,13 @@ impl<C: Send + Sync + 'static> Guests<C> {
                 )
                 .with_retry_after(Some(Duration::from_secs(5))));
             }
-            // Both ends mean: look again.
-            let _ = tokio::time::timeout(LOOK, changed).await;
+            if is_elsewhere {
+                // Nobody here is told when that ends.
+                tokio::time::sleep(LOOK).await;
+            } else {
+                // Both ends mean: look again.
+                let _ = tokio::time::timeout(LOOK, changed).await;
+            }
         }
     }
 
@@ -148,6 +190,11 @@ impl<C: Send + Sync + 'static> Guests<C> {
             is_done: false,
         };
         let is_ok = match call {
+            Due::SignUp | Due::Look if self.take_in(matches!(call, Due::SignUp)).await => true,
+            Due::Look => {
+                self.book().sign_up_lost();
+                false
+            }
             Due::SignUp => {
                 let issued = match self.budgeted().await {
                     Ok(()) => issuer.sign_up().await,
@@ -167,7 +214,29 @@ impl<C: Send + Sync + 'static> Guests<C> {
         };
         // Set once the outcome is in the book: a drop behind that is an ordinary end.
         under_way.is_done = true;
+        // Before the store is told: somebody waits for the guest.
+        drop(under_way);
+        self.keep().await;
         is_ok
+    }
+
+    /// Whether a turn may have this guest, as far as other workers are concerned.
+    async fn admits(&self, number: usize) -> bool {
+        let Some((provider, company)) = self.company.get() else {
+            return true;
+        };
+        if !self.book().is_own_alone(number) {
+            return true;
+        }
+        let (name, pace) = (own(provider), Pace::default());
+        self.own.admit(company, &name, 1, (1, &pace)).await.is_ok()
+    }
+
+    /// The owner's own credential may be had by others.
+    fn free_own(&self) {
+        if let Some((provider, company)) = self.company.get() {
+            self.own.left(company, &own(provider), 0, 1);
+        }
     }
 
     /// Whether the budget of all workers together allows one more sign-up. The book has looked at this worker's own.
@@ -175,9 +244,12 @@ impl<C: Send + Sync + 'static> Guests<C> {
         let Some((provider, company)) = self.company.get() else {
             return Ok(());
         };
-        let most = self.book().sign_ups_per_hour();
+        let (most, begun) = {
+            let book = self.book();
+            (book.sign_ups_per_hour(), book.begun(Instant::now()))
+        };
         let taken = company
-            .take_of_hour(&format!("signups:{provider}"), most)
+            .take_of_hour(&format!("signups:{provider}"), most, begun)
             .await;
         taken.map_err(|left| {
             ProviderError::new(
@@ -207,13 +279,7 @@ impl<C: Send + Sync + 'static> Accounts for Guests<C> {
 
     /// The guests that there are; more may be had.
     fn census(&self) -> Census {
-        let (ready, cooling, in_flight) = self.book().count(Instant::now());
-        Census {
-            ready,
-            cooling,
-            disabled: 0,
-            in_flight,
-        }
+        self.book().census(Instant::now(), |_| true)
     }
 
     /// A guest that could be signed up counts: the provider is usable before its first guest.
@@ -232,6 +298,35 @@ impl<C: Send + Sync + 'static> Accounts for Guests<C> {
     fn join(&self, provider: &str, company: &Company) {
         let _ = self.company.set((provider.to_owned(), company.clone()));
     }
+
+    fn tend(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async {
+            let Some((provider, company)) = self.company.get() else {
+                return;
+            };
+            let own_alone = {
+                let mut book = self.book();
+                book.workers = company.workers();
+                book.own_alone()
+            };
+            self.own.tend(company, &own(provider), own_alone, 1).await;
+            self.keep().await;
+        })
+    }
+
+    fn leave(&self) -> LocalBoxFuture<'_, ()> {
+        self.part()
+    }
+
+    /// Guests are this worker's alone while it has them; the owner's own credential is every worker's.
+    fn census_apart(&self) -> Census {
+        self.book().census(Instant::now(), |guest| !guest.is_own)
+    }
+}
+
+/// By which name workers agree on who has the owner's own credential.
+fn own(provider: &str) -> String {
+    format!("own:{provider}")
 }
 
 impl<C> fmt::Debug for Guests<C> {
@@ -294,6 +389,7 @@ impl<C: Send + Sync + 'static> GuestLease<C> {
         // Somebody may be waiting for exactly this.
         let was_shared = std::mem::replace(&mut self.guests.book().may_share, true);
         if !was_shared {
+            self.guests.free_own();
             self.guests.changed.notify_waiters();
         }
     }
@@ -316,7 +412,10 @@ impl<C: Send + Sync + 'static> Deref for GuestLease<C> {
 
 impl<C: Send + Sync + 'static> Drop for GuestLease<C> {
     fn drop(&mut self) {
-        self.guests.book().returned(self.number);
+        let is_own = self.guests.book().returned(self.number);
+        if is_own {
+            self.guests.free_own();
+        }
         self.guests.changed.notify_waiters();
     }
 }

@@ -5,7 +5,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::health::Health;
+use super::{
+    guestroom::Stay,
+    health::{Health, Now, Standing},
+};
 use crate::chat::Kind;
 
 /// A credential that ends sooner is renewed before it is used.
@@ -20,6 +23,14 @@ pub struct Issued<C> {
     pub credential: C,
     /// How long it is good from now on.
     pub lifetime: Duration,
+}
+
+/// A guest that was found in the store.
+#[derive(Debug)]
+pub(super) struct Found<C> {
+    pub(super) issued: Issued<C>,
+    pub(super) standing: Standing,
+    pub(super) stay: Stay,
 }
 
 /// One guest of a [`super::guestbook::Book`].
@@ -41,6 +52,14 @@ pub(super) struct Guest<C> {
     pub(super) is_own: bool,
     /// It was refused, and has not served since.
     pub(super) is_doubted: bool,
+    /// Where it lies in the store, if it does.
+    pub(super) stay: Option<Stay>,
+    /// Rises whenever something of it changes that others should know.
+    pub(super) revision: u64,
+    /// The revision that lies in the store, and when it was put there.
+    pub(super) told: Option<(u64, Instant)>,
+    /// When it was last held there.
+    pub(super) held: Option<Instant>,
 }
 
 impl<C> Guest<C> {
@@ -60,7 +79,23 @@ impl<C> Guest<C> {
             has_served: false,
             is_own: false,
             is_doubted: false,
+            stay: None,
+            revision: 0,
+            told: None,
+            held: None,
         }
+    }
+
+    /// One that lay in the store.
+    pub(super) fn taken_in(number: usize, found: Found<C>, now: Now) -> Self {
+        let mut guest = Self::new(number, found.issued, now.instant);
+        guest.health.learn(&found.standing, now);
+        // It is no newcomer, whoever has had it.
+        guest.has_served = true;
+        guest.stay = Some(found.stay);
+        guest.told = Some((guest.revision, now.instant));
+        guest.held = Some(now.instant);
+        guest
     }
 
     /// Its credential was renewed.
@@ -70,6 +105,14 @@ impl<C> Guest<C> {
         self.ends = now + issued.lifetime;
         self.refresh_failures = 0;
         self.next_refresh = None;
+        self.revision += 1;
+    }
+
+    /// Whether the store has it as it is, and had it after `lost`, when it may have lost what it had.
+    pub(super) fn is_told(&self, lost: Option<Instant>) -> bool {
+        self.told.is_some_and(|(revision, at)| {
+            revision == self.revision && lost.is_none_or(|lost| lost < at)
+        })
     }
 
     /// Whether the credential may be used as it is.

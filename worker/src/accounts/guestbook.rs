@@ -8,6 +8,11 @@
 //!                           │ refused ──► (dropped) ◄─────┘
 //!                           │ quota spent or rate limited ──► resting ──► fresh or stale
 //! ```
+//!
+//! Where there is a store, guests lie in it as well ([`super::guestroom`]), and a guest that no worker holds is taken in before
+//! anybody is signed up.
+
+mod kept;
 
 use std::{
     collections::VecDeque,
@@ -15,9 +20,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(super) use self::kept::{Entry, ToDo};
 use super::{
-    guest::{Guest, Issued},
-    health::{Condition, Patience},
+    Census,
+    guest::{self, Guest, Issued},
+    guestroom::Stay,
+    health::{Condition, Now, Patience},
 };
 use crate::chat::{Kind, ProviderError};
 
@@ -28,15 +36,17 @@ const FIRST_BACK_OFF: Duration = Duration::from_secs(5);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 /// Sign-ups at a time: a crowd at the door must not spend the hour's budget on one refusal.
 const MOST_SIGNING_UP: usize = 3;
+/// How often the store is looked through for a guest while nobody can be signed up.
+const LOOK: Duration = Duration::from_secs(1);
 /// What the sign-up budget is counted over.
 const BUDGET_WINDOW: Duration = Duration::from_secs(3600);
 
 /// How many guests a pool may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Allowance {
-    /// Kept ready while there is traffic.
+    /// Kept ready while there is traffic, by all workers together.
     pub least: usize,
-    /// Never more, resting ones included.
+    /// Never more of all workers together, resting ones included; but one for each.
     pub most: usize,
     /// Sign-ups in any hour, failed ones included; none at all where only the owner's own credential is wanted.
     pub sign_ups_per_hour: usize,
@@ -45,7 +55,10 @@ pub struct Allowance {
 /// A call that is due.
 #[derive(Debug)]
 pub(super) enum Due<C> {
+    /// One of the store's, or a new one.
     SignUp,
+    /// One of the store's, as nobody can be signed up now.
+    Look,
     Refresh(usize, Arc<C>),
 }
 
@@ -95,6 +108,14 @@ pub(super) struct Book<C> {
     failures: u32,
     /// No sign-up before this time, and why.
     back_off: Option<(Instant, ProviderError)>,
+    /// How many workers share the allowance.
+    pub(super) workers: usize,
+    /// Whether there is a store that may have guests.
+    pub(super) has_room: bool,
+    /// When the store was last looked through in vain.
+    looked: Option<Instant>,
+    /// What guests that the service does not know any more have left in the store.
+    gone: Vec<Stay>,
 }
 
 impl<C> Book<C> {
@@ -113,6 +134,10 @@ impl<C> Book<C> {
             sign_ups: VecDeque::new(),
             failures: 0,
             back_off: None,
+            workers: 1,
+            has_room: false,
+            looked: None,
+            gone: Vec::new(),
         }
     }
 
@@ -155,6 +180,7 @@ impl<C> Book<C> {
         };
         let is_hope = self.signing_up > 0
             || self.may_sign_up(now)
+            || self.may_look(now)
             || self
                 .guests
                 .iter()
@@ -185,11 +211,18 @@ impl<C> Book<C> {
         if wanted == 0 && self.signing_up == 0 {
             wanted = usize::from(self.is_short(now));
         }
-        while wanted > 0 && self.signing_up < MOST_SIGNING_UP && self.may_sign_up(now) {
+        while wanted > 0 && self.signing_up < MOST_SIGNING_UP {
+            if self.may_sign_up(now) {
+                self.sign_ups.push_back(now);
+                due.push(Due::SignUp);
+            } else if self.may_look(now) {
+                self.looked = Some(now);
+                due.push(Due::Look);
+            } else {
+                break;
+            }
             wanted -= 1;
             self.signing_up += 1;
-            self.sign_ups.push_back(now);
-            due.push(Due::SignUp);
         }
         due
     }
@@ -198,25 +231,46 @@ impl<C> Book<C> {
     fn is_short(&self, now: Instant) -> bool {
         let spent = self.guests.iter().filter(|guest| guest.is_spent(now));
         // Cannot fall below nothing: the spent ones are some of them.
-        self.guests.len() - spent.count() < self.allowance.least
+        self.guests.len() - spent.count() < self.share(self.allowance.least)
+    }
+
+    /// This worker's part of what all of them may have, rounded up: each may have one.
+    fn share(&self, of_all: usize) -> usize {
+        of_all.div_ceil(self.workers.max(1))
+    }
+
+    /// Room for one more.
+    fn has_place(&self) -> bool {
+        self.guests.len() + self.signing_up < self.share(self.allowance.most)
+    }
+
+    /// Whether one that lies in the store may be taken in: that takes nothing of the budget, and asks nothing of the service.
+    fn may_look(&self, now: Instant) -> bool {
+        self.is_open
+            && self.has_room
+            && self.allowance.sign_ups_per_hour > 0
+            && self.has_place()
+            && self.looked.is_none_or(|looked| looked + LOOK <= now)
+            && !self.guests.iter().any(|guest| guest.is_slowed(now))
     }
 
     /// Room, budget, no failure a moment ago, and no guest that the service has asked to slow down: another guest
     /// would only be a way around that.
     fn may_sign_up(&self, now: Instant) -> bool {
-        let in_window = self
-            .sign_ups
-            .iter()
-            .filter(|&&at| at + BUDGET_WINDOW > now)
-            .count();
         self.is_open
-            && self.guests.len() + self.signing_up < self.allowance.most
-            && in_window < self.allowance.sign_ups_per_hour
+            && self.has_place()
+            && self.begun(now) < self.allowance.sign_ups_per_hour
             && self
                 .back_off
                 .as_ref()
                 .is_none_or(|(until, _)| *until <= now)
             && !self.guests.iter().any(|guest| guest.is_slowed(now))
+    }
+
+    /// Sign-ups of this worker in the last hour, those under way included.
+    pub(super) fn begun(&self, now: Instant) -> usize {
+        let in_window = self.sign_ups.iter();
+        in_window.filter(|&&at| at + BUDGET_WINDOW > now).count()
     }
 
     /// See [`Allowance::sign_ups_per_hour`].
@@ -310,9 +364,22 @@ impl<C> Book<C> {
         self.back_off = Some((now + rest, error));
     }
 
-    /// A sign-up whose outcome nobody will hear.
+    /// A sign-up whose outcome nobody will hear, or a look in vain.
     pub(super) fn sign_up_lost(&mut self) {
         self.signing_up = self.signing_up.saturating_sub(1);
+    }
+
+    /// In the place of a sign-up one was found in the store; whether it was to be a sign-up, which is not counted then.
+    pub(super) fn taken_in(&mut self, found: guest::Found<C>, was_sign_up: bool, now: Now) {
+        self.signing_up = self.signing_up.saturating_sub(1);
+        if was_sign_up {
+            self.sign_ups.pop_back();
+        }
+        // There may be more.
+        self.looked = None;
+        self.last_number += 1;
+        let guest = Guest::taken_in(self.last_number, found, now);
+        self.guests.push(guest);
     }
 
     /// A refresh has come back; `None`: nobody will hear its outcome.
@@ -341,17 +408,29 @@ impl<C> Book<C> {
         }
     }
 
+    /// The service does not know it any more.
     fn remove(&mut self, number: usize) {
-        self.guests.retain(|guest| guest.number != number);
+        let removed = self.take(number);
+        self.gone.extend(removed.and_then(|guest| guest.stay));
     }
 
-    /// A turn is over.
-    pub(super) fn returned(&mut self, number: usize) {
-        if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
-            guest.in_flight = guest.in_flight.saturating_sub(1);
-            // The last one out lets others in.
-            guest.is_exclusive &= guest.in_flight > 0;
-        }
+    fn take(&mut self, number: usize) -> Option<Guest<C>> {
+        let at = self
+            .guests
+            .iter()
+            .position(|guest| guest.number == number)?;
+        Some(self.guests.remove(at))
+    }
+
+    /// A turn is over; whether it was the last one with the owner's own credential.
+    pub(super) fn returned(&mut self, number: usize) -> bool {
+        let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) else {
+            return false;
+        };
+        guest.in_flight = guest.in_flight.saturating_sub(1);
+        // The last one out lets others in.
+        guest.is_exclusive &= guest.in_flight > 0;
+        guest.is_own && guest.in_flight == 0
     }
 
     /// Nobody else may use this guest until it is returned; `false` when somebody already does.
@@ -373,6 +452,8 @@ impl<C> Book<C> {
         if let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) {
             guest.has_served = true;
             guest.is_doubted = false;
+            // Others need not hear of every answer, only of the end of a rest.
+            guest.revision += u64::from(guest.health.last_error().is_some());
             guest.health.succeeded();
             self.refused_newcomers = 0;
         }
@@ -389,6 +470,7 @@ impl<C> Book<C> {
         let Some(guest) = self.guests.iter_mut().find(|guest| guest.number == number) else {
             return;
         };
+        guest.revision += 1;
         match error.kind {
             // Its access token may have ended before its time: renewed once before it is given up.
             Kind::AuthExpired if guest.is_own && !guest.is_doubted => {
@@ -429,15 +511,30 @@ impl<C> Book<C> {
         }
     }
 
-    /// (usable, resting, turns under way).
-    pub(super) fn count(&self, now: Instant) -> (usize, usize, usize) {
-        let resting = self
-            .guests
-            .iter()
-            .filter(|guest| !guest.is_usable(now))
-            .count();
-        let in_flight = self.guests.iter().map(|guest| guest.in_flight).sum();
-        (self.guests.len() - resting, resting, in_flight)
+    /// How some of the guests are doing.
+    pub(super) fn census(&self, now: Instant, counts: impl Fn(&Guest<C>) -> bool) -> Census {
+        let mut census = Census::default();
+        for guest in self.guests.iter().filter(|guest| counts(guest)) {
+            if guest.is_usable(now) {
+                census.ready += 1;
+            } else {
+                census.cooling += 1;
+            }
+            census.in_flight += guest.in_flight;
+        }
+        census
+    }
+
+    /// Whether this is the owner's own, and answers cannot be told apart, so that one turn of all workers' may have it.
+    pub(super) fn is_own_alone(&self, number: usize) -> bool {
+        let is_it = |guest: &Guest<C>| guest.number == number && guest.is_own;
+        !self.may_share && self.guests.iter().any(is_it)
+    }
+
+    /// How many turns have the owner's own to themselves: one or none.
+    pub(super) fn own_alone(&self) -> usize {
+        let is_it = |guest: &&Guest<C>| guest.is_own && guest.in_flight > 0 && !self.may_share;
+        self.guests.iter().filter(is_it).count()
     }
 
     /// Whether a turn that has failed with `tried` guests may try another one. Once (section 7, "rotate").
@@ -448,7 +545,7 @@ impl<C> Book<C> {
         };
         let is_any = self.guests.iter().any(is_other) || self.signing_up > 0;
         // Twice at most, whatever is left: what two guests were refused for is not the guests' affair.
-        self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now))
+        self.is_open && tried.len() < 2 && (is_any || self.may_sign_up(now) || self.may_look(now))
     }
 
     /// Opens or closes the book. A new key is a new chance, whatever was refused before.
@@ -467,5 +564,4 @@ fn back_off(failures: u32) -> Duration {
 }
 
 #[cfg(test)]
-#[path = "guestbook_tests.rs"]
 mod tests;

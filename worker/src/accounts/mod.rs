@@ -11,6 +11,7 @@ mod fingerprint;
 mod grant;
 mod guest;
 mod guestbook;
+mod guestroom;
 mod health;
 pub mod jwt;
 mod kept;

@@ -47,24 +47,29 @@ impl Company {
         self.workers.store(workers.max(1), Ordering::Relaxed);
     }
 
-    fn workers(&self) -> usize {
+    /// How many there are, as far as this one knows.
+    pub(super) fn workers(&self) -> usize {
         usize::try_from(self.workers.load(Ordering::Relaxed)).unwrap_or(usize::MAX)
     }
 
     /// Takes one of so many things that all workers may have in an hour by the clock; else how long it is until the next one.
-    /// `Ok` as well where nobody can say: then the worker's own count is all there is.
-    pub(super) async fn take_of_hour(&self, what: &str, most: usize) -> Result<(), Duration> {
+    /// While nobody can say, this worker heeds its share: `begun` of its own in this hour, the one that is asked for included.
+    pub(super) async fn take_of_hour(
+        &self,
+        what: &str,
+        most: usize,
+        begun: usize,
+    ) -> Result<(), Duration> {
         let claim = hourly(what, wide(most));
         let id = Uuid::new_v4().simple().to_string();
-        let claimed = self
-            .store
-            .at_leisure()
-            .claim(&id, vec![claim.clone()])
-            .await;
-        match claimed {
-            Ok(Claimed::Full { .. }) => Err(left_of(&claim)),
-            Ok(Claimed::Granted(_)) | Err(_) => Ok(()),
-        }
+        // A turn waits for it.
+        let claimed = self.store.claim(&id, vec![claim.clone()]).await;
+        let is_free = match claimed {
+            Ok(Claimed::Full { .. }) => false,
+            Ok(Claimed::Granted(_)) => true,
+            Err(_) => begun <= self.share(most),
+        };
+        is_free.then_some(()).ok_or_else(|| left_of(&claim))
     }
 
     /// This worker's share of a limit. Rounded up: a limit of one still lets one turn through.

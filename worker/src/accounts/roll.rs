@@ -41,6 +41,10 @@ pub trait Accounts: fmt::Debug + Send + Sync {
     fn accepted(&self, _account: usize) {}
     /// How many accounts are in which condition.
     fn census(&self) -> Census;
+    /// The same of those that no other worker has (guests): each worker counts its own, while one counts what all share.
+    fn census_apart(&self) -> Census {
+        Census::default()
+    }
     /// Whether any account could be leased now.
     fn is_usable(&self) -> bool {
         self.has_other(&[])
@@ -93,6 +97,11 @@ pub trait Accounts: fmt::Debug + Send + Sync {
 
     /// Holds anew what this worker has of the cluster's places. To be called every few seconds.
     fn tend(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
+    /// Leaves to the other workers what only this one has, as it ends.
+    fn leave(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
 

@@ -101,6 +101,14 @@ fn key(account: &Fingerprint) -> String {
 }
 
 impl Cluster {
+    pub(super) fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(super) fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// Takes the right to renew, or waits for another worker's renewal to end. What another one has brought that is newer than
     /// `known` is taken in the place of a renewal where the caller `can_take` it.
     pub(super) async fn turn(&self, account: &Fingerprint, known: u64, can_take: bool) -> Turn {

@@ -82,6 +82,9 @@ pub(super) async fn check(app: Arc<App>) {
 pub(super) async fn leave(app: &App, store: &Store) {
     let _ = tell(app, store).await;
     let _ = store.release(COUNTER, &app.instance).await;
+    for provider in app.registry.providers() {
+        provider.accounts().leave().await;
+    }
 }
 
 async fn round(

@@ -20,7 +20,7 @@ const NOT_CONSISTENT: Rule = Rule::warning(
 );
 const NO_AFFINITY: Rule = Rule::warning(
     "no-affinity",
-    "Cool-downs, guests and refreshed tokens live in each worker's memory; a user who moves between workers meets each of them anew.",
+    "Workers that share no store know only their own cool-downs, guests and refreshed tokens; a user who moves between them meets each anew.",
     "hash $key consistent; with one `server IP:port;` line an address, as nginx/nginx.conf does.",
 );
 const HASH_KEY: Rule = Rule::warning(

@@ -1,10 +1,10 @@
 //! The credentials: the site's publishable key, and the guests that it lets us sign up. Source: `wire/langfast.md`
 //! sections 2 and 5.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use futures_util::future::LocalBoxFuture;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::{session::Session, wire};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
         rotating::{self, Attempt, Failure, Renewed},
     },
     chat::{Kind, ProviderError},
+    impossible::OrImpossible as _,
     providers::Messenger,
     settings::{Problems, Vars},
 };
@@ -34,6 +35,41 @@ pub(super) struct Guest {
     pub(super) user_id: String,
     /// Set for the user's own session, which is no guest: where it comes from.
     pub(super) own: Option<Arc<Session>>,
+}
+
+/// A guest in the store.
+#[derive(Deserialize, Serialize)]
+struct Carried<'a> {
+    /// Where it was signed up: its tokens are sent nowhere else.
+    base_url: Cow<'a, str>,
+    access_token: Cow<'a, str>,
+    refresh_token: Cow<'a, str>,
+    user_id: Cow<'a, str>,
+}
+
+impl Guest {
+    /// For another worker; `None`: the user's own session, which each has.
+    pub(super) fn written(&self, base_url: &str) -> Option<String> {
+        let carried = Carried {
+            base_url: base_url.into(),
+            access_token: self.access_token.expose().into(),
+            refresh_token: self.refresh_token.expose().into(),
+            user_id: self.user_id.as_str().into(),
+        };
+        let text = || serde_json::to_string(&carried).or_impossible("texts serialise");
+        self.own.is_none().then(text)
+    }
+
+    /// What another worker has written; `None`: it is another service's.
+    pub(super) fn read(text: &str, base_url: &str) -> Option<Self> {
+        let carried: Carried<'_> = serde_json::from_str(text).ok()?;
+        (carried.base_url == base_url).then(|| Self {
+            access_token: Secret::new(carried.access_token),
+            refresh_token: Secret::new(carried.refresh_token),
+            user_id: carried.user_id.into_owned(),
+            own: None,
+        })
+    }
 }
 
 /// The publishable key, if there is one.

@@ -88,15 +88,15 @@ pub fn configure(
         86_400.0,
         problems,
     );
-    let base_url = CARD.base_url("LANGFAST_BASE_URL", vars, problems);
+    let base_url: Arc<str> = CARD.base_url("LANGFAST_BASE_URL", vars, problems).into();
     let langfast = LangFast {
-        guests: Arc::new(Guests::new(allowance, settings.providers.patience)),
+        guests: Arc::new(guests(allowance, settings, &base_url)),
         own: Mutex::default(),
         allowance,
         kept: settings.providers.kept.clone(),
         anon_key: Mutex::new(account::anon_key(vars, problems)),
         models: models::listed(),
-        base_url: base_url.into(),
+        base_url,
         socket_base_url: socket_base_url(vars, problems),
         prompt_id: vars
             .get("LANGFAST_PROMPT_ID")
@@ -110,6 +110,20 @@ pub fn configure(
     langfast.admit(own, vars, problems);
     langfast.guests.open(langfast.anon_key().is_some());
     vec![Arc::new(langfast)]
+}
+
+/// Guests that outlive their worker, each at the service that has signed it up.
+fn guests(allowance: Allowance, settings: &Settings, base_url: &Arc<str>) -> Guests<Guest> {
+    let (kept, written, read) = (
+        settings.providers.kept.clone(),
+        Arc::clone(base_url),
+        Arc::clone(base_url),
+    );
+    Guests::new(allowance, settings.providers.patience).carrying(
+        kept,
+        move |guest: &Guest| guest.written(&written),
+        move |text| Guest::read(text, &read),
+    )
 }
 
 /// `ws`, `wss`, `http` and `https` are accepted (section 3).
