@@ -2,16 +2,19 @@
 
 use std::{
     fmt,
-    sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use super::{
     Fingerprint, Kept, Secret,
     rotating::{Attempt, Failure, Renewed},
-    shared::{Rotated, Turn},
+    shared::{Lease, Rotated, Told, Turn},
 };
-use crate::chat::{Kind, ProviderError};
+use crate::{
+    chat::{Kind, ProviderError},
+    store::now_ms,
+};
 
 /// A long-lived credential: as it was pasted, and what has become of it since.
 pub struct Grant {
@@ -22,6 +25,7 @@ pub struct Grant {
     pub(super) kept: Kept,
     is_rotating: bool,
     state: Mutex<GrantState>,
+    told: Arc<Told>,
 }
 
 #[derive(Default)]
@@ -76,6 +80,7 @@ impl Grant {
             kept,
             is_rotating,
             state: Mutex::default(),
+            told: Arc::default(),
         };
         grant.look_up();
         grant
@@ -139,6 +144,14 @@ impl Grant {
         let account = self.fingerprint();
         let until = || clock() / 1000 + margin.as_secs();
         let taken = |rotated: &Rotated| carry.and_then(|carry| carry.renewed(rotated, until()));
+        let asked = Instant::now();
+        let learn = |rotated: &Rotated| {
+            let is_new = self.learn(rotated);
+            if is_new {
+                cluster.note(&account, &self.told, rotated, asked);
+            }
+            is_new
+        };
         // What the store says is newer than what we knew: then the file is not asked first, which may be older.
         let mut is_news = false;
         let mut can_take = carry.is_some();
@@ -153,7 +166,7 @@ impl Grant {
                     )));
                 }
                 Turn::Made(rotated) => {
-                    is_news |= self.learn(&rotated);
+                    is_news |= learn(&rotated);
                     if let Some(renewed) = taken(&rotated) {
                         return Ok(renewed);
                     }
@@ -161,7 +174,7 @@ impl Grant {
                     can_take = false;
                 }
                 Turn::Ours(lease, rotated) => {
-                    let is_new = rotated.as_ref().is_some_and(|it| self.learn(it));
+                    let is_new = rotated.as_ref().is_some_and(learn);
                     is_news |= is_new;
                     let renewed = rotated.filter(|_| is_new).as_ref().and_then(taken);
                     if let Some(renewed) = renewed {
@@ -183,8 +196,7 @@ impl Grant {
         match (&result, lease) {
             (Ok(renewed), lease) => {
                 let token = carry.and_then(|carry| (carry.write)(&renewed.token));
-                let rotated = self.rotated(token, renewed.expires);
-                cluster.publish(&account, rotated, lease);
+                self.tell(token, renewed.expires, lease);
             }
             (Err(_), Some(lease)) => {
                 actix_web::rt::spawn(lease.release());
@@ -258,10 +270,19 @@ impl Grant {
         true
     }
 
-    /// What a renewal of ours has brought, for the others.
-    pub(super) fn rotated(&self, token: Option<String>, expires: Option<u64>) -> Rotated {
+    /// Tells the others what a renewal of ours has brought.
+    pub(super) fn tell(&self, token: Option<String>, expires: Option<u64>, lease: Option<Lease>) {
+        let Some(cluster) = self.kept.shared().cluster() else {
+            return;
+        };
+        let (account, rotated) = (self.fingerprint(), self.rotated(token, expires));
+        cluster.note(&account, &self.told, &rotated, Instant::now());
+        cluster.publish(&account, rotated, lease);
+    }
+
+    fn rotated(&self, token: Option<String>, expires: Option<u64>) -> Rotated {
         let mut state = self.state();
-        state.generation += 1;
+        state.generation = now_ms().max(state.generation + 1);
         let newest = state.newest.as_ref().filter(|_| self.is_rotating);
         Rotated {
             generation: state.generation,
@@ -271,7 +292,7 @@ impl Grant {
         }
     }
 
-    pub(super) fn fingerprint(&self) -> Fingerprint {
+    fn fingerprint(&self) -> Fingerprint {
         Fingerprint::of(self.provider, &self.known_by)
     }
 

@@ -50,6 +50,13 @@ impl Kept {
         self.shared.join(store, vault);
     }
 
+    /// Puts back there what the store has lost of it, as far as this worker knows it.
+    pub async fn put_back(&self) {
+        if let Some(cluster) = self.shared.cluster() {
+            cluster.put_back().await;
+        }
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }

@@ -220,14 +220,11 @@ impl<T: Send + Sync + 'static, P: Pace> Rotating<T, P> {
         let task = actix_web::rt::spawn(async move {
             let renewed = call(token).await?;
             if let Some(keep) = renewed.keep {
-                let grant = &this.0.grant;
+                let Shared { grant, carry, .. } = &*this.0;
                 grant.keep(keep).await;
-                if let Some(cluster) = grant.kept.shared().cluster() {
-                    let carry = this.0.carry.as_ref();
-                    let token = carry.and_then(|carry| (carry.write)(&renewed.token));
-                    let rotated = grant.rotated(token, renewed.expires);
-                    cluster.publish(&grant.fingerprint(), rotated, None);
-                }
+                let carry = carry.as_ref();
+                let token = carry.and_then(|carry| (carry.write)(&renewed.token));
+                grant.tell(token, renewed.expires, None);
             }
             let token = this.hold(renewed.token, renewed.expires);
             // Before the task ends, so that the next in line finds the new token and not a held turnstile.

@@ -4,9 +4,10 @@
 //! does. Source: design.md section 13.
 
 use std::{
+    collections::HashMap,
     fmt,
-    sync::{Arc, OnceLock},
-    time::Duration,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    time::{Duration, Instant},
 };
 
 use serde::{Deserialize, Serialize};
@@ -35,7 +36,8 @@ const TRIES: u32 = 1200;
 /// What a renewal has brought, for all workers.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct Rotated {
-    /// Rises with every renewal; what is newer is told by it alone.
+    /// Rises with every renewal; what is newer is told by it alone. No less than the time of the renewal in Unix milliseconds,
+    /// so that it rises also where the store has lost the one before.
     pub(super) generation: u64,
     /// The long-lived credential of now, where it rotates.
     pub(super) credential: Option<String>,
@@ -62,7 +64,13 @@ pub(super) struct Shared(Arc<OnceLock<Cluster>>);
 pub(super) struct Cluster {
     store: Store,
     vault: Vault,
+    /// By account. Of a credential that nobody has any more nothing is known.
+    known: Arc<Mutex<HashMap<Fingerprint, Weak<Told>>>>,
 }
+
+/// The newest that a worker has told the store of one credential, or was told by it.
+#[derive(Debug, Default)]
+pub(super) struct Told(Mutex<Option<(Rotated, Instant)>>);
 
 /// Whose a renewal is.
 #[derive(Debug)]
@@ -88,7 +96,11 @@ pub(super) struct Lease {
 impl Shared {
     /// Says where the store is; what is said first counts.
     pub(super) fn join(&self, store: Store, vault: Vault) {
-        let _ = self.0.set(Cluster { store, vault });
+        let _ = self.0.set(Cluster {
+            store,
+            vault,
+            known: Arc::default(),
+        });
     }
 
     pub(super) fn cluster(&self) -> Option<&Cluster> {
@@ -98,6 +110,11 @@ impl Shared {
 
 fn key(account: &Fingerprint) -> String {
     format!("rotated:{account}")
+}
+
+/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cluster {
@@ -176,6 +193,48 @@ impl Cluster {
         });
     }
 
+    /// Remembers what the store had at `at`, or is about to be told.
+    pub(super) fn note(&self, account: &Fingerprint, told: &Arc<Told>, it: &Rotated, at: Instant) {
+        *lock(&told.0) = Some((it.clone(), at));
+        lock(&self.known).insert(account.clone(), Arc::downgrade(told));
+    }
+
+    /// Puts what the store has lost there again, as far as this worker knows it: who renews next must not begin with what
+    /// somebody has redeemed already.
+    pub(super) async fn put_back(&self) {
+        let Some(lost) = self.store.lost() else {
+            return;
+        };
+        let cluster = self.at_leisure();
+        let known: Vec<(Fingerprint, Arc<Told>)> = {
+            let mut known = lock(&self.known);
+            known.retain(|_, told| told.strong_count() > 0);
+            let all = known.iter();
+            all.filter_map(|(account, told)| Some((account.clone(), told.upgrade()?)))
+                .collect()
+        };
+        for (account, told) in known {
+            let newest = lock(&told.0).clone();
+            let Some((rotated, _)) = newest.filter(|(_, at)| *at <= lost.noticed) else {
+                continue;
+            };
+            let now = Instant::now();
+            // What somebody has put there meanwhile stays where it is newer. Anything else is for the next time.
+            if !matches!(
+                cluster.write(&key(&account), &rotated, None).await,
+                Ok(true)
+            ) {
+                return;
+            }
+            let mut newest = lock(&told.0);
+            if let Some((it, at)) = &mut *newest
+                && it.generation == rotated.generation
+            {
+                *at = now;
+            }
+        }
+    }
+
     /// Whether nothing is left to do.
     async fn write(
         &self,
@@ -202,7 +261,7 @@ impl Cluster {
     fn at_leisure(&self) -> Self {
         Self {
             store: self.store.at_leisure(),
-            vault: self.vault.clone(),
+            ..self.clone()
         }
     }
 }

@@ -66,6 +66,23 @@ fn grant(store: &Store, secret: &str) -> Grant {
     Grant::rotating("x", Secret::new("pasted-1"), kept)
 }
 
+fn account() -> Fingerprint {
+    Fingerprint::of("x", &Secret::new("pasted-1"))
+}
+
+/// What lies in the store, as soon as that is newer than this; whoever has renewed does not wait for it.
+async fn published(worker: &Rotating<String>, than: u64) -> Rotated {
+    let cluster = worker.grant().kept.shared().cluster().unwrap();
+    loop {
+        if let (Some(it), _) = cluster.read(&key(&account())).await.unwrap()
+            && it.generation > than
+        {
+            return it;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 fn worker(store: &Store) -> Rotating<String> {
     let tokens = Rotating::new(grant(store, "s"), Duration::ZERO, HalfOpen::default());
     tokens.carrying(|token| Some(token.clone()), |text| Some(text.to_owned()))
@@ -139,13 +156,72 @@ async fn what_lies_in_the_store_is_sealed_and_another_secret_does_without() {
 async fn a_worker_that_died_over_it_is_waited_for_no_longer_than_its_lease() {
     let (service, store) = (Service::start(), Store::in_memory());
     let worker = worker(&store);
-    let name = key(&worker.grant().fingerprint());
+    let name = key(&account());
     let dead = store.hold(&name, "dead", 1, Duration::from_millis(400));
     assert!(dead.await.unwrap().is_some());
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     worker.current(service.renewal()).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(400));
     assert_eq!(service.calls.get(), 1);
+}
+
+#[actix_web::test]
+async fn what_a_store_has_lost_is_put_back_by_who_knows_the_newest() {
+    let (service, store) = (Service::start(), Store::in_memory());
+    let (one, other) = (worker(&store), worker(&store));
+    let first = one.current(service.renewal()).await.unwrap();
+    let generation = published(&one, 0).await.generation;
+    // Known to both.
+    let known = other.current(service.renewal()).await.unwrap();
+    assert_eq!((&**known, service.calls.get()), ("access-1", 1));
+    one.served(&first);
+    let next = one.replaced(&first, expired(), service.renewal());
+    assert_eq!(*next.await.unwrap(), "access-2");
+    published(&one, generation).await;
+    crate::store::empty(&store).await;
+    store.lost_by_now().await.unwrap();
+    // The one that knows less comes first.
+    for worker in [&other, &one] {
+        worker.grant().kept.put_back().await;
+    }
+    other.served(&known);
+    let token = other.replaced(&known, expired(), service.renewal());
+    assert_eq!(*token.await.unwrap(), "access-2");
+    assert_eq!((service.calls.get(), service.void.get()), (2, 0));
+}
+
+#[actix_web::test]
+async fn what_was_renewed_since_a_store_was_lost_is_newer_than_what_it_had() {
+    let (service, store) = (Service::start(), Store::in_memory());
+    let one = worker(&store);
+    let first = one.current(service.renewal()).await.unwrap();
+    let generation = published(&one, 0).await.generation;
+    one.served(&first);
+    let next = one.replaced(&first, expired(), service.renewal());
+    next.await.unwrap();
+    published(&one, generation).await;
+    crate::store::empty(&store).await;
+    store.lost_by_now().await.unwrap();
+    // By a worker that knows of no renewal before.
+    *service.valid.borrow_mut() = "pasted-1".to_owned();
+    let new = worker(&store);
+    new.current(service.renewal()).await.unwrap();
+    let newest = published(&new, 0).await;
+    one.grant().kept.put_back().await;
+    assert_eq!(published(&new, 0).await.token, newest.token);
+    // Of an account that is gone nothing comes again.
+    let kept = new.grant().kept.clone();
+    drop(new);
+    crate::store::empty(&store).await;
+    store.lost_by_now().await.unwrap();
+    kept.put_back().await;
+    assert!(
+        store
+            .list(Space::Credentials, "", 1)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[actix_web::test]
@@ -153,7 +229,7 @@ async fn without_a_store_each_goes_on_alone_at_once() {
     let service = Service::start();
     let gone = Place::Valkey(Secret::new("redis://127.0.0.1:9"));
     let worker = worker(&Store::open(gone).unwrap());
-    let started = std::time::Instant::now();
+    let started = Instant::now();
     let token = worker.current(service.renewal()).await.unwrap();
     assert_eq!((&**token, service.calls.get()), ("access-1", 1));
     assert!(started.elapsed() < Duration::from_secs(1));

@@ -50,6 +50,7 @@ pub(super) async fn share(app: Arc<App>) {
             // Other accounts may fare better.
             app.lasting.forget();
         }
+        app.settings.providers.kept.put_back().await;
         let _ = round(&app, &store, &mut seen).await;
         let _ = app.roster.follow_checks().await;
         tokio::time::sleep(EVERY).await;
