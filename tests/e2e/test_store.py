@@ -3,7 +3,9 @@ damaged meanwhile. Nobody waits for it, nobody is failed for its sake, and when 
 
 import asyncio
 import collections
+import csv
 import hashlib
+import io
 import json
 import os
 import re
@@ -238,6 +240,23 @@ def test_what_was_used_is_counted_whatever_happens(pack, place, request):
     assert total - may_miss <= counted <= total + 2, (counted, total, may_miss)
     rows = httpx.get(f"{url}/v1/usage?group_by=hour&format=csv", headers=headers(), timeout=30).text.split("\r\n")
     assert all(int(row.split(",")[0]) % 3600 == 0 for row in rows[1:] if row), rows
+
+
+def test_no_name_is_a_formula_in_a_spreadsheet(pack):
+    """Whoever may name keys must not run anything where the sums are opened."""
+    names = ["=cmd|' /C calc'!A0", "@SUM(1+1)", "-2+3", "+1\"x\"", "a plain \"name\""]
+    keys = {name: f"sk-formula-{n}-0123456789" for n, name in enumerate(names)}
+    [url] = pack.start(STORE_URL=f"sqlite:{pack.folder}/hive.db", API_KEYS="\n".join(f"{name}:{key}" for name, key in keys.items()))
+    for key in keys.values():
+        httpx.post(f"{url}/v1/chat/completions", headers=headers(key), json=question(), timeout=30).raise_for_status()
+    answer = httpx.get(f"{url}/v1/usage?group_by=key,model&format=csv", headers=headers(), timeout=30).raise_for_status()
+    assert answer.headers["content-type"] == "text/csv; charset=utf-8"
+    rows = list(csv.DictReader(io.StringIO(answer.text, newline=""), strict=True))
+    assert {row["key"] for row in rows} == {f"'{name}" for name in names[:4]} | {names[4]}, rows
+    assert all(row["model"] == MODEL and row["requests"] == "1" for row in rows), rows
+    assert not any(cell[:1] in tuple("=+-@\t\r") for row in rows for cell in row.values() if cell), rows
+    # Programs have them as they are.
+    assert set(used(url)) == set(names)
 
 
 @pytest.mark.parametrize("kind", ["file", "server"])

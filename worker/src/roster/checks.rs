@@ -30,6 +30,9 @@ const LONGEST: Duration = Duration::from_secs(60);
 /// How long a result is kept; each check renews it.
 const KEPT_MS: u64 = 14 * 86_400_000;
 
+/// In the place of an error's kind: the service has not said whether it takes the credential.
+const UNKNOWN: &str = "unknown";
+
 /// The result of one check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Check {
@@ -39,6 +42,13 @@ pub struct Check {
     pub error: Option<(String, Option<String>)>,
     /// What is left of the account's quota, where the service says it.
     pub quota: Option<Quota>,
+}
+
+impl Check {
+    /// Whether the service has said anything.
+    pub fn is_known(&self) -> bool {
+        self.error.as_ref().is_none_or(|(kind, _)| kind != UNKNOWN)
+    }
 }
 
 /// Asks an account's service about it. `None`: the service has no call for that.
@@ -75,7 +85,12 @@ pub async fn check(
         },
         Err(error) => Check {
             checked_ms: now_ms(),
-            error: Some((error.kind.label().to_owned(), error.code)),
+            error: Some(match error.kind {
+                Kind::AuthExpired | Kind::QuotaSpent => (error.kind.label().to_owned(), error.code),
+                // Any API may lack the call, or keep it from a key that is good for questions.
+                _ if provider.lane().is_some() => (UNKNOWN.to_owned(), None),
+                kind => (kind.label().to_owned(), error.code),
+            }),
             quota: None,
         },
     };
@@ -111,6 +126,11 @@ pub async fn check_due(
         return;
     };
     for provider in app.registry.providers() {
+        // An API's key does not end by itself, and each call is its owner's: asked of when it is added, or when somebody
+        // wants to know.
+        if provider.lane().is_some() {
+            continue;
+        }
         for account in provider.accounts().listed() {
             let fingerprint = account.fingerprint.as_str();
             let last = looked.get(fingerprint);

@@ -149,9 +149,14 @@ impl Roster {
         self.added().get(account).cloned()
     }
 
-    /// What its service last said of an account.
-    pub fn check_of(&self, account: &str) -> Option<Check> {
+    /// What came of an account's last check.
+    pub fn last_check_of(&self, account: &str) -> Option<Check> {
         lock(&self.checks).get(account).cloned()
+    }
+
+    /// What its service last said of an account, where it has said anything.
+    pub fn check_of(&self, account: &str) -> Option<Check> {
+        self.last_check_of(account).filter(Check::is_known)
     }
 
     /// Waits until nobody else of this worker tries an account out. To be held from [`Roster::try_out`] to [`Roster::keep`].

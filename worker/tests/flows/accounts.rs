@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use hive2api_simulators::Running;
+use hive2api_worker::store::Space;
 use serde_json::{Value, json};
 
 use crate::{
@@ -285,6 +286,52 @@ async fn accounts_are_checked_against_their_services() {
     let path = format!("/v1/accounts/{first}");
     let (status, _, answer) = call(&hive, KEY, "DELETE", &path, Value::Null).await;
     assert_eq!((status, code(&answer)), (409, "account_of_settings"));
+}
+
+/// A key of an API is one that the API knows, as far as it says so.
+#[actix_web::test]
+async fn a_key_of_an_api_is_checked_before_it_is_kept() {
+    let openai = simulator("openai", 1);
+    let all = openai.control();
+    let mut env = simulator("openai", 3).env().into_iter();
+    let keys = env.find(|(name, _)| name.ends_with("API_KEY"));
+    let keys: Vec<String> = keys.unwrap().1.split(',').map(str::to_owned).collect();
+    let hive = Hive::start(&[&openai], &[]);
+    let add = |key: &str| {
+        let asked = json!({"provider": "sim", "credential": key});
+        call(&hive, KEY, "POST", "/v1/accounts", asked)
+    };
+    let (status, _, refused) = add("sk-nobody-knows-0815").await;
+    assert_eq!(
+        (status, code(&refused)),
+        (400, "invalid_credential"),
+        "{refused}"
+    );
+    let words = refused["error"]["message"].as_str().unwrap();
+    assert!(words.contains("The API of sim") && !refused.to_string().contains("0815"));
+    let listed = async || get(&hive, "/v1/accounts").await["data"].clone();
+    assert_eq!(listed().await.as_array().unwrap().len(), 1);
+    let kept = hive.app.store.list(Space::Credentials, "", 9).await;
+    assert_eq!(kept.unwrap().len(), 0);
+
+    let (status, _, added) = add(&keys[1]).await;
+    assert_eq!(
+        (status, &added["check"]),
+        (201, &json!({"ok": true})),
+        "{added}"
+    );
+    // An API that does not have the call has not said anything.
+    all.fault("no_models", 1).unwrap();
+    let (status, _, added) = add(&keys[2]).await;
+    let unknown = json!({"ok": null, "kind": "unknown"});
+    assert_eq!((status, &added["check"]), (201, &unknown), "{added}");
+    assert_eq!(added["state"], "ready");
+    let path = format!("/v1/accounts/{}/check", added["id"].as_str().unwrap());
+    let (status, _, checked) = call(&hive, KEY, "POST", &path, Value::Null).await;
+    assert_eq!((status, &checked["check"]["ok"]), (200, &json!(true)));
+    let used = hive.ask("sim-chat", "echo:hi").await;
+    assert_eq!(used.content(), "hi");
+    assert_eq!(all.calls("models").len(), 4);
 }
 
 /// A refused credential is found out before anybody asks, and no turn meets it.

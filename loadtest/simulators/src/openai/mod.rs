@@ -39,6 +39,7 @@ const FAULTS: &[Fault] = &[
     ("finish_length", ASK),
     ("finish_content_filter", ASK),
     ("empty", ASK),
+    ("no_models", "models"),   // there is no such path
     ("video_failed", "video"), // accepted, and moderated while it is made
 ];
 
@@ -143,7 +144,18 @@ impl OpenAi {
         if step == ASK {
             return self.ask(request, call, control);
         }
-        if let Some(refusal) = control.strike(call)?.and_then(refusal::refused) {
+        let fault = control.strike(call)?;
+        if fault == Some("no_models") {
+            let message = "Invalid URL (GET /v1/models)";
+            return Err(refusal::error(
+                404,
+                "invalid_request_error",
+                None,
+                None,
+                message,
+            ));
+        }
+        if let Some(refusal) = fault.and_then(refusal::refused) {
             return Err(refusal);
         }
         if step != "models" {

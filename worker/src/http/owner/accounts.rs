@@ -90,7 +90,7 @@ fn shown(app: &App, account: &Account) -> Value {
         .map(|ms| ms / 1000);
     let error = standing.error.as_ref();
     let error = error.map(|(kind, code, _)| json!({"kind": kind, "code": code}));
-    let check = app.roster.check_of(id);
+    let check = app.roster.last_check_of(id);
     json!({
         "object": "account", "id": id, "provider": account.provider.name(), "number": listed.number,
         "source": if added.is_some() { "added" } else { "env" },
@@ -108,6 +108,7 @@ fn shown(app: &App, account: &Account) -> Value {
 fn told(check: &Check) -> Value {
     match &check.error {
         None => json!({"ok": true}),
+        Some((kind, _)) if !check.is_known() => json!({"ok": null, "kind": kind}),
         Some((kind, code)) => json!({"ok": false, "kind": kind, "code": code}),
     }
 }
@@ -197,10 +198,17 @@ pub(super) async fn add(
     let refused = checked.and_then(|check| check.error);
     if refused.is_some_and(|(kind, _)| kind == Kind::AuthExpired.label()) {
         app.roster.give_up(&provider);
-        return Err(ApiError::no_credential(format!(
-            "{} does not take this credential: it has ended, or it was not copied whole. Sign in there and copy it anew.",
-            provider.card().title
-        )));
+        return Err(ApiError::no_credential(if provider.lane().is_some() {
+            format!(
+                "The API of {} does not take this key: it is wrong, was withdrawn, or was not copied whole.",
+                provider.name()
+            )
+        } else {
+            format!(
+                "{} does not take this credential: it has ended, or it was not copied whole. Sign in there and copy it anew.",
+                provider.card().title
+            )
+        }));
     }
     let kept = app.roster.keep(&app.registry, &id, added).await;
     if !matches!(kept, Ok(true)) {

@@ -40,9 +40,9 @@ use self::{
     body::Manner,
     kind::{Decoder, Kind},
 };
-use super::{Model, Provider, Relay, Turn};
+use super::{Checking, Messenger, Model, Provider, Relay, Turn, checking};
 use crate::{
-    accounts::{Accounts, Choice, Pool},
+    accounts::{Accounts, Choice, Pool, Quota},
     chat::{ChatRequest, Dialect, Field, ProviderError, Support},
     settings::{Problems, Settings, Vars, text},
     upstream::{Answer, TransportError, json::Scan, linger},
@@ -206,6 +206,11 @@ impl Provider for OpenAi {
         CARD.how_to_configure(self.number)
     }
 
+    /// By its list of models, which nearly every API has.
+    fn check(&self, account: usize, messenger: Messenger) -> Option<Checking<'_>> {
+        checking(Self::who_am_i, self, self.accounts.of(account)?, messenger)
+    }
+
     fn relay(&self) -> Option<&dyn Relay> {
         Some(self)
     }
@@ -229,6 +234,29 @@ impl Provider for OpenAi {
 }
 
 impl OpenAi {
+    async fn who_am_i(
+        &self,
+        account: &Account,
+        messenger: &Messenger,
+    ) -> Result<Option<Quota>, ProviderError> {
+        let request = wire::models(&self.base_url, account, self.kind);
+        let mut answer = messenger.send(request).await?;
+        let status = answer.status;
+        if !status.is_success() {
+            let body = answer.short().await.unwrap_or_default();
+            return Err(refusal::refusal(status.as_u16(), &body, &account.variable));
+        }
+        // A list may be long, and a page for people says nothing of a key.
+        let first = first_bytes(&mut answer).await?.unwrap_or_default();
+        if first.iter().find(|byte| !is_blank(**byte)) != Some(&b'{') {
+            return Err(refusal::wrong_place(
+                "the upstream has answered with no list of models",
+                &account.variable,
+            ));
+        }
+        Ok(None)
+    }
+
     async fn answer(&self, ask: &Arc<ChatRequest>, turn: &mut Turn) -> Result<(), ProviderError> {
         let account = turn.lease(&self.accounts, Choice::Any(turn.caller)).await?;
         let mut answer = self.ask(ask, turn, &account).await?;

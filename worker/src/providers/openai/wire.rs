@@ -3,6 +3,7 @@
 use super::{
     account::Account,
     body::{Manner, body},
+    kind::Kind,
     messages, responses,
 };
 use crate::{
@@ -35,16 +36,36 @@ pub(super) fn respond(
 /// The dialect's version, where the caller has named none.
 const VERSION: &str = "2023-06-01";
 
-/// `POST /v1/messages`. SDKs of this dialect take the base URL without the version, and others with it: both are right.
+/// SDKs of messages take the base URL without the version, and others with it: both are right.
+fn unversioned(base_url: &str) -> &str {
+    base_url.strip_suffix("/v1").unwrap_or(base_url)
+}
+
+/// `GET /models`, which asks nothing of any model.
+pub(super) fn models(base_url: &str, account: &Account, kind: Kind) -> Request {
+    let key = account.key.expose();
+    let request = if kind == Kind::Messages {
+        let url = format!("{}/v1/models", unversioned(base_url));
+        let request = Request::get("check", url);
+        request
+            .header("x-api-key", key)
+            .header("anthropic-version", VERSION)
+    } else {
+        let request = Request::get("check", format!("{base_url}/models"));
+        request.header("authorization", format!("Bearer {key}"))
+    };
+    request.headers(&[("accept", "application/json"), ("user-agent", "hive2api")])
+}
+
+/// `POST /v1/messages`.
 pub(super) fn message(
     base_url: &str,
     account: &Account,
     model: &str,
     chat: &ChatRequest,
 ) -> Request {
-    let base_url = base_url.strip_suffix("/v1").unwrap_or(base_url);
-    let mut request =
-        asking(base_url, "v1/messages", chat).header("x-api-key", account.key.expose());
+    let mut request = asking(unversioned(base_url), "v1/messages", chat)
+        .header("x-api-key", account.key.expose());
     let own = chat.verbatim.as_ref();
     let own = own.filter(|own| own.dialect == Dialect::Messages);
     let told = own.map_or(&[][..], |own| &own.headers);
