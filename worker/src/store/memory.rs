@@ -5,9 +5,12 @@ use std::{
     collections::{BTreeMap, HashMap, HashSet},
 };
 
-use super::engine::{
-    Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space, StoreError,
-    Sweep, Usage, UsageBatch, UsageKey, UsageLine,
+use super::{
+    engine::{
+        Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space,
+        StoreError, Sweep,
+    },
+    usage::{Usage, UsageBatch, UsageKey, UsageLine},
 };
 
 /// See the module.

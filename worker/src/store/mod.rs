@@ -11,6 +11,7 @@ mod memory;
 mod opened;
 pub mod sealed;
 mod sqlite;
+mod usage;
 mod valkey;
 
 use std::{
@@ -25,13 +26,13 @@ use std::{
 use tokio::sync::{mpsc, oneshot};
 
 pub use engine::{
-    Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep, Usage,
-    UsageBatch, UsageKey, UsageLine,
+    Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep,
 };
 pub use keeper::Loss;
 use keeper::{Up, Work};
 pub use opened::{Opened, Place};
 pub use sealed::Vault;
+pub use usage::{Usage, UsageBatch, UsageKey, UsageLine};
 
 use crate::impossible::OrImpossible as _;
 use crate::metrics::METRICS;

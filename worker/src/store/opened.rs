@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::{
     engine::{
         Claim, Claimed, Engine, Entry, Expect, Fence, Put, Settlement, Space, StoreError, Sweep,
-        Usage, UsageBatch, UsageKey, UsageLine,
     },
     memory::MemoryStore,
     sqlite::SqliteStore,
+    usage::{Usage, UsageBatch, UsageKey, UsageLine},
     valkey::ValkeyStore,
 };
 use crate::accounts::Secret;

@@ -19,9 +19,10 @@ use rusqlite::{
 use super::{
     engine::{
         Claim, Claimed, Engine, Entry, Expect, Fence, MS_A_MINUTE, Put, Settlement, Space,
-        StoreError, Sweep, Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked,
+        StoreError, Sweep,
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
+    usage::{Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked},
 };
 use crate::impossible::OrImpossible as _;
 

@@ -16,9 +16,10 @@ use redis::{
 use super::{
     engine::{
         Claim, Claimed, Engine, Entry, Expect, Fence, MS_AN_HOUR, Put, Settlement, Space,
-        StoreError, Sweep, Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked,
+        StoreError, Sweep,
     },
     memory::{BEYOND_MS, MEMORY_OF_IDS_MS},
+    usage::{Usage, UsageBatch, UsageKey, UsageLine, packed, unpacked},
 };
 use crate::impossible::OrImpossible as _;
 use scripts::{CLAIM, HOLD, PUT, REMOVE, SETTLE, SWEEP, USAGE};
