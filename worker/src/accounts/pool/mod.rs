@@ -1,10 +1,16 @@
 //! The pool: which account serves the next turn. Shared by all threads of a worker; its lock is held for a few
 //! comparisons only, never across an await. Source: design.md section 2 step 5 and section 4.
+//!
+//! What is told to a pool and asked of it about its accounts is in `told`, what it lends in `lease`.
+
+mod lease;
+mod told;
+
+pub use lease::Lease;
 
 use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
-    ops::Deref,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -12,27 +18,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures_util::future::LocalBoxFuture;
 use tokio::sync::Notify;
 
 use super::{
-    Accounts, Census, Company, Fingerprint, Known, Listed, Pace,
+    Company, Fingerprint, Known, Pace,
     allowance::{Allowances, Left},
-    health::{Condition, Health, Now, Patience, Standing, is_slow},
+    health::{Condition, Health, Patience, is_slow},
     places::{Full, Places},
 };
-use crate::{
-    chat::{Kind, ProviderError, media::Makes},
-    store::now_ms,
-};
+use crate::chat::{Kind, ProviderError, media::Makes};
 
 /// How long a turn waits for a busy account before it is told to come back later.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
 /// How soon a turn looks again at an account that is busy on another worker, of which nobody tells it.
 const LOOK: Duration = Duration::from_millis(200);
-
-/// How much longer than after "too many requests" something is left alone that is spent until nobody knows when.
-const QUOTA_RESTS: u32 = 15;
 
 /// Which accounts a turn may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -360,229 +359,10 @@ fn why_none<C>(
     }
 }
 
-impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
-    fn succeeded(&self, account: usize) {
-        if let Some(entry) = self.entry(account) {
-            lock(&entry.health).succeeded();
-        }
-    }
-
-    fn failed(&self, account: usize, error: &ProviderError) {
-        if let Some(entry) = self.entry(account) {
-            lock(&entry.health).failed(error, Instant::now(), self.patience, rand::random());
-        }
-    }
-
-    fn spent(&self, account: usize, what: Makes, error: &ProviderError) -> Option<Duration> {
-        let otherwise = self.patience.base * QUOTA_RESTS;
-        let now = Instant::now();
-        Some(
-            self.allowances
-                .spend((account, what), error, otherwise, now),
-        )
-    }
-
-    fn answered_in(&self, account: usize, took: Duration) {
-        if let Some(entry) = self.entry(account) {
-            lock(&entry.health).answered_in(took, Instant::now());
-        }
-    }
-
-    fn accepted(&self, account: usize) {
-        if let Some(entry) = self.entry(account) {
-            lock(&entry.health).accepted();
-            self.returned.notify_waiters();
-        }
-    }
-
-    fn census(&self) -> Census {
-        let now = Instant::now();
-        let mut census = Census::default();
-        for entry in lock(&self.entries).iter() {
-            census.in_flight += entry.in_flight.load(Ordering::Relaxed);
-            match lock(&entry.health).condition(now) {
-                Condition::Ready => census.ready += 1,
-                Condition::Resting | Condition::Cooling(_) => census.cooling += 1,
-                Condition::Disabled => census.disabled += 1,
-            }
-        }
-        census
-    }
-
-    fn has_other(&self, tried: &[usize]) -> bool {
-        let now = Instant::now();
-        lock(&self.entries).iter().any(|entry| {
-            !tried.contains(&entry.number) && lock(&entry.health).condition(now).is_usable()
-        })
-    }
-
-    fn rest(&self, account: usize) -> Option<Duration> {
-        match lock(&self.entry(account)?.health).condition(Instant::now()) {
-            Condition::Cooling(left) => Some(left),
-            Condition::Ready | Condition::Resting | Condition::Disabled => None,
-        }
-    }
-
-    fn fingerprint(&self, account: usize) -> Option<Fingerprint> {
-        Some(self.entry(account)?.fingerprint.clone())
-    }
-
-    fn numbered(&self, fingerprint: &str) -> Option<usize> {
-        Some(self.known(fingerprint)?.number)
-    }
-
-    fn is_free(&self, account: usize) -> bool {
-        self.entry(account).is_some_and(|entry| {
-            let is_usable = lock(&entry.health).condition(Instant::now()).is_usable();
-            is_usable && entry.in_flight.load(Ordering::Relaxed) < self.most_in_flight
-        })
-    }
-
-    fn is_configured(&self) -> bool {
-        !lock(&self.entries).is_empty()
-    }
-
-    fn listed(&self) -> Vec<Listed> {
-        let now = now();
-        lock(&self.entries)
-            .iter()
-            .map(|entry| {
-                let health = lock(&entry.health);
-                let mut standing = health.standing(now);
-                if let Some(left) = health.spent(now.instant) {
-                    standing.rests_until_ms = Some(now.told(now.instant + left));
-                }
-                Listed {
-                    number: entry.number,
-                    fingerprint: entry.fingerprint.clone(),
-                    variable: entry.credential.variable().to_owned(),
-                    state: health.condition(now.instant).word(),
-                    in_flight: entry.in_flight.load(Ordering::Relaxed),
-                    standing,
-                }
-            })
-            .collect()
-    }
-
-    fn news(&self) -> Vec<(Fingerprint, Standing)> {
-        let now = now();
-        lock(&self.entries)
-            .iter()
-            .filter_map(|entry| Some((entry.fingerprint.clone(), lock(&entry.health).news(now)?)))
-            .collect()
-    }
-
-    fn untold(&self, account: &Fingerprint) {
-        if let Some(entry) = self.known(account.as_str()) {
-            lock(&entry.health).untold();
-        }
-    }
-
-    fn learn(&self, account: &str, standing: &Standing) {
-        if let Some(entry) = self.known(account) {
-            lock(&entry.health).learn(standing, now());
-            // It may be well again.
-            self.returned.notify_waiters();
-        }
-    }
-
-    fn probed_within(&self, time: Duration) -> Vec<Fingerprint> {
-        let now = Instant::now();
-        lock(&self.entries)
-            .iter()
-            .filter(|entry| lock(&entry.health).is_probed_within(time, now))
-            .map(|entry| entry.fingerprint.clone())
-            .collect()
-    }
-
-    fn join(&self, _provider: &str, company: &Company) {
-        let is_first = self.company.set(company.clone()).is_ok();
-        debug_assert!(is_first, "a worker has one company");
-    }
-
-    fn tend(&self) -> LocalBoxFuture<'_, ()> {
-        Box::pin(async move {
-            let Some(company) = self.company.get() else {
-                return;
-            };
-            let entries = lock(&self.entries).clone();
-            for entry in entries {
-                let account = entry.fingerprint.as_str();
-                let in_flight = entry.in_flight.load(Ordering::Relaxed);
-                let tended = entry
-                    .places
-                    .tend(company, account, in_flight, self.most_in_flight);
-                tended.await;
-            }
-        })
-    }
-
-    fn postpone(&self, account: &Fingerprint, by: Duration) {
-        if let Some(entry) = self.known(account.as_str()) {
-            lock(&entry.health).postpone(Instant::now() + by);
-        }
-    }
-}
-
-fn now() -> Now {
-    Now {
-        instant: Instant::now(),
-        unix_ms: now_ms(),
-    }
-}
-
 impl<C> fmt::Debug for Pool<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
             .field("accounts", &lock(&self.entries).len())
-            .finish_non_exhaustive()
-    }
-}
-
-/// An account on loan; returned when dropped.
-pub struct Lease<C> {
-    entry: Arc<Entry<C>>,
-    returned: Arc<Notify>,
-    company: Option<Company>,
-    most_in_flight: usize,
-    /// Somebody who waits may have it when it is returned.
-    is_of_use: bool,
-}
-
-impl<C> Lease<C> {
-    /// The account's number, as in the names of its variables.
-    pub fn number(&self) -> usize {
-        self.entry.number
-    }
-}
-
-impl<C> Deref for Lease<C> {
-    type Target = C;
-
-    fn deref(&self) -> &C {
-        &self.entry.credential
-    }
-}
-
-impl<C> Drop for Lease<C> {
-    fn drop(&mut self) {
-        // Before the notice: whoever wakes must see the place free.
-        let before = self.entry.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if let Some(company) = &self.company {
-            let account = self.entry.fingerprint.as_str();
-            let places = &self.entry.places;
-            places.left(company, account, before - 1, self.most_in_flight);
-        }
-        if self.is_of_use {
-            self.returned.notify_waiters();
-        }
-    }
-}
-
-impl<C> fmt::Debug for Lease<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("account", &self.entry.number)
             .finish_non_exhaustive()
     }
 }
@@ -593,5 +373,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-#[path = "pool_tests.rs"]
 mod tests;

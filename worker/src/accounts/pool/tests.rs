@@ -1,6 +1,7 @@
 //! The pool, alone and in company.
 
 use super::*;
+use crate::accounts::{Accounts as _, Census};
 
 fn pool(numbers: &[usize], most_in_flight: usize) -> Pool<usize> {
     let pool = Pool::new(Patience::default(), most_in_flight);
