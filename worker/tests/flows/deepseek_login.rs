@@ -1,12 +1,16 @@
 //! DeepSeek's login by password: tried once, wire/deepseek.md section 2.
 
-use std::time::Duration;
+use std::{
+    io::{Read as _, Write as _},
+    net::{Shutdown, TcpListener, TcpStream},
+    time::Duration,
+};
 
 use serde_json::{Value, json};
 
 use crate::{
     desk::{Desk, Told, biz, biz_code},
-    support::{Hive, question},
+    support::{Hive, SOON, question, settled, simulator},
 };
 
 const LOGIN: &str = "/api/v0/users/login";
@@ -168,4 +172,110 @@ async fn a_login_says_what_the_site_says() {
         assert_eq!(asked.header("referer"), format!("{}/sign_in", desk.url));
         assert_eq!(asked.header("authorization"), "");
     }
+}
+
+/// A service in front of the simulator that answers the first call, a login, with the token the simulator knows.
+fn login_desk(simulator: &str, token: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (simulator, token) = (simulator.replace("http://", ""), token.to_owned());
+    std::thread::spawn(move || {
+        let (mut first, _) = listener.accept().unwrap();
+        let mut request = String::new();
+        while !request.contains("\"os\":\"web\"") {
+            let mut bytes = [0; 4096];
+            let count = first.read(&mut bytes).unwrap();
+            request.push_str(&String::from_utf8_lossy(&bytes[..count]));
+        }
+        assert!(
+            request.starts_with("POST /api/v0/users/login "),
+            "{request}"
+        );
+        assert!(
+            !request.to_lowercase().contains("authorization:"),
+            "{request}"
+        );
+        let body = json!({"code": 0, "msg": "", "data": {"biz_code": 0, "biz_msg": "", "biz_data": {"code": 0, "user": {"id": "u", "token": token}}}});
+        let body = body.to_string();
+        let head = format!(
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        first.write_all((head + &body).as_bytes()).unwrap();
+        drop(first);
+        for client in listener.incoming() {
+            let (client, server) = (client.unwrap(), TcpStream::connect(&simulator).unwrap());
+            let ways = [
+                (client.try_clone().unwrap(), server.try_clone().unwrap()),
+                (server, client),
+            ];
+            for (mut from, mut to) in ways {
+                std::thread::spawn(move || {
+                    let _ = std::io::copy(&mut from, &mut to);
+                    let _ = to.shutdown(Shutdown::Both);
+                });
+            }
+        }
+    });
+    url
+}
+
+#[actix_web::test]
+async fn a_refused_login_is_not_tried_again() {
+    let deepseek = simulator("deepseek", 1);
+    let login = [
+        ("DEEPSEEK_EMAIL", "someone@example.com"),
+        ("DEEPSEEK_PASSWORD", "wrong"),
+    ];
+    let hive = Hive::start(&[&deepseek], &login);
+    deepseek.control().fault("token_refused", 0).unwrap();
+    for _ in 0..3 {
+        let (status, kind, code) = hive.ask("deepseek-chat", "echo:x").await.error();
+        assert_eq!((status, kind.as_str(), code.as_str()), EXPIRED);
+    }
+    assert_eq!(deepseek.control().calls("login").len(), 1);
+    settled(&deepseek.control(), SOON).await;
+}
+
+#[actix_web::test]
+async fn logs_in_where_there_is_no_token() {
+    let deepseek = simulator("deepseek", 1);
+    let env = deepseek.env();
+    let of = |name: &str| {
+        env.iter()
+            .find(|(known, _)| known == name)
+            .unwrap()
+            .1
+            .clone()
+    };
+    let desk = login_desk(&of("DEEPSEEK_BASE_URL"), &of("DEEPSEEK_TOKEN"));
+    let file = std::env::temp_dir().join(format!("hive2api-deepseek-{}", std::process::id()));
+    let file = file.to_string_lossy().into_owned();
+    // The desk logs in once; after a restart the token that it gave is used, as another login would be one too many.
+    for _ in 0..2 {
+        let hive = Hive::start(
+            &[],
+            &[
+                ("DEEPSEEK_BASE_URL", &desk),
+                ("DEEPSEEK_MOBILE", "13800000000"),
+                ("DEEPSEEK_PASSWORD", "secret"),
+                ("TOKENS_FILE", &file),
+            ],
+        );
+        for _ in 0..2 {
+            let reply = hive.ask("deepseek-chat", "echo:fine").await;
+            assert_eq!(reply.content(), "fine", "{}", reply.text);
+        }
+    }
+    std::fs::remove_file(&file).unwrap();
+    assert_eq!(deepseek.control().calls("login").len(), 0);
+    settled(&deepseek.control(), SOON).await;
+    // The simulator knows the desk by its address, and nothing else was wrong.
+    let violations = deepseek.control().state().violations;
+    assert!(
+        violations
+            .iter()
+            .all(|violation| violation.contains("origin is")),
+        "{violations:#?}"
+    );
 }
