@@ -26,9 +26,9 @@ BIN = Path(os.environ.get("BIN") or ROOT / "target/release")
 class Simulators:
     """Some providers of a test's own, so that nobody else uses their accounts."""
 
-    def __init__(self, folder, *names, accounts=1, pace=5):
+    def __init__(self, folder, *names, accounts=1, pace=5, generation="both"):
         self.file = folder / "of-this-test.env"
-        command = [BIN / "hive2api-loadtest", "simulate", "--accounts", str(accounts), "--pace", str(pace), "--env-file", self.file, *names]
+        command = [BIN / "hive2api-loadtest", "simulate", "--accounts", str(accounts), "--pace", str(pace), "--generation", generation, "--env-file", self.file, *names]
         self.child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         wait_until(lambda: self.file.exists() and self.file.stat().st_size, 30)
         lines = self.file.read_text().splitlines()
@@ -51,11 +51,11 @@ class Simulators:
     def state(self, variable):
         return httpx.get(f"{self.url(variable)}/__sim/state").json()
 
-    def asked(self, variable):
-        """When each question came, in milliseconds."""
+    def asked(self, variable, step="ask"):
+        """When each question came, or another call, in milliseconds."""
         calls = httpx.get(f"{self.url(variable)}/__sim/log").json()
         calls = calls["calls"] if isinstance(calls, dict) else calls
-        return [call["at_ms"] for call in calls if call["step"] == "ask"]
+        return [call["at_ms"] for call in calls if call["step"] == step]
 
     def end(self):
         self.child.kill()
