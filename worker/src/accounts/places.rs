@@ -90,13 +90,15 @@ pub(super) enum Full {
 /// The places of one account that this worker holds, and when it was asked last.
 #[derive(Debug, Default)]
 pub(super) struct Places {
-    /// Holders of places in the store; any of them serves any turn.
-    held: Mutex<Held>,
+    /// Holders of places in the store; any of them serves any turn. Shared with the tasks that give places back.
+    held: Arc<Mutex<Held>>,
 }
 
 #[derive(Debug, Default)]
 struct Held {
     holders: Vec<String>,
+    /// Those that are being given back.
+    leaving: Vec<String>,
     /// When all of them were last held anew.
     said: Option<Instant>,
     /// No turn begins here before then.
@@ -107,8 +109,7 @@ struct Held {
 
 impl Places {
     fn held(&self) -> MutexGuard<'_, Held> {
-        // A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.held)
     }
 
     /// Lets a turn begin, which is among the `in_flight` already. Waits for the store no longer than its handle does, for each
@@ -133,7 +134,7 @@ impl Places {
                 Err(_) => {
                     // It may have been taken all the same, after nobody waited any more.
                     if was_up {
-                        release(company, account, vec![holder]);
+                        self.release(company, account, vec![holder]);
                     }
                     if in_flight > company.share(most) {
                         return Err(Full::Busy);
@@ -216,7 +217,7 @@ impl Places {
             let kept = kept.min(held.holders.len());
             held.holders.split_off(kept)
         };
-        release(company, account, surplus);
+        self.release(company, account, surplus);
     }
 
     /// Holds the places anew, and places for turns that began without: before there was another worker, or while the store was
@@ -258,6 +259,44 @@ impl Places {
             }
         }
     }
+
+    /// Gives places back, beside whatever else goes on; where the store is gone, as soon as it is back: else all would find the
+    /// account busy then, and nobody at work on it.
+    fn release(&self, company: &Company, account: &str, holders: Vec<String>) {
+        if holders.is_empty() || tokio::runtime::Handle::try_current().is_err() {
+            return;
+        }
+        let (store, name) = (company.store.at_leisure(), name(account));
+        let held = Arc::clone(&self.held);
+        lock(&held).leaving.extend_from_slice(&holders);
+        actix_web::rt::spawn(async move {
+            // Then their time has run out by itself.
+            let end = Instant::now() + HELD;
+            for holder in holders {
+                while !store.is_up() || store.release(&name, &holder).await.is_err() {
+                    if Instant::now() > end {
+                        break;
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                lock(&held).leaving.retain(|leaving| *leaving != holder);
+            }
+        });
+    }
+
+    /// Gives all places back, as this worker ends: also those that a thread was to give back which has ended before.
+    pub(super) async fn leave(&self, company: &Company, account: &str) {
+        let holders = {
+            let mut held = self.held();
+            let mut holders = std::mem::take(&mut held.holders);
+            holders.append(&mut held.leaving);
+            holders
+        };
+        let (store, name) = (company.store.at_leisure(), name(account));
+        for holder in holders {
+            let _ = store.release(&name, &holder).await;
+        }
+    }
 }
 
 impl Held {
@@ -285,25 +324,9 @@ impl Held {
     }
 }
 
-/// Gives places back, beside whatever else goes on; where the store is gone, as soon as it is back: else all would find the
-/// account busy then, and nobody at work on it.
-fn release(company: &Company, account: &str, holders: Vec<String>) {
-    if holders.is_empty() || tokio::runtime::Handle::try_current().is_err() {
-        return;
-    }
-    let (store, name) = (company.store.at_leisure(), name(account));
-    actix_web::rt::spawn(async move {
-        // Then their time has run out by itself.
-        let end = Instant::now() + HELD;
-        for holder in holders {
-            while !store.is_up() || store.release(&name, &holder).await.is_err() {
-                if Instant::now() > end {
-                    return;
-                }
-                tokio::time::sleep(AGAIN).await;
-            }
-        }
-    });
+/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
+fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name(account: &str) -> String {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::LocalBoxFuture;
 
-use super::Guests;
+use super::{Guests, own};
 use crate::{
     accounts::{
         guest::{Found, Issued},
@@ -106,6 +106,9 @@ impl<C: Send + Sync + 'static> Guests<C> {
     /// Leaves all of them to the other workers, or to the next process.
     pub(super) fn part(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async {
+            if let Some((provider, company)) = self.company.get() {
+                self.own.leave(company, &own(provider)).await;
+            }
             self.keep().await;
             if let Some((room, _)) = self.room() {
                 let all = self.book().take_all(room.lost());

@@ -153,6 +153,17 @@ async fn turns_that_began_before_there_was_company_count_as_well() {
 }
 
 #[actix_web::test]
+async fn a_worker_that_ends_leaves_its_places_to_the_others() {
+    let pools = cluster(2, 1, Pace::default());
+    let lease = lease_soon(&pools[0]).await.unwrap();
+    assert!(lease_soon(&pools[1]).await.is_none());
+    // Its turn is cut off, and nobody gives the place back for it.
+    std::mem::forget(lease);
+    pools[0].leave().await;
+    assert!(lease_soon(&pools[1]).await.is_some());
+}
+
+#[actix_web::test]
 async fn without_the_store_each_worker_has_its_share() {
     let gone = crate::store::Place::Valkey(crate::accounts::Secret::new("redis://127.0.0.1:9"));
     let company = Company::new(crate::store::Store::open(gone).unwrap());

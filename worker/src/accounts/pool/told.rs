@@ -177,6 +177,19 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
         })
     }
 
+    fn leave(&self) -> LocalBoxFuture<'_, ()> {
+        Box::pin(async move {
+            let Some(company) = self.company.get() else {
+                return;
+            };
+            let entries = lock(&self.entries).clone();
+            for entry in entries {
+                let account = entry.fingerprint.as_str();
+                entry.places.leave(company, account).await;
+            }
+        })
+    }
+
     fn postpone(&self, account: &Fingerprint, by: Duration) {
         if let Some(entry) = self.known(account.as_str()) {
             lock(&entry.health).postpone(Instant::now() + by);
