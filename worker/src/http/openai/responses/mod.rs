@@ -1,9 +1,10 @@
 //! `POST /v1/responses`, the door that Codex and the newer SDKs speak, and what stands around it. A response is kept for a
-//! while, for what goes on from it, unless its caller or the owner says otherwise (`state`). Source: doors.md sections 4 to 10.
+//! while, for what goes on from it, unless its caller or the owner says otherwise (`kept`). Source: doors.md sections 4 to 10.
 
 mod body;
 mod builtin;
 mod echo;
+mod kept;
 mod latest;
 mod state;
 mod toolbox;
@@ -96,7 +97,7 @@ pub async fn stored(
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    let response = state::response(&app, &caller.id, &id).await?;
+    let response = kept::response(&app, &caller.id, &id).await?;
     Ok(HttpResponse::Ok()
         .content_type("application/json")
         .insert_header((header::CACHE_CONTROL, "no-store"))
@@ -112,7 +113,7 @@ pub async fn forget(
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    Ok(HttpResponse::Ok().json(state::forget(&app, &caller.id, &id).await?))
+    Ok(HttpResponse::Ok().json(kept::forget(&app, &caller.id, &id).await?))
 }
 
 /// Which of a list's items are wanted.
@@ -136,7 +137,7 @@ pub async fn input_items(
     id: Path<String>,
     wanted: Query<Wanted>,
 ) -> Result<HttpResponse, ApiError> {
-    let items = state::input_items(&app, &caller.id, &id, &wanted).await?;
+    let items = kept::input_items(&app, &caller.id, &id, &wanted).await?;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(items))
@@ -151,7 +152,7 @@ pub async fn cancel(
     app: Data<App>,
     id: Path<String>,
 ) -> Result<HttpResponse, ApiError> {
-    state::response(&app, &caller.id, &id).await?;
+    kept::response(&app, &caller.id, &id).await?;
     Err(ApiError::bad_request(
         "Only background responses can be cancelled, and this one is complete.".to_owned(),
     ))

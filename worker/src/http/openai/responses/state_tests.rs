@@ -1,3 +1,5 @@
+use serde_json::json;
+
 use super::*;
 
 fn body(text: &str) -> Body<'_> {
@@ -41,11 +43,4 @@ fn a_response_is_kept_unless_its_caller_says_otherwise() {
         !body(r#"{"store":true,"store":false}"#).is_kept(),
         "the last one counts"
     );
-}
-
-#[test]
-fn a_key_is_of_caller_and_id_and_shows_neither() {
-    assert_ne!(key("a", "bc"), key("ab", "c"));
-    assert_ne!(key("a", "r"), key("b", "r"));
-    assert!(!key("alice", "resp_1").contains("alice"));
 }

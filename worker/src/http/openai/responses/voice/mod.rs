@@ -34,11 +34,7 @@ use self::{
     outputs::{Outputs, Status},
     thought::Thought,
 };
-use super::{
-    echo::Echo,
-    state::{Keeper, Plan},
-    toolbox::Toolbox,
-};
+use super::{echo::Echo, kept::Keeper, state::Plan, toolbox::Toolbox};
 use crate::{
     chat::{FinishReason, Kind, ToolCallDelta, Usage},
     http::{
