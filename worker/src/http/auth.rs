@@ -1,6 +1,11 @@
 //! Who may come in. Keys are compared by their SHA-256 digests in constant time, and every key is compared, so
 //! that neither content nor position shows in the time taken. Source: design.md section 2 step 2, conformance H2.
 
+use std::{
+    future::{Ready, ready},
+    sync::{Arc, PoisonError, RwLock},
+};
+
 use actix_web::{
     FromRequest, HttpMessage as _, HttpRequest,
     dev::Payload,
@@ -9,10 +14,6 @@ use actix_web::{
 };
 use futures_util::future::{Either, LocalBoxFuture};
 use ring::digest::{Digest, SHA256};
-use std::{
-    future::{Ready, ready},
-    sync::{Arc, PoisonError, RwLock},
-};
 use subtle::ConstantTimeEq as _;
 
 use super::error::ApiError;

@@ -215,8 +215,8 @@ pub(super) fn in_openais_form(error: &impl fmt::Display, what: &str) -> ApiError
 
 /// 404 for paths that do not exist.
 pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let path: String = request.path().chars().take(100).collect();
-    let method: String = request.method().as_str().chars().take(20).collect();
+    let path = plain(request.path(), 100);
+    let method = plain(request.method().as_str(), 20);
     Err(ApiError::new(
         StatusCode::NOT_FOUND,
         "invalid_request_error",
@@ -227,7 +227,7 @@ pub(super) async fn not_found(request: HttpRequest) -> Result<HttpResponse, ApiE
 
 /// 405 for paths that exist under another method.
 pub(super) async fn method_not_allowed(request: HttpRequest) -> Result<HttpResponse, ApiError> {
-    let method: String = request.method().as_str().chars().take(20).collect();
+    let method = plain(request.method().as_str(), 20);
     let message = format!("{method} is not allowed here.");
     Err(ApiError::new(
         StatusCode::METHOD_NOT_ALLOWED,

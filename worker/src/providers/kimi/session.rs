@@ -52,25 +52,25 @@ impl fmt::Debug for Access {
     }
 }
 
-/// What the ids of tokens without the claims are (section 4.1); fixed for the session's life.
+/// What the ids of tokens without the claims are (section 4.1); fixed for the pasted token.
 struct Spare {
     device: String,
     session: String,
 }
 
 impl Spare {
-    /// Those of the pasted token, which a renewed one may lack; else made of `random` digits.
-    fn new(pasted: Option<&Claims>, random: u128) -> Self {
-        // 19 digits; devices begin with 7, sessions with 17.
-        // 39 digits: `random` is 128 bits, whose largest number has as many.
-        let digits = format!("{random:039}");
+    /// Those of the pasted token, which a renewed one may lack; else made of `digits`.
+    fn new(pasted: Option<&Claims>, digits: u128) -> Self {
+        // As many as the largest number of 128 bits has.
+        let written = format!("{digits:039}");
         let last = |count: usize| {
-            let start = digits.len() - count;
-            digits
+            let start = written.len() - count;
+            written
                 .get(start..)
                 .or_impossible("39 digits were made, and fewer are wanted")
         };
         let claim = |name| pasted.and_then(|claims| claims.text(name));
+        // 19 digits; devices begin with 7, sessions with 17.
         Self {
             device: claim("device_id").unwrap_or_else(|| format!("7{}", last(18))),
             session: claim("ssid").unwrap_or_else(|| format!("17{}", last(17))),
@@ -102,11 +102,11 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// A session of a pasted token, going on where an earlier process kept its newest one. `random` makes the ids of tokens
-    /// that carry none.
-    pub(super) fn new(pasted: Secret, kept: Kept, pace: HalfOpen, random: u128) -> Self {
+    /// A session of a pasted token, going on where an earlier process kept its newest one. The ids of tokens that carry
+    /// none are made of `digits`.
+    pub(super) fn new(pasted: Secret, kept: Kept, pace: HalfOpen, digits: u128) -> Self {
         let claims = Claims::read(pasted.expose());
-        let spare = Arc::new(Spare::new(claims.as_ref(), random));
+        let spare = Arc::new(Spare::new(claims.as_ref(), digits));
         let others = Arc::clone(&spare);
         // What an earlier process has kept of this very token is newer than it.
         let grant = Grant::rotating(NAME, pasted.clone(), kept);
@@ -336,8 +336,8 @@ mod tests {
     use super::*;
     use crate::accounts::jwt;
 
-    fn session(pasted: Secret, random: u128) -> Session {
-        Session::new(pasted, Kept::default(), HalfOpen::default(), random)
+    fn session(pasted: Secret, digits: u128) -> Session {
+        Session::new(pasted, Kept::default(), HalfOpen::default(), digits)
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub(super) struct Sent {
     pub(super) msg_id: Option<i64>,
 }
 
-/// The answer of `wire::send_message`.
+/// [`Sent`], as it comes; `None` for any other answer.
 pub(super) fn sent(body: &[u8]) -> Option<Sent> {
     serde_json::from_slice(body).ok()
 }

@@ -374,7 +374,7 @@ impl MiniMax {
         access: &Arc<Access>,
     ) -> Result<Option<Errand>, Refusal> {
         let generation = thread.more.as_deref().and_then(Generation::named);
-        // Nobody has such a conversation: nothing is to be removed.
+        // Of no generation that is known, or the settings leave it there: nothing is to be removed.
         let Some(generation) = generation.filter(|_| self.deletes_chats) else {
             return Ok(None);
         };

@@ -85,7 +85,6 @@ pub(super) fn reason(word: &str) -> Option<Reason> {
         | "aborted"
         | "cancelled"
         | "canceled"
-        // Words of an answer that is not whole.
         | "network_error"
         | "insufficient_system_resource"
         | "malformed_function_call" => Reason::Broken,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use self::second::failed;
 use super::{
     decoder::MOST_CALL,
     fact::Fact,
@@ -22,8 +23,6 @@ use super::{
     turn::{Round, Settings, Turn},
     verify::{self, Judgement},
 };
-use second::failed;
-
 use crate::{
     chat::{
         ChatEvent, ChatRequest, FinishReason, Invalid, Kind, ProviderError, ToolCallDelta, Usage,
@@ -67,8 +66,7 @@ pub struct Emulation {
     decoder: Option<Turn>,
     /// What the decoder says; empty between calls.
     found: Vec<Found>,
-    /// This round's answer as the service wrote it: a second question quotes it.
-    /// At most [`MOST_RAW`] of it.
+    /// This round's answer as the service wrote it, at most [`MOST_RAW`] of it: a second question quotes it.
     raw: String,
     /// The answer goes on behind `raw`: it cannot be quoted.
     is_too_long: bool,

@@ -63,8 +63,7 @@ impl Emulation {
         self.account_for_round();
         let mut usage = self.spent;
         if self.round == Round::First && own.completion_tokens == 0 {
-            // The follower counts the words that were passed on; here only the hidden round is added.
-            // What was passed on is counted where it is said.
+            // What was passed on is counted where it is said; here only the hidden round is added.
             usage.completion_tokens = 0;
         }
         passed.push(ChatEvent::Usage(usage));
