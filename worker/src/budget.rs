@@ -110,14 +110,6 @@ impl Share {
         Ok(())
     }
 
-    /// How much the share stands for, in bytes.
-    pub fn held_bytes(&self) -> usize {
-        self.held
-            .as_ref()
-            .map_or(0, OwnedSemaphorePermit::num_permits)
-            * PAGE
-    }
-
     /// What a request with a body of so many bytes takes until its answer is over.
     ///
     /// # Errors

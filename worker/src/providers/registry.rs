@@ -338,18 +338,6 @@ impl Registry {
         })
     }
 
-    /// The candidates for a model id that speak.
-    ///
-    /// # Errors
-    /// As [`Registry::route_to_draw`].
-    pub fn route_to_speak(&self, id: &str) -> Result<Route, NoRoute> {
-        self.route_to(Makes::Speech, id, |it| {
-            it.provider
-                .speech()
-                .is_some_and(|speech| speech.speaks(&it.model))
-        })
-    }
-
     fn route_to(
         &self,
         what: Makes,

@@ -182,19 +182,6 @@ pub enum Place {
     Bytes(Bytes),
 }
 
-impl Place {
-    /// The link, where a client can open it.
-    pub fn public_link(&self) -> Option<&str> {
-        match self {
-            Self::Link {
-                url,
-                is_public: true,
-            } => Some(url),
-            Self::Link { .. } | Self::Bytes(_) => None,
-        }
-    }
-}
-
 impl fmt::Debug for Place {
     /// A link's query may be its key.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
