@@ -200,9 +200,10 @@ def test_the_pace_is_that_of_all_workers_together(pack, place, play):
     answers = all_at_once(urls, "kimi", 2)
     assert statuses(answers) == {200: 8}, [answer.text for answer in answers if answer.status_code != 200][:3]
     times = sorted(simulators.asked("KIMI_BASE_URL"))
-    pauses = [later - sooner for sooner, later in zip(times, times[1:])]
-    # What a turn does before its question takes its own time.
-    assert len(times) == 8 and min(pauses) > 500, pauses
+    # What a turn does before its question takes its own time, on a busy machine much of it: the pauses are seen together, of which
+    # one too few would be 700 ms. Where the store was too late each worker keeps its own pace.
+    late = sum(metric(url, 'hive_store_errors_total{operation="hold"}') for url in urls)
+    assert len(times) == 8 and (late or times[-1] - times[0] > 7 * 700 - 600), (times, late)
     pack.end(signal.SIGTERM)
     while time.time() % 3600 > 3500:
         time.sleep(1)
