@@ -156,6 +156,10 @@ async fn an_item_is_referred_to() {
     let refers = json!({"input": [user("echo:one"), {"type": "item_reference", "id": item}, user("echo:two")]});
     assert_eq!(text(&create(&hive, KEY, refers).await.json()), "two");
     assert_eq!(heard(&qwen), ["echo:one", "one", "echo:two"]);
+    // As the reference allows, without a type.
+    let untyped = json!({"input": [user("echo:one"), {"id": item}, user("echo:three")]});
+    assert_eq!(text(&create(&hive, KEY, untyped).await.json()), "three");
+    assert_eq!(heard(&qwen), ["echo:one", "one", "echo:three"]);
     let strange =
         json!({"input": [user("x"), {"type": "item_reference", "id": format!("msg_{:032x}", 7)}]});
     let refused = create(&hive, KEY, strange).await;

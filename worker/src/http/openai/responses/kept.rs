@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Value, json, value::RawValue};
 use sha3::{Digest as _, Sha3_256};
 use tokio::time::sleep;
@@ -62,6 +62,18 @@ pub(super) struct Reference<'a> {
     pub(super) kind: Option<Cow<'a, str>>,
     #[serde(borrow, default)]
     pub(super) id: Option<Cow<'a, str>>,
+    #[serde(default)]
+    role: Option<IgnoredAny>,
+}
+
+impl Reference<'_> {
+    /// Whether it stands for another item: it says so, or it is nothing but an id, as the reference allows.
+    pub(super) fn is_one(&self) -> bool {
+        match &self.kind {
+            Some(kind) => kind == "item_reference",
+            None => self.role.is_none() && self.id.is_some(),
+        }
+    }
 }
 
 /// Keeps one response.

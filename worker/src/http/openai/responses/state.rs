@@ -181,7 +181,12 @@ fn join<'a>(items: &mut String, more: impl Iterator<Item = &'a RawValue>) {
 
 /// Whether some item stands for another one.
 fn refers(input: &RawValue) -> bool {
-    input.get().contains("item_reference")
+    let text = input.get();
+    // The words first: most inputs have neither, and are not read twice.
+    text.contains("item_reference")
+        || (text.contains("\"id\"")
+            && serde_json::from_str::<Vec<Reference<'_>>>(text)
+                .is_ok_and(|items| items.iter().any(Reference::is_one)))
 }
 
 /// Adds the items of `input`. What stands for an item of a response that is kept becomes that item; one of the responses
@@ -200,7 +205,7 @@ async fn refer(app: &App, owner: &str, items: &mut String, input: &str) -> Resul
     }
     let looks = new.iter().map(|item| {
         let reference: Option<Reference<'_>> = serde_json::from_str(item.get()).ok();
-        let reference = reference.filter(|it| it.kind.as_deref() == Some("item_reference"));
+        let reference = reference.filter(Reference::is_one);
         let id = reference.map(|it| it.id.unwrap_or_default().into_owned());
         let code = code(id.as_deref().unwrap_or_default(), "item_not_found");
         let is_there = before
