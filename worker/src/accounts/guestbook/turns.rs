@@ -46,7 +46,7 @@ impl<C> Book<C> {
         }
     }
 
-    /// A turn failed. `jitter` as in [`super::health::Health::failed`].
+    /// A turn failed. `jitter` as in [`crate::accounts::health::Health::failed`].
     pub(in crate::accounts) fn failed(
         &mut self,
         number: usize,
