@@ -145,7 +145,7 @@ impl Kimi {
     }
 
     /// Reads anew what the service offers the account, when it is time; nothing waits for it. The first look is that of
-    /// [`Provider::upkeep`].
+    /// [`crate::providers::Provider::upkeep`].
     fn look_at_offers(&self, account: &Account, messenger: Messenger, now: u64) {
         if !account.session.catalogue.is_known() {
             return;
