@@ -498,11 +498,19 @@ class Wreck:
             chat.say(victim, "idle")
         # Each is deleted by more than its id alone.
         self.amid = {service: Chat(service) for service in ("minimax", "zhipu")}
+        # Its client has left a moment ago, and what follows has only begun.
+        self.left = {"deepseek": Chat("deepseek")}
+        # Kept, since whoever lets go of its lines hangs up: a turn that is over would be killed.
+        lines = []
         with contextlib.ExitStack() as stack:
-            for chat in self.amid.values():
+            for chat in [*self.amid.values(), *self.left.values()]:
                 body = {"model": chat.model, "messages": chat.next("amid " * 100, "pace:40"), "stream": True}
                 answer = stack.enter_context(CLIENT.stream("POST", f"{victim}/v1/chat/completions", headers=headers(), json=body))
-                next(line for line in answer.iter_lines() if "amid" in line)
+                lines.append(answer.iter_lines())
+                while "amid" not in next(lines[-1]):
+                    pass
+            answer.close()
+            time.sleep(0.08)
             self.cluster.kill(victim)
         self.killed, self.free, self.is_over, self.refusals = time.monotonic(), None, False, collections.Counter()
         self.waiting = threading.Thread(target=self.wait)
@@ -554,7 +562,7 @@ def test_what_a_killed_worker_leaves(wrecks, at):
         assert deletion["ended_ms"]
     wreck.waiting.join()
     assert wreck.free and wreck.free < 33, (wreck.free, wreck.refusals)
-    for service, chat in wreck.amid.items():
+    for service, chat in {**wreck.amid, **wreck.left}.items():
         # Held for 30 s from the last word of its worker, then swept.
         [deletion] = wait_until(lambda: wreck.deleted(service, chat), 60)  # noqa: B023
         [asked, *_] = [call for call in wreck.cluster.simulators[service].log() if call["step"] == "ask" and chat.word in call["prompt"]]

@@ -97,14 +97,18 @@ impl Reuse {
         claim.map(Claim::thread)
     }
 
-    /// The turn is in this conversation, on this account. `is_deleted`: the one that it was in before is deleted after it.
-    pub(super) fn opened(&mut self, id: &str, account: Option<usize>, is_deleted: bool) {
+    /// The turn is in this conversation, on this account. `is_deleted`: the one that it was in before is deleted after it, which
+    /// comes back ([`Reuse::leave`]).
+    pub(super) fn opened(
+        &mut self,
+        id: &str,
+        account: Option<usize>,
+        is_deleted: bool,
+    ) -> Option<Claim> {
         if self.claim.as_ref().is_some_and(|it| it.thread().id == id) {
-            return;
+            return None;
         }
-        if is_deleted {
-            self.deleted();
-        }
+        let left = if is_deleted { self.leave() } else { None };
         let fingerprint = account.and_then(|it| self.provider.accounts().fingerprint(it));
         self.claim = fingerprint.map(|fingerprint| {
             let owner = Owner {
@@ -113,6 +117,7 @@ impl Reuse {
             };
             self.conversations.opened(owner, Thread::new(id))
         });
+        left
     }
 
     /// As [`super::Turn::remembers`].
@@ -129,12 +134,8 @@ impl Reuse {
         }
     }
 
-    /// The first of two questions is over: what the client has heard so far belongs to the second. `is_deleted` as in
-    /// [`Reuse::opened`].
-    pub(super) fn hand_over(self, is_deleted: bool) -> Self {
-        if is_deleted {
-            self.deleted();
-        }
+    /// The first of two questions is over: what the client has heard so far belongs to the second.
+    pub(super) fn hand_over(self) -> Self {
         Self {
             claim: None,
             is_continued: false,
@@ -142,30 +143,37 @@ impl Reuse {
         }
     }
 
-    /// The turn ends without the conversation: it is deleted.
+    /// The turn ends without the conversation, and has it deleted. To be held until that is done: should the worker die before,
+    /// another one does it.
+    pub(super) fn leave(&mut self) -> Option<Claim> {
+        self.deleted();
+        self.claim.take()
+    }
+
+    /// There is nothing to delete any more.
     pub(super) fn deleted(&self) {
         if let Some(claim) = &self.claim {
             claim.deleted();
         }
     }
 
-    /// The turn went well: the conversation is kept for whoever goes on from here. Whether it is; else its turn deletes it.
-    pub(super) async fn keep(mut self, outbox: &Outbox) -> Kept {
-        let Some(claim) = self.claim.take() else {
-            return Kept::No;
+    /// The turn went well: the conversation is kept for whoever goes on from here. Whether it is; else its turn deletes it, and
+    /// holds what comes back until then ([`Reuse::leave`]).
+    pub(super) async fn keep(mut self, outbox: &Outbox) -> (Kept, Option<Claim>) {
+        let Some(claim) = self.leave() else {
+            return (Kept::No, None);
         };
-        claim.deleted();
         let is_at = |thread: &Thread| thread.message.is_some() && thread.id == claim.thread().id;
         let Some(thread) = outbox.thread().filter(is_at) else {
-            return Kept::No;
+            return (Kept::No, Some(claim));
         };
         let Some(answer) = std::mem::take(&mut self.heard).answer() else {
-            return Kept::No;
+            return (Kept::No, Some(claim));
         };
         let point = self
             .apart(move |asker, request| Point::after(asker, request, &answer))
             .await;
-        claim.keep(&point, thread).await
+        (claim.keep(&point, thread).await, None)
     }
 
     /// Hashes, off the event loop where there is much of it.

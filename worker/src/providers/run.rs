@@ -16,7 +16,7 @@ use super::{
     outbox::{Outbox, Served},
     registry::{Candidate, Route},
     reuse::{Reuse, what_is_new},
-    turn::Turn,
+    turn::{Held, Turn},
 };
 use crate::{
     chat::{
@@ -252,7 +252,7 @@ async fn go_on(
         turn.outbox.set_continued();
     } else {
         // Nothing that the service could be asked: then it is asked all.
-        reuse = reuse.hand_over(false);
+        reuse = reuse.hand_over();
     }
     turn.reuse = Some(Box::new(reuse));
     new
@@ -266,9 +266,12 @@ fn again(job: &Job, candidate: &Candidate, turn: &mut Turn, is_cut: bool) {
     let mut next = dispatch::turn(job, candidate, &name, &turn.outbox, turn.tried.clone());
     next.chain = std::mem::take(&mut turn.chain);
     next.again_on = turn.account;
-    let reuse = turn.reuse.take();
-    let is_deleted = turn.deletion.is_some();
-    next.reuse = reuse.map(|reuse| Box::new(reuse.hand_over(is_deleted)));
+    next.reuse = turn.reuse.take().map(|mut reuse| {
+        if turn.deletion.is_some() {
+            turn.held.extend(reuse.leave().map(Held::of));
+        }
+        Box::new(reuse.hand_over())
+    });
     // Judged before it is dropped by the assignment below, which starts its clean-up.
     turn.is_over = !is_cut;
     *turn = next;

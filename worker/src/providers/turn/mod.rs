@@ -221,7 +221,8 @@ impl Turn {
         // Held by the turn, so that the gauge falls when the clean-up has let go and not when the answer ends.
         self.open = Some(self.hold(Open::at(&self.provider)));
         if let Some(reuse) = &mut self.reuse {
-            reuse.opened(id, self.account, self.deletion.is_some());
+            let left = reuse.opened(id, self.account, self.deletion.is_some());
+            self.held.extend(left.map(Held::of));
         }
         self.deletion = deletion.map(|deletion| {
             self.afterwards(deletion);
@@ -248,7 +249,8 @@ impl Turn {
         let Some(reuse) = self.reuse.take() else {
             return;
         };
-        let kept = reuse.keep(&self.outbox).await;
+        let (kept, left) = reuse.keep(&self.outbox).await;
+        self.held.extend(left.map(Held::of));
         let deletion = self.deletion.filter(|at| *at < self.afterwards.len());
         match (kept, deletion) {
             (Kept::Yes, Some(at)) => {
@@ -386,8 +388,8 @@ impl Drop for Turn {
         } else {
             std::mem::take(&mut self.on_abort)
         };
-        if let (Some(reuse), Some(_)) = (&self.reuse, self.deletion) {
-            reuse.deleted();
+        if let (Some(reuse), Some(_)) = (&mut self.reuse, self.deletion) {
+            self.held.extend(reuse.leave().map(Held::of));
         }
         // Stop calls first: a conversation is not to be deleted under a service that still writes into it.
         errands.append(&mut self.afterwards);
