@@ -21,6 +21,9 @@ const HELD: Duration = Duration::from_secs(30);
 const HOLD_AGAIN: Duration = Duration::from_secs(10);
 /// How often a store that is gone is looked at.
 const AGAIN: Duration = Duration::from_millis(100);
+/// How long the store is waited for when a place is given back, before it is told again: what was said to one that went silent
+/// then is never heard.
+const TOLD: Duration = Duration::from_secs(1);
 /// As many turns at a time and more are no limit that a cluster need count.
 const NO_LIMIT: usize = 1000;
 /// Idle places that a worker keeps of an account, at most.
@@ -266,7 +269,7 @@ impl Places {
         if holders.is_empty() || tokio::runtime::Handle::try_current().is_err() {
             return;
         }
-        let (store, name) = (company.store.at_leisure(), name(account));
+        let (store, name) = (company.store.waiting(TOLD), name(account));
         let held = Arc::clone(&self.held);
         lock(&held).leaving.extend_from_slice(&holders);
         actix_web::rt::spawn(async move {
