@@ -113,6 +113,14 @@ pub(super) struct Now {
 }
 
 impl Now {
+    /// This one.
+    pub(super) fn read() -> Self {
+        Self {
+            instant: Instant::now(),
+            unix_ms: now_ms(),
+        }
+    }
+
     pub(super) fn told(self, instant: Instant) -> u64 {
         let left = instant.saturating_duration_since(self.instant);
         let left = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);

@@ -12,7 +12,7 @@ use crate::{
         guestroom::{Room, Stay, Stored},
         health::Now,
     },
-    store::{StoreError, now_ms},
+    store::StoreError,
 };
 
 /// Makes one thing of another where it can.
@@ -24,13 +24,6 @@ pub(super) struct Carry<C> {
     pub(super) write: Make<C, String>,
     /// `None`: it is for another service, or was written otherwise.
     pub(super) read: Make<str, C>,
-}
-
-fn now() -> Now {
-    Now {
-        instant: Instant::now(),
-        unix_ms: now_ms(),
-    }
 }
 
 impl<C: Send + Sync + 'static> Guests<C> {
@@ -50,7 +43,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
         let Some((stored, stay, credential)) = room.take_in(&carry.read).await else {
             return false;
         };
-        let now = now();
+        let now = Now::read();
         let left = stored.ends_ms.saturating_sub(now.unix_ms);
         let found = Found {
             issued: Issued {
@@ -72,7 +65,7 @@ impl<C: Send + Sync + 'static> Guests<C> {
         // One at a time: a guest that two put into the store would be two there.
         let _one = self.keeping.lock().await;
         self.strike_out(&room).await;
-        let entries = self.book().entries(room.lost(), now());
+        let entries = self.book().entries(room.lost(), Now::read());
         for entry in entries {
             let Some(credential) = (carry.write)(&entry.credential) else {
                 continue;

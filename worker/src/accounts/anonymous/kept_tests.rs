@@ -235,7 +235,7 @@ async fn a_worker_that_slept_has_lost_its_guest() {
     stored(&first, &store).await;
     let asleep = |guests: &Guests<String>| {
         let book = guests.book();
-        let entries = book.entries(Some(std::time::Instant::now()), super::now());
+        let entries = book.entries(Some(std::time::Instant::now()), super::Now::read());
         entries.into_iter().next().unwrap().stay.unwrap()
     };
     let stay = asleep(&first);
@@ -276,10 +276,10 @@ async fn what_the_store_has_lost_is_put_there_again() {
             .await;
         assert!(removed.unwrap());
     }
-    let entries = first.book().entries(None, super::now());
+    let entries = first.book().entries(None, super::Now::read());
     assert!(entries.is_empty(), "{entries:?}");
     let lost = Some(std::time::Instant::now());
-    let entries = first.book().entries(lost, super::now());
+    let entries = first.book().entries(lost, super::Now::read());
     let (room, _) = first.room().unwrap();
     for entry in entries {
         assert!(entry.to_do.hold && entry.to_do.write);

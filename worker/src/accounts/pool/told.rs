@@ -1,20 +1,19 @@
 //! What is told to a pool about its accounts, and what it says of them.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use futures_util::future::LocalBoxFuture;
 
-use super::{Pool, lock};
+use super::{Entry, Pool, lock};
 use crate::{
     accounts::{
         Accounts, Census, Company, Fingerprint, Known, Listed,
         health::{Condition, Now, Standing},
     },
     chat::{ProviderError, media::Makes},
-    store::now_ms,
 };
 
 /// How much longer than after "too many requests" something is left alone that is spent until nobody knows when.
@@ -103,7 +102,7 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
     }
 
     fn listed(&self) -> Vec<Listed> {
-        let now = now();
+        let now = Now::read();
         lock(&self.entries)
             .iter()
             .map(|entry| {
@@ -125,7 +124,7 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
     }
 
     fn news(&self) -> Vec<(Fingerprint, Standing)> {
-        let now = now();
+        let now = Now::read();
         lock(&self.entries)
             .iter()
             .filter_map(|entry| Some((entry.fingerprint.clone(), lock(&entry.health).news(now)?)))
@@ -140,7 +139,7 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
 
     fn learn(&self, account: &str, standing: &Standing) {
         if let Some(entry) = self.known(account) {
-            lock(&entry.health).learn(standing, now());
+            lock(&entry.health).learn(standing, Now::read());
             // It may be well again.
             self.returned.notify_waiters();
         }
@@ -162,11 +161,7 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
 
     fn tend(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let Some(company) = self.company.get() else {
-                return;
-            };
-            let entries = lock(&self.entries).clone();
-            for entry in entries {
+            for (company, entry) in self.shared() {
                 let account = entry.fingerprint.as_str();
                 let in_flight = entry.in_flight.load(Ordering::Relaxed);
                 let tended = entry
@@ -179,11 +174,7 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
 
     fn leave(&self) -> LocalBoxFuture<'_, ()> {
         Box::pin(async move {
-            let Some(company) = self.company.get() else {
-                return;
-            };
-            let entries = lock(&self.entries).clone();
-            for entry in entries {
+            for (company, entry) in self.shared() {
                 let account = entry.fingerprint.as_str();
                 entry.places.leave(company, account).await;
             }
@@ -197,9 +188,13 @@ impl<C: PartialEq + Known + Send + Sync> Accounts for Pool<C> {
     }
 }
 
-fn now() -> Now {
-    Now {
-        instant: Instant::now(),
-        unix_ms: now_ms(),
+impl<C> Pool<C> {
+    /// The accounts of now, each with the workers that share it; none before it is said who they are.
+    fn shared(&self) -> impl Iterator<Item = (&Company, Arc<Entry<C>>)> {
+        let entries = self.company.get().map(|company| {
+            let entries = lock(&self.entries).clone();
+            entries.into_iter().map(move |entry| (company, entry))
+        });
+        entries.into_iter().flatten()
     }
 }
