@@ -53,6 +53,7 @@ pub mod http;
 mod impossible;
 pub mod keys;
 pub mod metrics;
+mod mutex;
 pub mod process;
 pub mod providers;
 pub mod recent;

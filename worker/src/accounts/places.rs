@@ -4,7 +4,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -13,6 +13,7 @@ use std::{
 use uuid::Uuid;
 
 use super::pace::{Pace, hourly, left_of};
+use crate::mutex::lock;
 use crate::store::{Claim, Claimed, Store};
 
 /// How long a place is held without a word from its worker.
@@ -325,11 +326,6 @@ impl Held {
             .find(|(known, ..)| *known == claim.counter);
         known.map_or(0, |(_, turns, _)| *turns)
     }
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn name(account: &str) -> String {

@@ -28,7 +28,7 @@
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -43,6 +43,7 @@ pub use super::{
 };
 use crate::chat::{Kind, ProviderError};
 use crate::impossible::OrImpossible as _;
+use crate::mutex::lock;
 
 /// A renewal whose calls have not ended by then is given up, so that those who wait for it need not wait for ever. Far
 /// beyond the time-outs of the calls themselves.
@@ -343,11 +344,6 @@ impl<T, P> fmt::Debug for Rotating<T, P> {
 pub fn unix_ms() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     u64::try_from(now.or_impossible("a clock is past 1970").as_millis()).unwrap_or(u64::MAX)
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
+    sync::{Arc, Mutex, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::Fingerprint;
 use crate::{
     impossible::OrImpossible as _,
+    mutex::lock,
     store::{Expect, Fence, Put, Space, Store, StoreError, Vault, now_ms},
 };
 
@@ -110,11 +111,6 @@ impl Shared {
 
 fn key(account: &Fingerprint) -> String {
     format!("rotated:{account}")
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Cluster {

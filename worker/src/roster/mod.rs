@@ -9,7 +9,7 @@ pub mod find;
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use self::checks::Check;
 use crate::{
     accounts::Listed,
     impossible::OrImpossible as _,
+    mutex::lock,
     providers::{Provider, Registry},
     settings::{Problems, Vars},
     store::{Entry, Expect, Loss, Put, Space, Store, StoreError, Vault, now_ms},
@@ -380,11 +381,6 @@ fn part(added: &mut BTreeMap<String, Added>) {
             taken.insert(it.number);
         }
     }
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

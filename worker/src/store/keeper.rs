@@ -10,7 +10,7 @@
 use std::{
     rc::Rc,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
         mpsc as std_mpsc,
     },
@@ -31,7 +31,7 @@ use super::{
     now_ms,
     opened::{Opened, Place},
 };
-use crate::metrics::METRICS;
+use crate::{metrics::METRICS, mutex::lock};
 
 /// Under which key a store has a name of its own.
 pub(super) const NAME: &str = "store";
@@ -153,11 +153,6 @@ impl Up {
             _ => {}
         }
     }
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Starts the thread; what the first opening came to is told. The thread ends when nobody can send any more.

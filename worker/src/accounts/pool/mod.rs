@@ -12,7 +12,7 @@ use std::{
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::{
-        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        Arc, Mutex, OnceLock,
         atomic::{AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
@@ -26,7 +26,10 @@ use super::{
     health::{Condition, Health, Patience, is_slow},
     places::{Full, Places},
 };
-use crate::chat::{Kind, ProviderError, media::Makes};
+use crate::{
+    chat::{Kind, ProviderError, media::Makes},
+    mutex::lock,
+};
 
 /// How long a turn waits for a busy account before it is told to come back later.
 const LONGEST_WAIT: Duration = Duration::from_secs(120);
@@ -365,11 +368,6 @@ impl<C> fmt::Debug for Pool<C> {
             .field("accounts", &lock(&self.entries).len())
             .finish_non_exhaustive()
     }
-}
-
-/// A panic of another thread leaves these plain values in order, so poisoning is of no interest.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
